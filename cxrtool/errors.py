@@ -1,0 +1,33 @@
+"""The errors that a user can mend: raised anywhere, shown once, by the command line's boundary."""
+
+from collections.abc import Sequence
+
+
+class CxrToolError(Exception):
+    """What is wrong, where, what was expected and found, and what to do next, in one message."""
+
+    exit_code = 1
+
+
+class DataError(CxrToolError):
+    """A table, an image or a split that cannot be used as it is."""
+
+
+class RunError(CxrToolError):
+    """A run that is missing, unfinished, incomplete or altered."""
+
+
+class WeightsError(CxrToolError):
+    """Weights that cannot be had or do not fit the network."""
+
+
+class UsageError(CxrToolError):
+    """An option's value that no data could make right."""
+
+    exit_code = 2
+
+
+def first_few(things: Sequence[object], limit: int = 3) -> str:
+    """Name the first few of many: `a, b, c, ... (112 in all)`."""
+    shown = ", ".join(str(thing) for thing in things[:limit])
+    return shown if len(things) <= limit else f"{shown}, ... ({len(things)} in all)"
