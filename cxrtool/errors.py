@@ -1,6 +1,7 @@
 """The errors that a user can mend: raised anywhere, shown once, by the command line's boundary."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 
 class CxrToolError(Exception):
@@ -31,3 +32,10 @@ def first_few(things: Sequence[object], limit: int = 3) -> str:
     """Name the first few of many: `a, b, c, ... (112 in all)`."""
     shown = ", ".join(str(thing) for thing in things[:limit])
     return shown if len(things) <= limit else f"{shown}, ... ({len(things)} in all)"
+
+
+def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
+    """The message for a name that is not among `names`: the near ones first, if there are any."""
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{what} {name!r} is not known: {meant}there are {', '.join(names)}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrtool.config import POLICIES
 from cxrtool.errors import DataError
 
 NO_FINDING = "No Finding"
@@ -32,7 +33,6 @@ COMPETITION_LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "
 """The five that the CheXpert competition scores."""
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
-POLICIES = ("zeros", "ones")
 
 
 def targets_and_mask(

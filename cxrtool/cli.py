@@ -1,0 +1,144 @@
+"""The commands: thin, each over one workflow that is imported when it is called."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from cxrtool import __version__
+from cxrtool.config import (
+    CommonConfig,
+    DemoConfig,
+    EvaluateConfig,
+    PredictConfig,
+    PrepareConfig,
+    SplitConfig,
+    TrainConfig,
+)
+from cxrtool.options import command
+
+# Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
+
+app = typer.Typer(
+    name="cxrtool",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cxrtool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """From a folder of chest X-rays to a tested model. Research software, no medical device."""
+
+
+@command(app, PrepareConfig)
+def prepare(config: PrepareConfig, common: CommonConfig) -> None:
+    """Check a data set and its images, and say what it holds."""
+    from cxrtool import show
+    from cxrtool.workflows.prepare import prepare_manifest
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    result = prepare_manifest(config, workspace, show.reporter(common))
+    show.prepared(result, workspace, common)
+
+
+@command(app, SplitConfig)
+def split(config: SplitConfig, common: CommonConfig) -> None:
+    """Split into train, valid and test, labels balanced."""
+    from cxrtool import show
+    from cxrtool.workflows.split import split_manifest
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    result = split_manifest(config, workspace, seed=common.seed, reporter=show.reporter(common))
+    show.was_split(result, workspace, common)
+
+
+@command(app, TrainConfig)
+def train(config: TrainConfig, common: CommonConfig) -> None:
+    """Train a network; the test part is never read."""
+    from cxrtool import show
+    from cxrtool.workspace import Workspace
+
+    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    workspace.need(workspace.manifest, "prepare")
+    workspace.need(workspace.split, "split")
+    from cxrtool.workflows.train import train_model
+
+    result = train_model(config, workspace, seed=common.seed, reporter=reporter)
+    show.trained(result, common)
+
+
+_RunArgument = Annotated[
+    str | None,
+    typer.Argument(help="Run's name or path; default: the last finished one.", show_default=False),
+]
+
+
+@command(app, EvaluateConfig, run=_RunArgument)
+def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
+    """Score a run on a part of the split, label by label."""
+    from cxrtool import show
+    from cxrtool.workflows.evaluate import evaluate_run
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    result = evaluate_run(config, workspace, seed=common.seed, reporter=show.reporter(common))
+    show.evaluated(result, common)
+
+
+_Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Images, folders, globs, or CSVs with a path column."),
+]
+
+
+@command(app, PredictConfig, inputs=_Inputs)
+def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> None:
+    """Each finding's probability and decision for images."""
+    from cxrtool import show
+    from cxrtool.runs import find_run
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    find_run(workspace.runs, config.run)  # before torch is imported
+    from cxrtool.workflows.predict import predict_images
+
+    result = predict_images(config, inputs, workspace, show.reporter(common))
+    show.predicted(result, common)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@command(app, DemoConfig)
+def demo(config: DemoConfig, common: CommonConfig) -> None:
+    """The whole chain on drawn X-rays; nothing is downloaded."""
+    from cxrtool import show
+    from cxrtool.workflows.demo import draw_only, run_demo
+
+    reporter = show.reporter(common)
+    if config.only_data is not None:
+        show.drawn(draw_only(config, seed=common.seed, reporter=reporter), common)
+    else:
+        show.demonstrated(run_demo(config, seed=common.seed, reporter=reporter), common)
+
+
+def main() -> None:
+    """The console script."""
+    # Typer colours help through environment variables of CI systems; plain text is what we promise.
+    os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
+    app()

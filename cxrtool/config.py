@@ -1,0 +1,140 @@
+"""Every option's default, in frozen dataclasses: the only place where defaults live."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ARCHS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+)
+"""torchvision's names. The report uses resnet101 and densenet121."""
+
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+RECIPES = ("report",)
+POLICIES = ("zeros", "ones")
+VIEWS = ("frontal", "lateral", "all")
+SPLITS = ("train", "valid", "test", "expert")
+TRACKING = ("off", "offline", "online")
+LEAST_RATE = 1e-6
+"""Neither learning rate nor weight decay falls below this when blocks are unfrozen."""
+UNFREEZE_FACTOR = 0.1
+"""What learning rate and weight decay are multiplied by when blocks are unfrozen."""
+PLATEAU_FACTOR = 0.1
+"""What the learning rate is multiplied by on a plateau of the training loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """What every command understands."""
+
+    workspace: Path = Path("cxr")
+    seed: int = 42
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    progress: bool = True
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """Where and how a network computes."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    """Processes that decode images; None: one a core, at most 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """`prepare`."""
+
+    data: Path | None = None
+    views: str = "frontal"
+    workers: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """`split`."""
+
+    by: str = "patient"
+    sizes: str = "80,10,10"
+    merge_valid: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(ComputeConfig):
+    """`train`: the defaults are the recipe of the report (Hanoi University of Science, 2024)."""
+
+    recipe: str = "report"
+    arch: str = "densenet121"
+    uncertainty: str = "ones"
+    weights: str = IMAGENET
+    epochs: int = 10
+    batch_size: int = 32
+    image_size: int = 224
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    freeze_epochs: int | None = None
+    """None: 3, or 0 where there are no pretrained weights to keep."""
+    unfreeze: str | None = None
+    """None: `top`, or `all` where there are no pretrained weights to keep."""
+    plateau_patience: int = 2
+    patience: int = 5
+    drop_rate: float = 0.0
+    sampling: str = "weighted"
+    limit: int | None = None
+    name: str | None = None
+    wandb: str = "off"
+    force: bool = False
+
+    def resolved(self) -> "TrainConfig":
+        """The same with every None that stands for a choice replaced by that choice."""
+        pretrained = self.weights != NO_WEIGHTS
+        frozen = (3 if pretrained else 0) if self.freeze_epochs is None else self.freeze_epochs
+        unfreeze = self.unfreeze or ("top" if pretrained else "all")
+        return replace(self, freeze_epochs=frozen, unfreeze=unfreeze)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(ComputeConfig):
+    """`evaluate`."""
+
+    run: str | None = None
+    split: str = "test"
+    uncertainty: str | None = None
+    """Of the truth; None: the run's."""
+    bootstrap: int = 1000
+    batch_size: int = 32
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(ComputeConfig):
+    """`predict`."""
+
+    run: str | None = None
+    output: Path | None = None
+    batch_size: int = 32
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """`demo`: small enough for three minutes on two cores."""
+
+    workspace: Path = Path("cxr-demo")
+    only_data: Path | None = None
+    patients: int = 1200
+    rates: str = "demo"
+    force: bool = False

@@ -1,0 +1,63 @@
+"""Where a network computes, and in which number format."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+
+from cxrtool.errors import UsageError
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which a network computes at `fp32`, `bf16` or `fp16`."""
+    if precision == "fp32":
+        return nullcontext()
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` to the fastest there is; otherwise the one named.
+
+    Raises:
+        UsageError: no such kind of device, or this machine has none.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: use auto, cpu, cuda, cuda:N or mps") from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise UsageError(f"--device {name}: this machine has no such device; try --device auto")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """`auto` to bf16 where the hardware computes in it natively, else fp32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+    if device.type == "cpu":
+        return "bf16" if set(_cpu_flags()) & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+    return "fp32"
+
+
+def _cpu_flags() -> Iterator[str]:
+    """The processor's feature flags, where the system tells them (Linux)."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        if line.lower().startswith(("flags", "features")):
+            yield from line.split(":", 1)[1].split()
+            return

@@ -1,0 +1,87 @@
+"""Files that are whole or not there: written under a temporary name, then renamed."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxrtool.errors import DataError, RunError
+
+FORMAT = 1
+"""The `format` that every JSON file carries."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; it becomes `path` when the block ends well.
+
+    After an exception, Ctrl-C included, `path` is what it was before and nothing else is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
+    ) as made:
+        temporary = Path(made.name)
+    try:
+        yield temporary
+        # mkstemp makes files for the owner alone; a result gets the permissions of any new file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON with `format` first; NaN and infinity are refused (ValueError)."""
+    content = {"format": FORMAT, **values}
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of ours.
+
+    Raises:
+        RunError: the file is missing, is not JSON, or is of another format than this version's.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise RunError(
+            f"{path} has format {found!r}, this version of cxrtool reads format {FORMAT}: "
+            "use the version that wrote it, or make the file again"
+        )
+    return values
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_existing(path: Path, *, force: bool, what: str) -> None:
+    """Raise DataError where `path` exists and `force` is not given."""
+    if path.exists() and not force:
+        raise DataError(f"{path} exists: --force replaces {what}")

@@ -1,0 +1,251 @@
+"""The options of the commands, declared once each; their defaults stand in `config.py`."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from cxrtool import config
+from cxrtool.errors import CxrToolError, unknown_name
+
+Body = TypeVar("Body", bound=Callable[..., None])
+
+
+def _known_arch(name: str) -> str:
+    if name not in config.ARCHS:
+        raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
+    return name
+
+
+def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make a YAML file's values the defaults, so that flags still win over them."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise typer.BadParameter(f"{path}: `option: value` lines were expected")
+    names = [str(parameter.name) for parameter in ctx.command.params]
+    unknown = [str(key) for key in values if key not in names]
+    if unknown:
+        raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    return path
+
+
+COMMON: dict[str, Any] = {
+    "config": Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            is_eager=True,
+            callback=_read_config,
+            help="YAML file of option values; flags win over it.",
+        ),
+    ],
+    "workspace": Annotated[
+        Path,
+        typer.Option("-w", "--workspace", envvar="CXRTOOL_WORKSPACE", help="Folder of all files."),
+    ],
+    "seed": Annotated[int, typer.Option(min=0, help="Of every random choice.")],
+    "json": Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.")],
+    "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")],
+    "progress": Annotated[bool, typer.Option("--progress/--no-progress", help="Show bars.")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")],
+}
+
+OPTIONS: dict[str, Any] = {
+    "arch": Annotated[
+        str, typer.Option(callback=_known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
+    ],
+    "batch_size": Annotated[int, typer.Option(min=1, help="Images in a batch.")],
+    "bootstrap": Annotated[
+        int, typer.Option(min=0, help="Draws of patients for the intervals; 0: none.")
+    ],
+    "by": Annotated[
+        Literal["patient", "image"],
+        typer.Option(help="Keep patients whole, or split image by image as the report did."),
+    ],
+    "data": Annotated[
+        Path | None,
+        typer.Argument(
+            envvar="CXRTOOL_DATA",
+            help="Folder with CheXpert's train.csv; default: CheXpert-v1.0-small or "
+            "CheXpert-v1.0, here or in data/.",
+            show_default=False,
+        ),
+    ],
+    "device": Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")],
+    "drop_rate": Annotated[
+        float, typer.Option(min=0, max=0.99, help="DenseNet's dropout after each layer.")
+    ],
+    "epochs": Annotated[int, typer.Option(min=1, help="At most so many.")],
+    "force": Annotated[bool, typer.Option("--force", help="Replace what is there.")],
+    "freeze_epochs": Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs in which the new last layer alone is trained.",
+            show_default="3; 0 with --weights none",
+        ),
+    ],
+    "image_size": Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")],
+    "limit": Annotated[
+        int | None, typer.Option(min=2, help="Train on N images, score on at most N.", metavar="N")
+    ],
+    "lr": Annotated[float, typer.Option(min=0, help="AdamW's learning rate.")],
+    "merge_valid": Annotated[
+        bool,
+        typer.Option(
+            "--merge-valid/--no-merge-valid",
+            help="Split valid.csv's rows, which radiologists labelled, with the others; "
+            "otherwise they stay apart as `expert`.",
+        ),
+    ],
+    "name": Annotated[
+        str | None, typer.Option(help="Of the run.", show_default="ARCH-UNCERTAINTY")
+    ],
+    "only_data": Annotated[
+        Path | None, typer.Option(help="Only draw the data set, into this folder.", metavar="DIR")
+    ],
+    "output": Annotated[Path | None, typer.Option(help="CSV to write.", metavar="CSV")],
+    "patience": Annotated[
+        int, typer.Option(min=1, help="Stop after N epochs without a better valid mean AUROC.")
+    ],
+    "patients": Annotated[int, typer.Option(min=1, help="How many to draw.")],
+    "plateau_patience": Annotated[
+        int, typer.Option(min=0, help="Epochs without a lower training loss that are borne.")
+    ],
+    "precision": Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")
+    ],
+    "rates": Annotated[
+        Literal["demo", "chexpert"],
+        typer.Option(help="How often findings are drawn: rare ones more often, or as in life."),
+    ],
+    "recipe": Annotated[Literal[config.RECIPES], typer.Option(help="Named set of defaults.")],
+    "run": Annotated[
+        str | None,
+        typer.Option(help="Run's name or path.", show_default="the last finished one"),
+    ],
+    "sampling": Annotated[
+        Literal["weighted", "uniform"],
+        typer.Option(help="Rare classes drawn more often, or each image once an epoch."),
+    ],
+    "sizes": Annotated[str, typer.Option(help="Shares of train, valid and test.")],
+    "split": Annotated[Literal[config.SPLITS], typer.Option(help="The part to score on.")],
+    "uncertainty": Annotated[
+        Literal[config.POLICIES], typer.Option(help="What -1 becomes: 0 or 1.")
+    ],
+    "unfreeze": Annotated[
+        Literal["top", "all"] | None,
+        typer.Option(
+            help="What is trained after the frozen epochs.",
+            show_default="top; all with --weights none",
+        ),
+    ],
+    "views": Annotated[Literal[config.VIEWS], typer.Option(help="Images to keep.")],
+    "wandb": Annotated[
+        Literal[config.TRACKING],
+        typer.Option(help="Log figures (never images or paths) to Weights & Biases."),
+    ],
+    "weight_decay": Annotated[float, typer.Option(min=0, help="AdamW's weight decay.")],
+    "weights": Annotated[
+        str, typer.Option(help="imagenet, none, or a state dict's file.", metavar="WHAT")
+    ],
+    "workers": Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode images.", show_default="one a core"),
+    ],
+    "workspace": COMMON["workspace"],
+}
+
+
+def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callable[[Body], Body]:
+    """Make a function of (config, common, ...) a command with an option for each config field.
+
+    Args:
+        app: where the command is added.
+        config_class: the dataclass whose fields are the options and whose defaults are theirs.
+        instead: other declarations than those in `OPTIONS`, and arguments that are no field.
+    """
+
+    def decorate(body: Body) -> Body:
+        # A class's own fields come first in the help, those that it inherits after them.
+        own = inspect.get_annotations(config_class)
+        fields = {
+            field.name: field.default
+            for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
+        }
+        extra = [name for name in instead if name not in fields]
+        common = {
+            field.name: field.default
+            for field in dataclasses.fields(config.CommonConfig)
+            if field.name not in fields
+        }
+        declared = {**OPTIONS, **instead}
+
+        @functools.wraps(body)
+        def run(**values: Any) -> None:
+            values.pop("config")
+            shared = config.CommonConfig(**{name: values.pop(name) for name in common})
+            others = {name: values.pop(name) for name in extra}
+            with boundary(shared):
+                body(config_class(**values), shared, **others)
+
+        parameters = [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
+        parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
+        parameters += [_parameter("config", COMMON["config"], None)]
+        parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command()(run)
+        return body
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+@contextmanager
+def boundary(common: config.CommonConfig) -> Iterator[None]:
+    """The one place where errors become a message and an exit code; bugs keep their traceback."""
+    try:
+        yield
+    except (CxrToolError, OSError, KeyboardInterrupt) as error:
+        code, text = _told(error)
+        if common.debug or code is None:
+            raise
+        if text:
+            from cxrtool.report import print_error
+
+            print_error(text)
+        raise typer.Exit(code) from None
+
+
+def _told(error: BaseException) -> tuple[int | None, str]:
+    """The exit code and the message of what a user can mend; no code for what is a bug."""
+    if isinstance(error, CxrToolError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
+        return 1, ""
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.filename or 'the system'}: {error.strerror}"
+    return None, ""

@@ -1,0 +1,169 @@
+"""What a person sees: results on stdout, progress and warnings on stderr; tables and JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_SECONDS = 1.0
+"""A step that took longer than this leaves a line where bars cannot be shown."""
+PLAIN_WIDTH = 80
+
+
+class Advance(Protocol):
+    """Tells the display that `amount` more is done, and perhaps what is being done."""
+
+    def __call__(self, amount: int, what: str | None = None) -> None:
+        """Move on."""
+
+
+class Speed(ProgressColumn):
+    """Units a second, over the step so far."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text for one step."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that is 80 columns wide, without colour, where it is not a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+class Reporter:
+    """What a command says while it works, on stderr."""
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
+    ) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.console = make_console(stderr=True)
+        self.bars = progress and not quiet and self.console.is_terminal
+
+    def note(self, text: str) -> None:
+        """A line about what is being done, unless quiet."""
+        if not self.quiet:
+            self.console.print(escape(text), soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """A line for those who asked for more."""
+        if self.verbose:
+            self.note(text)
+
+    def warn(self, text: str) -> None:
+        """A warning, also when quiet."""
+        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+
+    @contextmanager
+    def steps(
+        self, what: str, total: int, unit: str = "images", *, summary: bool = True
+    ) -> Iterator[Advance]:
+        """Show how far a step of `total` units is; without a terminal, a line when it ends."""
+        started = time.perf_counter()
+        if self.bars:
+            with self._bar() as bar:
+                task = bar.add_task(what, total=total, unit=unit)
+                yield lambda amount, now=None: bar.update(
+                    task, advance=amount, **({"description": now} if now else {})
+                )
+        else:
+            yield lambda amount, now=None: None
+        seconds = time.perf_counter() - started
+        if summary and seconds > SHOWN_SECONDS:
+            rate = f"{total:,} {unit} in {seconds:.1f} s, {total / seconds:,.0f} {unit}/s"
+            self.note(f"{what}: {rate}")
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            Speed(),
+            TimeLeft(compact=True),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
+
+
+SILENT = Reporter(quiet=True, progress=False)
+"""For those who call the workflows as functions."""
+
+
+def print_error(text: str) -> None:
+    """One error message on stderr."""
+    console = make_console(stderr=True)
+    console.print(f"[bold red]error:[/bold red] {escape(text)}", soft_wrap=True)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One JSON object on stdout, and nothing else there."""
+    sys.stdout.write(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout; off a terminal, without blanks at the ends of lines."""
+    console = make_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    sys.stdout.write("\n".join([*lines, ""]))
+
+
+def print_line(text: str = "") -> None:
+    """A line on stdout."""
+    make_console().print(escape(text), soft_wrap=True)
+
+
+def print_text(text: str) -> None:
+    """Text on stdout as it is: CSV, for other programs."""
+    sys.stdout.write(text)
+
+
+def next_command(text: str) -> None:
+    """Name the command that comes next, on stdout."""
+    console = make_console()
+    console.print(f"[dim]next:[/dim] [bold]{escape(text)}[/bold]", soft_wrap=True)
+
+
+def table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
+    """A plain table; `columns` maps each heading to `left` or `right`."""
+    made = Table(
+        title=escape(title) or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
+    for heading, side in columns.items():
+        made.add_column(
+            escape(heading), justify="right" if side == "right" else "left", no_wrap=True
+        )
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    return made
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure for a table: `n/a` where it is not defined."""
+    if value is None or value != value:
+        return "n/a"
+    return f"{value:.{digits}f}"
+
+
+def or_none(value: float) -> float | None:
+    """A figure for JSON: null where it is not defined."""
+    return None if value != value else float(value)

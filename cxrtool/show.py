@@ -1,0 +1,235 @@
+"""What each command prints of its result: tables for people, one JSON object for scripts."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from cxrtool.config import CommonConfig
+from cxrtool.report import (
+    Reporter,
+    next_command,
+    number,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+    table,
+)
+
+if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
+    from cxrtool.workflows.demo import DemoResult, DrawnResult
+    from cxrtool.workflows.evaluate import EvaluateResult
+    from cxrtool.workflows.predict import PredictResult
+    from cxrtool.workflows.prepare import PrepareResult
+    from cxrtool.workflows.split import SplitResult
+    from cxrtool.workflows.train import TrainResult
+    from cxrtool.workspace import Workspace
+
+TABLES_FOR = 3
+"""Up to so many images get a table each."""
+PREVALENCE_DIGITS = 2
+
+
+def reporter(common: CommonConfig) -> Reporter:
+    """What a command reports through, as its options say."""
+    return Reporter(quiet=common.quiet, verbose=common.verbose, progress=common.progress)
+
+
+def _option(common: CommonConfig) -> str:
+    """The -w option that the next command needs, if any."""
+    usual = CommonConfig.workspace
+    return "" if common.workspace == usual else f" -w {shlex.quote(str(common.workspace))}"
+
+
+def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) -> None:
+    """The data set's counts."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    print_line(
+        f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
+    )
+    counts = [
+        [name, value, f"{count:,}"]
+        for name, values in (
+            ("sex", result.sex),
+            ("view", result.view),
+            ("AP/PA", result.orientation),
+        )
+        for value, count in values.items()
+    ]
+    sides = {"column": "left", "value": "left", "rows": "right"}
+    print_table(table("All rows read", sides, counts))
+    kinds = ("positive", "negative", "uncertain", "blank")
+    rows = [
+        [label, *(f"{values[kind]:,}" for kind in kinds)] for label, values in result.labels.items()
+    ]
+    headings = {"label": "left", **dict.fromkeys(kinds, "right")}
+    print_table(table("Images kept", headings, rows))
+    print_line(f"pixels: mean {result.mean:.4f}, standard deviation {result.std:.4f} (0 to 1)")
+    print_line(f"written: {workspace.manifest}, figures in {workspace.figures}")
+    next_command(f"cxrtool split{_option(common)}")
+    if result.problems:
+        problems = ", ".join(f"{count:,} {kind}" for kind, count in result.problems.items())
+        print_line(f"left out: {problems}; see {workspace.problems}")
+
+
+def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
+    """Sizes, prevalences and how well they are balanced."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    sizes = [
+        [
+            part,
+            f"{images:,}",
+            f"{100 * result.fractions[part]:.2f} %" if part in result.fractions else "apart",
+            f"{result.patients[part]:,}",
+        ]
+        for part, images in result.sizes.items()
+    ]
+    columns = {"part": "left", "images": "right", "share": "right", "patients": "right"}
+    print_table(table("Parts", columns, sizes))
+    rows = [
+        [label, *(f"{100 * share:.{PREVALENCE_DIGITS}f}" for share in shares.values())]
+        for label, shares in result.prevalences.items()
+    ]
+    columns = {"label": "left", "train": "right", "valid": "right", "test": "right"}
+    print_table(table("Positives in each part, % (U-Ones)", columns, rows))
+    balance = [
+        [name, f"{result.ld[policy]:.1e}", f"{result.lpd[policy]:.1e}"]
+        for policy, name in (("zeros", "U-Zeros"), ("ones", "U-Ones"))
+    ]
+    columns = {"policy": "left", "LD (labels)": "right", "LPD (pairs)": "right"}
+    print_table(table("Imbalance, 0 is perfect", columns, balance))
+    print_line(f"patients in more than one part: {result.patients_in_two_splits:,}")
+    print_line(f"written: {workspace.split}")
+    next_command(f"cxrtool train{_option(common)}")
+
+
+def trained(result: TrainResult, common: CommonConfig) -> None:
+    """What a training came to."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    print_line(
+        f"best epoch {result.best_epoch} of {result.epochs}: "
+        f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
+    )
+    print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
+    next_command(f"cxrtool evaluate {result.run.name}{_option(common)}")
+
+
+def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
+    """The table of scores, and the protocol they were made by."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    show_scores(result)
+    next_command(f"cxrtool predict IMAGE --run {result.run}{_option(common)}")
+
+
+def show_scores(result: EvaluateResult) -> None:
+    """The table of scores, its mean, and the protocol."""
+    rows = [_score_row(label, figures) for label, figures in result.labels.items()]
+    columns = {
+        "label": "left",
+        "AUROC": "right",
+        "95 % CI": "right",
+        "thresh.": "right",
+        "sens.": "right",
+        "spec.": "right",
+        "pos.": "right",
+    }
+    print_table(table(f"{result.run} on {result.split}: {result.n:,} images", columns, rows))
+    print_line(
+        f"mean AUROC {number(result.mean_auroc)} "
+        f"over {result.defined} of {len(result.labels)} labels"
+    )
+    told = result.protocol
+    print_line(
+        f"protocol: {told['name']}; labels by {told['labels_by']}; "
+        f"uncertain {told['uncertainty']}, blank {told['blank']}; split by {told['split_by']}; "
+        f"{', '.join(told['views'])} views; intervals over patients; "
+        "thresholds from valid (Youden)"
+    )
+
+
+def _score_row(label: str, figures: dict[str, Any]) -> list[str]:
+    interval = figures["auroc_ci"]
+    return [
+        label,
+        number(figures["auroc"]),
+        f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "n/a",
+        number(figures["threshold"]),
+        number(figures["sensitivity"], 2),
+        number(figures["specificity"], 2),
+        f"{figures['positives']:,}",
+    ]
+
+
+def predicted(result: PredictResult, common: CommonConfig) -> None:
+    """A table for a few images, CSV for many, or where the file is."""
+    if common.json:
+        print_json(result.as_json())
+    elif result.output is not None:
+        print_line(f"{result.images:,} images, {result.failed:,} failed; written: {result.output}")
+    elif result.images <= TABLES_FOR:
+        for row in result.table.to_dict("records"):
+            _show_prediction({str(key): value for key, value in row.items()}, result)
+        print_line("Research software, not a medical device.")
+    else:
+        print_text(result.csv())
+    if result.failed:
+        reporter(common).warn(f"{result.failed:,} of {result.images:,} images could not be read")
+
+
+def _show_prediction(row: dict[str, Any], result: PredictResult) -> None:
+    if row["error"]:
+        print_line(f"{row['path']}: {row['error']}")
+        return
+    positive = row["positive"].split(";")
+    rows = []
+    for label in sorted(result.card.labels, key=lambda name: -row[name]):
+        threshold = result.card.thresholds[label]
+        decision = "positive" if label in positive else "negative"
+        decided = decision if threshold is not None else "n/a"
+        rows.append([label, number(row[label]), number(threshold), decided])
+    columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
+    print_line(f"{row['path']} by {result.run.name}")
+    print_table(table("", columns, rows))
+    if row["warning"]:
+        print_line(f"warning: {row['warning']}")
+
+
+def drawn(result: DrawnResult, common: CommonConfig) -> None:
+    """Where the drawn data set is."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    print_line(
+        f"{result.images:,} drawings ({result.frontal:,} frontal) of {result.patients:,} invented "
+        f"patients in {result.folder}; boxes.csv says where each finding was drawn"
+    )
+    next_command(f"cxrtool prepare {shlex.quote(str(result.folder))}")
+
+
+def demonstrated(result: DemoResult, common: CommonConfig) -> None:
+    """The scores of the demo's network, and what a linear model makes of thumbnails."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    show_scores(result.scores)
+    print_line(
+        f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
+        "over the same labels"
+    )
+    for row in result.prediction.table.to_dict("records"):
+        _show_prediction({str(key): value for key, value in row.items()}, result.prediction)
+    print_line(
+        f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
+        "The scores say that the chain works, and nothing about real X-rays."
+    )
+    print_line(f"{result.seconds:.0f} s in all")
+    next_command("cxrtool prepare PATH/TO/CheXpert-v1.0-small")

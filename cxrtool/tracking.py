@@ -1,0 +1,77 @@
+"""Weights & Biases, off unless asked: figures and settings leave, never images or paths."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxrtool.report import Reporter
+
+
+class Tracker:
+    """Logs an epoch's figures; without a W&B run, it does nothing."""
+
+    def __init__(self, run: Any, reporter: Reporter) -> None:
+        self._run = run
+        self._reporter = reporter
+
+    def log(self, figures: Mapping[str, object]) -> None:
+        """Log the numbers among `figures`. A failure is told once and never stops training."""
+        if self._run is None:
+            return
+        numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+        try:
+            self._run.log(numbers)
+        except Exception as error:
+            self._run = None
+            self._reporter.warn(f"Weights & Biases stopped logging: {error}; training goes on")
+
+
+@contextmanager
+def track(
+    mode: str, name: str, config: Mapping[str, object], folder: Path, reporter: Reporter
+) -> Iterator[Tracker]:
+    """A tracker for one run; W&B keeps its files under `folder`/wandb.
+
+    It is told not to record code, console, requirements, machine or git, where paths of patients
+    could hide. If W&B is absent or fails, a warning says so and training goes on without it.
+    """
+    run = None if mode == "off" else _start(mode, name, config, folder, reporter)
+    try:
+        yield Tracker(run, reporter)
+    finally:
+        if run is not None:
+            run.finish()
+
+
+def _start(
+    mode: Any, name: str, config: Mapping[str, object], folder: Path, reporter: Reporter
+) -> Any:
+    try:
+        import wandb
+
+        quiet = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            save_code=False,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_disable_machine_info=True,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        run = wandb.init(
+            project="cxrtool",
+            name=name,
+            mode=mode,
+            dir=str(folder),
+            config=dict(config),
+            settings=quiet,
+        )
+        run.define_metric("epoch")
+        run.define_metric("*", step_metric="epoch")
+    except Exception as error:
+        reporter.warn(f"Weights & Biases cannot be used ({error}): training goes on without it")
+        return None
+    return run

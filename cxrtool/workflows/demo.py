@@ -1,0 +1,204 @@
+"""`demo`: the whole chain on drawn X-rays, and a linear model on thumbnails beside it."""
+
+import os
+import shutil
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.config import (
+    DemoConfig,
+    EvaluateConfig,
+    PredictConfig,
+    PrepareConfig,
+    SplitConfig,
+    TrainConfig,
+)
+from cxrtool.errors import DataError
+from cxrtool.images import load_pixels
+from cxrtool.labels import targets_and_mask
+from cxrtool.manifest import label_columns, read_manifest, read_split
+from cxrtool.metrics import auroc_per_label, mean_defined
+from cxrtool.phantoms import DrawnDataset, draw_dataset
+from cxrtool.report import SILENT, Reporter
+from cxrtool.workflows.evaluate import EvaluateResult, evaluate_run
+from cxrtool.workflows.predict import PredictResult, predict_images
+from cxrtool.workflows.prepare import prepare_manifest
+from cxrtool.workflows.split import split_manifest
+from cxrtool.workflows.train import train_model
+from cxrtool.workspace import Workspace
+
+NETWORK = TrainConfig(
+    arch="resnet18", weights="none", image_size=96, epochs=10, name="demo", lr=1e-3
+)
+"""Small enough for two cores: what the demo trains, by the report's recipe otherwise."""
+THUMBNAIL = 16
+EXPECTED_PER_PATIENT = 2.2
+"""Images a patient, for the length of the drawing's progress bar."""
+
+
+@dataclass(frozen=True)
+class DrawnResult:
+    """A drawn data set."""
+
+    folder: Path
+    images: int
+    frontal: int
+    patients: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {**vars(self), "folder": str(self.folder)}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the chain came to on the drawings."""
+
+    workspace: Path
+    scores: EvaluateResult
+    prediction: PredictResult
+    linear_auroc: float
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {
+            "workspace": str(self.workspace),
+            "evaluate": self.scores.as_json(),
+            "predict": self.prediction.as_json(),
+            "linear_mean_auroc": self.linear_auroc,
+            "seconds": self.seconds,
+        }
+
+
+def draw_only(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> DrawnResult:
+    """Draw the data set into `config.only_data` and do nothing else.
+
+    Raises:
+        DataError: the folder holds one already, and `force` is not given.
+    """
+    if config.only_data is None:
+        raise DataError("--only-data DIR says where to draw")
+    return _draw(config.only_data, config, seed, reporter)
+
+
+def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> DemoResult:
+    """Draw a data set, then prepare, split, train, evaluate and predict on it.
+
+    Raises:
+        DataError: the workspace exists, and `force` is not given.
+    """
+    started = time.perf_counter()
+    if config.workspace.exists() and not config.force:
+        raise DataError(f"{config.workspace} exists: --force replaces it, -w names another folder")
+    _remove_earlier(config.workspace)
+    reporter.note("This is a drawing: invented patients, no download, nothing leaves the machine.")
+    drawn = _draw(config.workspace / "data", config, seed, reporter)
+    workspace = Workspace(config.workspace)
+    _heading("prepare", reporter)
+    prepared = prepare_manifest(PrepareConfig(data=drawn.folder), workspace, reporter)
+    reporter.note(f"{prepared.images:,} frontal images of {prepared.patients:,} patients")
+    _heading("split", reporter)
+    parts = split_manifest(SplitConfig(), workspace, seed=seed, reporter=reporter)
+    reporter.note(", ".join(f"{part} {size:,}" for part, size in parts.sizes.items()))
+    _heading("train", reporter)
+    train_model(NETWORK, workspace, seed=seed, reporter=reporter)
+    _heading("evaluate, predict", reporter)
+    scores = evaluate_run(EvaluateConfig(), workspace, seed=seed, reporter=reporter)
+    image = _a_test_image(workspace, drawn.folder)
+    prediction = predict_images(PredictConfig(), [str(image)], workspace, reporter)
+    return DemoResult(
+        workspace=config.workspace,
+        scores=scores,
+        prediction=prediction,
+        linear_auroc=thumbnail_auroc(workspace, drawn.folder),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove an earlier demo, and only what is one."""
+    if not folder.exists():
+        return
+    if not (folder / "data" / "CheXpert-v1.0-small" / "boxes.csv").is_file():
+        raise DataError(f"{folder} holds no earlier demo: it is left alone, -w names another")
+    shutil.rmtree(folder)
+
+
+def _heading(name: str, reporter: Reporter) -> None:
+    reporter.note(f"--- {name}")
+
+
+def _draw(folder: Path, config: DemoConfig, seed: int, reporter: Reporter) -> DrawnResult:
+    target = folder / "CheXpert-v1.0-small"
+    if config.force and (target / "boxes.csv").is_file():
+        shutil.rmtree(target)
+    about = int(config.patients * EXPECTED_PER_PATIENT)
+    with reporter.steps("drawing", about) as advance:
+        drawn: DrawnDataset = draw_dataset(
+            folder,
+            patients=config.patients,
+            seed=seed,
+            rates=config.rates,
+            workers=os.cpu_count() or 1,
+            on_image=advance,
+        )
+    return DrawnResult(drawn.folder, drawn.images, drawn.frontal, drawn.patients, drawn.seconds)
+
+
+def _a_test_image(workspace: Workspace, folder: Path) -> Path:
+    manifest = read_manifest(workspace.manifest)
+    split = read_split(workspace.split, manifest)
+    sick = manifest["No Finding"].isna() & (split == "test")
+    return folder / str(manifest["path"][sick].iloc[0])
+
+
+def thumbnail_auroc(workspace: Workspace, folder: Path) -> float:
+    """Mean test AUROC of logistic regressions on 16x16 thumbnails, a label each.
+
+    What can be had without a network: the demo's own score means something above this.
+    """
+    manifest = read_manifest(workspace.manifest)
+    split = read_split(workspace.split, manifest)
+    labels = label_columns(manifest)
+    targets, mask = targets_and_mask(
+        manifest[labels].to_numpy(dtype=float), labels, NETWORK.uncertainty
+    )
+    thumbnails = np.stack(
+        [load_pixels(folder / path, THUMBNAIL).ravel() for path in manifest["path"]]
+    )
+    train, test = (split.isin(parts).to_numpy() for parts in (("train", "valid"), ("test",)))
+    scores = _linear_scores(thumbnails / 255.0, targets, train, test)
+    aurocs = auroc_per_label(targets[test] == 1, scores, mask[test])
+    return mean_defined([float(value) for value in aurocs])[0]
+
+
+def _linear_scores(
+    features: NDArray[np.float64],
+    targets: NDArray[np.float32],
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scores = np.zeros((int(test.sum()), targets.shape[1]))
+    for column in range(targets.shape[1]):
+        wanted = targets[train, column]
+        if wanted.min() == wanted.max():
+            continue
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(features[train], wanted)
+        scores[:, column] = model.predict_proba(features[test])[:, 1]
+    return scores

@@ -1,0 +1,155 @@
+"""`train`: a manifest and its split to a run folder. The test part is never read."""
+
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrtool.config import NO_WEIGHTS, TrainConfig
+from cxrtool.dataloaders import make_dataloaders, sample_weights
+from cxrtool.devices import choose_device, choose_precision
+from cxrtool.errors import first_few
+from cxrtool.learner import Control, make_learner, run_phases
+from cxrtool.networks import build_network, load_pretrained
+from cxrtool.report import SILENT, Reporter
+from cxrtool.runs import NewRunFolder, RunFolder, new_run
+from cxrtool.tracking import track
+from cxrtool.workflows.train_data import TrainingData, read_training_data
+from cxrtool.workflows.train_record import RunRecorder, settings_of
+from cxrtool.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to."""
+
+    run: RunFolder
+    epochs: int
+    best_epoch: int
+    valid_mean_auroc: float
+    images_per_second: float
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {**vars(self), "run": self.run.name}
+
+
+def train_model(
+    config: TrainConfig, workspace: Workspace, *, seed: int, reporter: Reporter = SILENT
+) -> TrainResult:
+    """Train a network as `config` says and write its run folder.
+
+    Raises:
+        DataError: no manifest or split, or too little data to train or to score.
+        UsageError: an unknown architecture or device, or a drop rate for a ResNet.
+        WeightsError: the pretrained weights cannot be had or do not fit.
+        RunError: the loss became something that is not a number.
+    """
+    started = time.perf_counter()
+    device = choose_device(config.device)
+    config = replace(config.resolved(), precision=choose_precision(config.precision, device))
+    build_network(config.arch, 1, drop_rate=config.drop_rate)  # refuses before anything is read
+    default_name = f"{config.arch}-{config.uncertainty}"
+    run = new_run(workspace.runs, config.name, default_name, force=config.force)
+    data = read_training_data(config, workspace, seed)
+    seed_everything(seed)
+    network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
+    source = load_pretrained(network, config.arch, config.weights)
+    _say_plan(config, data, device, source, reporter)
+    dls = make_dataloaders(
+        data.frame,
+        data.labels,
+        folder=data.folder,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        mean=data.mean,
+        std=data.std,
+        weights=_sampling(config, data),
+        workers=config.workers,
+        device=device,
+        seed=seed,
+    )
+    learner = make_learner(
+        dls, network, lr=config.lr, weight_decay=config.weight_decay, precision=config.precision
+    )
+    settings = settings_of(config, seed)
+    with (
+        NewRunFolder(run) as folder,
+        track(config.wandb, run.name, settings, workspace.folder, reporter) as tracker,
+    ):
+        recorder = RunRecorder(folder, config, data, network, tracker, reporter)
+        recorder.begin(settings, device, source, workspace)
+        control = Control(
+            data.labels,
+            epochs=config.epochs,
+            plateau_patience=config.plateau_patience,
+            patience=config.patience,
+            on_epoch=recorder.end_epoch,
+        )
+        run_phases(
+            learner,
+            control,
+            freeze_epochs=config.freeze_epochs or 0,
+            unfreeze=str(config.unfreeze),
+            reporter=reporter,
+        )
+        recorder.finish(control.state)
+    return TrainResult(
+        run=run,
+        epochs=control.state.epoch,
+        best_epoch=int(control.state.best_epoch or 0),
+        valid_mean_auroc=float(control.state.best_auroc or 0),
+        images_per_second=control.images_per_second,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator, so that the same machine gives the same weights again."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # fastai draws from the global one
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _sampling(config: TrainConfig, data: TrainingData) -> NDArray[np.float64] | None:
+    if config.sampling == "uniform":
+        return None
+    targets = data.targets(valid=False)
+    return sample_weights(targets, ~np.isnan(targets))
+
+
+def _say_plan(
+    config: TrainConfig,
+    data: TrainingData,
+    device: torch.device,
+    source: str,
+    reporter: Reporter,
+) -> None:
+    train, valid = (len(data.part(valid=valid)) for valid in (False, True))
+    reporter.note(
+        f"{config.arch}, {source}; {train:,} training and {valid:,} valid images of "
+        f"{config.image_size} px; {device}, {config.precision}; U-{config.uncertainty.title()}, "
+        f"{config.sampling} sampling"
+    )
+    if config.weights == NO_WEIGHTS and not config.freeze_epochs:
+        reporter.note(
+            "--weights none: nothing is worth freezing, so all blocks are trained from the start"
+        )
+    targets = data.targets(valid=False)
+    absent = [
+        label
+        for label, column in zip(data.labels, targets.T, strict=True)
+        if not (column > 0.5).any()
+    ]
+    if absent:
+        reporter.warn(
+            f"{len(absent)} labels have no positive training image and cannot be learned: "
+            f"{first_few(absent, 14)}"
+        )

@@ -1,0 +1,100 @@
+"""The images that `train` sees: rows, targets under the policy, pixel statistics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrtool.config import TrainConfig
+from cxrtool.errors import DataError, UsageError
+from cxrtool.files import read_json
+from cxrtool.labels import targets_and_mask
+from cxrtool.manifest import (
+    label_columns,
+    mean_and_deviation,
+    read_manifest,
+    read_pixels,
+    read_split,
+)
+from cxrtool.metrics import auroc_per_label
+from cxrtool.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images that a training sees."""
+
+    folder: Path
+    labels: tuple[str, ...]
+    frame: pd.DataFrame
+    """`path`, `patient_id`, `is_valid`, and the targets: 0..1, NaN where masked."""
+    mean: float
+    std: float
+
+    def part(self, *, valid: bool) -> pd.DataFrame:
+        """The training or the validation rows."""
+        return self.frame[self.frame["is_valid"] == valid]
+
+    def targets(self, *, valid: bool) -> NDArray[np.float32]:
+        """Targets (n, labels) of the training or the validation rows."""
+        return self.part(valid=valid)[list(self.labels)].to_numpy(dtype=np.float32)
+
+
+def read_training_data(config: TrainConfig, workspace: Workspace, seed: int) -> TrainingData:
+    """The training and validation rows, their targets under the policy, their pixel statistics.
+
+    Raises:
+        DataError: no manifest or split, a part is empty, or no label can be scored on valid.
+    """
+    manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
+    split = read_split(workspace.need(workspace.split, "split"), manifest)
+    folder = Path(read_json(workspace.need(workspace.data_info, "prepare"))["folder"])
+    chosen = split.isin(("train", "valid"))
+    rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
+    if config.limit is not None:
+        rows = _limited(rows, config.limit, seed)
+    labels = tuple(label_columns(manifest))
+    targets, mask = targets_and_mask(
+        rows[list(labels)].to_numpy(dtype=float), labels, config.uncertainty
+    )
+    frame = rows[["path", "patient_id", "is_valid"]].reset_index(drop=True)
+    frame[list(labels)] = np.where(mask, targets, np.float32(np.nan))
+    train_rows = rows[~rows["is_valid"]]
+    pixels = read_pixels(workspace.need(workspace.pixels, "prepare"), train_rows)
+    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels))
+    _refuse_too_little(data, config, workspace)
+    return data
+
+
+def _limited(rows: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+    """At most `limit` training and `limit` validation rows, drawn by seed, in their order."""
+    parts = [
+        part.sample(min(limit, len(part)), random_state=seed)
+        for _, part in rows.groupby("is_valid", sort=True)
+    ]
+    return pd.concat(parts).sort_index()
+
+
+def _refuse_too_little(data: TrainingData, config: TrainConfig, workspace: Workspace) -> None:
+    images = {name: len(data.part(valid=name == "valid")) for name in ("train", "valid")}
+    for name, count in images.items():
+        if count < 2:
+            raise DataError(f"{workspace.split}: {name} has {count} images, 2 are the least")
+    if config.batch_size > images["train"]:
+        raise UsageError(
+            f"--batch-size {config.batch_size} is more than the {images['train']} training images"
+        )
+    targets = data.targets(valid=True)
+    mask = ~np.isnan(targets)
+    aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)
+    if np.isnan(aurocs).all():
+        raise DataError(
+            f"{workspace.split}: valid has no label with both a positive and a negative image, "
+            "so no epoch could be called better: enlarge it (`cxrtool split --sizes --force`)"
+        )
+    if not data.folder.is_dir():
+        raise DataError(
+            f"the images are not at {data.folder} any more: run `cxrtool prepare DATA` again"
+        )

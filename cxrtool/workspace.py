@@ -1,0 +1,54 @@
+"""The folder that the commands hand on to one another: where each file of it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrtool.errors import DataError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Every path in a workspace, and which command makes what is missing."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The table of images and raw labels."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def data_info(self) -> Path:
+        """What `prepare` found, and where the images are."""
+        return self.folder / "data.json"
+
+    @property
+    def pixels(self) -> Path:
+        """Each image's size and pixel sums."""
+        return self.folder / "pixels.csv"
+
+    @property
+    def problems(self) -> Path:
+        """The rows and files that `prepare` left out, and why."""
+        return self.folder / "problems.csv"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures of the data."""
+        return self.folder / "figures"
+
+    @property
+    def split(self) -> Path:
+        """Which image is in which part."""
+        return self.folder / "split.csv"
+
+    @property
+    def runs(self) -> Path:
+        """The trained models, a folder each."""
+        return self.folder / "runs"
+
+    def need(self, path: Path, command: str) -> Path:
+        """The path, if it is there; otherwise an error that names the command that makes it."""
+        if not path.exists():
+            raise DataError(f"{path} is missing: run `cxrtool {command}` first")
+        return path
