@@ -1,0 +1,89 @@
+"""What the tests share: drawn data, and one training per session."""
+
+import os
+
+# Help must read the same wherever the tests run; Typer looks at these when it is imported.
+os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
+os.environ["TERMINAL_WIDTH"] = "80"
+os.environ["COLUMNS"] = "80"
+for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "FORCE_COLOR", "GITHUB_ACTIONS"):
+    os.environ.pop(name, None)
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.workspace import Workspace
+
+TINY = TrainConfig(
+    arch="resnet18",
+    weights="none",
+    epochs=2,
+    image_size=64,
+    batch_size=16,
+    workers=0,
+    precision="fp32",
+    device="cpu",
+)
+"""The smallest training that is still the real one."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A workspace with data, a split and a finished run."""
+
+    workspace: Workspace
+    data: Path
+    run: str
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A drawn data set in CheXpert's layout."""
+    from cxrtool.phantoms import draw_dataset
+
+    return draw_dataset(tmp_path_factory.mktemp("drawn"), patients=60, seed=7, valid_patients=6)
+
+
+@pytest.fixture(scope="session")
+def prepared_once(drawn, tmp_path_factory):
+    """A workspace after prepare and split; tests that write take `prepared` instead."""
+    from cxrtool.workflows.prepare import prepare_manifest
+    from cxrtool.workflows.split import split_manifest
+
+    workspace = Workspace(tmp_path_factory.mktemp("prepared") / "cxr")
+    prepare_manifest(PrepareConfig(data=drawn.folder, workers=0), workspace)
+    split_manifest(SplitConfig(sizes="60,20,20"), workspace, seed=42)
+    return workspace
+
+
+@pytest.fixture
+def prepared(prepared_once, tmp_path):
+    """A workspace of the test's own, after prepare and split."""
+    shutil.copytree(prepared_once.folder, tmp_path / "cxr")
+    return Workspace(tmp_path / "cxr")
+
+
+@pytest.fixture(scope="session")
+def trained_once(prepared_once, drawn, tmp_path_factory):
+    """A workspace with a finished run `tiny`; tests that write take `trained` instead."""
+    from dataclasses import replace
+
+    from cxrtool.workflows.train import train_model
+
+    folder = tmp_path_factory.mktemp("trained") / "cxr"
+    shutil.copytree(prepared_once.folder, folder)
+    workspace = Workspace(folder)
+    train_model(replace(TINY, name="tiny"), workspace, seed=42)
+    return Trained(workspace, drawn.folder, "tiny")
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A workspace of the test's own, with a finished run `tiny`."""
+    folder = tmp_path / "cxr"
+    shutil.copytree(trained_once.workspace.folder, folder)
+    return Trained(Workspace(folder), trained_once.data, trained_once.run)

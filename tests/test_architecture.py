@@ -1,0 +1,174 @@
+"""The house: a module imports only from the layers below its own, and the CLI imports little."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cxrtool"
+LAYERS = {
+    "base": {"config", "errors", "files"},
+    "io": {
+        "images",
+        "manifest",
+        "predictions",
+        "report",
+        "runs",
+        "sources.chexpert",
+        "tracking",
+        "figures",
+        "workspace",
+    },
+    "domain": {
+        "dataloaders",
+        "devices",
+        "labels",
+        "learner",
+        "metrics",
+        "networks",
+        "phantoms",
+        "phantoms.*",
+        "splits",
+    },
+    "workflows": {"workflows.*"},
+    "commands": {"cli", "options", "show", "__main__"},
+}
+SIDEWAYS = {
+    ("__main__", "cli"),
+    ("cli", "options"),
+    ("cli", "show"),
+    ("dataloaders", "networks"),
+    ("files", "errors"),
+    ("learner", "devices"),
+    ("learner", "metrics"),
+    ("learner", "networks"),
+    ("networks", "devices"),
+    ("predictions", "manifest"),
+    ("sources.chexpert", "labels"),  # upward: the names of the 14 observations
+    ("sources.chexpert", "manifest"),
+    ("tracking", "report"),
+    ("workflows.demo", "workflows.evaluate"),
+    ("workflows.demo", "workflows.predict"),
+    ("workflows.demo", "workflows.prepare"),
+    ("workflows.demo", "workflows.split"),
+    ("workflows.demo", "workflows.train"),
+    ("workflows.evaluate", "workflows.predict"),
+    ("workflows.train", "workflows.train_data"),
+    ("workflows.train", "workflows.train_record"),
+    ("workflows.train_record", "workflows.train_data"),
+}
+HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
+PRINTING = {"report"}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        if parts:
+            yield ".".join(parts), path
+
+
+MODULES = dict(modules())
+
+
+def layer(name):
+    for rank, (_, names) in enumerate(LAYERS.items()):
+        if name in names or f"{name.rpartition('.')[0]}.*" in names:
+            return rank
+    return None
+
+
+def imported(path):
+    """The modules of ours that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "cxrtool":
+                names = [f"cxrtool.{alias.name}" for alias in node.names]
+            else:
+                names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name.removeprefix("cxrtool.") for name in names if name.startswith("cxrtool.")}
+    return found & set(MODULES)
+
+
+def test_every_module_has_a_layer():
+    packages = {"workflows", "sources"}
+    assert [name for name in MODULES if name not in packages and layer(name) is None] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"workflows", "sources"}))
+def test_imports_point_down(name):
+    inside = name.split(".")[0]
+    upward = {
+        other
+        for other in imported(MODULES[name])
+        if other != name
+        and layer(other) >= layer(name)
+        and (name, other) not in SIDEWAYS
+        and not (inside == "phantoms" and other.startswith("phantoms"))
+    }
+    assert upward == set()
+
+
+def test_no_sideways_edge_is_left_over():
+    used = {(name, other) for name in MODULES for other in imported(MODULES[name])}
+    assert SIDEWAYS - used == set()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_only_report_prints(name):
+    calls = [
+        node.lineno
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write")
+    ]
+    assert name in PRINTING or calls == []
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("typer", {"cli", "options"}),
+        ("wandb", {"tracking"}),
+        ("fastai", {"dataloaders", "learner"}),
+    ],
+)
+def test_a_library_has_its_homes(library, homes):
+    users = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            if any(found.split(".")[0] == library for found in names):
+                users.add(name)
+    assert users == homes
+
+
+def loaded_after(code):
+    """Which of the heavy libraries are in memory after some code, in a process of its own."""
+    listing = f"import sys\n{code}\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("\n")[-2].split())
+
+
+def test_the_command_line_imports_nothing_heavy():
+    assert loaded_after("import cxrtool.cli, cxrtool.show, cxrtool.options") == set()
+
+
+@pytest.mark.parametrize("name", ["prepare", "split", "evaluate"])
+def test_prepare_split_and_evaluate_start_without_torch(name):
+    assert "torch" not in loaded_after(f"import cxrtool.workflows.{name}")
+
+
+def test_predict_imports_no_fastai():
+    assert "fastai" not in loaded_after("import cxrtool.workflows.predict")

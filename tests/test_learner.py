@@ -1,0 +1,293 @@
+"""The report's training, held to its letter."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from cxrtool import learner as learner_module
+from cxrtool.dataloaders import make_dataloaders
+from cxrtool.errors import RunError
+from cxrtool.learner import Control, MaskedCrossEntropy, lower_rates, make_learner, run_phases
+from cxrtool.networks import build_network
+
+LABELS = ("A", "B")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (40, 40)).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def loaders(folder):
+    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
+    frame["is_valid"] = [i >= 8 for i in range(12)]
+    frame["A"] = np.array([1, 0] * 6, np.float32)
+    frame["B"] = np.array([1, 1, 0] * 4, np.float32)
+    return make_dataloaders(
+        frame,
+        LABELS,
+        folder=folder,
+        image_size=32,
+        batch_size=4,
+        mean=0.5,
+        std=0.3,
+        weights=np.ones(8),
+        workers=0,
+        device=torch.device("cpu"),
+        seed=0,
+    )
+
+
+class Tiny(nn.Module):
+    """The least network with a body, a top block and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer1 = nn.Conv2d(3, 4, 3, 2)
+        self.layer4 = nn.Sequential(nn.Conv2d(4, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU())
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, images):
+        return self.fc(self.layer4(self.layer1(images)).mean((2, 3)))
+
+
+def train(loaders, network, *, lr=1e-3, weight_decay=1e-2, epochs=5, freeze_epochs=3, **given):
+    """Train, and keep what each epoch showed: its row, whether better, the state, what moves."""
+    torch.manual_seed(0)
+    seen = []
+
+    def end_epoch(row, better, _):
+        state = {key: value.clone() for key, value in network.state_dict().items()}
+        moving = {name for name, p in network.named_parameters() if p.requires_grad}
+        seen.append((row, better, state, moving))
+
+    learner = make_learner(
+        loaders, network, lr=lr, weight_decay=weight_decay, precision=given.get("precision", "fp32")
+    )
+    if "loss" in given:
+        learner.loss_func = given["loss"](learner)
+    control = Control(
+        LABELS,
+        epochs=epochs,
+        plateau_patience=given.get("plateau_patience", 2),
+        patience=given.get("patience", 99),
+        on_epoch=end_epoch,
+    )
+    unfreeze = given.get("unfreeze", "top")
+    run_phases(learner, control, freeze_epochs=freeze_epochs, unfreeze=unfreeze)
+    return seen, control, learner
+
+
+def changed(before, after):
+    return {key for key in before if not torch.equal(before[key], after[key])}
+
+
+@pytest.mark.parametrize(
+    ("arch", "top", "head"),
+    [
+        ("resnet101", r"layer4\.", r"fc\."),
+        ("densenet121", r"features\.(denseblock4|norm5)\.", r"classifier\."),
+    ],
+)
+def test_head_alone_for_three_epochs_then_the_top_block_too(loaders, arch, top, head):
+    torch.manual_seed(0)
+    network = build_network(arch, 2)
+    start = {key: value.clone() for key, value in network.state_dict().items()}
+    everything = {name for name, _ in network.named_parameters()}
+    heads = {name for name in everything if re.match(head, name)}
+    tops = {name for name in everything if re.match(top, name)}
+    seen, _, _ = train(loaders, network)
+    assert [moving for *_, moving in seen] == [heads] * 3 + [heads | tops] * 2
+    # Not one bit of the frozen blocks moves, batch statistics included.
+    assert changed(start, seen[2][2]) == heads
+    moved = changed(start, seen[4][2])
+    assert all(re.match(f"{top}|{head}", name) for name in moved)
+    assert tops | heads <= moved
+    assert any(name.endswith("running_mean") for name in moved)
+    assert [row["phase"] for row, *_ in seen] == ["head"] * 3 + ["top"] * 2
+
+
+def rates(seen):
+    return [(row["lr"], row["weight_decay"]) for row, *_ in seen]
+
+
+def test_both_rates_fall_to_a_tenth_when_the_top_block_joins(loaders):
+    seen, _, _ = train(loaders, Tiny())
+    assert rates(seen) == [(1e-3, 1e-2)] * 3 + [(pytest.approx(1e-4), pytest.approx(1e-3))] * 2
+
+
+def test_neither_rate_falls_below_1e_minus_6(loaders):
+    seen, _, _ = train(loaders, Tiny(), lr=5e-6, weight_decay=3e-6, plateau_patience=99)
+    assert rates(seen)[3:] == [(1e-6, 1e-6)] * 2
+
+
+def test_without_frozen_epochs_the_rates_stay(loaders):
+    seen, _, _ = train(loaders, Tiny(), freeze_epochs=0, unfreeze="all", epochs=2)
+    assert rates(seen) == [(1e-3, 1e-2)] * 2
+    assert [row["phase"] for row, *_ in seen] == ["all"] * 2
+
+
+def test_the_optimiser_is_adamw_with_torchs_constants(loaders):
+    _, _, learner = train(loaders, Tiny(), epochs=1, freeze_epochs=0, unfreeze="all")
+    assert isinstance(learner.opt.opt, torch.optim.AdamW)
+    for group in learner.opt.opt.param_groups:
+        assert (group["betas"], group["eps"]) == ((0.9, 0.999), 1e-8)
+        assert (group["lr"], group["weight_decay"]) == (1e-3, 1e-2)
+
+
+def test_the_heads_moments_survive_the_unfreezing(loaders):
+    network = Tiny()
+    _, _, learner = train(loaders, network, epochs=5)
+    steps = learner.opt.opt.state[network.fc.weight]["step"]
+    assert int(steps) == 5 * 2  # two batches an epoch
+    assert int(learner.opt.opt.state[network.layer4[0].weight]["step"]) == 2 * 2
+
+
+def falling(learner):
+    """Training loss falls from batch to batch, validation loss rises."""
+    calls = {"n": 0}
+
+    def loss(logits, targets):
+        calls["n"] += 1
+        return 0 * logits.sum() + (1 / calls["n"] if learner.training else float(calls["n"]))
+
+    return loss
+
+
+def rising(learner):
+    """Training loss rises from batch to batch, validation loss falls."""
+    calls = {"n": 0}
+
+    def loss(logits, targets):
+        calls["n"] += 1
+        return 0 * logits.sum() + (float(calls["n"]) if learner.training else 1 / calls["n"])
+
+    return loss
+
+
+def test_the_rate_falls_when_the_training_loss_does_not(loaders):
+    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 8, "plateau_patience": 2}
+    seen, _, _ = train(loaders, Tiny(), loss=rising, **options)
+    found = [row["lr"] for row, *_ in seen]
+    # As torch counts: two epochs are borne, the third lowers the rate for those that follow.
+    assert found == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [1e-5])
+
+
+def test_the_rate_stays_while_the_training_loss_falls(loaders):
+    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 6, "plateau_patience": 0}
+    seen, _, _ = train(loaders, Tiny(), loss=falling, **options)
+    assert {row["lr"] for row, *_ in seen} == {1e-3}
+
+
+def test_the_plateau_is_counted_over_both_phases(loaders):
+    seen, _, _ = train(loaders, Tiny(), loss=rising, epochs=6, plateau_patience=2)
+    found = [row["lr"] for row, *_ in seen]
+    assert found == pytest.approx([1e-3] * 3 + [1e-4] + [1e-5] * 2)
+
+
+def scripted(monkeypatch, means):
+    """Make the epochs' valid AUROCs what the test says."""
+    values = iter(means)
+    monkeypatch.setattr(
+        learner_module, "auroc_per_label", lambda *_: np.full(len(LABELS), next(values))
+    )
+
+
+def test_training_stops_after_patience_epochs_without_a_better_auroc(loaders, monkeypatch):
+    scripted(monkeypatch, [0.6, 0.7, 0.7, 0.65, 0.69, 0.9])
+    seen, control, _ = train(loaders, Tiny(), epochs=6, patience=3)
+    assert [better for _, better, *_ in seen] == [True, True, False, False, False]
+    assert (control.state.best_epoch, control.state.best_auroc) == (2, 0.7)
+    assert control.stopped
+
+
+def test_stopping_in_the_frozen_phase_ends_training(loaders, monkeypatch):
+    scripted(monkeypatch, [0.6, 0.5, 0.9, 0.9])
+    seen, _, _ = train(loaders, Tiny(), epochs=4, patience=1)
+    assert len(seen) == 2
+
+
+def test_an_undefined_auroc_is_never_better(loaders, monkeypatch):
+    scripted(monkeypatch, [0.6, float("nan"), 0.7])
+    seen, control, _ = train(loaders, Tiny(), epochs=3)
+    assert [better for _, better, *_ in seen] == [True, False, True]
+    assert control.state.best_epoch == 3
+
+
+def test_the_state_is_plain_json(loaders):
+    _, control, _ = train(loaders, Tiny(), epochs=4)
+    state = control.state.as_json()
+    assert json.loads(json.dumps(state, allow_nan=False)) == state
+
+
+def test_a_loss_that_is_no_number_ends_training_with_advice(loaders):
+    def broken(learner):
+        return lambda logits, targets: logits.sum() * float("nan")
+
+    with pytest.raises(RunError, match=r"epoch 1 is not a number: try a lower --lr"):
+        train(loaders, Tiny(), loss=broken, epochs=2)
+
+
+def test_the_epochs_loss_is_the_mean_over_its_samples(loaders):
+    network = Tiny()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    seen, _, _ = train(loaders, network, lr=0.0, epochs=1, freeze_epochs=0, unfreeze="all")
+    assert seen[0][0]["train_loss"] == pytest.approx(np.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_training_runs_at_half_precision(loaders, precision):
+    network = Tiny()
+    before = network.layer1.weight.clone()
+    seen, _, _ = train(
+        loaders, network, epochs=2, freeze_epochs=0, unfreeze="all", precision=precision
+    )
+    assert np.isfinite(seen[-1][0]["train_loss"])
+    assert network.layer1.weight.dtype == torch.float32
+    assert not torch.equal(before, network.layer1.weight)
+
+
+def test_lower_rates_works_on_the_current_rate(loaders):
+    learner = make_learner(loaders, Tiny(), lr=1e-4, weight_decay=1e-2, precision="fp32")
+    lower_rates(learner)
+    assert learner.opt.hypers[0]["lr"] == pytest.approx(1e-5)
+
+
+def test_cross_entropy_is_torchs_without_a_mask():
+    logits, targets = torch.randn(6, 3), (torch.rand(6, 3) > 0.5).float()
+    expected = F.binary_cross_entropy_with_logits(logits, targets)
+    assert MaskedCrossEntropy()(logits, targets) == pytest.approx(float(expected))
+
+
+def test_a_masked_target_changes_neither_loss_nor_gradient():
+    targets = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
+
+    def loss_and_gradient(masked_logit):
+        logits = torch.tensor([[0.3, masked_logit], [0.1, -0.4]], requires_grad=True)
+        loss = MaskedCrossEntropy()(logits, targets)
+        loss.backward()
+        return float(loss.detach()), logits.grad
+
+    loss, gradient = loss_and_gradient(5.0)
+    other, other_gradient = loss_and_gradient(-90.0)
+    assert loss == other
+    assert torch.equal(gradient, other_gradient)
+    assert gradient[0, 1] == 0
+    kept = F.binary_cross_entropy_with_logits(
+        torch.tensor([0.3, 0.1, -0.4]), torch.tensor([1.0, 0.0, 1.0])
+    )
+    assert loss == pytest.approx(float(kept))
