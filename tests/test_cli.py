@@ -1,0 +1,289 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TINY
+from typer.testing import CliRunner
+
+from cxrtool import cli, config, options
+from cxrtool.cli import app
+
+COMMANDS = {
+    "prepare": config.PrepareConfig,
+    "split": config.SplitConfig,
+    "train": config.TrainConfig,
+    "evaluate": config.EvaluateConfig,
+    "predict": config.PredictConfig,
+    "demo": config.DemoConfig,
+}
+TINY_FLAGS = [
+    *("--arch", "resnet18", "--weights", "none", "--image-size", "32", "--batch-size", "16"),
+    *("--workers", "0", "--precision", "fp32", "--device", "cpu"),
+]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def shell(*arguments, folder, **environment):
+    """A command as a user calls it: a process of its own, with pipes for both streams."""
+    return subprocess.run(
+        [sys.executable, "-m", "cxrtool", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_commands_are_those_of_the_help():
+    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_tells_every_option_and_its_true_default(name):
+    text = " ".join(call(name, "--help").output.split())
+    for field in dataclasses.fields(COMMANDS[name]):
+        if field.name in ("data",) or (name == "evaluate" and field.name == "run"):
+            continue
+        flag = f"--{field.name.replace('_', '-')}"
+        assert flag in text, field.name
+        if field.default not in (None, False, True):
+            assert f"default: {field.default}" in text, field.name
+    for flag in ("--workspace", "--seed", "--json", "--quiet", "--no-progress", "--debug"):
+        assert flag in text
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_fits_eighty_columns(name):
+    lines = call(*([name] if name else []), "--help").output.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert not any(
+        line.rstrip().endswith("...")
+        for line in lines
+        if "[ARGS]" not in line and "INPUT..." not in line
+    )
+
+
+def test_the_resolved_defaults_are_those_that_help_tells():
+    told = options.OPTIONS
+    freeze = told["freeze_epochs"].__metadata__[0].show_default
+    unfreeze = told["unfreeze"].__metadata__[0].show_default
+    usual = config.TrainConfig().resolved()
+    scratch = config.TrainConfig(weights="none").resolved()
+    assert freeze == f"{usual.freeze_epochs}; {scratch.freeze_epochs} with --weights none"
+    assert unfreeze == f"{usual.unfreeze}; {scratch.unfreeze} with --weights none"
+
+
+def test_every_declared_option_is_used():
+    used = {field.name for cls in COMMANDS.values() for field in dataclasses.fields(cls)}
+    assert set(options.OPTIONS) == used
+
+
+def test_version():
+    assert call("--version").output.strip() == f"cxrtool {cli.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["split"], "cxrtool prepare"),
+        (["train"], "cxrtool prepare"),
+        (["evaluate"], "cxrtool train"),
+        (["predict", "x.jpg"], "cxrtool train"),
+        (["prepare"], "no CheXpert data found"),
+    ],
+)
+def test_in_an_empty_folder_each_command_says_what_comes_first(
+    tmp_path, monkeypatch, arguments, told
+):
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
+    assert done.exit_code == 1
+    assert told in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "--arch", "densenet12"], "did you mean densenet121"),
+        (["train", "--epochs", "0"], "greater than or equal to 1"),
+        (["train", "--epochs", "many"], "valid integer"),
+        (["train", "--uncertainty", "maybe"], "maybe"),
+        (["split", "--sizes", "90,10"], "three positive numbers"),
+        (["train", "--nonsense"], "No such option"),
+        (["trian"], "train"),
+        (["predict"], "Missing argument"),
+    ],
+)
+def test_wrong_use_is_exit_2_with_a_hint(prepared, arguments, told):
+    options = ["-w", prepared.folder] if len(arguments) > 1 and arguments[0] == "split" else []
+    done = call(*arguments, *options)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_workspace_comes_from_the_environment(prepared, monkeypatch):
+    monkeypatch.setenv("CXRTOOL_WORKSPACE", str(prepared.folder))
+    assert "--force" in call("split").stderr
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def write(**values):
+        path = tmp_path / "settings.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_a_files_values_are_defaults_and_flags_win(prepared, settings):
+    file = settings(sizes="40,30,30", force=True, seed=5)
+    done = call("split", "-w", prepared.folder, "--json", "--config", file)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
+    flags = ["--sizes", "70,15,15"]
+    done = call("split", "-w", prepared.folder, "--json", "--config", file, *flags)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.7, abs=0.05)
+
+
+def test_an_unknown_key_is_an_error_with_a_near_name(prepared, settings):
+    done = call("split", "-w", prepared.folder, "--config", settings(siezs="40,30,30"))
+    assert done.exit_code == 2
+    assert "'siezs'" in done.stderr
+    assert "did you mean sizes" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
+def test_a_file_that_is_no_settings_is_an_error(prepared, tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    done = call("split", "-w", prepared.folder, "--config", path)
+    assert done.exit_code == 2
+    assert "bad.yaml" in done.stderr
+
+
+def test_a_value_of_the_wrong_kind_in_a_file_is_an_error(prepared, settings):
+    done = call("train", "-w", prepared.folder, "--config", settings(epochs="many"))
+    assert done.exit_code == 2
+    assert "epochs" in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = shell("split", "-w", tmp_path, "--debug", folder=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "DataError" in done.stderr
+
+
+def test_names_with_markup_are_told_as_they_are(tmp_path):
+    done = call("split", "-w", tmp_path / "[bold]x[PA]")
+    assert "[bold]x[PA]" in done.stderr
+
+
+def test_a_full_disk_is_one_message(prepared, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "split.csv")
+
+    monkeypatch.setattr("cxrtool.workflows.split.write_table", full)
+    done = call("split", "-w", prepared.folder, "--force")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "split.csv: No space left on device" in done.stderr
+
+
+def test_ctrl_c_is_exit_130(prepared, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxrtool.workflows.split.write_table", interrupted)
+    done = call("split", "-w", prepared.folder, "--force")
+    assert done.exit_code == 130
+
+
+def test_a_bug_keeps_its_traceback(prepared, monkeypatch):
+    def bug(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cxrtool.workflows.split.write_table", bug)
+    assert isinstance(call("split", "-w", prepared.folder, "--force").exception, ZeroDivisionError)
+
+
+JSON_KEYS = {
+    "prepare": {
+        *("rows", "images", "patients", "sex", "view", "orientation", "labels", "problems"),
+        *("mean", "std", "seconds"),
+    },
+    "split": {"sizes", "fractions", "patients_in_two_splits", "ld", "lpd", "seconds"},
+    "train": {"run", "epochs", "best_epoch", "valid_mean_auroc", "images_per_second", "seconds"},
+    "evaluate": {"protocol", "unit", "n", "mean_auroc", "defined", "labels", "subgroups"},
+    "predict": {"images", "failed", "seconds", "images_per_second", "output"},
+}
+
+
+@pytest.mark.slow
+def test_the_chain_as_a_user_types_it(drawn, tmp_path):
+    """In an empty folder, with pipes: each command names the next; JSON is alone on stdout."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "CheXpert-v1.0-small").symlink_to(drawn.folder)
+    image = next((drawn.folder / "valid").rglob("*frontal.jpg"))
+    train = ["train", *TINY_FLAGS, "--epochs", "1"]
+    lines = [
+        (["prepare"], "cxrtool split"),
+        (["split", "--sizes", "60,20,20"], "cxrtool train"),
+        (train, "cxrtool evaluate"),
+        (["evaluate", "--workers", "0", "--device", "cpu"], "cxrtool predict"),
+        (["predict", image], "Research software"),
+    ]
+    for arguments, told in lines:
+        done = shell(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+        assert "\x1b" not in done.stdout + done.stderr
+        tables = [line for line in done.stdout.splitlines() if "  " in line.strip()]
+        assert all(len(line) <= 80 for line in tables), done.stdout
+    for arguments, _ in lines:
+        again = [*arguments, "--json"] + (["--force"] if arguments[0] == "split" else [])
+        done = shell(*again, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert JSON_KEYS[arguments[0]] <= set(json.loads(done.stdout))
+
+
+def test_quiet_says_nothing_but_the_result(prepared):
+    done = call("split", "-w", prepared.folder, "--force", "-q")
+    assert done.stderr == ""
+    assert "Parts" in done.stdout
+
+
+def test_predict_exits_1_when_an_image_failed(trained_once, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"x")
+    good = next((trained_once.data / "valid").rglob("*frontal.jpg"))
+    done = call("predict", good, tmp_path / "bad.jpg", "-w", trained_once.workspace.folder)
+    assert done.exit_code == 1
+    assert "not a JPEG" in done.stdout
+    assert "1 of 2 images" in done.stderr
+    assert "probability" in done.stdout
+
+
+def test_many_images_are_csv_on_stdout(trained_once):
+    folder = Path(trained_once.data / "valid")
+    done = call("predict", folder, "-w", trained_once.workspace.folder)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("path,No Finding,")
+    assert len(lines) == 1 + len(list(folder.rglob("*.jpg")))
+
+
+def test_tiny_flags_are_the_tiny_config():
+    pairs = dict(zip(TINY_FLAGS[::2], TINY_FLAGS[1::2], strict=True))
+    for flag, value in pairs.items():
+        assert str(getattr(TINY, flag[2:].replace("-", "_"))) == value

@@ -1,0 +1,239 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxrtool.config import EvaluateConfig, SplitConfig
+from cxrtool.errors import DataError, RunError
+from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
+from cxrtool.manifest import read_manifest, read_split
+from cxrtool.predictions import read_scores
+from cxrtool.report import Reporter
+from cxrtool.runs import RunFolder
+from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.split import split_manifest
+
+LABELS = list(CHEXPERT_LABELS)
+QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50}
+
+
+class Listening(Reporter):
+    """Keeps the warnings."""
+
+    def __init__(self):
+        super().__init__(quiet=True, progress=False)
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def evaluate(trained, reporter=None, **options):
+    config = EvaluateConfig(**{**QUICK, "run": trained.run, **options})
+    return evaluate_run(config, trained.workspace, seed=1, reporter=reporter or Listening())
+
+
+@pytest.fixture(scope="module")
+def result(trained_once):
+    return evaluate(trained_once)
+
+
+def truth_of(trained, part, policy="ones"):
+    manifest = read_manifest(trained.workspace.manifest)
+    rows = manifest[read_split(trained.workspace.split, manifest) == part]
+    targets, _ = targets_and_mask(rows[LABELS].to_numpy(dtype=float), LABELS, policy)
+    return rows, targets == 1
+
+
+def test_each_figure_equals_scikit_learns(trained_once, result):
+    rows, targets = truth_of(trained_once, "test")
+    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+    scores = read_scores(run.predictions("test"), LABELS)
+    assert scores.index.tolist() == rows["path"].tolist()
+    assert result.n == len(rows)
+    defined = 0
+    for column, label in enumerate(LABELS):
+        figures, truth = result.labels[label], targets[:, column]
+        score = scores[label].to_numpy(dtype=float)
+        assert figures["n"] == len(rows)
+        assert figures["positives"] == truth.sum()
+        if truth.all() or not truth.any():
+            assert figures["auroc"] is None
+            continue
+        defined += 1
+        assert figures["auroc"] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
+        assert figures["auprc"] == pytest.approx(average_precision_score(truth, score), abs=1e-12)
+        if figures["threshold"] is not None:
+            called = score >= figures["threshold"]
+            assert figures["sensitivity"] == pytest.approx(called[truth].mean())
+            assert figures["specificity"] == pytest.approx(1 - called[~truth].mean())
+    assert result.defined == defined
+    aurocs = [f["auroc"] for f in result.labels.values() if f["auroc"] is not None]
+    assert result.mean_auroc == pytest.approx(np.mean(aurocs))
+
+
+def test_intervals_hold_the_estimate(result):
+    for figures in result.labels.values():
+        if figures["auroc_ci"] is not None:
+            low, high = figures["auroc_ci"]
+            assert low <= figures["auroc"] <= high
+
+
+def test_thresholds_are_the_runs(trained_once, result):
+    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+    kept = json.loads(run.thresholds.read_text())["thresholds"]
+    assert {label: f["threshold"] for label, f in result.labels.items()} == kept
+
+
+def test_the_scores_are_written_as_they_are_returned(trained_once, result):
+    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+    written = json.loads(run.metrics("test").read_text())
+    assert written.pop("format") == 1
+    assert written == result.as_json()
+
+
+def test_the_protocol_is_told(trained_once, result):
+    assert result.protocol == {
+        "name": "holdout",
+        "labels_by": "labeler of train.csv",
+        "uncertainty": "ones",
+        "blank": "zeros",
+        "split_by": "patient",
+        "views": ["frontal"],
+    }
+    assert result.unit == "image"
+
+
+def test_radiologists_rows_are_another_protocol(trained):
+    result = evaluate(trained, split="expert")
+    assert result.protocol["name"] == "expert"
+    assert result.protocol["labels_by"] == "radiologists of valid.csv"
+
+
+def test_the_truths_policy_can_be_chosen(trained):
+    result = evaluate(trained, uncertainty="zeros")
+    _, targets = truth_of(trained, "test", "zeros")
+    assert result.protocol["uncertainty"] == "zeros"
+    assert [f["positives"] for f in result.labels.values()] == targets.sum(axis=0).tolist()
+
+
+def test_labels_with_one_class_are_undefined_and_the_mean_says_over_how_many(trained):
+    frame = pd.read_csv(trained.workspace.manifest, dtype=str, keep_default_na=False)
+    frame["Edema"] = "0"
+    frame.to_csv(trained.workspace.manifest, index=False)
+    result = evaluate(trained)
+    assert result.labels["Edema"]["auroc"] is None
+    assert result.labels["Edema"]["auroc_ci"] is None
+    assert result.labels["Edema"]["sensitivity"] is None
+    assert result.defined <= 13
+    json.dumps(result.as_json(), allow_nan=False)
+
+
+def test_scores_that_are_there_are_not_made_again(trained):
+    evaluate(trained)
+    run = RunFolder(trained.workspace.runs / trained.run)
+    kept = run.predictions("test").read_bytes()
+    info = json.loads(trained.workspace.data_info.read_text())
+    trained.workspace.data_info.write_text(json.dumps({**info, "folder": "/nowhere"}))
+    evaluate(trained)
+    assert run.predictions("test").read_bytes() == kept
+
+
+def test_scores_of_an_edited_split_are_made_again(trained):
+    evaluate(trained)
+    split = pd.read_csv(trained.workspace.split)
+    moved = split.index[split["split"] == "valid"][:3]
+    split.loc[moved, "split"] = "test"
+    split.to_csv(trained.workspace.split, index=False)
+    rows, _ = truth_of(trained, "test")
+    assert evaluate(trained).n == len(rows)
+
+
+def test_patients_of_the_training_are_refused_unless_forced(trained):
+    split_manifest(SplitConfig(sizes="40,20,40", force=True), trained.workspace, seed=9)
+    with pytest.raises(DataError, match=r"patients in test are among those tiny was trained on"):
+        evaluate(trained)
+    listening = Listening()
+    evaluate(trained, listening, force=True)
+    assert "too good" in listening.warnings[0]
+
+
+def test_a_split_by_image_is_scored_with_a_warning(trained):
+    split_manifest(SplitConfig(by="image", force=True), trained.workspace, seed=9)
+    listening = Listening()
+    result = evaluate(trained, listening)
+    assert result.protocol["split_by"] == "image"
+    assert "too good" in listening.warnings[0]
+
+
+def test_another_data_sets_scores_do_not_replace_the_runs_own(trained, tmp_path):
+    evaluate(trained)
+    run = RunFolder(trained.workspace.runs / trained.run)
+    own = run.predictions("test").read_bytes()
+    frame = pd.read_csv(trained.workspace.manifest, dtype=str, keep_default_na=False)
+    frame["age"] = "50"
+    frame.to_csv(trained.workspace.manifest, index=False)
+    evaluate(trained)
+    assert run.predictions("test").read_bytes() == own
+    assert len(list((run.path / "predictions").glob("test-*.csv"))) == 1
+
+
+def test_an_empty_part_is_told(trained):
+    split = pd.read_csv(trained.workspace.split)
+    split["split"] = split["split"].replace("expert", "test")
+    split.to_csv(trained.workspace.split, index=False)
+    with pytest.raises(DataError, match="no image is in expert"):
+        evaluate(trained, split="expert")
+
+
+def test_a_test_image_that_went_missing_is_told(trained, tmp_path):
+    kept = RunFolder(trained.workspace.runs / trained.run).predictions("test")
+    kept.unlink(missing_ok=True)
+    info = json.loads(trained.workspace.data_info.read_text())
+    trained.workspace.data_info.write_text(json.dumps({**info, "folder": str(tmp_path)}))
+    with pytest.raises(DataError, match="images of test cannot be read"):
+        evaluate(trained)
+
+
+@pytest.mark.parametrize("name", ["model.json", "labels.json", "thresholds.json"])
+def test_a_missing_file_of_the_run_is_named(trained, name):
+    (trained.workspace.runs / trained.run / name).unlink()
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        evaluate(trained)
+
+
+def test_altered_weights_are_noticed(trained):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    content = bytearray(run.weights.read_bytes())
+    content[-1] ^= 1
+    run.weights.write_bytes(bytes(content))
+    with pytest.raises(RunError, match=r"model\.safetensors is not the file that training wrote"):
+        evaluate(trained)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("model.json", '"arch"', '"arc"'),
+        ("model.json", '"format": 1', '"format": 2'),
+        ("thresholds.json", '"Edema"', '"Oedema"'),
+        ("labels.json", "{", "["),
+    ],
+)
+def test_an_altered_json_file_of_the_run_is_named(trained, name, old, new):
+    path = trained.workspace.runs / trained.run / name
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(RunError):
+        evaluate(trained)
+
+
+def test_no_run_yet_names_the_command(prepared):
+    with pytest.raises(RunError, match="cxrtool train"):
+        evaluate_run(EvaluateConfig(), prepared, seed=1)
+
+
+def test_an_unknown_run_names_those_there_are(trained):
+    with pytest.raises(RunError, match="there are: tiny"):
+        evaluate(trained, run="teeny")
