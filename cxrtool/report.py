@@ -3,9 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,11 +20,8 @@ SHOWN_SECONDS = 1.0
 PLAIN_WIDTH = 80
 
 
-class Advance(Protocol):
-    """Tells the display that `amount` more is done, and perhaps what is being done."""
-
-    def __call__(self, amount: int, what: str | None = None) -> None:
-        """Move on."""
+Advance = Callable[[int], None]
+"""Tells the display that so many units more are done."""
 
 
 class Speed(ProgressColumn):
@@ -73,18 +70,20 @@ class Reporter:
         self, what: str, total: int, unit: str = "images", *, summary: bool = True
     ) -> Iterator[Advance]:
         """Show how far a step of `total` units is; without a terminal, a line when it ends."""
-        started = time.perf_counter()
-        if self.bars:
-            with self._bar() as bar:
-                task = bar.add_task(what, total=total, unit=unit)
-                yield lambda amount, now=None: bar.update(
-                    task, advance=amount, **({"description": now} if now else {})
-                )
-        else:
-            yield lambda amount, now=None: None
+        started, done = time.perf_counter(), 0
+        with self._bar() if self.bars else nullcontext() as bar:
+            task = bar.add_task(what, total=total, unit=unit) if bar else None
+
+            def advance(amount: int) -> None:
+                nonlocal done
+                done += amount
+                if bar and task is not None:
+                    bar.update(task, completed=done, total=max(total, done))
+
+            yield advance
         seconds = time.perf_counter() - started
         if summary and seconds > SHOWN_SECONDS:
-            rate = f"{total:,} {unit} in {seconds:.1f} s, {total / seconds:,.0f} {unit}/s"
+            rate = f"{done:,} {unit} in {seconds:.1f} s, {done / seconds:,.0f} {unit}/s"
             self.note(f"{what}: {rate}")
 
     def _bar(self) -> Progress:

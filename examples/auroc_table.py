@@ -1,0 +1,36 @@
+"""The test AUROCs of some runs as a Markdown table.
+
+python examples/auroc_table.py cxr resnet101-ones densenet121-ones
+
+It reads the JSON files that `cxrtool evaluate` wrote, and nothing of cxrtool itself: so can any
+script of yours. Under another policy the truth differs too: U-Zeros and U-Ones columns are held
+against their own policy's truth, as in the report (`cxrtool evaluate --uncertainty ones` holds a
+run against another).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def read_scores(workspace: Path, run: str) -> dict[str, float | None]:
+    """A run's AUROC for each label, and their mean."""
+    metrics = json.loads((workspace / "runs" / run / "metrics" / "test.json").read_text())
+    scores = {label: figures["auroc"] for label, figures in metrics["labels"].items()}
+    return {**scores, f"mean of {metrics['defined']} labels": metrics["mean_auroc"]}
+
+
+def main(workspace: str, *runs: str) -> None:
+    """Print the table."""
+    columns = [read_scores(Path(workspace), run) for run in runs]
+    labels = list(dict.fromkeys(label for column in columns for label in column))
+    print("| label |", " | ".join(runs), "|")
+    print("|---|" + "---:|" * len(runs))
+    for label in labels:
+        values = [column.get(label) for column in columns]
+        cells = ["n/a" if value is None else f"{value:.3f}" for value in values]
+        print(f"| {label} |", " | ".join(cells), "|")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

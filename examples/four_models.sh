@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The report's four models: ResNet-101 and DenseNet-121, each under U-Zeros and U-Ones, on one
+# and the same split, and the table of their test AUROCs.
+#
+#   bash examples/four_models.sh path/to/CheXpert-v1.0-small
+#
+# What follows the folder goes to `cxrtool train`: without ImageNet weights at hand, for a try,
+#
+#   bash examples/four_models.sh path/to/CheXpert-v1.0-small --weights none --epochs 2
+set -euo pipefail
+
+data=${1:?name the folder that holds train.csv}
+shift
+
+cxrtool prepare "$data"
+# The report's own way, image by image with the radiologists' rows mixed in, would be
+# `cxrtool split --by image --merge-valid`: it puts patients of the test part into train as well.
+cxrtool split
+
+for arch in resnet101 densenet121; do
+  for policy in zeros ones; do
+    cxrtool train --arch "$arch" --uncertainty "$policy" --name "$arch-$policy" "$@"
+    cxrtool evaluate "$arch-$policy"
+  done
+done
+
+python "$(dirname "$0")/auroc_table.py" "${CXRTOOL_WORKSPACE:-cxr}" \
+  resnet101-zeros resnet101-ones densenet121-zeros densenet121-ones

@@ -1,0 +1,79 @@
+"""The walk-throughs run as they are, on drawn data."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxrtool.labels import CHEXPERT_LABELS
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run a command where `cxrtool` and `python` are those of the tests."""
+    scripts = tmp_path / "bin"
+    scripts.mkdir()
+    for name, call in (("cxrtool", f"{sys.executable} -m cxrtool"), ("python", sys.executable)):
+        (scripts / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
+        (scripts / name).chmod(0o755)
+
+    def run(*arguments):
+        done = subprocess.run(
+            [str(argument) for argument in arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_four_models_and_their_table(shell, drawn):
+    small = "--weights none --epochs 1 --image-size 32 --batch-size 16 --limit 32 --workers 0"
+    out = shell("bash", EXAMPLES / "four_models.sh", drawn.folder, *small.split())
+    table = [line for line in out.splitlines() if line.startswith("| ")]
+    assert (
+        table[0]
+        == "| label | resnet101-zeros | resnet101-ones | densenet121-zeros | densenet121-ones |"
+    )
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table[1:15]] == list(
+        CHEXPERT_LABELS
+    )
+    assert table[-1].startswith("| mean of ")
+    numbers = [cell for line in table[1:] for cell in line.strip("| ").split(" | ")[1:]]
+    assert len(numbers) >= 4 * 15
+    assert all(cell == "n/a" or 0 <= float(cell) <= 1 for cell in numbers)
+
+
+def test_a_table_and_a_folder_of_ones_own(shell, drawn, tmp_path):
+    images = sorted((drawn.folder / "train").rglob("*frontal.jpg"))[:30]
+    with (tmp_path / "my.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "patient", "Edema", "Fracture", "Sex", "Age"])
+        for row, path in enumerate(images):
+            name = path.relative_to(drawn.folder)
+            writer.writerow([name, path.parts[-3], row % 2, "" if row % 3 else -1, "Male", 50])
+    shell("python", EXAMPLES / "own_table.py", "my.csv", drawn.folder, "out")
+    out = shell("cxrtool", "prepare", "out/CheXpert-v1.0-small")
+    assert "30 images" in out
+    assert any(line.split() == ["Edema", "15", "15", "0", "0"] for line in out.splitlines())
+    assert any(line.split() == ["Fracture", "0", "0", "10", "20"] for line in out.splitlines())
+    assert "patients in more than one part: 0" in shell("cxrtool", "split")
+
+
+def test_every_example_is_listed_and_run():
+    listed = (EXAMPLES / "README.md").read_text()
+    tested = Path(__file__).read_text() + (EXAMPLES / "four_models.sh").read_text()
+    for path in EXAMPLES.iterdir():
+        if path.suffix in (".sh", ".py"):
+            assert f"`{path.name}`" in listed
+            assert path.name in tested
