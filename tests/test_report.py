@@ -1,0 +1,71 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from cxrtool import report
+from cxrtool.report import Reporter, number, or_none, print_table, table
+
+
+def test_without_a_terminal_a_long_step_leaves_one_plain_line(capsys, monkeypatch):
+    monkeypatch.setattr(report, "SHOWN_SECONDS", 0.0)
+    with Reporter().steps("decoding", 4) as advance:
+        advance(3)
+        advance(1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("decoding: 4 images in 0.0 s, ")
+    assert err.count("\n") == 1
+
+
+def test_a_short_step_leaves_nothing(capsys):
+    with Reporter().steps("decoding", 4) as advance:
+        advance(4)
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_a_step_shows_how_far_how_fast_and_how_long():
+    stream = io.StringIO()
+    reporter = Reporter()
+    reporter.console = Console(file=stream, force_terminal=True, width=80)
+    reporter.bars = True
+    with reporter.steps("decoding", 40) as advance:
+        for _ in range(3):
+            advance(10)
+            time.sleep(0.15)
+    shown = stream.getvalue()
+    assert "decoding" in shown
+    assert "30/40" in shown
+    assert "images/s" in shown
+
+
+@pytest.mark.parametrize("options", [{"quiet": True}, {"progress": False}])
+def test_quiet_and_no_progress_show_no_bars(options, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert not Reporter(**options).bars
+
+
+def test_quiet_keeps_warnings(capsys):
+    reporter = Reporter(quiet=True)
+    reporter.note("a note")
+    reporter.warn("patients [PA]")
+    assert capsys.readouterr().err == "warning: patients [PA]\n"
+
+
+def test_details_are_for_those_who_ask(capsys):
+    Reporter().detail("one")
+    Reporter(verbose=True).detail("two")
+    assert capsys.readouterr().err == "two\n"
+
+
+def test_a_table_off_a_terminal_is_plain_and_has_no_trailing_blanks(capsys):
+    print_table(table("T", {"label": "left", "n": "right"}, [["[b]x", "1"]]))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("[b]x" in line for line in lines)
+    assert all(line == line.rstrip() and "\x1b" not in line for line in lines)
+
+
+def test_undefined_figures_read_n_a_and_null():
+    assert (number(float("nan")), number(None), number(0.12345)) == ("n/a", "n/a", "0.123")
+    assert (or_none(float("nan")), or_none(0.5)) == (None, 0.5)
