@@ -1,4 +1,4 @@
-"""Second-order iterative stratification into parts, by patient or by image; LD and LPD.
+"""Second-order iterative stratification into parts, by patient or by image.
 
 The method is Szymanski & Kajdanowicz (2017), "A Network Perspective on Stratification of
 Multi-Label Data", on Sechidis, Tsoumakas & Vlahavas (2011), Algorithm 1: label pairs are
@@ -8,16 +8,13 @@ rest. By patient, what is dealt out is a patient with all their images.
 
 import random
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.errors import DataError, first_few
-
-Positives = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
-"""Indicator columns (n, labels), or several such matrices, one per uncertainty policy."""
+from cxrtool.balance import Positives, label_matrices, pair_columns
+from cxrtool.errors import DataError
 
 MAX_SWEEPS = 3
 BLOCK = 256
@@ -66,13 +63,13 @@ def split_by_patient(
     """
     shares = _shares(sizes)
     owners, n_patients = _owners(np.asarray(patients))
-    matrices = _matrices(positives, len(owners))
+    matrices = label_matrices(positives, len(owners))
     if n_patients < len(shares):
         raise DataError(
             f"{n_patients} patients cannot fill {len(shares)} parts: "
             "use fewer parts, or split by image"
         )
-    tally = _tally(_label_columns(matrices), _pair_columns(matrices), owners, n_patients)
+    tally = _tally(_label_columns(matrices), pair_columns(matrices), owners, n_patients)
     rng = random.Random(seed)
     folds = _deal(tally, shares, rng)
     _cover(folds, tally, len(shares))
@@ -109,13 +106,13 @@ def split_by_image(
     from iterstrat.ml_stratifiers import IterativeStratification
 
     shares = _shares(sizes)
-    matrices = _matrices(positives)
+    matrices = label_matrices(positives)
     n = len(matrices[0])
     if n < len(shares):
         raise DataError(f"{n} images cannot fill {len(shares)} parts: use fewer parts")
     rng = np.random.RandomState(seed)
     order = _canonical_order(keys, n)[rng.permutation(n)]
-    labels, pairs = _label_columns(matrices), _pair_columns(matrices)
+    labels, pairs = _label_columns(matrices), pair_columns(matrices)
     columns = np.stack([*labels, *pairs], axis=1)[order]
     dealt = IterativeStratification(labels=columns, r=shares, random_state=rng)
     places = np.argsort(order)
@@ -126,58 +123,6 @@ def split_by_image(
     return folds
 
 
-def label_distribution(
-    positives: NDArray[np.bool_], folds: NDArray[np.int64], n_folds: int
-) -> float:
-    """LD: the mean over folds and labels of |p / (1 - p) - P / (1 - P)|; 0 is perfect balance.
-
-    p is a label's share of a fold's images, P its share of all (Sechidis et al. 2011, the
-    measures of section 4; Szymanski & Kajdanowicz 2017). Where all images of a fold, but not all
-    images, have a label, the fold counts as if half an image had not. A label that all images
-    have adds 0, and so does one that none has. Folds without images are left out of the mean.
-
-    Args:
-        positives: (n, labels) bool.
-        folds: (n,) fold numbers in [0, n_folds).
-        n_folds: the number of folds.
-
-    Raises:
-        DataError: shapes that do not fit, or a fold number out of range.
-    """
-    (matrix,) = _matrices(positives, len(folds))
-    return _mean_odds_gap(list(matrix.T), folds, n_folds)
-
-
-def label_pair_distribution(
-    positives: NDArray[np.bool_], folds: NDArray[np.int64], n_folds: int
-) -> float:
-    """LPD: `label_distribution` over the pairs of labels that occur; 0.0 where none occurs.
-
-    Szymanski & Kajdanowicz (2017). Arguments and errors as in `label_distribution`.
-    """
-    matrices = _matrices(positives, len(folds))
-    return _mean_odds_gap(_pair_columns(matrices), folds, n_folds)
-
-
-def _mean_odds_gap(
-    columns: list[NDArray[np.bool_]], folds: NDArray[np.int64], n_folds: int
-) -> float:
-    folds = np.asarray(folds)
-    if folds.size and not 0 <= folds.min() <= folds.max() < n_folds:
-        raise DataError(f"fold numbers {folds.min()} to {folds.max()}: expected 0 to {n_folds - 1}")
-    images = np.bincount(folds, minlength=n_folds)
-    gaps = []
-    for column in columns:
-        positive = np.bincount(folds[column], minlength=n_folds)[images > 0]
-        negatives = images[images > 0] - positive
-        if negatives.sum() == 0:
-            gaps.append(np.zeros(len(positive)))
-            continue
-        odds = positive / np.maximum(negatives, 0.5)
-        gaps.append(np.abs(odds - positive.sum() / negatives.sum()))
-    return float(np.mean(gaps)) if gaps else 0.0
-
-
 def _shares(sizes: Sequence[float]) -> NDArray[np.float64]:
     shares = np.asarray(sizes, dtype=np.float64)
     if shares.ndim != 1 or not len(shares) or not (shares > 0).all():
@@ -186,19 +131,6 @@ def _shares(sizes: Sequence[float]) -> NDArray[np.float64]:
         raise DataError(f"sizes {tuple(sizes)} sum to {shares.sum():g}: expected 1")
     shares /= shares.sum()
     return shares
-
-
-def _matrices(positives: Positives, n: int | None = None) -> list[NDArray[np.bool_]]:
-    """The matrices as a list of bool, each checked to be (n, labels)."""
-    given = [positives] if isinstance(positives, np.ndarray) else list(positives)
-    matrices = [np.asarray(matrix).astype(bool) for matrix in given]
-    if not matrices:
-        raise DataError("no table of labels to balance: expected one for each policy")
-    rows = len(matrices[0]) if n is None else n
-    wrong = [matrix.shape for matrix in matrices if matrix.ndim != 2 or len(matrix) != rows]
-    if wrong:
-        raise DataError(f"labels of shape {first_few(wrong)}: expected ({rows}, number of labels)")
-    return matrices
 
 
 def _owners(patients: NDArray[np.str_]) -> tuple[NDArray[np.int64], int]:
@@ -220,16 +152,6 @@ def _canonical_order(keys: NDArray[np.str_] | None, n: int) -> NDArray[np.int64]
 def _label_columns(matrices: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
     """Every label of every matrix."""
     return [column for matrix in matrices for column in matrix.T]
-
-
-def _pair_columns(matrices: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
-    """Both labels of a pair, for the pairs that occur within a matrix."""
-    pairs = (
-        matrix_columns[a] & matrix_columns[b]
-        for matrix_columns in (np.ascontiguousarray(matrix.T) for matrix in matrices)
-        for a, b in combinations(range(len(matrix_columns)), 2)
-    )
-    return [pair for pair in pairs if pair.any()]
 
 
 def _tally(

@@ -22,6 +22,7 @@ LAYERS = {
         "workspace",
     },
     "domain": {
+        "balance",
         "dataloaders",
         "devices",
         "labels",
@@ -48,6 +49,7 @@ SIDEWAYS = {
     ("predictions", "manifest"),
     ("sources.chexpert", "labels"),  # upward: the names of the 14 observations
     ("sources.chexpert", "manifest"),
+    ("splits", "balance"),
     ("tracking", "report"),
     ("workflows.demo", "workflows.evaluate"),
     ("workflows.demo", "workflows.predict"),

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from cxrtool import splits
+from cxrtool.balance import label_distribution, label_pair_distribution
 from cxrtool.errors import DataError
 from cxrtool.splits import (
-    label_distribution,
-    label_pair_distribution,
     split_by_image,
     split_by_patient,
 )

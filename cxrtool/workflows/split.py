@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrtool.balance import label_distribution, label_pair_distribution
 from cxrtool.config import POLICIES, SplitConfig
 from cxrtool.errors import DataError, UsageError
 from cxrtool.files import refuse_existing
@@ -21,8 +22,6 @@ from cxrtool.manifest import (
 )
 from cxrtool.report import SILENT, Reporter
 from cxrtool.splits import (
-    label_distribution,
-    label_pair_distribution,
     split_by_image,
     split_by_patient,
 )

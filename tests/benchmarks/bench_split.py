@@ -15,10 +15,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from chexpert_table import chexpert_table
 
+from cxrtool.balance import label_distribution, label_pair_distribution
 from cxrtool.labels import CHEXPERT_LABELS, POLICIES, targets_and_mask
 from cxrtool.splits import (
-    label_distribution,
-    label_pair_distribution,
     split_by_image,
     split_by_patient,
 )
