@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
-    "base": {"config", "errors", "files"},
+    "base": {"config", "errors", "files", "labels"},
     "io": {
         "images",
         "manifest",
@@ -25,7 +25,6 @@ LAYERS = {
         "balance",
         "dataloaders",
         "devices",
-        "labels",
         "learner",
         "metrics",
         "networks",
@@ -42,12 +41,13 @@ SIDEWAYS = {
     ("cli", "show"),
     ("dataloaders", "networks"),
     ("files", "errors"),
+    ("labels", "config"),
+    ("labels", "errors"),
     ("learner", "devices"),
     ("learner", "metrics"),
     ("learner", "networks"),
     ("networks", "devices"),
     ("predictions", "manifest"),
-    ("sources.chexpert", "labels"),  # upward: the names of the 14 observations
     ("sources.chexpert", "manifest"),
     ("splits", "balance"),
     ("tracking", "report"),
