@@ -77,7 +77,8 @@ def train(config: TrainConfig, common: CommonConfig) -> None:
     workspace, reporter = Workspace(common.workspace), show.reporter(common)
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
-    from cxrtool.workflows.train import train_model
+    with reporter.busy("loading torch and fastai"):
+        from cxrtool.workflows.train import train_model
 
     result = train_model(config, workspace, seed=common.seed, reporter=reporter)
     show.trained(result, common)
@@ -114,11 +115,12 @@ def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> N
     from cxrtool.runs import find_run
     from cxrtool.workspace import Workspace
 
-    workspace = Workspace(common.workspace)
+    workspace, reporter = Workspace(common.workspace), show.reporter(common)
     find_run(workspace.runs, config.run)  # before torch is imported
-    from cxrtool.workflows.predict import predict_images
+    with reporter.busy("loading torch"):
+        from cxrtool.workflows.predict import predict_images
 
-    result = predict_images(config, inputs, workspace, show.reporter(common))
+    result = predict_images(config, inputs, workspace, reporter)
     show.predicted(result, common)
     if result.failed:
         raise typer.Exit(1)
@@ -128,9 +130,11 @@ def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> N
 def demo(config: DemoConfig, common: CommonConfig) -> None:
     """The whole chain on drawn X-rays; nothing is downloaded."""
     from cxrtool import show
-    from cxrtool.workflows.demo import draw_only, run_demo
 
     reporter = show.reporter(common)
+    with reporter.busy("loading torch and fastai"):
+        from cxrtool.workflows.demo import draw_only, run_demo
+
     if config.only_data is not None:
         show.drawn(draw_only(config, seed=common.seed, reporter=reporter), common)
     else:

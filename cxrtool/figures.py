@@ -54,7 +54,9 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
     bins = np.arange(0, max(95, np.nanmax(years, initial=0) + 5), 5)
     for name, colour in SEXES.items():
         chosen = years[(sex == name).to_numpy(dtype=bool) & ~np.isnan(years)]
-        axes.hist(chosen, bins=bins.tolist(), histtype="step", color=colour, linewidth=2, label=name)
+        axes.hist(
+            chosen, bins=bins.tolist(), histtype="step", color=colour, linewidth=2, label=name
+        )
     axes.yaxis.grid(True, color=GRID)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("age in years", color=INK)

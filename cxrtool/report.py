@@ -66,6 +66,12 @@ class Reporter:
         self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
 
     @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show that something whose length is not known goes on; nothing without a terminal."""
+        with self.console.status(escape(what)) if self.bars else nullcontext():
+            yield
+
+    @contextmanager
     def steps(
         self, what: str, total: int, unit: str = "images", *, summary: bool = True
     ) -> Iterator[Advance]:
@@ -118,12 +124,12 @@ def print_table(table: Table) -> None:
     """A table on stdout; off a terminal, without blanks at the ends of lines."""
     console = make_console()
     if console.is_terminal:
-        console.print(table)
+        console.print(table, end="\n\n")
         return
     with console.capture() as capture:
         console.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    sys.stdout.write("\n".join([*lines, ""]))
+    sys.stdout.write("\n".join([*lines, "", ""]))
 
 
 def print_line(text: str = "") -> None:
@@ -145,7 +151,12 @@ def next_command(text: str) -> None:
 def table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
     """A plain table; `columns` maps each heading to `left` or `right`."""
     made = Table(
-        title=escape(title) or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
+        title=escape(title) or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),  # seven columns of scores fit into 80
     )
     for heading, side in columns.items():
         made.add_column(

@@ -149,10 +149,12 @@ def show_scores(result: EvaluateResult) -> None:
     )
     told = result.protocol
     print_line(
-        f"protocol: {told['name']}; labels by {told['labels_by']}; "
-        f"uncertain {told['uncertainty']}, blank {told['blank']}; split by {told['split_by']}; "
-        f"{', '.join(told['views'])} views; intervals over patients; "
-        "thresholds from valid (Youden)"
+        f"protocol: {told['name']}, split by {told['split_by']}, "
+        f"{' and '.join(told['views'])} views;\n"
+        f"  labels by {told['labels_by']};\n"
+        f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; "
+        "intervals over patients;\n"
+        "  thresholds from valid (Youden's J)"
     )
 
 

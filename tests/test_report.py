@@ -69,3 +69,33 @@ def test_a_table_off_a_terminal_is_plain_and_has_no_trailing_blanks(capsys):
 def test_undefined_figures_read_n_a_and_null():
     assert (number(float("nan")), number(None), number(0.12345)) == ("n/a", "n/a", "0.123")
     assert (or_none(float("nan")), or_none(0.5)) == (None, 0.5)
+
+
+def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
+    from cxrtool.labels import CHEXPERT_LABELS
+    from cxrtool.show import show_scores
+    from cxrtool.workflows.evaluate import EvaluateResult
+
+    figures = {
+        "auroc": 0.8761,
+        "auroc_ci": [0.8512, 0.9034],
+        "threshold": 0.1234,
+        "sensitivity": 0.812,
+        "specificity": 0.799,
+        "positives": 10_588,
+    }
+    protocol = {
+        "name": "holdout",
+        "labels_by": "labeler of train.csv and radiologists of valid.csv",
+        "uncertainty": "ones",
+        "blank": "zeros",
+        "split_by": "patient",
+        "views": ["frontal", "lateral"],
+    }
+    labels = dict.fromkeys(CHEXPERT_LABELS, figures)
+    show_scores(EvaluateResult("resnet101-ones", "test", protocol, 19_100, 0.8, 14, labels))
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "…" not in out
+    for shown in (*CHEXPERT_LABELS, "0.876", "0.851-0.903", "0.123", "10,588"):
+        assert shown in out

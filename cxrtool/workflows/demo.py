@@ -114,11 +114,13 @@ def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> D
     scores = evaluate_run(EvaluateConfig(), workspace, seed=seed, reporter=reporter)
     image = _a_test_image(workspace, drawn.folder)
     prediction = predict_images(PredictConfig(), [str(image)], workspace, reporter)
+    with reporter.busy("logistic regression on thumbnails"):
+        linear = thumbnail_auroc(workspace, drawn.folder)
     return DemoResult(
         workspace=config.workspace,
         scores=scores,
         prediction=prediction,
-        linear_auroc=thumbnail_auroc(workspace, drawn.folder),
+        linear_auroc=linear,
         seconds=time.perf_counter() - started,
     )
 

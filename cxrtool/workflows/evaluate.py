@@ -172,7 +172,8 @@ def _scores(
             return kept.loc[paths].to_numpy()
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
-    from cxrtool.workflows.predict import load_scorer, score_files
+    with reporter.busy("loading torch"):
+        from cxrtool.workflows.predict import load_scorer, score_files
 
     folder = Path(read_json(workspace.need(workspace.data_info, "prepare"))["folder"])
     scorer = load_scorer(run, config.device, config.precision)

@@ -63,8 +63,10 @@ def prepare_manifest(
         DataError: no data set, a column missing, an unknown label value, or no image left.
     """
     started = time.perf_counter()
-    source = read_chexpert(find_chexpert(config.data, Path()))
-    reporter.note(f"reading {source.folder}: {len(source.rows):,} rows")
+    folder = find_chexpert(config.data, Path())
+    with reporter.busy(f"reading the tables of {folder}"):
+        source = read_chexpert(folder)
+    reporter.note(f"{folder}: {len(source.rows):,} rows")
     chosen = source.rows
     if config.views != "all":
         chosen = chosen[chosen["view"] == config.views].reset_index(drop=True)

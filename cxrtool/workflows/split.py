@@ -68,7 +68,8 @@ def split_manifest(
     inside = manifest[~apart]
     labels = label_columns(manifest)
     positives = {policy: _positives(inside, labels, policy) for policy in POLICIES}
-    folds = _divide(inside, list(positives.values()), config.by, shares, seed)
+    with reporter.busy(f"splitting {len(inside):,} images"):
+        folds = _divide(inside, list(positives.values()), config.by, shares, seed)
     parts = np.full(len(manifest), "expert", dtype=object)
     parts[~apart] = np.array(PARTS)[folds]
     frame = pd.DataFrame(
