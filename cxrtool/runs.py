@@ -1,6 +1,7 @@
 """A run's folder: every path in it, what it says of its model, and whether it is whole."""
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,31 +189,38 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
 class NewRunFolder:
     """A run in the making: `with NewRunFolder(run) as folder`.
 
-    An older run of the same name is put aside until the new one has something to show
-    (`keep()`, after the first epoch). If training fails before that, all is as it was.
+    It begins under a hidden name and takes its own with `keep()`, after the first epoch; only
+    then does an older run of that name go. If training fails or is killed before, the older run
+    is there as it was.
     """
 
     def __init__(self, run: RunFolder) -> None:
-        self.run = run
+        self.target = run
         self.kept = False
-        self._aside = run.path.with_name(f".{run.name}.replaced")
 
     def __enter__(self) -> "NewRunFolder":
-        if self.run.path.exists():
-            shutil.rmtree(self._aside, ignore_errors=True)
-            self.run.path.rename(self._aside)
-        self.run.path.mkdir(parents=True)
+        runs = self.target.path.parent
+        runs.mkdir(parents=True, exist_ok=True)
+        self._hidden = Path(tempfile.mkdtemp(prefix=f".{self.target.name}-", dir=runs))
+        self._hidden.chmod(runs.stat().st_mode)  # mkdtemp's folders are the owner's alone
         return self
 
-    def keep(self) -> None:
-        """From now on the new folder stays, whatever happens."""
-        if not self.kept:
-            self.kept = True
-            shutil.rmtree(self._aside, ignore_errors=True)
+    @property
+    def run(self) -> RunFolder:
+        """The run where it lies now."""
+        return self.target if self.kept else RunFolder(self._hidden)
 
-    def __exit__(self, *error: object) -> None:
+    def keep(self) -> None:
+        """Take the run's own name; from now on the folder stays, whatever happens."""
         if self.kept:
             return
-        shutil.rmtree(self.run.path, ignore_errors=True)
-        if self._aside.exists():
-            self._aside.rename(self.run.path)
+        replaced = self._hidden.with_name(f"{self._hidden.name}-replaced")
+        if self.target.path.exists():
+            self.target.path.rename(replaced)
+        self._hidden.rename(self.target.path)
+        self.kept = True
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def __exit__(self, *error: object) -> None:
+        if not self.kept:
+            shutil.rmtree(self._hidden, ignore_errors=True)

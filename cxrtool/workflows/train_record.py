@@ -22,7 +22,7 @@ from cxrtool.manifest import write_table
 from cxrtool.metrics import youden_threshold
 from cxrtool.predictions import format_scores, prediction_frame
 from cxrtool.report import Reporter, number, or_none
-from cxrtool.runs import NewRunFolder
+from cxrtool.runs import NewRunFolder, RunFolder
 from cxrtool.tracking import Tracker
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
@@ -52,11 +52,16 @@ class RunRecorder:
         tracker: Tracker,
         reporter: Reporter,
     ) -> None:
-        self.folder, self.run = folder, folder.run
+        self.folder = folder
         self.config, self.data, self.network = config, data, network
         self.tracker, self.reporter = tracker, reporter
         self._rows: list[dict[str, Any]] = []
         self._best_logits: NDArray[np.float32] | None = None
+
+    @property
+    def run(self) -> RunFolder:
+        """The run where it lies now."""
+        return self.folder.run
 
     def begin(
         self, settings: dict[str, Any], device: torch.device, source: str, workspace: Workspace
