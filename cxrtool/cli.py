@@ -90,7 +90,13 @@ _RunArgument = Annotated[
 ]
 
 
-@command(app, EvaluateConfig, run=_RunArgument)
+_ForceScores = Annotated[
+    bool,
+    typer.Option("--force", help="Score patients too that the run was trained or chosen on."),
+]
+
+
+@command(app, EvaluateConfig, run=_RunArgument, force=_ForceScores)
 def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
     """Score a run on a part of the split, label by label."""
     from cxrtool import show

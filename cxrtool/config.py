@@ -1,5 +1,6 @@
 """Every option's default, in frozen dataclasses: the only place where defaults live."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ POLICIES = ("zeros", "ones")
 VIEWS = ("frontal", "lateral", "all")
 SPLITS = ("train", "valid", "test", "expert")
 TRACKING = ("off", "offline", "online")
+MOST_WORKERS = 8
 LEAST_RATE = 1e-6
 """Neither learning rate nor weight decay falls below this when blocks are unfrozen."""
 UNFREEZE_FACTOR = 0.1
@@ -135,6 +137,11 @@ class DemoConfig:
 
     workspace: Path = Path("cxr-demo")
     only_data: Path | None = None
-    patients: int = 1200
+    patients: int = 1000
     rates: str = "demo"
     force: bool = False
+
+
+def worker_count(workers: int | None) -> int:
+    """The number of decoding processes: the one asked for, or one a core, at most 8."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers

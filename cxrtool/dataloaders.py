@@ -1,6 +1,5 @@
 """A table of images and targets to fastai DataLoaders: sampling, augmentation on the device."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxrtool.config import worker_count
 from cxrtool.images import load_pixels
 from cxrtool.networks import normalise
 
@@ -30,7 +30,6 @@ with warnings.catch_warnings():
 SCALE, DEGREES, SHEAR_PIXELS, TRANSLATION = 0.05, 20.0, 5.0, 0.05
 """The report's augmentation: scale within 5 %, rotation within 20 degrees, shear within 5 pixels
 over the image's side, translation within 5 % of it."""
-MOST_WORKERS = 8
 
 
 def sample_weights(targets: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -265,8 +264,3 @@ def make_dataloaders(
         num_workers=worker_count(workers),
         device=device,
     )
-
-
-def worker_count(workers: int | None) -> int:
-    """The number of decoding processes: the one asked for, or one a core, at most 8."""
-    return min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers

@@ -81,6 +81,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_writable(path: Path) -> None:
+    """Raise DataError where a file cannot come to be, before work is done for it."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise DataError(f"{above} is a file: {path} cannot be written")
+    if not os.access(above, os.W_OK):
+        raise DataError(f"{above} cannot be written to")
+
+
 def refuse_existing(path: Path, *, force: bool, what: str) -> None:
     """Raise DataError where `path` exists and `force` is not given."""
     if path.exists() and not force:

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cxrtool.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "TIFF")
+"""What Pillow may take a file for: some of its other formats start programs (EPS: Ghostscript)."""
 LEAST_SIDE = 32
 GREATEST_ASPECT = 3.0
 
@@ -32,7 +34,7 @@ def read_grey(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 image.load()
                 return _to_grey(image)
     except FileNotFoundError:

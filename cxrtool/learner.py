@@ -348,8 +348,10 @@ def run_phases(
 def lower_rates(learner: CXRLearner) -> None:
     """Multiply learning rate and weight decay by 0.1, neither below 1e-6."""
     hypers = learner.opt.hypers[-1]
+    # A rate that is lower already stays: falling is never a rise.
     lr, weight_decay = (
-        max(float(hypers[name]) * UNFREEZE_FACTOR, LEAST_RATE) for name in ("lr", "wd")
+        max(rate * UNFREEZE_FACTOR, min(rate, LEAST_RATE))
+        for rate in (float(hypers["lr"]), float(hypers["wd"]))
     )
     learner.opt.set_hypers(lr=lr, wd=weight_decay)
 

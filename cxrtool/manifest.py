@@ -14,6 +14,8 @@ from cxrtool.files import whole_file
 ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source")
 """The manifest's columns before the labels."""
 PIXEL_COLUMNS = ("path", "width", "height", "pixel_sum", "pixel_square_sum")
+SOURCES = ("train", "valid")
+"""The tables that a row can be of."""
 FIRST_ROW = 2
 """The line of a table's first row, as an editor counts: the header is line 1."""
 
@@ -117,6 +119,12 @@ def read_manifest(path: Path) -> pd.DataFrame:
     frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
     check_paths(frame["path"], str(path))
     _check_filled(frame, "patient_id", str(path))
+    strange = ~frame["source"].isin(SOURCES).to_numpy(dtype=bool)
+    if strange.any():
+        raise DataError(
+            f"{path}: {strange.sum()} rows have an unknown source "
+            f"(lines {first_few(line_numbers(strange))}): use {' or '.join(SOURCES)}"
+        )
     return frame
 
 
@@ -203,14 +211,24 @@ def read_pixels(path: Path, manifest: pd.DataFrame) -> pd.DataFrame:
     Raises:
         DataError: columns missing, or an image of the manifest without a row.
     """
-    frame = read_table(path, PIXEL_COLUMNS).set_index("path")
+    frame = read_table(path, PIXEL_COLUMNS)
+    numbers = frame[list(PIXEL_COLUMNS[1:])].apply(pd.to_numeric, errors="coerce")
+    bad = ~(numbers >= 0).all(axis=1) | ~(numbers[["width", "height"]] > 0).all(axis=1)
+    bad |= frame["path"].duplicated()
+    if bad.any():
+        raise DataError(
+            f"{path} was altered (lines {first_few(line_numbers(bad.to_numpy(dtype=bool)))}): "
+            "run `cxrtool prepare` again"
+        )
+    frame = numbers.astype("int64").set_index(frame["path"])
     absent = pd.Index(manifest["path"]).difference(frame.index).tolist()
     if absent:
         raise DataError(
             f"{path} lacks {len(absent)} images of the manifest{_examples(absent)}: "
             "run `cxrtool prepare` again"
         )
-    return frame.loc[manifest["path"]].astype("int64").reset_index()
+    chosen: pd.DataFrame = frame.loc[manifest["path"]].reset_index()
+    return chosen
 
 
 def mean_and_deviation(pixels: pd.DataFrame) -> tuple[float, float]:

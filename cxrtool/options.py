@@ -34,12 +34,23 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path} cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         raise typer.BadParameter(f"{path}: `option: value` lines were expected")
-    names = [str(parameter.name) for parameter in ctx.command.params]
+    names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
     unknown = [str(key) for key in values if key not in names]
     if unknown:
         raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
+    flags = {str(p.name) for p in ctx.command.params if getattr(p, "is_flag", False)}
+    values = {key: _as_written(value, key in flags) for key, value in values.items()}
     ctx.default_map = {**(ctx.default_map or {}), **values}
     return path
+
+
+def _as_written(value: object, flag: bool) -> object:
+    """A YAML value as the command line would have it: YAML reads `off` as false, `a, b` lists."""
+    if isinstance(value, bool) and not flag:
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return value
 
 
 COMMON: dict[str, Any] = {
@@ -57,7 +68,7 @@ COMMON: dict[str, Any] = {
         Path,
         typer.Option("-w", "--workspace", envvar="CXRTOOL_WORKSPACE", help="Folder of all files."),
     ],
-    "seed": Annotated[int, typer.Option(min=0, help="Of every random choice.")],
+    "seed": Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")],
     "json": Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.")],
     "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")],

@@ -37,7 +37,7 @@ def make_console(*, stderr: bool = False) -> Console:
     """A console that is 80 columns wide, without colour, where it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
 class Reporter:

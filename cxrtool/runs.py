@@ -1,12 +1,13 @@
 """A run's folder: every path in it, what it says of its model, and whether it is whole."""
 
+import itertools
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrtool.errors import DataError, RunError, first_few
+from cxrtool.errors import DataError, RunError, UsageError, first_few
 from cxrtool.files import read_json, sha256
 
 
@@ -48,7 +49,7 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """What the weights are weights of, and their SHA-256."""
+        """What the weights are weights of, and the other files' SHA-256."""
         return self.path / "model.json"
 
     @property
@@ -58,7 +59,7 @@ class RunFolder:
 
     @property
     def patients(self) -> Path:
-        """The training patients, so that nobody is tested on them by mistake."""
+        """Whom it was trained and chosen on, so that nobody is tested on them by mistake."""
         return self.path / "patients.json"
 
     def predictions(self, split: str) -> Path:
@@ -84,17 +85,18 @@ class RunCard:
     image_size: int
     pixel_mean: float
     pixel_std: float
-    weights_sha256: str
     manifest_sha256: str
     split_sha256: str
     labels: tuple[str, ...]
     uncertainty: str
     blank: str
     thresholds: dict[str, float | None]
+    train_patients: frozenset[str]
+    valid_patients: frozenset[str]
 
 
 def read_card(run: RunFolder) -> RunCard:
-    """Read a finished run's JSON files and check its weights against their fingerprint.
+    """Read a finished run's JSON files and check the others against their fingerprints.
 
     Raises:
         RunError: the run is not finished, a file is missing, altered or of another version.
@@ -104,66 +106,76 @@ def read_card(run: RunFolder) -> RunCard:
             f"{run.path} is not a finished run ({run.model.name} is missing): "
             "train it to its end, or name another run"
         )
-    missing = [
-        path.name for path in (run.labels, run.thresholds, run.weights) if not path.is_file()
-    ]
+    needed = (run.labels, run.thresholds, run.patients, run.weights)
+    missing = [path.name for path in needed if not path.is_file()]
     if missing:
         raise RunError(
             f"{run.path} is incomplete ({first_few(missing)} missing): "
             "restore the folder from a copy, or train again"
         )
     model, labels = read_json(run.model), read_json(run.labels)
-    thresholds = read_json(run.thresholds)
     try:
-        card = _card(model, labels, thresholds)
+        fingerprints = model["sha256"]
+        card = _card(model, labels, read_json(run.thresholds), read_json(run.patients))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{run.path}: its JSON files lack or misspell {error}: "
+            f"{run.path}: one of its JSON files was altered ({error}): "
             "restore the folder from a copy, or train again"
         ) from None
-    if sha256(run.weights) != card.weights_sha256:
-        raise RunError(
-            f"{run.weights} is not the file that training wrote (its SHA-256 differs from "
-            f"{run.model.name}'s): restore it from a copy, or train again"
-        )
+    for path in (run.weights, run.labels, run.patients):
+        if sha256(path) != fingerprints.get(path.name):
+            raise RunError(
+                f"{path} is not the file that training wrote (its SHA-256 differs from the one "
+                f"in {run.model.name}): restore it from a copy, or train again"
+            )
     return card
 
 
-def _card(model: dict[str, Any], labels: dict[str, Any], thresholds: dict[str, Any]) -> RunCard:
+def _card(
+    model: dict[str, Any],
+    labels: dict[str, Any],
+    thresholds: dict[str, Any],
+    patients: dict[str, Any],
+) -> RunCard:
     names = tuple(labels["labels"])
-    return RunCard(
+    card = RunCard(
         arch=model["arch"],
         drop_rate=float(model["drop_rate"]),
         image_size=int(model["image_size"]),
         pixel_mean=float(model["pixel_mean"]),
         pixel_std=float(model["pixel_std"]),
-        weights_sha256=model["weights_sha256"],
         manifest_sha256=model["manifest_sha256"],
         split_sha256=model["split_sha256"],
         labels=names,
         uncertainty=labels["uncertainty"],
         blank=labels["blank"],
         thresholds={name: thresholds["thresholds"][name] for name in names},
+        train_patients=frozenset(patients["train"]),
+        valid_patients=frozenset(patients["valid"]),
     )
+    # Thresholds may be edited by hand: they have no fingerprint, and are checked instead.
+    for name, value in card.thresholds.items():
+        if value is not None and not 0 <= float(value) <= 1:
+            raise ValueError(f"the threshold of {name} is {value}")
+    if not (card.image_size >= 1 and card.pixel_std > 0):
+        raise ValueError(f"image_size {card.image_size}, pixel_std {card.pixel_std}")
+    return card
 
 
-def new_run(runs: Path, name: str | None, default: str, *, force: bool) -> RunFolder:
-    """Where a new run goes: `name`, or the first of default, default-2, ... that is free.
+def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
+    """Refuse a name that no new run can have.
 
     Raises:
-        DataError: the name is no folder's name, or is taken and `force` is not given.
+        UsageError: it is no plain folder name.
+        DataError: it is taken, and `force` is not given.
     """
     if name is None:
-        number, free = 1, default
-        while (runs / free).exists():
-            number += 1
-            free = f"{default}-{number}"
-        return RunFolder(runs / free)
-    if name in ("", ".", "..", "last") or name.startswith(".") or set(name) & set("/\\:"):
-        raise DataError(f"--name {name!r}: give a plain folder name")
+        return
+    plain = name.isprintable() and not set(name) & set("/\\:")
+    if not plain or not name.strip() or name == "last" or name.startswith((".", "-")):
+        raise UsageError(f"--name {name!r}: give a plain folder name")
     if (runs / name).exists() and not force:
         raise DataError(f"run {name} exists in {runs}: --force replaces it, or pass another --name")
-    return RunFolder(runs / name)
 
 
 def find_run(runs: Path, given: str | None) -> RunFolder:
@@ -174,11 +186,12 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     """
     folders = sorted(path for path in runs.glob("*/") if not path.name.startswith("."))
     if given not in (None, "last"):
-        for path in (runs / str(given), Path(str(given))):
-            if path.is_dir():
+        named = runs / str(given) if given and given == Path(given).name else None
+        for path in (named, Path(str(given)).resolve() if given else None):
+            if path is not None and path.is_dir():
                 return RunFolder(path)
         there = f"there are: {first_few([path.name for path in folders], 8)}" if folders else ""
-        raise RunError(f"no run {given} in {runs}; {there or 'run `cxrtool train` first'}")
+        raise RunError(f"no run {given!r} in {runs}; {there or 'run `cxrtool train` first'}")
     finished = [run for run in map(RunFolder, folders) if run.finished]
     if not finished:
         began = f" ({len(folders)} did not finish)" if folders else ""
@@ -187,23 +200,41 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
 
 
 class NewRunFolder:
-    """A run in the making: `with NewRunFolder(run) as folder`.
+    """A run in the making: `with NewRunFolder(...) as folder`.
 
-    It begins under a hidden name and takes its own with `keep()`, after the first epoch; only
-    then does an older run of that name go. If training fails or is killed before, the older run
-    is there as it was.
+    The name is claimed at once, by a folder that is empty: `name`, or the first of default,
+    default-2, ... that is free. What is written lies under a hidden name until `keep()`, after
+    the first epoch; only then does an older run that `force` replaces go. If training fails or
+    is killed before, the older run is there as it was.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self.target = run
+    def __init__(self, runs: Path, name: str | None, default: str, *, force: bool) -> None:
+        self.runs, self.name, self.default, self.force = runs, name, default, force
         self.kept = False
 
     def __enter__(self) -> "NewRunFolder":
-        runs = self.target.path.parent
-        runs.mkdir(parents=True, exist_ok=True)
-        self._hidden = Path(tempfile.mkdtemp(prefix=f".{self.target.name}-", dir=runs))
-        self._hidden.chmod(runs.stat().st_mode)  # mkdtemp's folders are the owner's alone
+        self.runs.mkdir(parents=True, exist_ok=True)
+        self.target = RunFolder(self._claim())
+        hidden = tempfile.mkdtemp(prefix=f".{self.target.name}-", dir=self.runs)
+        self._hidden = Path(hidden)
+        self._hidden.chmod(self.runs.stat().st_mode)  # mkdtemp's folders are the owner's alone
         return self
+
+    def _claim(self) -> Path:
+        check_new_name(self.runs, self.name, force=self.force)
+        for number in itertools.count(1):
+            suffix = f"-{number}" if number > 1 else ""
+            path = self.runs / (self.name or f"{self.default}{suffix}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                # Another training may have taken the name since it was checked.
+                if self.name is not None and not self.force:
+                    check_new_name(self.runs, self.name, force=False)
+                if self.name is None:
+                    continue
+            return path
+        raise AssertionError("counting does not end")
 
     @property
     def run(self) -> RunFolder:
@@ -215,12 +246,14 @@ class NewRunFolder:
         if self.kept:
             return
         replaced = self._hidden.with_name(f"{self._hidden.name}-replaced")
-        if self.target.path.exists():
-            self.target.path.rename(replaced)
+        self.target.path.rename(replaced)
         self._hidden.rename(self.target.path)
         self.kept = True
         shutil.rmtree(replaced, ignore_errors=True)
 
     def __exit__(self, *error: object) -> None:
-        if not self.kept:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+        if self.kept:
+            return
+        shutil.rmtree(self._hidden, ignore_errors=True)
+        if not any(self.target.path.iterdir()):
+            self.target.path.rmdir()

@@ -118,7 +118,7 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
         f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
     )
     print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
-    next_command(f"cxrtool evaluate {result.run.name}{_option(common)}")
+    next_command(f"cxrtool evaluate {shlex.quote(result.run.name)}{_option(common)}")
 
 
 def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
@@ -127,7 +127,7 @@ def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
         print_json(result.as_json())
         return
     show_scores(result)
-    next_command(f"cxrtool predict IMAGE --run {result.run}{_option(common)}")
+    next_command(f"cxrtool predict IMAGE --run {shlex.quote(result.run)}{_option(common)}")
 
 
 def show_scores(result: EvaluateResult) -> None:
@@ -178,13 +178,18 @@ def predicted(result: PredictResult, common: CommonConfig) -> None:
     elif result.output is not None:
         print_line(f"{result.images:,} images, {result.failed:,} failed; written: {result.output}")
     elif result.images <= TABLES_FOR:
-        for row in result.table.to_dict("records"):
-            _show_prediction({str(key): value for key, value in row.items()}, result)
+        show_predictions(result)
         print_line("Research software, not a medical device.")
     else:
         print_text(result.csv())
     if result.failed:
         reporter(common).warn(f"{result.failed:,} of {result.images:,} images could not be read")
+
+
+def show_predictions(result: PredictResult) -> None:
+    """A table an image."""
+    for row in result.table.to_dict("records"):
+        _show_prediction({str(key): value for key, value in row.items()}, result)
 
 
 def _show_prediction(row: dict[str, Any], result: PredictResult) -> None:
@@ -227,8 +232,7 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
         "over the same labels"
     )
-    for row in result.prediction.table.to_dict("records"):
-        _show_prediction({str(key): value for key, value in row.items()}, result.prediction)
+    show_predictions(result.prediction)
     print_line(
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
         "The scores say that the chain works, and nothing about real X-rays."

@@ -41,7 +41,14 @@ def track(
         yield Tracker(run, reporter)
     finally:
         if run is not None:
-            run.finish()
+            _finish(run, reporter)
+
+
+def _finish(run: Any, reporter: Reporter) -> None:
+    try:
+        run.finish()
+    except Exception as error:
+        reporter.warn(f"Weights & Biases could not finish: {error}")
 
 
 def _start(

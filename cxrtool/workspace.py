@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrtool.errors import DataError
+from cxrtool.errors import DataError, RunError
+from cxrtool.files import read_json
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What the commands after `prepare` need to know of the data set."""
+
+    dataset: str
+    folder: Path
+    """Where the manifest's paths start."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,19 @@ class Workspace:
     def runs(self) -> Path:
         """The trained models, a folder each."""
         return self.folder / "runs"
+
+    def read_data_info(self) -> DataInfo:
+        """Read data.json.
+
+        Raises:
+            DataError: it is missing, altered, or of another version.
+        """
+        path = self.need(self.data_info, "prepare")
+        try:
+            values = read_json(path)
+            return DataInfo(str(values["dataset"]), Path(values["folder"]))
+        except (RunError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not as written ({error}): prepare again") from None
 
     def need(self, path: Path, command: str) -> Path:
         """The path, if it is there; otherwise an error that names the command that makes it."""

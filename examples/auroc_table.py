@@ -14,10 +14,10 @@ from pathlib import Path
 
 
 def read_scores(workspace: Path, run: str) -> dict[str, float | None]:
-    """A run's AUROC for each label, and their mean."""
+    """A run's AUROC for each label, their mean, and over how many labels it is."""
     metrics = json.loads((workspace / "runs" / run / "metrics" / "test.json").read_text())
     scores = {label: figures["auroc"] for label, figures in metrics["labels"].items()}
-    return {**scores, f"mean of {metrics['defined']} labels": metrics["mean_auroc"]}
+    return {**scores, "mean": metrics["mean_auroc"], "labels": metrics["defined"]}
 
 
 def main(workspace: str, *runs: str) -> None:
@@ -28,7 +28,7 @@ def main(workspace: str, *runs: str) -> None:
     print("|---|" + "---:|" * len(runs))
     for label in labels:
         values = [column.get(label) for column in columns]
-        cells = ["n/a" if value is None else f"{value:.3f}" for value in values]
+        cells = ["n/a" if value is None else f"{value:.4g}" for value in values]
         print(f"| {label} |", " | ".join(cells), "|")
 
 

@@ -157,6 +157,28 @@ def test_a_files_values_are_defaults_and_flags_win(prepared, settings):
     assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.7, abs=0.05)
 
 
+def test_yamls_off_and_lists_are_taken_as_written(prepared, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("sizes: [40, 30, 30]\nforce: on\n")
+    done = call("split", "-w", prepared.folder, "--json", "--config", path)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
+    path.write_text("wandb: off\nlimit: 2\nbatch_size: 5\nweights: none\n")
+    done = call("train", "-w", prepared.folder, "--config", path)
+    assert "more than the 2 training images" in done.stderr
+
+
+def test_a_runs_config_is_a_file_for_train(trained):
+    config = trained.workspace.runs / "tiny" / "config.yaml"
+    flags = ["--epochs", "1", "--name", "again", "--device", "cpu", "--workers", "0", "--json"]
+    done = call("train", "-w", trained.workspace.folder, "--config", config, *flags)
+    assert done.exit_code == 0, done.stderr
+    first, again = (
+        yaml.safe_load((trained.workspace.runs / name / "config.yaml").read_text())
+        for name in ("tiny", "again")
+    )
+    assert {**first, "epochs": 1} == again
+
+
 def test_an_unknown_key_is_an_error_with_a_near_name(prepared, settings):
     done = call("split", "-w", prepared.folder, "--config", settings(siezs="40,30,30"))
     assert done.exit_code == 2

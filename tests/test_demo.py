@@ -41,7 +41,7 @@ def test_force_removes_an_earlier_demo_and_nothing_else(tmp_path):
     precious = tmp_path / "cxr-demo"
     precious.mkdir()
     (precious / "thesis.txt").write_text("mine")
-    with pytest.raises(DataError, match="no earlier demo"):
+    with pytest.raises(DataError, match="not an earlier demo"):
         run_demo(replace(SMALL, workspace=precious, force=True), seed=1)
     assert (precious / "thesis.txt").read_text() == "mine"
 

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TINY
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.config import EvaluateConfig, SplitConfig
@@ -14,6 +16,7 @@ from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.split import split_manifest
+from cxrtool.workflows.train import train_model
 
 LABELS = list(CHEXPERT_LABELS)
 QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50}
@@ -144,7 +147,7 @@ def test_scores_that_are_there_are_not_made_again(trained):
 def test_scores_of_an_edited_split_are_made_again(trained):
     evaluate(trained)
     split = pd.read_csv(trained.workspace.split)
-    moved = split.index[split["split"] == "valid"][:3]
+    moved = split.index[split["split"] == "expert"][:3]
     split.loc[moved, "split"] = "test"
     split.to_csv(trained.workspace.split, index=False)
     rows, _ = truth_of(trained, "test")
@@ -153,19 +156,47 @@ def test_scores_of_an_edited_split_are_made_again(trained):
 
 def test_patients_of_the_training_are_refused_unless_forced(trained):
     split_manifest(SplitConfig(sizes="40,20,40", force=True), trained.workspace, seed=9)
-    with pytest.raises(DataError, match=r"patients in test are among those tiny was trained on"):
+    with pytest.raises(DataError, match=r"patients in test are among those .* trained or chosen"):
         evaluate(trained)
     listening = Listening()
     evaluate(trained, listening, force=True)
     assert "too good" in listening.warnings[0]
 
 
-def test_a_split_by_image_is_scored_with_a_warning(trained):
+def test_a_split_by_image_is_scored_with_a_warning_if_the_run_was_trained_on_it(trained):
     split_manifest(SplitConfig(by="image", force=True), trained.workspace, seed=9)
+    with pytest.raises(DataError, match="trained or chosen"):
+        evaluate(trained)
+    config = replace(TINY, epochs=1, name="by-image")
+    train_model(config, trained.workspace, seed=1)
     listening = Listening()
-    result = evaluate(trained, listening)
+    result = evaluate(trained, listening, run="by-image")
     assert result.protocol["split_by"] == "image"
     assert "too good" in listening.warnings[0]
+
+
+def test_valid_images_made_test_images_are_refused(trained):
+    split = pd.read_csv(trained.workspace.split)
+    split["split"] = split["split"].replace({"valid": "test", "test": "valid"})
+    split.to_csv(trained.workspace.split, index=False)
+    with pytest.raises(DataError, match="trained or chosen"):
+        evaluate(trained)
+
+
+def test_one_patient_in_two_parts_does_not_open_the_door(trained):
+    split = pd.read_csv(trained.workspace.split)
+    several = split[split["split"] == "train"].groupby("patient_id").filter(lambda g: len(g) > 1)
+    split.loc[several.index[0], "split"] = "test"
+    split.to_csv(trained.workspace.split, index=False)
+    with pytest.raises(DataError, match=r"1 of .* patients in test"):
+        evaluate(trained)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_scores_of_what_a_run_was_made_on_carry_a_warning(trained, part):
+    listening = Listening()
+    evaluate(trained, listening, split=part)
+    assert len(listening.warnings) == 1
 
 
 def test_another_data_sets_scores_do_not_replace_the_runs_own(trained, tmp_path):
@@ -197,7 +228,9 @@ def test_a_test_image_that_went_missing_is_told(trained, tmp_path):
         evaluate(trained)
 
 
-@pytest.mark.parametrize("name", ["model.json", "labels.json", "thresholds.json"])
+@pytest.mark.parametrize(
+    "name", ["model.json", "labels.json", "thresholds.json", "patients.json", "model.safetensors"]
+)
 def test_a_missing_file_of_the_run_is_named(trained, name):
     (trained.workspace.runs / trained.run / name).unlink()
     with pytest.raises(RunError, match=name.replace(".", r"\.")):
@@ -218,7 +251,12 @@ def test_altered_weights_are_noticed(trained):
     [
         ("model.json", '"arch"', '"arc"'),
         ("model.json", '"format": 1', '"format": 2'),
+        ("model.json", '"pixel_std": 0.', '"pixel_std": -0.'),
         ("thresholds.json", '"Edema"', '"Oedema"'),
+        ("thresholds.json", '"thresholds": {', '"thresholds": {"Edema": "x", "x": {}}, "x": {'),
+        ("labels.json", '"Edema"', '"Fracture"'),
+        ("patients.json", '"train"', '"trained"'),
+        ("patients.json", "patient00", "patient99"),
         ("labels.json", "{", "["),
     ],
 )

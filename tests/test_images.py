@@ -63,6 +63,13 @@ def test_what_is_no_image_is_named(tmp_path, content):
         read_grey(path)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "EPS"])
+def test_other_formats_are_not_taken_whatever_they_are_called(tmp_path, kind):
+    Image.fromarray(RAMP).save(tmp_path / "bad.jpg", format=kind)
+    with pytest.raises(ImageError, match="not a JPEG, PNG or TIFF"):
+        read_grey(tmp_path / "bad.jpg")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
         read_grey(tmp_path / "gone.jpg")

@@ -133,6 +133,11 @@ def test_neither_rate_falls_below_1e_minus_6(loaders):
     assert rates(seen)[3:] == [(1e-6, 1e-6)] * 2
 
 
+def test_a_rate_that_is_lower_already_never_rises(loaders):
+    seen, _, _ = train(loaders, Tiny(), lr=1e-7, weight_decay=0.0, plateau_patience=99)
+    assert rates(seen) == [(1e-7, 0.0)] * 5
+
+
 def test_without_frozen_epochs_the_rates_stay(loaders):
     seen, _, _ = train(loaders, Tiny(), freeze_epochs=0, unfreeze="all", epochs=2)
     assert rates(seen) == [(1e-3, 1e-2)] * 2

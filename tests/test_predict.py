@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cxrtool.config import PredictConfig
-from cxrtool.errors import DataError
+from cxrtool.errors import DataError, UsageError
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.predictions import decisions, prediction_frame, read_scores
 from cxrtool.runs import RunFolder
@@ -106,13 +106,13 @@ def test_an_existing_output_is_kept_without_force(trained_once, images, tmp_path
 
 
 def test_folders_globs_and_tables_stand_for_their_images(tmp_path):
-    for name in ("a/1.jpg", "a/b/2.PNG", "a/notes.txt", "a/.hidden.jpg"):
+    for name in ("a/1.jpg", "a/b/2.PNG", "a/notes.txt", "a/.hidden.jpg", "a/dir.jpg/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     pd.DataFrame({"path": ["b/2.PNG", "1.jpg"]}).to_csv(tmp_path / "a" / "t.csv", index=False)
     folder = [path for _, path in list_images([str(tmp_path / "a")])]
     assert folder == [tmp_path / "a" / "1.jpg", tmp_path / "a" / "b" / "2.PNG"]
-    matched = [path for _, path in list_images([str(tmp_path / "a" / "*.jpg")])]
+    matched = [path for _, path in list_images([str(tmp_path / "a" / "*")])]
     assert matched == [tmp_path / "a" / "1.jpg"]
     table = list_images([str(tmp_path / "a" / "t.csv")])
     assert table == [("b/2.PNG", tmp_path / "a" / "b/2.PNG"), ("1.jpg", tmp_path / "a" / "1.jpg")]
@@ -122,6 +122,26 @@ def test_folders_globs_and_tables_stand_for_their_images(tmp_path):
 def test_a_name_with_brackets_is_a_file_first(tmp_path):
     (tmp_path / "x[PA].jpg").write_bytes(b"")
     assert list_images([str(tmp_path / "x[PA].jpg")])[0][1] == tmp_path / "x[PA].jpg"
+
+
+def test_chexperts_own_table_and_a_manifest_find_their_images(trained_once):
+    for table in (trained_once.data / "valid.csv", trained_once.workspace.manifest):
+        images = list_images([str(table)])
+        assert len(images) > 5
+        assert all(path.is_file() for _, path in images)
+
+
+def test_an_empty_input_is_wrong_use_and_not_the_whole_folder():
+    with pytest.raises(UsageError, match="input is empty"):
+        list_images([""])
+
+
+def test_an_output_that_cannot_be_is_told_before_the_work(trained_once, images, tmp_path):
+    with pytest.raises(DataError, match="is a folder"):
+        predict(trained_once, images, output=tmp_path, force=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="file is a file"):
+        predict(trained_once, images, output=tmp_path / "file" / "x.csv")
 
 
 def test_an_input_that_stands_for_nothing_is_named(tmp_path):

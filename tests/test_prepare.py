@@ -174,6 +174,25 @@ def test_an_unknown_label_value_is_named_and_nothing_is_written(data, workspace)
     assert not workspace.folder.exists()
 
 
+@pytest.mark.parametrize("age", ["59.5", "inf", "1e30", "old", "-4", ""])
+def test_an_age_that_is_none_is_blank_and_a_fraction_is_rounded(data, workspace, age):
+    def change(frame):
+        frame.loc[0, "Age"] = age
+        return frame
+
+    edit(data / "train.csv", change)
+    run(data, workspace)
+    first = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)["age"].iloc[0]
+    assert first == ("60" if age == "59.5" else "")
+
+
+def test_an_output_that_cannot_be_is_told_before_the_work(data, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("cxrtool.workflows.prepare.read_chexpert", None)
+    with pytest.raises(DataError, match="file is a file"):
+        run(data, Workspace(tmp_path / "file" / "cxr"))
+
+
 def test_a_missing_column_is_named(data, workspace):
     edit(data / "train.csv", lambda frame: frame.drop(columns=["Edema", "Sex"]))
     with pytest.raises(DataError, match="no column Sex, Edema"):

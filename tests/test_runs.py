@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from cxrtool.errors import DataError, RunError
+from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import write_json
-from cxrtool.runs import NewRunFolder, RunFolder, find_run, new_run
+from cxrtool.runs import NewRunFolder, RunFolder, check_new_name, find_run
 
 
 def finished(runs, name, age):
@@ -38,15 +38,17 @@ def test_unfinished_runs_are_counted_where_there_is_no_finished_one(tmp_path):
         find_run(tmp_path, None)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "last", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "a/b", ".hidden", "last", "a\\b", "-x", "a\nb"]
+)
 def test_a_name_that_is_no_folders_name_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="plain folder name"):
-        new_run(tmp_path, name, "x", force=True)
+    with pytest.raises(UsageError, match="plain folder name"):
+        check_new_name(tmp_path, name, force=True)
 
 
 def test_a_new_run_takes_its_name_with_its_first_epoch_and_keeps_the_old_until_then(tmp_path):
     old = finished(tmp_path, "a", age=1)
-    with NewRunFolder(old) as folder:
+    with NewRunFolder(tmp_path, "a", "x", force=True) as folder:
         (folder.run.path / "history.csv").write_text("new")
         assert old.finished
         folder.keep()
@@ -59,7 +61,7 @@ def test_an_error_before_the_first_epoch_leaves_the_old_run_alone(tmp_path):
     old = finished(tmp_path, "a", age=1)
 
     def fails():
-        with NewRunFolder(old):
+        with NewRunFolder(tmp_path, "a", "x", force=True):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -72,7 +74,7 @@ def test_an_error_after_the_first_epoch_keeps_what_is_there(tmp_path):
     run = RunFolder(tmp_path / "a")
 
     def fails():
-        with NewRunFolder(run) as folder:
+        with NewRunFolder(tmp_path, None, "a", force=False) as folder:
             folder.keep()
             raise KeyboardInterrupt
 
@@ -80,3 +82,29 @@ def test_an_error_after_the_first_epoch_keeps_what_is_there(tmp_path):
         fails()
     assert run.path.is_dir()
     assert not run.finished
+
+
+def test_two_trainings_at_once_take_two_names(tmp_path):
+    first = NewRunFolder(tmp_path, None, "a", force=False)
+    second = NewRunFolder(tmp_path, None, "a", force=False)
+    with first, second:
+        (first.run.path / "who").write_text("first")
+        (second.run.path / "who").write_text("second")
+        first.keep()
+        second.keep()
+    assert (tmp_path / "a" / "who").read_text() == "first"
+    assert (tmp_path / "a-2" / "who").read_text() == "second"
+
+
+def test_a_name_is_taken_once(tmp_path):
+    first = NewRunFolder(tmp_path, "a", "x", force=False)
+    with first, pytest.raises(DataError, match="run a exists"):
+        NewRunFolder(tmp_path, "a", "x", force=False).__enter__()
+
+
+def test_a_run_given_as_the_place_one_is_in_has_its_name(tmp_path, monkeypatch):
+    finished(tmp_path / "runs", "a", age=1)
+    monkeypatch.chdir(tmp_path / "runs" / "a")
+    assert find_run(tmp_path / "none", ".").name == "a"
+    with pytest.raises(RunError, match="no run ''"):
+        find_run(tmp_path / "runs", "")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +12,18 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
+from cxrtool import config as config_module
+from cxrtool import dataloaders
 from cxrtool import learner as learner_module
-from cxrtool.config import PredictConfig
+from cxrtool.config import PredictConfig, TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError, WeightsError
 from cxrtool.files import sha256
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
+from cxrtool.tracking import Tracker
+from cxrtool.workflows import train as train_module
 from cxrtool.workflows import train_record
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.train import train_model
@@ -53,11 +58,13 @@ def test_a_run_holds_what_the_contract_names(trained_once):
     for path in run.path.glob("*.json"):
         assert json.loads(path.read_text())["format"] == 1
     model = json.loads(run.model.read_text())
-    assert model["weights_sha256"] == sha256(run.weights)
+    guarded = {path.name: sha256(path) for path in (run.weights, run.labels, run.patients)}
+    assert model["sha256"] == guarded
     assert model["manifest_sha256"] == sha256(trained_once.workspace.manifest)
     assert model["split_sha256"] == sha256(trained_once.workspace.split)
-    patients = json.loads(run.patients.read_text())["train"]
-    assert patients == sorted(set(rows_of(trained_once, "train")["patient_id"]))
+    patients = json.loads(run.patients.read_text())
+    for part in ("train", "valid"):
+        assert patients[part] == sorted(set(rows_of(trained_once, part)["patient_id"]))
     assert json.loads(run.labels.read_text())["labels"] == LABELS
 
 
@@ -218,7 +225,7 @@ def test_names_are_free_or_refused(trained):
     before = sha256(run_of(trained).weights)
     with pytest.raises(DataError, match=r"run tiny exists .*--force"):
         train_model(replace(ONCE, name="tiny"), trained.workspace, seed=1)
-    with pytest.raises(DataError, match="plain folder name"):
+    with pytest.raises(UsageError, match="plain folder name"):
         train_model(replace(ONCE, name="../out"), trained.workspace, seed=1)
     assert sha256(run_of(trained).weights) == before
     first = train_model(ONCE, trained.workspace, seed=1).run.name
@@ -287,4 +294,148 @@ def test_images_that_moved_away_are_told(prepared):
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": "/nowhere/at/all"}))
     with pytest.raises(DataError, match=r"not at /nowhere/at/all any more"):
+        train_model(ONCE, prepared, seed=1)
+
+
+def test_the_defaults_are_the_reports():
+    """method.md's numbers, written out: sections 4 to 6 of the report."""
+    told = vars(TrainConfig().resolved())
+    report = {
+        "arch": "densenet121",
+        "weights": "imagenet",
+        "epochs": 10,
+        "batch_size": 32,
+        "image_size": 224,
+        "lr": 1e-3,
+        "weight_decay": 1e-2,
+        "freeze_epochs": 3,
+        "unfreeze": "top",
+        "plateau_patience": 2,
+        "patience": 5,
+        "drop_rate": 0.0,
+        "sampling": "weighted",
+        "uncertainty": "ones",
+    }
+    assert {name: told[name] for name in report} == report
+    assert (config_module.UNFREEZE_FACTOR, config_module.PLATEAU_FACTOR) == (0.1, 0.1)
+    assert config_module.LEAST_RATE == 1e-6
+    limits = (dataloaders.SCALE, dataloaders.DEGREES, dataloaders.SHEAR_PIXELS)
+    assert (*limits, dataloaders.TRANSLATION) == (0.05, 20, 5, 0.05)
+
+
+@pytest.fixture
+def arrived(monkeypatch):
+    """What `train` hands on to each part of the training."""
+    seen = {}
+
+    def spy(name):
+        original = getattr(train_module, name)
+
+        def call(*arguments, **options):
+            seen[name] = {**options, "arguments": arguments}
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(train_module, name, call)
+
+    for name in ("make_dataloaders", "make_learner", "Control", "run_phases", "build_network"):
+        spy(name)
+    return seen
+
+
+def test_every_option_arrives_where_it_acts(prepared, arrived):
+    config = replace(
+        TINY,
+        arch="densenet121",
+        drop_rate=0.25,
+        epochs=2,
+        freeze_epochs=1,
+        unfreeze="top",
+        lr=3e-3,
+        weight_decay=4e-2,
+        plateau_patience=1,
+        patience=4,
+        limit=20,
+        batch_size=7,
+    )
+    train_model(config, prepared, seed=3)
+    loading, learner = arrived["make_dataloaders"], arrived["make_learner"]
+    assert (loading["image_size"], loading["batch_size"], loading["seed"]) == (32, 7, 3)
+    assert (learner["lr"], learner["weight_decay"]) == (3e-3, 4e-2)
+    assert learner["precision"] == "fp32"
+    control = arrived["Control"]
+    assert (control["epochs"], control["plateau_patience"], control["patience"]) == (2, 1, 4)
+    phases = arrived["run_phases"]
+    assert (phases["freeze_epochs"], phases["unfreeze"]) == (1, "top")
+    network = arrived["build_network"]
+    assert (network["arguments"], network["drop_rate"]) == (("densenet121", 14), 0.25)
+    frame = loading["arguments"][0]
+    targets = frame.loc[~frame["is_valid"], LABELS].to_numpy()
+    weights = dataloaders.sample_weights(targets, ~np.isnan(targets))
+    np.testing.assert_allclose(loading["weights"], weights)
+
+
+def test_uniform_sampling_arrives_too(prepared, arrived):
+    train_model(replace(ONCE, sampling="uniform", limit=20, batch_size=10), prepared, seed=3)
+    assert arrived["make_dataloaders"]["weights"] is None
+
+
+def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
+    given = {}
+
+    @contextmanager
+    def listen(mode, name, config, folder, reporter):
+        given.update(mode=mode, config=config)
+        yield Tracker(None, reporter)
+
+    monkeypatch.setattr(train_module, "track", listen)
+    path = tmp_path / "patient_smith.pth"
+    torch.save(models.resnet18(weights=None).state_dict(), path)
+    config = replace(ONCE, weights=str(path), wandb="offline", limit=20, batch_size=10)
+    train_model(config, prepared, seed=1)
+    assert given["mode"] == "offline"
+    assert given["config"]["weights"] == "file"
+    assert str(tmp_path) not in json.dumps(given["config"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_broke_since_prepare_ends_training_with_advice(
+    prepared, drawn, tmp_path, workers
+):
+    data = shutil.copytree(drawn.folder, tmp_path / "data")
+    info = json.loads(prepared.data_info.read_text())
+    prepared.data_info.write_text(json.dumps({**info, "folder": str(data)}))
+    split = pd.read_csv(prepared.split)
+    victim = split["path"][split["split"] == "valid"].iloc[0]
+    (data / victim).write_bytes(b"broken")
+    with pytest.raises(
+        DataError, match=r"^\S*view1_frontal\.jpg: not a JPEG.*cxrtool prepare"
+    ) as told:
+        train_model(replace(ONCE, workers=workers), prepared, seed=1)
+    assert "Traceback" not in str(told.value)
+    assert list(prepared.runs.iterdir()) == []
+
+
+def test_a_batch_of_one_is_refused(prepared):
+    with pytest.raises(UsageError, match="needs two images"):
+        train_model(replace(ONCE, batch_size=1), prepared, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("data.json", '"folder"', '"fodler"'),
+        ("data.json", "{", "["),
+        ("manifest.csv", ",train,", ",mine,"),
+        ("pixels.csv", ".jpg,", ".jpg,0"),
+        ("pixels.csv", ".jpg,", ".jpg,x"),
+    ],
+)
+def test_an_altered_file_of_the_workspace_is_named(prepared, name, old, new):
+    path = prepared.folder / name
+    text = path.read_text().replace(old, new) if name != "pixels.csv" else None
+    if text is None:
+        frame = pd.read_csv(path, dtype=str).assign(width="0" if "0" in new else "x")
+        text = frame.to_csv(index=False)
+    path.write_text(text)
+    with pytest.raises(DataError, match=name.replace(".", r"\.")):
         train_model(ONCE, prepared, seed=1)

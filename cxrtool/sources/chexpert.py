@@ -11,6 +11,8 @@ from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT, label_values, line_numbers, read_table
 
 FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
+OLDEST = 120
+"""Ages beyond are none: the cell counts as blank."""
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 # The archive is unpacked anywhere: whatever stands before the table's own folder is not ours.
 _PATH = (
@@ -86,6 +88,7 @@ def _read_one(path: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{path}: no Path looks like train/patient00001/study1/view1_frontal.jpg "
             f"({first_few(frame['Path'].tolist())}): is this CheXpert's table?"
         )
+    age = pd.to_numeric(frame["Age"], errors="coerce")
     rows = pd.DataFrame(
         {
             "path": parts["path"],
@@ -94,7 +97,7 @@ def _read_one(path: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             "view": frame["Frontal/Lateral"].str.strip().str.lower(),
             "orientation": frame["AP/PA"].str.strip(),
             "sex": frame["Sex"].str.strip(),
-            "age": pd.to_numeric(frame["Age"], errors="coerce").astype("Int64"),
+            "age": age.where(age.between(0, OLDEST)).round().astype("Int64"),
             "source": name,
         },
         columns=list(ABOUT),

@@ -1,7 +1,6 @@
 """`evaluate`: predictions and truth to scores a label, with the protocol they were made by."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from cxrtool.config import EvaluateConfig
 from cxrtool.errors import DataError, first_few
-from cxrtool.files import read_json, sha256, write_json
+from cxrtool.files import sha256, write_json
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import (
     label_columns,
@@ -30,7 +29,7 @@ from cxrtool.metrics import (
 from cxrtool.predictions import format_scores, read_scores
 from cxrtool.report import SILENT, Reporter, or_none
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
-from cxrtool.workspace import Workspace
+from cxrtool.workspace import DataInfo, Workspace
 
 LABELLERS = {"train": "labeler of train.csv", "valid": "radiologists of valid.csv"}
 """Whose labels each of CheXpert's tables holds."""
@@ -86,7 +85,8 @@ def evaluate_run(
         raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
     parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
     by_image = patients_in_two_splits(parts) > 0
-    _refuse_training_patients(run, rows, config, by_image, reporter)
+    unchanged = sha256(workspace.split) == card.split_sha256
+    _refuse_known_patients(card, rows, config, unchanged and by_image, reporter)
     truth = read_truth(rows, card, policy)
     # Another data set's scores are kept beside those of the run's own, under another name.
     fingerprint = sha256(workspace.manifest)
@@ -94,7 +94,7 @@ def evaluate_run(
     stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
     scores = _scores(run, card, truth.paths, stem, config, workspace, reporter)
     protocol = {
-        "name": _protocol_name(config.split, rows, read_json(workspace.data_info)),
+        "name": _protocol_name(rows, workspace.read_data_info()),
         "labels_by": " and ".join(LABELLERS[name] for name in sorted(rows["source"].unique())),
         "uncertainty": policy,
         "blank": card.blank,
@@ -111,30 +111,37 @@ def evaluate_run(
     return result
 
 
-def _protocol_name(split: str, rows: pd.DataFrame, info: dict[str, Any]) -> str:
-    if info["dataset"] != "chexpert":
+def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
+    if info.dataset != "chexpert":
         return "other"
     return "expert" if set(rows["source"]) == {"valid"} else "holdout"
 
 
-def _refuse_training_patients(
-    run: RunFolder, rows: pd.DataFrame, config: EvaluateConfig, by_image: bool, reporter: Reporter
+def _refuse_known_patients(
+    card: RunCard, rows: pd.DataFrame, config: EvaluateConfig, by_image: bool, reporter: Reporter
 ) -> None:
-    """Scores on patients of the training are too good: refused, or with a reason warned of."""
+    """Scores on patients that a run has seen are too good: refused, or with a reason warned of.
+
+    `by_image`: the split is the one of the training and parts patients on purpose.
+    """
     if config.split == "train":
         reporter.warn("these are scores on the training images themselves")
         return
-    trained_on = set(read_json(run.patients)["train"])
-    known = [patient for patient in rows["patient_id"].unique() if patient in trained_on]
+    seen = card.train_patients
+    if config.split == "valid":
+        reporter.warn("epoch and thresholds were chosen on valid: its scores are too good")
+    else:
+        seen = seen | card.valid_patients
+    known = [patient for patient in rows["patient_id"].unique() if patient in seen]
     if not known:
         return
     text = (
         f"{len(known)} of {rows['patient_id'].nunique()} patients in {config.split} "
-        f"are among those {run.name} was trained on"
+        "are among those that the run was trained or chosen on"
     )
     if not (by_image or config.force):
         raise DataError(
-            f"{text} ({first_few(known)}): the split is not the one it was trained with; "
+            f"{text} ({first_few(known)}): the split is not the one of its training; "
             "train again, or pass --force to score all the same"
         )
     reporter.warn(f"{text}: the scores are too good")
@@ -169,14 +176,16 @@ def _scores(
     if file.is_file():
         kept = read_scores(file, card.labels)
         if set(paths) <= set(kept.index):
+            reporter.note(f"scores of {file}")
             return kept.loc[paths].to_numpy()
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
     with reporter.busy("loading torch"):
         from cxrtool.workflows.predict import load_scorer, score_files
 
-    folder = Path(read_json(workspace.need(workspace.data_info, "prepare"))["folder"])
+    folder = workspace.read_data_info().folder
     scorer = load_scorer(run, config.device, config.precision)
+    reporter.note(f"scoring with {run.name} on {scorer.device}, {scorer.precision}")
     table = score_files(
         scorer,
         paths,

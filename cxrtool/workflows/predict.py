@@ -1,7 +1,6 @@
 """`predict`: images and a run to a row of probabilities and decisions an image. No fastai."""
 
 import glob
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from cxrtool.config import PredictConfig
+from cxrtool.config import PredictConfig, worker_count
 from cxrtool.devices import choose_device, choose_precision
-from cxrtool.errors import DataError, RunError
-from cxrtool.files import refuse_existing
+from cxrtool.errors import DataError, RunError, UsageError
+from cxrtool.files import check_writable, refuse_existing
 from cxrtool.images import SUFFIXES, ImageError, read_grey, shape_warning, squish
 from cxrtool.manifest import read_table, write_table
 from cxrtool.networks import build_network, score_batch
@@ -29,7 +28,6 @@ from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
 from cxrtool.workspace import Workspace
 
-MOST_WORKERS = 8
 ONE_PROCESS = 64
 """Up to as many images are decoded in this process: starting others would take longer."""
 
@@ -105,9 +103,10 @@ def predict_images(
     run = find_run(workspace.runs, config.run)
     if config.output is not None:
         refuse_existing(config.output, force=config.force, what="it")
+        check_writable(config.output)
     images = list_images(inputs)
     scorer = load_scorer(run, config.device, config.precision)
-    reporter.detail(f"{run.name} on {scorer.device}, {scorer.precision}")
+    reporter.note(f"scoring with {run.name} on {scorer.device}, {scorer.precision}")
     started = time.perf_counter()
     names, files = [name for name, _ in images], [file for _, file in images]
     table = score_files(
@@ -146,7 +145,8 @@ def load_scorer(run: RunFolder, device: str, precision: str) -> Scorer:
     try:
         network.load_state_dict(load_file(run.weights))
     except (RuntimeError, SafetensorError) as error:
-        raise RunError(f"{run.weights} does not fit {card.arch}: {error}") from None
+        reason = " ".join(str(error).split())
+        raise RunError(f"{run.weights} does not fit {run.model.name}: {reason}") from None
     network = network.to(chosen).to(memory_format=torch.channels_last).eval()
     return Scorer(card, network, chosen, choose_precision(precision, chosen))
 
@@ -154,14 +154,17 @@ def load_scorer(run: RunFolder, device: str, precision: str) -> Scorer:
 def list_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
     """The images that the inputs stand for: (as the row names it, where it is).
 
-    A folder stands for the images in it and below, a CSV for its `path` (or `Path`) column,
-    relative to its own folder. A file that is named is taken whatever it is called.
+    A folder stands for the images in it and below, a glob for the images it matches, a CSV for
+    its `path` (or `Path`) column. A file that is named is taken whatever it is called.
 
     Raises:
-        DataError: an input that does not exist, or stands for no image.
+        DataError: an input that stands for no image.
+        UsageError: an empty input.
     """
     images: list[tuple[str, Path]] = []
     for text in inputs:
+        if not text.strip():
+            raise UsageError("an input is empty: name an image, a folder or a table")
         found = _expand(text)
         if not found:
             raise DataError(f"{text}: no images ({', '.join(SUFFIXES)}) are there")
@@ -172,17 +175,18 @@ def list_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
 def _expand(text: str) -> list[tuple[str, Path]]:
     path = Path(text)
     if path.is_dir():
-        return [
-            (str(file), file)
-            for file in sorted(path.rglob("*"))
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        ]
+        return [(str(file), file) for file in sorted(path.rglob("*")) if _is_image(file)]
     if path.suffix.lower() == ".csv" and path.is_file():
         return _paths_of_table(path)
     if not path.exists() and glob.has_magic(text):
         # Path.glob cannot take an absolute pattern.
-        return [(name, Path(name)) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
+        names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+        return [(name, Path(name)) for name in names if _is_image(Path(name))]
     return [(text, path)]
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _paths_of_table(path: Path) -> list[tuple[str, Path]]:
@@ -190,7 +194,22 @@ def _paths_of_table(path: Path) -> list[tuple[str, Path]]:
     column = next((name for name in ("path", "Path") if name in frame.columns), None)
     if column is None:
         raise DataError(f"{path} has no column path: its columns are {', '.join(frame.columns)}")
-    return [(name, path.parent / name) for name in frame[column]]
+    base = _base_of_table(path, frame[column].iloc[0])
+    return [(name, base / name) for name in frame[column]]
+
+
+def _base_of_table(path: Path, first: str) -> Path:
+    """What a table's paths are relative to: the first place where its first image is.
+
+    Its own folder; the one above, as in CheXpert's tables; for a manifest, the data folder; or
+    where the user is.
+    """
+    places = [path.parent, path.parent.parent]
+    workspace = Workspace(path.parent)
+    if workspace.data_info.is_file():
+        places.append(workspace.read_data_info().folder)
+    places.append(Path())
+    return next((place for place in places if (place / first).is_file()), path.parent)
 
 
 def score_files(
@@ -241,8 +260,10 @@ class _Decoding(Dataset[Decoded]):
 def _decoded_batches(
     files: Sequence[Path], size: int, batch_size: int, workers: int | None
 ) -> Iterator[list[Decoded]]:
-    if workers is None:
-        workers = 0 if len(files) <= ONE_PROCESS else min(os.cpu_count() or 1, MOST_WORKERS)
+    few = workers is None and len(files) <= ONE_PROCESS
     yield from DataLoader(
-        _Decoding(files, size), batch_size=batch_size, num_workers=workers, collate_fn=list
+        _Decoding(files, size),
+        batch_size=batch_size,
+        num_workers=0 if few else worker_count(workers),
+        collate_fn=list,
     )

@@ -1,6 +1,5 @@
 """`prepare`: a data set's tables and images to a checked manifest."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrtool.config import PrepareConfig
+from cxrtool.config import PrepareConfig, worker_count
 from cxrtool.errors import DataError, first_few
-from cxrtool.files import whole_file, write_json
+from cxrtool.files import check_writable, whole_file, write_json
 from cxrtool.images import ImageError, pixel_sums, read_grey, shape_warning
 from cxrtool.manifest import (
     PIXEL_COLUMNS,
@@ -63,6 +62,7 @@ def prepare_manifest(
         DataError: no data set, a column missing, an unknown label value, or no image left.
     """
     started = time.perf_counter()
+    check_writable(workspace.data_info)
     folder = find_chexpert(config.data, Path())
     with reporter.busy(f"reading the tables of {folder}"):
         source = read_chexpert(folder)
@@ -109,7 +109,7 @@ def _decode_all(
     folder: Path, paths: Sequence[str], workers: int | None
 ) -> Iterator[tuple[int, int, int, int] | str]:
     files = [folder / path for path in paths]
-    processes = (os.cpu_count() or 1) if workers is None else workers
+    processes = worker_count(workers)
     if processes < 2 or len(files) < 2 * CHUNK:
         yield from map(_decode, files)
         return
@@ -191,9 +191,8 @@ def _write(
 ) -> None:
     from cxrtool.figures import draw_ages, draw_label_counts
 
+    # The manifest and what says where its images are come last, and together.
     write_table(problems, workspace.problems)
-    write_table(pixels, workspace.pixels)
-    write_manifest(kept, workspace.manifest)
     with whole_file(workspace.figures / "labels.png") as path:
         draw_label_counts(result.labels, path)
     with whole_file(workspace.figures / "ages.png") as path:
@@ -205,4 +204,6 @@ def _write(
         "views": config.views,
         **result.as_json(),
     }
+    write_table(pixels, workspace.pixels)
+    write_manifest(kept, workspace.manifest)
     write_json(workspace.data_info, info)

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from cxrtool.config import NO_WEIGHTS, TrainConfig
+from cxrtool.config import IMAGENET, NO_WEIGHTS, TrainConfig
 from cxrtool.dataloaders import make_dataloaders, sample_weights
 from cxrtool.devices import choose_device, choose_precision
-from cxrtool.errors import first_few
-from cxrtool.learner import Control, make_learner, run_phases
+from cxrtool.errors import DataError, first_few
+from cxrtool.images import ImageError
+from cxrtool.learner import Control, CXRLearner, make_learner, run_phases
 from cxrtool.networks import build_network, load_pretrained
 from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import NewRunFolder, RunFolder, new_run
+from cxrtool.runs import NewRunFolder, RunFolder, check_new_name
 from cxrtool.tracking import track
 from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workflows.train_record import RunRecorder, settings_of
@@ -53,14 +55,41 @@ def train_model(
     started = time.perf_counter()
     device = choose_device(config.device)
     config = replace(config.resolved(), precision=choose_precision(config.precision, device))
-    build_network(config.arch, 1, drop_rate=config.drop_rate)  # refuses before anything is read
     default_name = f"{config.arch}-{config.uncertainty}"
-    run = new_run(workspace.runs, config.name, default_name, force=config.force)
+    # What can be refused is refused before anything is read.
+    build_network(config.arch, 1, drop_rate=config.drop_rate)
+    check_new_name(workspace.runs, config.name, force=config.force)
     data = read_training_data(config, workspace, seed)
     seed_everything(seed)
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
     source = load_pretrained(network, config.arch, config.weights)
     _say_plan(config, data, device, source, reporter)
+    learner = _learner(config, data, network, device, seed)
+    settings = settings_of(config, seed)
+    # A weights file's path may name a person or a place: it does not leave.
+    known = config.weights in (IMAGENET, NO_WEIGHTS)
+    told = {**settings, "weights": config.weights if known else "file"}
+    with (
+        NewRunFolder(workspace.runs, config.name, default_name, force=config.force) as folder,
+        track(config.wandb, folder.target.name, told, workspace.folder, reporter) as tracker,
+    ):
+        recorder = RunRecorder(folder, config, data, network, tracker, reporter)
+        recorder.begin(settings, device, source, workspace)
+        control = _train(config, data, learner, recorder, reporter)
+        recorder.finish(control.state)
+    return TrainResult(
+        run=folder.run,
+        epochs=control.state.epoch,
+        best_epoch=int(control.state.best_epoch or 0),
+        valid_mean_auroc=float(control.state.best_auroc or 0),
+        images_per_second=control.images_per_second,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _learner(
+    config: TrainConfig, data: TrainingData, network: nn.Module, device: torch.device, seed: int
+) -> CXRLearner:
     dls = make_dataloaders(
         data.frame,
         data.labels,
@@ -74,23 +103,26 @@ def train_model(
         device=device,
         seed=seed,
     )
-    learner = make_learner(
+    return make_learner(
         dls, network, lr=config.lr, weight_decay=config.weight_decay, precision=config.precision
     )
-    settings = settings_of(config, seed)
-    with (
-        NewRunFolder(run) as folder,
-        track(config.wandb, run.name, settings, workspace.folder, reporter) as tracker,
-    ):
-        recorder = RunRecorder(folder, config, data, network, tracker, reporter)
-        recorder.begin(settings, device, source, workspace)
-        control = Control(
-            data.labels,
-            epochs=config.epochs,
-            plateau_patience=config.plateau_patience,
-            patience=config.patience,
-            on_epoch=recorder.end_epoch,
-        )
+
+
+def _train(
+    config: TrainConfig,
+    data: TrainingData,
+    learner: CXRLearner,
+    recorder: RunRecorder,
+    reporter: Reporter,
+) -> Control:
+    control = Control(
+        data.labels,
+        epochs=config.epochs,
+        plateau_patience=config.plateau_patience,
+        patience=config.patience,
+        on_epoch=recorder.end_epoch,
+    )
+    try:
         run_phases(
             learner,
             control,
@@ -98,15 +130,15 @@ def train_model(
             unfreeze=str(config.unfreeze),
             reporter=reporter,
         )
-        recorder.finish(control.state)
-    return TrainResult(
-        run=run,
-        epochs=control.state.epoch,
-        best_epoch=int(control.state.best_epoch or 0),
-        valid_mean_auroc=float(control.state.best_auroc or 0),
-        images_per_second=control.images_per_second,
-        seconds=time.perf_counter() - started,
-    )
+    except ImageError as error:
+        # From a worker the message comes with the worker's own traceback before it.
+        reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
+        raise DataError(
+            f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
+        ) from None
+    if control.stopped:
+        reporter.note(f"stopped: {config.patience} epochs without a better mean AUROC on valid")
+    return control
 
 
 def seed_everything(seed: int) -> None:
@@ -138,10 +170,12 @@ def _say_plan(
         f"{config.image_size} px; {device}, {config.precision}; U-{config.uncertainty.title()}, "
         f"{config.sampling} sampling"
     )
-    if config.weights == NO_WEIGHTS and not config.freeze_epochs:
+    if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
         reporter.note(
             "--weights none: nothing is worth freezing, so all blocks are trained from the start"
         )
+    elif config.weights == NO_WEIGHTS and config.unfreeze == "top":
+        reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
     targets = data.targets(valid=False)
     absent = [
         label

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, UsageError
-from cxrtool.files import read_json
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import (
     label_columns,
@@ -50,7 +49,7 @@ def read_training_data(config: TrainConfig, workspace: Workspace, seed: int) -> 
     """
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     split = read_split(workspace.need(workspace.split, "split"), manifest)
-    folder = Path(read_json(workspace.need(workspace.data_info, "prepare"))["folder"])
+    folder = workspace.read_data_info().folder
     chosen = split.isin(("train", "valid"))
     rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
     if config.limit is not None:
@@ -86,6 +85,8 @@ def _refuse_too_little(data: TrainingData, config: TrainConfig, workspace: Works
         raise UsageError(
             f"--batch-size {config.batch_size} is more than the {images['train']} training images"
         )
+    if config.batch_size < 2:
+        raise UsageError("--batch-size 1: batch normalisation needs two images or more")
     targets = data.targets(valid=True)
     mask = ~np.isnan(targets)
     aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
-from cxrtool.config import TrainConfig
-from cxrtool.dataloaders import worker_count
+from cxrtool.config import TrainConfig, worker_count
 from cxrtool.files import sha256, whole_file, write_json, write_text
 from cxrtool.learner import ControlState
 from cxrtool.manifest import write_table
@@ -96,6 +95,9 @@ class RunRecorder:
         self.tracker.log(row)
         best = "  best so far" if better else ""
         images = len(self.data.part(valid=False))
+        rate = self._rows[-2]["lr"] if len(self._rows) > 1 else row["lr"]
+        if row["lr"] != rate:
+            self.reporter.note(f"learning rate {rate:.1e} -> {row['lr']:.1e}")
         self.reporter.note(
             f"epoch {row['epoch']:>{len(str(self.config.epochs))}}/{self.config.epochs}  "
             f"{PHASES[row['phase']]}  loss {row['train_loss']:.4f}  "
@@ -124,8 +126,11 @@ class RunRecorder:
             self.run.thresholds,
             {"operating_point": "youden", "chosen_on": "valid", "thresholds": thresholds},
         )
-        patients = sorted(self.data.part(valid=False)["patient_id"].unique())
-        write_json(self.run.patients, {"train": patients})
+        patients = {
+            name: sorted(self.data.part(valid=name == "valid")["patient_id"].unique())
+            for name in ("train", "valid")
+        }
+        write_json(self.run.patients, patients)
         write_json(self.run.labels, self._labels())
         write_json(self.run.model, self._model(state))
 
@@ -150,7 +155,10 @@ class RunRecorder:
             "pixel_mean": self.data.mean,
             "pixel_std": self.data.std,
             "weights_from": self.weights_source,
-            "weights_sha256": sha256(self.run.weights),
+            "sha256": {
+                path.name: sha256(path)
+                for path in (self.run.weights, self.run.labels, self.run.patients)
+            },
             **self.fingerprints,
             "epochs": state.epoch,
             "best_epoch": state.best_epoch,
