@@ -233,6 +233,7 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         "over the same labels"
     )
     show_predictions(result.prediction)
+    print_line(f"drawn and labelled there: {', '.join(result.findings)}")
     print_line(
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
         "The scores say that the chain works, and nothing about real X-rays."

@@ -27,7 +27,13 @@ def test_the_demo_runs_the_whole_chain_and_says_that_it_is_a_drawing(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["demo", "--patients", "120"])
     assert done.exit_code == 0, done.stderr
-    for told in ("mean AUROC", "logistic regression on 16x16", "probability", "drawing"):
+    for told in (
+        "mean AUROC",
+        "logistic regression on 16x16",
+        "probability",
+        "labelled there",
+        "drawing",
+    ):
         assert told in done.stdout
     workspace = tmp_path / "cxr-demo"
     assert RunFolder(workspace / "runs" / "demo").finished

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cxrtool.labels import CHEXPERT_LABELS
 
@@ -68,6 +69,15 @@ def test_a_table_and_a_folder_of_ones_own(shell, drawn, tmp_path):
     assert any(line.split() == ["Edema", "15", "15", "0", "0"] for line in out.splitlines())
     assert any(line.split() == ["Fracture", "0", "0", "10", "20"] for line in out.splitlines())
     assert "patients in more than one part: 0" in shell("cxrtool", "split")
+
+
+def test_the_sheet_of_drawings(shell, drawn, tmp_path):
+    out = shell("python", EXAMPLES / "drawings.py", drawn.folder, "sheet.jpg")
+    findings = int(out.split()[0])
+    assert findings >= 10
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.width == 5 * 240
+        assert sheet.height == -(-findings // 5) * 258
 
 
 def test_every_example_is_listed_and_run():

@@ -22,7 +22,7 @@ from cxrtool.config import (
 from cxrtool.errors import DataError
 from cxrtool.files import write_json
 from cxrtool.images import load_pixels
-from cxrtool.labels import targets_and_mask
+from cxrtool.labels import NO_FINDING, targets_and_mask
 from cxrtool.manifest import label_columns, read_manifest, read_split
 from cxrtool.metrics import auroc_per_label, mean_defined
 from cxrtool.phantoms import DrawnDataset, draw_dataset
@@ -74,6 +74,8 @@ class DemoResult:
     workspace: Path
     scores: EvaluateResult
     prediction: PredictResult
+    findings: tuple[str, ...]
+    """What the table says of the image that is predicted."""
     linear_auroc: float
     seconds: float
 
@@ -83,6 +85,7 @@ class DemoResult:
             "workspace": str(self.workspace),
             "evaluate": self.scores.as_json(),
             "predict": self.prediction.as_json(),
+            "findings": list(self.findings),
             "linear_mean_auroc": self.linear_auroc,
             "seconds": self.seconds,
         }
@@ -121,14 +124,15 @@ def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> D
     train_model(NETWORK, workspace, seed=seed, reporter=reporter)
     _heading("evaluate, predict", reporter)
     scores = evaluate_run(EvaluateConfig(), workspace, seed=seed, reporter=reporter)
-    image = _a_test_image(workspace, drawn.folder)
-    prediction = predict_images(PredictConfig(), [str(image)], workspace, reporter)
+    image, findings = _a_test_image(workspace)
+    prediction = predict_images(PredictConfig(), [str(drawn.folder / image)], workspace, reporter)
     with reporter.busy("logistic regression on thumbnails"):
         linear = thumbnail_auroc(workspace, drawn.folder)
     return DemoResult(
         workspace=config.workspace,
         scores=scores,
         prediction=prediction,
+        findings=findings,
         linear_auroc=linear,
         seconds=time.perf_counter() - started,
     )
@@ -167,11 +171,13 @@ def _draw(folder: Path, config: DemoConfig, seed: int, reporter: Reporter) -> Dr
     return DrawnResult(drawn.folder, drawn.images, drawn.frontal, drawn.patients, drawn.seconds)
 
 
-def _a_test_image(workspace: Workspace, folder: Path) -> Path:
+def _a_test_image(workspace: Workspace) -> tuple[str, tuple[str, ...]]:
+    """The first test image with a finding, and its positive labels."""
     manifest = read_manifest(workspace.manifest)
-    split = read_split(workspace.split, manifest)
-    sick = manifest["No Finding"].isna() & (split == "test")
-    return folder / str(manifest["path"][sick].iloc[0])
+    test = manifest[read_split(workspace.split, manifest) == "test"]
+    labels = [label for label in label_columns(manifest) if label != NO_FINDING]
+    row = test[(test[labels] == 1).any(axis=1)].iloc[0]
+    return str(row["path"]), tuple(label for label in labels if row[label] == 1)
 
 
 def thumbnail_auroc(workspace: Workspace, folder: Path) -> float:
