@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.report import Reporter
 from cxrtool.workspace import Workspace
 
 TINY = TrainConfig(
@@ -29,6 +30,17 @@ TINY = TrainConfig(
     device="cpu",
 )
 """The smallest training that is still the real one."""
+
+
+class Listening(Reporter):
+    """A reporter that keeps the warnings."""
+
+    def __init__(self):
+        super().__init__(quiet=True, progress=False)
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY
+from conftest import TINY, Listening
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.config import EvaluateConfig, SplitConfig
@@ -12,7 +12,6 @@ from cxrtool.errors import DataError, RunError
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
-from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.split import split_manifest
@@ -20,17 +19,6 @@ from cxrtool.workflows.train import train_model
 
 LABELS = list(CHEXPERT_LABELS)
 QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50}
-
-
-class Listening(Reporter):
-    """Keeps the warnings."""
-
-    def __init__(self):
-        super().__init__(quiet=True, progress=False)
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
 
 
 def evaluate(trained, reporter=None, **options):

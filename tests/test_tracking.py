@@ -2,18 +2,9 @@ import sys
 import types
 
 import pytest
+from conftest import Listening
 
-from cxrtool.report import Reporter
 from cxrtool.tracking import track
-
-
-class Listening(Reporter):
-    def __init__(self):
-        super().__init__(quiet=True, progress=False)
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
 
 
 class FakeRun:
