@@ -16,7 +16,7 @@ def draw_opacity(
     """Lung Opacity: one smooth hazy cloud without an edge."""
     centre = _centre(chest.field(site[0]), site, rng)
     cloud = _lump(rng, centre, rng.uniform(2.5, 3.5), 0.2)
-    return _add(film, film.canvas.polygons([cloud], 0.85), 0.28 * strength)
+    return _add(film, film.canvas.polygons([cloud], 0.85), 0.36 * strength)
 
 
 def draw_lesion(
@@ -32,7 +32,7 @@ def draw_lesion(
         beside = centre + (radius + 1.5) * np.array([np.cos(turn), np.sin(turn)])
         lumps.append(_lump(rng, beside, rng.uniform(0.6, 0.9), 0.05))
     for lump in lumps:
-        boxes += _add(film, film.canvas.polygons([lump], 0.1), 0.58 * strength)
+        boxes += _add(film, film.canvas.polygons([lump], 0.1), 0.68 * strength)
     return boxes
 
 
@@ -69,7 +69,7 @@ def draw_consolidation(
     block = np.concatenate(
         [field.at(across, top + 0.03 * across), field.at(across[::-1], ragged[::-1])]
     )
-    boxes = _add(film, film.canvas.polygons([block], 0.16), 0.36 * strength)
+    boxes = _add(film, film.canvas.polygons([block], 0.16), 0.46 * strength)
     airways = []
     for end in top + tall * np.array([0.22, 0.5, 0.8]):
         stem = field.at(np.array([near + 0.06, 0.62]), np.array([top + 0.5 * tall, end]))
@@ -89,7 +89,7 @@ def draw_pneumonia(
         centre[0], centre[1], rng.uniform(2.7, 3.4), rng.uniform(2.4, 3.0), rng.uniform(-40, 40)
     )
     tufts = [_lump(rng, p, rng.uniform(0.36, 0.62), 0.25) for p in _scattered(rng, region, 20)]
-    return _add(film, film.canvas.polygons(tufts, 0.14), 0.36 * strength)
+    return _add(film, film.canvas.polygons(tufts, 0.14), 0.58 * strength)
 
 
 def draw_atelectasis(
@@ -103,7 +103,7 @@ def draw_atelectasis(
     boxes = _add(
         film,
         film.canvas.polygons([np.concatenate([low, (low - lift[:, None] * (0, 1))[::-1]])], 0.1),
-        0.42 * strength,
+        0.52 * strength,
     )
     bands, count = [], int(rng.integers(2, 4))
     slope = rng.uniform(-0.07, 0.07)
@@ -111,8 +111,8 @@ def draw_atelectasis(
         down = 0.80 - 0.085 * i + rng.uniform(-0.015, 0.015)
         ends = np.array([rng.uniform(0.22, 0.34), rng.uniform(0.78, 0.94)])
         bands.append(field.at(ends, np.array([down, down + slope])))
-    plates = film.canvas.strokes(bands, [0.6] * count, 0.09)
-    return boxes + _add(film, plates, 0.4 * strength)
+    plates = film.canvas.strokes(bands, [0.75] * count, 0.09)
+    return boxes + _add(film, plates, 0.6 * strength)
 
 
 def _add(film: Film, patch: Patch, density: float) -> list[Box]:

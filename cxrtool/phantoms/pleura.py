@@ -20,7 +20,7 @@ def draw_pneumothorax(
     wall = field.at(1.0, down)
     rim = film.canvas.polygons([np.concatenate([pleura, wall[::-1]])], 0.08).masked(film.lungs)
     line = film.canvas.strokes([pleura], [0.2], 0.06).masked(film.lungs)
-    film.add(rim, -0.12 * strength)
+    film.add(rim, -0.18 * strength)
     film.vessels[rim.window] *= 1 - rim.values
     film.add(line, 0.36 * strength)
     boxes = [box for box in (rim.box(), line.box()) if box]
@@ -35,11 +35,11 @@ def draw_effusion(
     across = np.linspace(0.0, 1.0, 24)
     dome = field.at(across, 1.0)
     corner = dome[-1, 1]
-    rise = rng.uniform(4.2, 7.2) * (0.65 + 0.35 * strength)
+    rise = rng.uniform(5.0, 7.6) * (0.65 + 0.35 * strength)
     surface = np.minimum(corner - rise * (0.42 + 0.58 * across**4), dome[:, 1])
     top = np.stack([dome[:, 0], surface], axis=1)
     fluid = film.canvas.polygons([np.concatenate([dome, top[::-1]])], 0.14).masked(film.lungs)
-    film.add(fluid, 0.46 * (0.3 + 0.7 * strength))
+    film.add(fluid, 0.62 * (0.3 + 0.7 * strength))
     box = fluid.box()
     return [box] if box else []
 
@@ -54,17 +54,17 @@ def draw_thickening(
     down = np.linspace(start, start + (0.16 if apex else rng.uniform(0.3, 0.4)), 14)
     swell = np.sin(np.linspace(0.12, np.pi - 0.12, 14)) ** 0.5
     lobes = 1 + 0.25 * np.sin(np.linspace(0, rng.uniform(9, 14), 14) + rng.uniform(0, 6))
-    thick = 0.2 * swell * lobes * (1.8 if apex else 1)
+    thick = 0.26 * swell * lobes * (1.8 if apex else 1)
     inner, wall = field.at(1 - thick, down), field.at(1.0, down)
     scar = film.canvas.polygons([np.concatenate([inner, wall[::-1]])], 0.1).masked(film.lungs)
-    film.add(scar, 0.42 * strength)
+    film.add(scar, 0.62 * strength)
     spots = rng.uniform(0.15, 0.85, 4)
     points = field.at(
         1 - 0.5 * np.interp(spots, np.linspace(0, 1, 14), thick), start + spots * (down[-1] - start)
     )
     chalk = [ellipse(x, y, rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6), 0, 9) for x, y in points]
     plaques = film.canvas.polygons(chalk, 0.06).masked(film.lungs)
-    film.add(plaques, 0.55 * strength)
+    film.add(plaques, 0.8 * strength)
     boxes = [box for box in (scar.box(), plaques.box()) if box]
     return [_around(boxes)] if boxes else []
 

@@ -63,7 +63,7 @@ def _broken(rib: Points, along: float, strength: float) -> tuple[Points, list[Po
     cut = along * length[min(13, len(rib) - 1)]
     at = np.array([np.interp(cut, length, rib[:, k]) for k in (0, 1)])
     away = fine - cut
-    path[:, 1] += np.sign(away) * (0.45 + 0.3 * strength) * np.exp(-np.abs(away) / 0.9)
+    path[:, 1] += np.sign(away) * (0.6 + 0.45 * strength) * np.exp(-np.abs(away) / 0.9)
     gap = 0.2 + 0.15 * strength
     return at, [path[away < -gap], path[away > gap]]
 
@@ -77,9 +77,9 @@ def draw_callus(film: Film, at: Points, rng: np.random.Generator, strength: floa
         corner = np.array(
             [(x - 0.6, y - 0.75), (x + 0.6, y - 0.75), (x + 0.6, y + 0.75), (x - 0.6, y + 0.75)]
         )
-        film.add(film.canvas.polygons([corner], 0.15), 0.16 * strength)
+        film.add(film.canvas.polygons([corner], 0.15), 0.32 * strength)
     crack = film.canvas.strokes([at + np.outer([-1.2, 1.2], along)], [0.4], 0.06)
-    film.add(crack, -0.32 * strength)
+    film.add(crack, -0.5 * strength)
     box = box_around(film.canvas, [at + 1.75 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])])
     return [box] if box else []
 

@@ -143,10 +143,10 @@ def radiologists_row(row: LabelRow) -> LabelRow:
 
 
 def strengths(rng: np.random.Generator, row: LabelRow) -> dict[str, float]:
-    """How clearly each positive (0.85 to 1) or uncertain (0.5 to 0.75) finding is drawn."""
+    """How clearly each positive (0.85 to 1) or uncertain (0.6 to 0.8) finding is drawn."""
     lows: NDArray[np.float64] = rng.random(len(row))
     return {
-        label: float(0.85 + 0.15 * u if value == POSITIVE else 0.5 + 0.25 * u)
+        label: float(0.85 + 0.15 * u if value == POSITIVE else 0.6 + 0.2 * u)
         for (label, value), u in zip(row.items(), lows, strict=True)
         if value in (POSITIVE, UNCERTAIN) and label != NO_FINDING
     }
