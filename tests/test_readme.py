@@ -68,6 +68,7 @@ def test_it_says_what_it_is_not():
     text = README.read_text()
     assert "not a medical device" in text
     assert "CheXpert scores were not measured" in text
+    assert "MEASURED" not in text
 
 
 if __name__ == "__main__":
