@@ -40,6 +40,16 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
+def _say(console: Console, markup: str) -> None:
+    """Print a sentence: broken between words on a terminal, a line of its own in a file."""
+    console.print(markup, soft_wrap=not console.is_terminal)
+
+
+def on_terminal() -> bool:
+    """Whether results are read by a person."""
+    return sys.stdout.isatty()
+
+
 class Reporter:
     """What a command says while it works, on stderr."""
 
@@ -54,7 +64,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """A line about what is being done, unless quiet."""
         if not self.quiet:
-            self.console.print(escape(text), soft_wrap=True)
+            _say(self.console, escape(text))
 
     def detail(self, text: str) -> None:
         """A line for those who asked for more."""
@@ -63,7 +73,7 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """A warning, also when quiet."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+        _say(self.console, f"[yellow]warning:[/yellow] {escape(text)}")
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -112,7 +122,7 @@ SILENT = Reporter(quiet=True, progress=False)
 def print_error(text: str) -> None:
     """One error message on stderr."""
     console = make_console(stderr=True)
-    console.print(f"[bold red]error:[/bold red] {escape(text)}", soft_wrap=True)
+    _say(console, f"[bold red]error:[/bold red] {escape(text)}")
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -134,7 +144,7 @@ def print_table(table: Table) -> None:
 
 def print_line(text: str = "") -> None:
     """A line on stdout."""
-    make_console().print(escape(text), soft_wrap=True)
+    _say(make_console(), escape(text))
 
 
 def print_text(text: str) -> None:
@@ -145,7 +155,7 @@ def print_text(text: str) -> None:
 def next_command(text: str) -> None:
     """Name the command that comes next, on stdout."""
     console = make_console()
-    console.print(f"[dim]next:[/dim] [bold]{escape(text)}[/bold]", soft_wrap=True)
+    _say(console, f"[dim]next:[/dim] [bold]{escape(text)}[/bold]")
 
 
 def table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:

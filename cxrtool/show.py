@@ -10,6 +10,7 @@ from cxrtool.report import (
     Reporter,
     next_command,
     number,
+    on_terminal,
     print_json,
     print_line,
     print_table,
@@ -172,7 +173,7 @@ def _score_row(label: str, figures: dict[str, Any]) -> list[str]:
 
 
 def predicted(result: PredictResult, common: CommonConfig) -> None:
-    """A table for a few images, CSV for many, or where the file is."""
+    """A table for a few images, a list or (off a terminal) CSV for many, or where the file is."""
     if common.json:
         print_json(result.as_json())
     elif result.output is not None:
@@ -180,10 +181,20 @@ def predicted(result: PredictResult, common: CommonConfig) -> None:
     elif result.images <= TABLES_FOR:
         show_predictions(result)
         print_line("Research software, not a medical device.")
+    elif on_terminal():
+        list_predictions(result)
     else:
         print_text(result.csv())
     if result.failed:
         reporter(common).warn(f"{result.failed:,} of {result.images:,} images could not be read")
+
+
+def list_predictions(result: PredictResult) -> None:
+    """A line an image: what is positive there, or why it could not be read."""
+    for row in result.table.to_dict("records"):
+        positive = str(row["positive"]).replace(";", ", ") or "nothing positive"
+        print_line(f"{row['path']}: {row['error'] or positive}")
+    print_line("Probabilities: --output CSV, or `| less`. Research software, no medical device.")
 
 
 def show_predictions(result: PredictResult) -> None:

@@ -305,6 +305,17 @@ def test_many_images_are_csv_on_stdout(trained_once):
     assert len(lines) == 1 + len(list(folder.rglob("*.jpg")))
 
 
+def test_many_images_on_a_terminal_are_a_list(trained_once, monkeypatch):
+    monkeypatch.setattr("cxrtool.show.on_terminal", lambda: True)
+    folder = Path(trained_once.data / "valid")
+    done = call("predict", folder, "-w", trained_once.workspace.folder)
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines[:-1]] == [
+        str(p) for p in sorted(folder.rglob("*.jpg"))
+    ]
+    assert "--output CSV" in lines[-1]
+
+
 def test_tiny_flags_are_the_tiny_config():
     pairs = dict(zip(TINY_FLAGS[::2], TINY_FLAGS[1::2], strict=True))
     for flag, value in pairs.items():
