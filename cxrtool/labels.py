@@ -29,9 +29,6 @@ CHEXPERT_LABELS = (
 )
 """The 14 observations of CheXpert, in the order of its tables (Irvin et al. 2019, Table 1)."""
 
-COMPETITION_LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
-"""The five that the CheXpert competition scores."""
-
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
 
 

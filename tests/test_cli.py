@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -278,6 +279,25 @@ def test_the_chain_as_a_user_types_it(drawn, tmp_path):
         done = shell(*again, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert JSON_KEYS[arguments[0]] <= set(json.loads(done.stdout))
+
+
+def test_verbose_says_more_in_every_command(trained, tmp_path):
+    image = next((trained.data / "valid").rglob("*frontal.jpg"))
+    data = shutil.copytree(trained.data, tmp_path / "data")
+    broken = next((data / "valid").rglob("*frontal.jpg"))
+    broken.write_bytes(b"x")
+    once = [*TINY_FLAGS, "--epochs", "1", "--limit", "40", "--name", "v"]
+    told = {
+        "prepare": ([data, "--workers", "0"], str(broken.relative_to(data))),
+        "split": (["--force"], "seed 42, by patient"),
+        "train": (once, "Edema: valid AUROC"),
+        "evaluate": (["v", "--device", "cpu", "--workers", "0"], "trained on"),
+        "predict": ([image, "--run", "v", "--device", "cpu"], "in batches of 32"),
+    }
+    for name, (arguments, words) in told.items():
+        done = call(name, *arguments, "-w", trained.workspace.folder, "-v")
+        assert done.exit_code == 0, done.stderr
+        assert words in done.stderr, name
 
 
 def test_quiet_says_nothing_but_the_result(prepared):

@@ -85,6 +85,10 @@ def evaluate_run(
         raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
     parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
     by_image = patients_in_two_splits(parts) > 0
+    reporter.detail(
+        f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
+        f"{len(rows):,} images in {config.split}"
+    )
     unchanged = sha256(workspace.split) == card.split_sha256
     _refuse_known_patients(card, rows, config, unchanged and by_image, reporter)
     truth = read_truth(rows, card, policy)

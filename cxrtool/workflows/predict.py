@@ -107,6 +107,10 @@ def predict_images(
     images = list_images(inputs)
     scorer = load_scorer(run, config.device, config.precision)
     reporter.note(f"scoring with {run.name} on {scorer.device}, {scorer.precision}")
+    reporter.detail(
+        f"{run.path}: {scorer.card.arch} at {scorer.card.image_size} px; "
+        f"{len(images):,} images in batches of {config.batch_size}"
+    )
     started = time.perf_counter()
     names, files = [name for name, _ in images], [file for _, file in images]
     table = score_files(

@@ -74,6 +74,8 @@ def prepare_manifest(
         raise DataError(f"{source.folder}: no row has the view {config.views}: try --views all")
     pixels, broken = _measure(source.folder, chosen["path"].tolist(), config.workers, reporter)
     problems = pd.concat([source.problems, broken], ignore_index=True)
+    for problem in problems.to_dict("records"):
+        reporter.detail(f"{problem['kind']}: {problem['where']}: {problem['detail']}")
     kept = chosen[chosen["path"].isin(pixels["path"])].reset_index(drop=True)
     if kept.empty:
         raise DataError(

@@ -68,6 +68,8 @@ def split_manifest(
     inside = manifest[~apart]
     labels = label_columns(manifest)
     positives = {policy: _positives(inside, labels, policy) for policy in POLICIES}
+    people = inside["patient_id"].nunique()
+    reporter.detail(f"{len(inside):,} images of {people:,} patients, seed {seed}, by {config.by}")
     with reporter.busy(f"splitting {len(inside):,} images"):
         folds = _divide(inside, list(positives.values()), config.by, shares, seed)
     parts = np.full(len(manifest), "expert", dtype=object)

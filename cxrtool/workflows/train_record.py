@@ -105,6 +105,9 @@ class RunRecorder:
             f"{images / row['train_seconds']:,.0f} images/s{best}"
         )
 
+        for label in self.data.labels:
+            self.reporter.detail(f"  {label}: valid AUROC {number(row[label], 4)}")
+
     def _save_weights(self) -> None:
         tensors = {
             key: value.detach().cpu().contiguous()
