@@ -20,7 +20,13 @@ ARCHS = (
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 RECIPES = ("report",)
 POLICIES = ("zeros", "ones")
+FORMATS = ("auto", "chexpert", "nih", "mimic", "csv")
 VIEWS = ("frontal", "lateral", "all")
+CHECKS = ("full", "header", "none")
+ROOM = 8 / 7
+"""How much larger than the network's input an image may be that augmentation samples from."""
+CACHE_SIZE = 256
+"""224 pixels, the report's, with that room."""
 SPLITS = ("train", "valid", "test", "expert")
 TRACKING = ("off", "offline", "online")
 MOST_WORKERS = 8
@@ -60,7 +66,17 @@ class PrepareConfig:
     """`prepare`."""
 
     data: Path | None = None
+    format: str = "auto"
     views: str = "frontal"
+    check_images: str = "full"
+    strict: bool = False
+    cache: bool | None = None
+    """None: yes where every image is decoded anyway, no otherwise."""
+    cache_size: int = CACHE_SIZE
+    label_names: str = "chexpert"
+    columns: str | None = None
+    label_columns: str | None = None
+    images: Path | None = None
     workers: int | None = None
 
 
@@ -70,6 +86,7 @@ class SplitConfig:
 
     by: str = "patient"
     sizes: str = "80,10,10"
+    folds: int | None = None
     merge_valid: bool = False
     force: bool = False
 
@@ -96,6 +113,7 @@ class TrainConfig(ComputeConfig):
     drop_rate: float = 0.0
     sampling: str = "weighted"
     limit: int | None = None
+    fold: int | None = None
     name: str | None = None
     wandb: str = "off"
     force: bool = False

@@ -1,7 +1,8 @@
 """A table of images and targets to fastai DataLoaders: sampling, augmentation on the device."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,20 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from cxrtool.config import worker_count
-from cxrtool.images import load_pixels
+from cxrtool.cache import ImageCache
+from cxrtool.config import ROOM, worker_count
+from cxrtool.images import load_pixels, squish
 from cxrtool.networks import normalise
 
 with warnings.catch_warnings():
     # fastai still scripts a function on import, which torch calls deprecated: not the user's.
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.script.*")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    from fastai.data.block import DataBlock, MultiCategoryBlock, TransformBlock
     from fastai.data.core import DataLoaders, TfmdDL
-    from fastai.data.transforms import ColReader, ColSplitter, IntToFloatTensor
+    from fastai.data.transforms import IntToFloatTensor
     from fastai.torch_core import TensorImageBW
     from fastai.vision.augment import RandTransform
     from fasttransform import Transform
@@ -55,17 +57,58 @@ def sample_weights(targets: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDA
     return weights
 
 
-class LoadGrey(Transform):  # type: ignore[misc]
-    """A path to one grey byte a pixel: (1, size, size)."""
+class FromFiles:
+    """Reads images by decoding their files."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        super().__init__()
-        self.folder, self.size = folder, size
+    def __init__(self, files: Sequence[Path], side: int) -> None:
+        self.files, self.side = files, side
 
-    def encodes(self, path: str) -> TensorImageBW:
-        """Decode and squish one image."""
-        pixels = torch.from_numpy(load_pixels(self.folder / path, self.size).copy())
-        return TensorImageBW(pixels[None])
+    def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
+        """Grey bytes (n, side, side)."""
+        return np.stack([load_pixels(self.files[row], self.side) for row in rows])
+
+
+class FromCache:
+    """Reads images from the cache, made smaller as prediction does it."""
+
+    def __init__(self, cache: ImageCache, paths: Sequence[str], side: int) -> None:
+        self.cache, self.places, self.side = cache, cache.rows_of(paths), side
+
+    def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
+        """Grey bytes (n, side, side)."""
+        pixels = self.cache.read(self.places[np.asarray(rows)])
+        if self.side == self.cache.side:
+            return pixels
+        return np.stack([squish(Image.fromarray(image), self.side) for image in pixels])
+
+
+class Images:
+    """Images and targets, read a batch at a time.
+
+    fastai's own way, a pipeline of transforms an item, takes longer than the reading: it halves
+    what a cache brings (tests/benchmarks/bench_cache.py).
+    """
+
+    n_inp = 1
+
+    def __init__(
+        self, read: FromFiles | FromCache, targets: NDArray[np.float32], *, training: bool
+    ) -> None:
+        self._read, self._targets = read, torch.from_numpy(targets)
+        self.split_idx = 0 if training else 1
+        """Tells fastai's transforms whether to augment."""
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, row: int) -> tuple[TensorImageBW, Tensor]:
+        images, targets = self.read([row])
+        return images[0], targets[0]
+
+    def read(self, rows: Sequence[int]) -> tuple[TensorImageBW, Tensor]:
+        """Bytes (n, 1, side, side) and targets (n, labels)."""
+        pixels = torch.from_numpy(self._read(rows))
+        return TensorImageBW(pixels[:, None]), self._targets[list(rows)]
 
 
 class Affine(RandTransform):  # type: ignore[misc]
@@ -73,6 +116,7 @@ class Affine(RandTransform):  # type: ignore[misc]
 
     Scale, rotation, shear and translation are drawn for each image, composed into one matrix and
     applied about the image's centre; what comes from outside is black. Training batches only.
+    Larger images are sampled where they are, so that nothing is blurred twice.
     No flip (it would mirror the heart), no brightness, contrast, colour or crop.
     """
 
@@ -80,20 +124,21 @@ class Affine(RandTransform):  # type: ignore[misc]
 
     def __init__(
         self,
+        size: int,
         scale: float = SCALE,
         degrees: float = DEGREES,
         shear_pixels: float = SHEAR_PIXELS,
         translation: float = TRANSLATION,
     ) -> None:
         super().__init__(p=1.0)
-        self.scale, self.degrees = scale, degrees
+        self.size, self.scale, self.degrees = size, scale, degrees
         self.shear_pixels, self.translation = shear_pixels, translation
 
     def encodes(self, images: TensorImageBW) -> TensorImageBW:
-        """Augment a float batch (n, 1, height, width)."""
+        """Augment a float batch (n, 1, side, side) to (n, 1, size, size)."""
         plain = images.as_subclass(Tensor)
-        moved = resample(plain, self.draw(len(plain), plain.shape[-2:], plain.device))
-        return TensorImageBW(moved)
+        drawn = self.draw(len(plain), (self.size, self.size), plain.device)
+        return TensorImageBW(resample(plain, drawn, (self.size, self.size)))
 
     def draw(self, n: int, shape: Sequence[int], device: torch.device) -> Tensor:
         """Draw (n, 3, 3) matrices from input to output pixels, about the centre."""
@@ -146,16 +191,21 @@ def affine_matrices(
     return torch.stack([first, second, torch.stack([zero, zero, one], dim=1)], dim=1)
 
 
-def resample(images: Tensor, matrices: Tensor) -> Tensor:
-    """Move (n, channels, height, width) by (n, 3, 3) pixel matrices: bilinear, black outside.
+def resample(images: Tensor, matrices: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+    """Move images (n, channels, height, width): bilinear, black outside.
 
-    grid_sample wants the way back, in units where each side runs from -1 to 1.
+    Args:
+        images: floats.
+        matrices: (n, 3, 3), in pixels of the result, as if the images had its shape already.
+        shape: height and width of the result; None: the images' own.
     """
-    height, width = images.shape[-2:]
+    height, width = images.shape[-2:] if shape is None else shape
+    # grid_sample wants the way back, in units where each side runs from -1 to 1.
     back = torch.linalg.inv(matrices)
     units = torch.tensor([width / 2, height / 2, 1.0], device=images.device)
     theta = back / units[:, None] * units[None, :]
-    grid = F.affine_grid(theta[:, :2].to(images.dtype), list(images.shape), align_corners=False)
+    result = [*images.shape[:2], height, width]
+    grid = F.affine_grid(theta[:, :2].to(images.dtype), result, align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 
@@ -196,6 +246,12 @@ class SampledLoader(TfmdDL):  # type: ignore[misc]
         if self.shuffle and self.n > 1 and self.n % bs == 1:
             self.n -= 1
 
+    def create_batches(self, samples: Iterable[int]) -> Iterator[Any]:
+        """Read the samples that this process was given, a batch at a time."""
+        rest = iter(samples)
+        while rows := list(islice(rest, self.bs)):
+            yield self.dataset.read(rows)
+
     def get_idxs(self) -> list[int]:
         """The epoch's samples, in order."""
         if not self.shuffle:
@@ -212,6 +268,7 @@ def make_dataloaders(
     labels: Sequence[str],
     *,
     folder: Path,
+    cache: ImageCache | None,
     image_size: int,
     batch_size: int,
     mean: float,
@@ -228,6 +285,8 @@ def make_dataloaders(
             float32, NaN where masked.
         labels: the names of the target columns, in the order of the network's logits.
         folder: the data folder.
+        cache: where the images are read from instead of `folder`; its side is at least
+            `image_size`.
         image_size: side of the network's square input, in pixels.
         batch_size: images in a batch.
         mean: pixel mean of the training images, 0..1.
@@ -240,27 +299,40 @@ def make_dataloaders(
     Returns:
         Loaders of float batches (n, 3, size, size) and targets (n, labels).
     """
-    block = DataBlock(
-        blocks=(
-            TransformBlock(
-                type_tfms=[LoadGrey(folder, image_size)],
-                batch_tfms=[IntToFloatTensor(), Affine(), Normalise(mean, std)],
-            ),
-            MultiCategoryBlock(encoded=True, vocab=list(labels)),
-        ),
-        get_x=ColReader("path"),
-        get_y=ColReader(list(labels)),
-        splitter=ColSplitter("is_valid"),
-    )
-    datasets = block.datasets(frame)
-    sampling = {"weights": weights, "seed": seed}
-    return datasets.dataloaders(
-        bs=batch_size,
-        val_bs=batch_size,
-        dl_type=SampledLoader,
-        dl_kwargs=[sampling, {}],
-        after_item=block.item_tfms,
-        after_batch=block.batch_tfms,
-        num_workers=worker_count(workers),
-        device=device,
-    )
+    made = []
+    for training in (True, False):
+        rows = frame[frame["is_valid"] != training]
+        images = Images(
+            _reader(rows["path"].tolist(), folder, cache, image_size, training=training),
+            rows[list(labels)].to_numpy(dtype=np.float32, copy=True),
+            training=training,
+        )
+        loader = SampledLoader(
+            images,
+            bs=batch_size,
+            weights=weights if training else None,
+            seed=seed,
+            shuffle=training,
+            num_workers=worker_count(workers),
+            after_batch=[IntToFloatTensor(), Affine(image_size), Normalise(mean, std)],
+            device=device,
+        )
+        made.append(loader)
+    return DataLoaders(*made, device=device)
+
+
+def _reader(
+    paths: Sequence[str],
+    folder: Path,
+    cache: ImageCache | None,
+    image_size: int,
+    *,
+    training: bool,
+) -> FromFiles | FromCache:
+    """Reads images of the network's size; for training, from a cache that has it, with room for
+    augmentation to sample from."""
+    if cache is None:
+        return FromFiles([folder / path for path in paths], image_size)
+    room = min(cache.side, round(image_size * ROOM))
+    side = room if training and cache.side > image_size else image_size
+    return FromCache(cache, paths, side)

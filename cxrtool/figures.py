@@ -6,11 +6,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 INK, GRID = "#1f2933", "#d9dee3"
 PARTS = {"positive": "#2b6cb0", "uncertain": "#e0a526", "negative": "#8a97a5"}
 SEXES = {"Female": "#b8527a", "Male": "#2b6cb0"}
+OTHER_SEX = "#8a97a5"
+SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
 DOTS_PER_INCH = 150
 
 
@@ -52,8 +55,12 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
     figure, axes = _canvas(8, 3.6)
     years = ages.to_numpy(dtype=float, na_value=np.nan)
     bins = np.arange(0, max(95, np.nanmax(years, initial=0) + 5), 5)
-    for name, colour in SEXES.items():
-        chosen = years[(sex == name).to_numpy(dtype=bool) & ~np.isnan(years)]
+    groups = {name: (sex == name, colour) for name, colour in SEXES.items()}
+    groups["not known"] = (~sex.isin(list(SEXES)), OTHER_SEX)
+    for name, (of_this, colour) in groups.items():
+        chosen = years[of_this.to_numpy(dtype=bool) & ~np.isnan(years)]
+        if not chosen.size:
+            continue
         axes.hist(
             chosen, bins=bins.tolist(), histtype="step", color=colour, linewidth=2, label=name
         )
@@ -62,4 +69,38 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
     axes.set_xlabel("age in years", color=INK)
     axes.set_ylabel("rows", color=INK)
     axes.legend(frameon=False, loc="upper left")
+    figure.savefig(path, dpi=DOTS_PER_INCH, format="png")
+
+
+def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
+    """Of the images with a row's label, the share that have a column's label too.
+
+    Args:
+        labels: raw values (images, labels); only 1 counts as having a label.
+        path: where the picture goes.
+    """
+    positive = (labels.to_numpy(dtype=float) == 1).astype(float)
+    together = positive.T @ positive
+    counts = np.diag(together)
+    shares = together / np.maximum(counts, 1)[:, None]
+    side = 0.46 * len(counts) + 2.4
+    figure, axes = _canvas(side + 0.4, side)
+    shown = np.where(np.eye(len(counts), dtype=bool), 0.0, shares)
+    axes.imshow(shown, cmap=SHARES, vmin=0, vmax=1)
+    for row, column in np.ndindex(*shares.shape):
+        if counts[row] and row != column:
+            ink = "white" if shares[row, column] > 0.6 else INK
+            text = f"{100 * shares[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+    names = [str(name) for name in labels.columns]
+    told = [f"{name} ({count:,.0f})" for name, count in zip(names, counts, strict=True)]
+    axes.set_yticks(range(len(names)), told)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title(
+        "of the images with the label at the left (how many), % with the one below",
+        fontsize=9,
+        color=INK,
+        loc="right",
+    )
     figure.savefig(path, dpi=DOTS_PER_INCH, format="png")

@@ -75,6 +75,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def fsync(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -96,3 +102,32 @@ def refuse_existing(path: Path, *, force: bool, what: str) -> None:
     """Raise DataError where `path` exists and `force` is not given."""
     if path.exists() and not force:
         raise DataError(f"{path} exists: --force replaces {what}")
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep a second process out of `folder` while the block runs; the folder is made if needed.
+
+    A process that is killed leaves no lock behind: the system lets go of it.
+
+    Raises:
+        DataError: another process is in there.
+    """
+    from filelock import FileLock, Timeout
+
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(
+            f"another {what} is at work in {folder}: wait for it, or take another workspace (-w)"
+        ) from None
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
+        if made and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,6 +1,7 @@
 """JPEG, PNG and TIFF to one 8-bit grey form: the same for training, prediction and statistics."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cxrtool.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "TIFF")
 """What Pillow may take a file for: some of its other formats start programs (EPS: Ghostscript)."""
+POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
 LEAST_SIDE = 32
 GREATEST_ASPECT = 3.0
 
@@ -21,7 +23,12 @@ class ImageError(DataError):
 
 
 def read_grey(path: Path) -> Image.Image:
-    """Decode an image file to 8-bit grey at its own size.
+    """Decode an image file to 8-bit grey at its own size; see `decode`."""
+    return decode(path)[0]
+
+
+def decode(path: Path | str) -> tuple[Image.Image, str]:
+    """Decode an image file to 8-bit grey at its own size; also the mode it was stored in.
 
     Deeper pixels (16-bit, 32-bit, float) are scaled so that the image's greatest value becomes
     255: a 12-bit picture in a 16-bit file is common, and dividing by 65535 would blacken it.
@@ -32,20 +39,45 @@ def read_grey(path: Path) -> Image.Image:
             against decompression bombs.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                image.load()
-                return _to_grey(image)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"{path}: more pixels than {Image.MAX_IMAGE_PIXELS:,}") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{path}: not a JPEG, PNG or TIFF image") from None
+        with _NoBombs(), Image.open(path, formats=FORMATS) as image:
+            mode = image.mode
+            image.load()
+            return _to_grey(image), mode
     # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
     except Exception as error:
-        raise ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})") from None
+        raise _named(error, path) from None
+
+
+def read_header(path: Path | str) -> tuple[int, int, str]:
+    """An image file's width, height and mode; its pixels are not looked at.
+
+    Raises:
+        ImageError: the file is missing, has no image's header, or names too many pixels.
+    """
+    try:
+        with _NoBombs(), Image.open(path, formats=FORMATS) as image:
+            return image.width, image.height, image.mode
+    except Exception as error:
+        raise _named(error, path) from None
+
+
+class _NoBombs(warnings.catch_warnings):
+    """Within, Pillow's warning of too many pixels is an error."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def _named(error: Exception, path: Path | str) -> ImageError:
+    """Whatever Pillow raised, as an error that names the file."""
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{path}: no such file")
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return ImageError(f"{path}: more pixels than {Image.MAX_IMAGE_PIXELS:,}")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(f"{path}: not a JPEG, PNG or TIFF image")
+    return ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})")
 
 
 def _to_grey(image: Image.Image) -> Image.Image:
@@ -62,28 +94,40 @@ def _to_grey(image: Image.Image) -> Image.Image:
     return image if image.mode == "L" else image.convert("L")
 
 
-def load_pixels(path: Path, size: int) -> NDArray[np.uint8]:
-    """An image file as the network's input before scaling: grey (size, size) in 0..255.
-
-    The whole image is squished to the square, with antialiasing: nothing is cropped, since
-    findings lie at the borders too (costophrenic angles, apices).
+def load_pixels(path: Path, *sides: int) -> NDArray[np.uint8]:
+    """An image file as the network's input before scaling: grey (side, side) in 0..255.
 
     Raises:
-        ImageError: see `read_grey`.
+        ImageError: see `decode`.
     """
-    return squish(read_grey(path), size)
+    return squish(read_grey(path), *sides)
 
 
-def squish(grey: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Resize a grey image to (size, size), whatever its shape."""
-    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR))
+def squish(grey: Image.Image, *sides: int) -> NDArray[np.uint8]:
+    """Resize a grey image to (side, side), whatever its shape, with antialiasing.
+
+    Nothing is cropped, since findings lie at the borders too (costophrenic angles, apices). With
+    several sides it is resized to each in turn: what a network sees of an image whose cache is
+    larger than its input, so that prediction sees the same.
+    """
+    for side in sides:
+        if grey.size != (side, side):
+            grey = grey.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(grey)
 
 
-def pixel_sums(grey: Image.Image) -> tuple[int, int]:
-    """The sum and the sum of squares of an 8-bit grey image's pixels, exact."""
-    counts = np.asarray(grey.histogram(), dtype=np.int64)
-    levels = np.arange(256, dtype=np.int64)
-    return int(counts @ levels), int(counts @ levels**2)
+def pixel_sums(histograms: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """The sum and the sum of squares of 8-bit grey images' pixels, exact.
+
+    Args:
+        histograms: of each image, how many pixels it has of each of the 256 levels.
+
+    Returns:
+        (images, 2).
+    """
+    # Of many images at once: converting one list takes NumPy as long as adding it up.
+    sums: NDArray[np.int64] = np.array(histograms, dtype=np.int64).reshape(-1, 256) @ POWERS
+    return sums
 
 
 def shape_warning(width: int, height: int) -> str:

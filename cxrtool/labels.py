@@ -32,6 +32,18 @@ CHEXPERT_LABELS = (
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
 
 
+def label_number(text: str) -> float | None:
+    """A label's cell as 1, 0, -1 or (blank) NaN; None where it is none of these."""
+    bare = text.strip()
+    if not bare or bare.lower() == "nan":
+        return float("nan")
+    try:
+        number = float(bare)
+    except ValueError:
+        return None
+    return number if number in (POSITIVE, NEGATIVE, UNCERTAIN) else None
+
+
 def targets_and_mask(
     raw: NDArray[np.floating], labels: Sequence[str], policy: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

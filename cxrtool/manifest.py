@@ -1,7 +1,7 @@
 """The manifest, the split and the pixel table: what columns they have, read, checked, written."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,82 +9,53 @@ from numpy.typing import NDArray
 
 from cxrtool.config import SPLITS
 from cxrtool.errors import DataError, first_few
-from cxrtool.files import whole_file
+from cxrtool.labels import label_number
+from cxrtool.tables import FIRST_ROW, line_numbers, read_table, write_table
 
 ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source")
 """The manifest's columns before the labels."""
-PIXEL_COLUMNS = ("path", "width", "height", "pixel_sum", "pixel_square_sum")
+PIXEL_COLUMNS = ("path", "width", "height", "mode", "pixel_sum", "pixel_square_sum")
 SOURCES = ("train", "valid")
 """The tables that a row can be of."""
-FIRST_ROW = 2
-"""The line of a table's first row, as an editor counts: the header is line 1."""
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a CSV, whole or not at all. Whole numbers are written without a point."""
-    with whole_file(path) as temporary:
-        frame.to_csv(temporary, index=False)
+def parse_labels(
+    frame: pd.DataFrame, columns: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Label columns of text as numbers, and which cells are no label value.
 
-
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV as text, blank cells as empty strings.
-
-    Raises:
-        DataError: the file cannot be read or parsed, has no rows, or lacks one of `columns`.
+    Returns:
+        (rows, columns) of 1, 0, -1, and NaN for a blank; and of the same shape where a cell is
+        anything else (its number is 0).
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{path} has no column {first_few(missing, 20)}: "
-            f"its columns are {first_few(list(frame.columns), 30)}"
-        )
-    if frame.empty:
-        raise DataError(f"{path} has no rows")
-    return frame
+    values = np.empty((len(frame), len(columns)), dtype=np.float32)
+    wrong = np.empty(values.shape, dtype=bool)
+    for position, column in enumerate(columns):
+        # A column of 223,414 cells has four different texts: each is looked up once.
+        codes, texts = pd.factorize(frame[column].to_numpy())
+        numbers = [label_number(str(text)) for text in texts]
+        wrong[:, position] = np.array([number is None for number in numbers])[codes]
+        values[:, position] = np.array([number or 0.0 for number in numbers])[codes]
+    return values, wrong
 
 
-def line_numbers(bad: NDArray[np.bool_]) -> list[int]:
-    """The lines of a file on which the marked rows stand."""
-    return [int(row) + FIRST_ROW for row in np.flatnonzero(bad)]
-
-
-def label_values(frame: pd.DataFrame, labels: Sequence[str], where: str) -> NDArray[np.float64]:
+def label_values(frame: pd.DataFrame, labels: Sequence[str], where: str) -> NDArray[np.float32]:
     """Label columns of text as (rows, labels) numbers: 1, 0, -1, and NaN for a blank.
 
     Raises:
         DataError: cells with anything else, all of one table at once.
     """
-    values = np.full((len(frame), len(labels)), np.nan)
-    wrong: list[str] = []
-    for column, label in enumerate(labels):
-        # A column of 223,414 cells has four different texts: each is looked up once.
-        codes, texts = pd.factorize(frame[label].to_numpy())
-        meanings = np.array([_LABEL_TEXT.get(str(text).strip(), _NO_LABEL) for text in texts])
-        values[:, column] = meanings[codes]
-        wrong += [
-            f"line {line}, {label}: {frame[label].iloc[line - FIRST_ROW]!r}"
-            for line in line_numbers(values[:, column] == _NO_LABEL)
+    values, wrong = parse_labels(frame, labels)
+    if wrong.any():
+        told = [
+            f"line {row + FIRST_ROW}, {labels[column]}: {frame[labels[column]].iloc[row]!r}"
+            for row, column in np.argwhere(wrong)
         ]
-    if wrong:
         raise DataError(
-            f"{where}: {len(wrong)} label values are not 1, 0, -1 or blank "
-            f"({first_few(wrong)}): correct them and run the command again"
+            f"{where}: {len(told)} label values are not 1, 0, -1 or blank "
+            f"({first_few(told)}): correct them and run the command again"
         )
     return values
-
-
-_NO_LABEL = -9.0
-_LABEL_TEXT = {
-    "": np.nan,
-    "nan": np.nan,
-    **dict.fromkeys(("1", "1.0", "1.00"), 1.0),
-    **dict.fromkeys(("0", "0.0", "-0.0", "0.00"), 0.0),
-    **dict.fromkeys(("-1", "-1.0", "-1.00"), -1.0),
-}
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
@@ -135,7 +106,7 @@ def check_paths(paths: "pd.Series[str]", where: str) -> None:
         raise DataError(
             f"{where}: {twice.sum()} paths are given twice (lines {first_few(line_numbers(twice))})"
         )
-    outside = np.array([not stays_inside(path) for path in paths], dtype=bool)
+    outside = np.array([leaves_folder(path) for path in paths.tolist()], dtype=bool)
     if outside.any():
         raise DataError(
             f"{where}: {outside.sum()} paths are not inside the data folder "
@@ -144,10 +115,17 @@ def check_paths(paths: "pd.Series[str]", where: str) -> None:
         )
 
 
-def stays_inside(path: str) -> bool:
-    """Whether a relative path cannot leave the folder that it is relative to."""
-    pure = PurePosixPath(path)
-    return bool(path) and not pure.is_absolute() and ".." not in pure.parts
+def leaves_folder(path: str) -> bool:
+    """Whether a path is empty, absolute (Windows' way too) or has `..` as a part."""
+    if not path or path[0] in "/\\" or path[1:2] == ":":
+        return True
+    return climbs(path)
+
+
+def climbs(path: str) -> bool:
+    """Whether a path has `..` as a part."""
+    # Hardly any path has the two dots, and a pattern would be tried on each of 191,027.
+    return ".." in path and ".." in path.replace("\\", "/").split("/")
 
 
 def _check_filled(frame: pd.DataFrame, column: str, where: str) -> None:
@@ -159,14 +137,20 @@ def _check_filled(frame: pd.DataFrame, column: str, where: str) -> None:
         )
 
 
-def read_split(path: Path, manifest: pd.DataFrame) -> "pd.Series[str]":
+def read_split(path: Path, manifest: pd.DataFrame, fold: int | None = None) -> "pd.Series[str]":
     """The part of each of the manifest's rows, in the manifest's order.
 
     People edit the split, so it is checked against the manifest each time.
 
+    Args:
+        path: split.csv.
+        manifest: of the same images.
+        fold: where given, `valid` is this fold and `train` the other folds.
+
     Raises:
         DataError: columns missing, an unknown part, a path twice or not in the manifest, a
-            manifest row without a part, another patient than the manifest's.
+            manifest row without a part, another patient than the manifest's, no such fold, or
+            folds that do not cover train and valid.
     """
     frame = read_table(path, ("path", "patient_id", "split"))
     unknown = ~frame["split"].isin(SPLITS).to_numpy(dtype=bool)
@@ -176,15 +160,9 @@ def read_split(path: Path, manifest: pd.DataFrame) -> "pd.Series[str]":
             f"(lines {first_few(line_numbers(unknown))}): use {', '.join(SPLITS)}"
         )
     check_paths(frame["path"], str(path))
-    indexed = frame.set_index("path")
-    strangers = indexed.index.difference(pd.Index(manifest["path"])).tolist()
-    absent = pd.Index(manifest["path"]).difference(indexed.index).tolist()
-    if strangers or absent:
-        raise DataError(
-            f"{path} is not a split of this manifest: {len(strangers)} paths are not in it"
-            f"{_examples(strangers)}, {len(absent)} of its paths are missing{_examples(absent)}: "
-            "run `cxrtool split --force` to split it anew"
-        )
+    parts = frame["split"] if fold is None else _parts_of_fold(frame, fold, path)
+    indexed = frame.assign(split=parts).set_index("path")
+    _check_same_images(indexed.index, pd.Index(manifest["path"]), path)
     indexed = indexed.loc[manifest["path"]]
     moved = (indexed["patient_id"].to_numpy() != manifest["patient_id"].to_numpy()).astype(bool)
     if moved.any():
@@ -194,6 +172,38 @@ def read_split(path: Path, manifest: pd.DataFrame) -> "pd.Series[str]":
             f"{_examples(names)}: run `cxrtool split --force` to split it anew"
         )
     return pd.Series(indexed["split"].to_numpy(), index=manifest.index, name="split")
+
+
+def _check_same_images(split: "pd.Index[str]", manifest: "pd.Index[str]", path: Path) -> None:
+    if split.equals(manifest):
+        return
+    strangers, absent = split.difference(manifest).tolist(), manifest.difference(split).tolist()
+    if strangers or absent:
+        raise DataError(
+            f"{path} is not a split of this manifest: {len(strangers)} paths are not in it"
+            f"{_examples(strangers)}, {len(absent)} of its paths are missing{_examples(absent)}: "
+            "run `cxrtool split --force` to split it anew"
+        )
+
+
+def _parts_of_fold(frame: pd.DataFrame, fold: int, path: Path) -> "pd.Series[str]":
+    """The parts with `fold` as valid and the other folds as train."""
+    if "fold" not in frame.columns:
+        raise DataError(f"{path} has no folds: run `cxrtool split --folds 5 --force` first")
+    inside = frame["split"].isin(("train", "valid"))
+    numbered = frame["fold"].str.fullmatch(r"\d+")
+    wrong = (numbered != inside).to_numpy(dtype=bool)
+    if wrong.any():
+        raise DataError(
+            f"{path}: {wrong.sum()} rows have a wrong fold (lines "
+            f"{first_few(line_numbers(wrong))}): rows of train and valid have a number, "
+            "the others none"
+        )
+    there = sorted({int(number) for number in frame["fold"][inside]})
+    if fold not in there:
+        raise DataError(f"{path} has no fold {fold}: there are {first_few(there, 20)}")
+    chosen = frame["fold"] == str(fold)
+    return frame["split"].mask(inside, "train").mask(inside & chosen, "valid")
 
 
 def _examples(names: Sequence[str]) -> str:
@@ -212,7 +222,8 @@ def read_pixels(path: Path, manifest: pd.DataFrame) -> pd.DataFrame:
         DataError: columns missing, or an image of the manifest without a row.
     """
     frame = read_table(path, PIXEL_COLUMNS)
-    numbers = frame[list(PIXEL_COLUMNS[1:])].apply(pd.to_numeric, errors="coerce")
+    names = [name for name in PIXEL_COLUMNS if name not in ("path", "mode")]
+    numbers = frame[names].apply(pd.to_numeric, errors="coerce")
     bad = ~(numbers >= 0).all(axis=1) | ~(numbers[["width", "height"]] > 0).all(axis=1)
     bad |= frame["path"].duplicated()
     if bad.any():

@@ -45,11 +45,14 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
 
 
 def _as_written(value: object, flag: bool) -> object:
-    """A YAML value as the command line would have it: YAML reads `off` as false, `a, b` lists."""
+    """A YAML value as the command line would have it: YAML reads `off` as false, and has
+    lists and pairs of its own."""
     if isinstance(value, bool) and not flag:
         return "on" if value else "off"
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ",".join(f"{name}={item}" for name, item in value.items())
     return value
 
 
@@ -85,14 +88,47 @@ OPTIONS: dict[str, Any] = {
         int, typer.Option(min=0, help="Draws of patients for the intervals; 0: none.")
     ],
     "by": Annotated[
-        Literal["patient", "image"],
-        typer.Option(help="Keep patients whole, or split image by image as the report did."),
+        Literal["patient", "image", "official"],
+        typer.Option(
+            help="Keep patients whole, split image by image as the report did, or take the parts "
+            "that the data set itself names (MIMIC, NIH)."
+        ),
+    ],
+    "cache": Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Store every image decoded, for training.",
+            show_default="cache with --check-images full",
+        ),
+    ],
+    "cache_size": Annotated[
+        int,
+        typer.Option(
+            min=32,
+            help="Side of the cached images, pixels: at least --image-size of train; 8/7 of it "
+            "gives augmentation room. 256 takes 66 KB an image, 320 takes 102 KB.",
+        ),
+    ],
+    "check_images": Annotated[
+        Literal[config.CHECKS],
+        typer.Option(
+            help="Decode each image, read its header alone, or look at none (no training then)."
+        ),
+    ],
+    "columns": Annotated[
+        str | None,
+        typer.Option(
+            help="With --format csv: which columns are path, patient_id, study_id, view, "
+            "orientation, sex, age; those of these names need no word.",
+            metavar="path=COLUMN,...",
+        ),
     ],
     "data": Annotated[
         Path | None,
         typer.Argument(
             envvar="CXRTOOL_DATA",
-            help="Folder with CheXpert's train.csv; default: CheXpert-v1.0-small or "
+            help="Folder of the data set, or a CSV; default: CheXpert-v1.0-small or "
             "CheXpert-v1.0, here or in data/.",
             show_default=False,
         ),
@@ -102,7 +138,28 @@ OPTIONS: dict[str, Any] = {
         float, typer.Option(min=0, max=0.99, help="DenseNet's dropout after each layer.")
     ],
     "epochs": Annotated[int, typer.Option(min=1, help="At most so many.")],
+    "fold": Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Fold that is valid; the others are train (split --folds).", metavar="K"
+        ),
+    ],
+    "folds": Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Deal train and valid to K folds too, for train --fold; test stays apart.",
+            metavar="K",
+        ),
+    ],
     "force": Annotated[bool, typer.Option("--force", help="Replace what is there.")],
+    "format": Annotated[
+        Literal[config.FORMATS],
+        typer.Option(
+            help="CheXpert, NIH ChestX-ray14, MIMIC-CXR-JPG, or a table of your own; auto tells "
+            "them by their files."
+        ),
+    ],
     "freeze_epochs": Annotated[
         int | None,
         typer.Option(
@@ -112,6 +169,26 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "image_size": Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")],
+    "images": Annotated[
+        Path | None,
+        typer.Option(
+            help="With --format csv: where its paths start.",
+            metavar="DIR",
+            show_default="its own folder",
+        ),
+    ],
+    "label_columns": Annotated[
+        str | None,
+        typer.Option(
+            help="With --format csv: the labels, COLUMN or LABEL=COLUMN.",
+            metavar="A,B=COLUMN,...",
+            show_default="CheXpert's names",
+        ),
+    ],
+    "label_names": Annotated[
+        Literal["chexpert", "own"],
+        typer.Option(help="NIH's findings as CheXpert's labels, or under their own names."),
+    ],
     "limit": Annotated[
         int | None, typer.Option(min=2, help="Train on N images, score on at most N.", metavar="N")
     ],
@@ -155,6 +232,9 @@ OPTIONS: dict[str, Any] = {
         typer.Option(help="Rare classes drawn more often, or each image once an epoch."),
     ],
     "sizes": Annotated[str, typer.Option(help="Shares of train, valid and test.")],
+    "strict": Annotated[
+        bool, typer.Option("--strict", help="Any problem is an error; nothing is written then.")
+    ],
     "split": Annotated[Literal[config.SPLITS], typer.Option(help="The part to score on.")],
     "uncertainty": Annotated[
         Literal[config.POLICIES], typer.Option(help="What -1 becomes: 0 or 1.")

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, first_few
-from cxrtool.manifest import line_numbers, read_table
+from cxrtool.tables import line_numbers, read_table
 
 AFTER = ("positive", "warning", "error")
 """The columns after the labels."""

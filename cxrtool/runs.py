@@ -83,6 +83,10 @@ class RunCard:
     arch: str
     drop_rate: float
     image_size: int
+    squish: tuple[int, ...]
+    """The squares that an image is squished to in turn; the last is the network's input."""
+    fold: int | None
+    """The fold that was its valid part, if it was trained on folds."""
     pixel_mean: float
     pixel_std: float
     manifest_sha256: str
@@ -142,6 +146,8 @@ def _card(
         arch=model["arch"],
         drop_rate=float(model["drop_rate"]),
         image_size=int(model["image_size"]),
+        squish=tuple(int(side) for side in model["squish"]),
+        fold=model["fold"],
         pixel_mean=float(model["pixel_mean"]),
         pixel_std=float(model["pixel_std"]),
         manifest_sha256=model["manifest_sha256"],
@@ -157,7 +163,9 @@ def _card(
     for name, value in card.thresholds.items():
         if value is not None and not 0 <= float(value) <= 1:
             raise ValueError(f"the threshold of {name} is {value}")
-    if not (card.image_size >= 1 and card.pixel_std > 0):
+    if card.squish[-1:] != (card.image_size,) or min(card.squish) < 1:
+        raise ValueError(f"squish {card.squish} does not end in image_size {card.image_size}")
+    if not card.pixel_std > 0:
         raise ValueError(f"image_size {card.image_size}, pixel_std {card.pixel_std}")
     return card
 

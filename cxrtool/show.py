@@ -55,6 +55,7 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
         [name, value, f"{count:,}"]
         for name, values in (
             ("sex", result.sex),
+            ("age", result.age),
             ("view", result.view),
             ("AP/PA", result.orientation),
         )
@@ -68,12 +69,20 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     ]
     headings = {"label": "left", **dict.fromkeys(kinds, "right")}
     print_table(table("Images kept", headings, rows))
-    print_line(f"pixels: mean {result.mean:.4f}, standard deviation {result.std:.4f} (0 to 1)")
-    print_line(f"written: {workspace.manifest}, figures in {workspace.figures}")
-    next_command(f"cxrtool split{_option(common)}")
+    if result.mean is None:
+        print_line("pixels: not decoded, so training is not possible yet (--check-images full)")
+    else:
+        print_line(f"pixels: mean {result.mean:.4f}, standard deviation {result.std:.4f} (0 to 1)")
     if result.problems:
-        problems = ", ".join(f"{count:,} {kind}" for kind, count in result.problems.items())
-        print_line(f"left out: {problems}; see {workspace.problems}")
+        found = [
+            [kind, f"{count:,}", "kept" if kind in result.kept_problems else "left out"]
+            for kind, count in result.problems.items()
+        ]
+        sides = {"problem": "left", "how many": "right", "rows or images": "left"}
+        print_table(table(f"Problems, each in {workspace.problems}", sides, found))
+    cache = f", cache at {result.cache_size} px" if result.cache_size else ""
+    print_line(f"written: {workspace.manifest}, figures in {workspace.figures}{cache}")
+    next_command(f"cxrtool split{_option(common)}")
 
 
 def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
@@ -96,7 +105,7 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
         [label, *(f"{100 * share:.{PREVALENCE_DIGITS}f}" for share in shares.values())]
         for label, shares in result.prevalences.items()
     ]
-    columns = {"label": "left", "train": "right", "valid": "right", "test": "right"}
+    columns = {"label": "left", **dict.fromkeys(result.sizes, "right")}
     print_table(table("Positives in each part, % (U-Ones)", columns, rows))
     balance = [
         [name, f"{result.ld[policy]:.1e}", f"{result.lpd[policy]:.1e}"]
@@ -105,8 +114,17 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
     columns = {"policy": "left", "LD (labels)": "right", "LPD (pairs)": "right"}
     print_table(table("Imbalance, 0 is perfect", columns, balance))
     print_line(f"patients in more than one part: {result.patients_in_two_splits:,}")
+    if result.folds:
+        sizes = result.folds["sizes"]
+        ld, lpd = (result.folds[name]["ones"] for name in ("ld", "lpd"))
+        print_line(
+            f"{len(sizes)} folds of train and valid: {min(sizes):,} to {max(sizes):,} images, "
+            f"LD {ld:.1e}, LPD {lpd:.1e} (U-Ones), "
+            f"patients in more than one: {result.folds['patients_in_two_folds']:,}"
+        )
     print_line(f"written: {workspace.split}")
-    next_command(f"cxrtool train{_option(common)}")
+    fold = " --fold 0" if result.folds else ""
+    next_command(f"cxrtool train{fold}{_option(common)}")
 
 
 def trained(result: TrainResult, common: CommonConfig) -> None:

@@ -14,6 +14,10 @@ class DataInfo:
     dataset: str
     folder: Path
     """Where the manifest's paths start."""
+    labels_by: dict[str, str]
+    """Who made the labels of each of the manifest's sources."""
+    asked: dict[str, str]
+    """What `prepare` was told of the data: its place, format and columns."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,16 @@ class Workspace:
         return self.folder / "problems.csv"
 
     @property
+    def cache(self) -> Path:
+        """The images, decoded and squished."""
+        return self.folder / "cache"
+
+    @property
+    def official(self) -> Path:
+        """The parts that the data set itself names, in split.csv's form; only some data sets do."""
+        return self.folder / "official.csv"
+
+    @property
     def figures(self) -> Path:
         """Pictures of the data."""
         return self.folder / "figures"
@@ -66,8 +80,13 @@ class Workspace:
         path = self.need(self.data_info, "prepare")
         try:
             values = read_json(path)
-            return DataInfo(str(values["dataset"]), Path(values["folder"]))
-        except (RunError, KeyError, TypeError) as error:
+            return DataInfo(
+                dataset=str(values["dataset"]),
+                folder=Path(values["folder"]),
+                labels_by=dict(values["labels_by"]),
+                asked=dict(values["asked"]),
+            )
+        except (RunError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not as written ({error}): prepare again") from None
 
     def need(self, path: Path, command: str) -> Path:

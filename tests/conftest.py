@@ -67,7 +67,7 @@ def prepared_once(drawn, tmp_path_factory):
     from cxrtool.workflows.split import split_manifest
 
     workspace = Workspace(tmp_path_factory.mktemp("prepared") / "cxr")
-    prepare_manifest(PrepareConfig(data=drawn.folder, workers=0), workspace)
+    prepare_manifest(PrepareConfig(data=drawn.folder, workers=0, cache_size=32), workspace)
     split_manifest(SplitConfig(sizes="60,20,20"), workspace, seed=42)
     return workspace
 

@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms import _functional_tensor
 from torchvision.transforms.functional import _get_inverse_affine_matrix
 
+from cxrtool.cache import ImageCache
 from cxrtool.dataloaders import (
     Affine,
     SampledLoader,
@@ -16,9 +17,20 @@ from cxrtool.dataloaders import (
     resample,
     sample_weights,
 )
+from cxrtool.findings import Findings
 from cxrtool.images import load_pixels
+from cxrtool.new_cache import NewCache
+from cxrtool.report import SILENT
+from cxrtool.workflows.prepare_images import decode_images
 
 LABELS = ("A", "B")
+
+
+class Rows(list):
+    """A data set of numbers."""
+
+    def read(self, rows):
+        return torch.tensor(rows)
 
 
 def everything(n, labels=2):
@@ -87,7 +99,7 @@ def test_the_same_seed_draws_the_same():
 
 @pytest.mark.parametrize(("n", "batches"), [(32, [32]), (33, [32]), (34, [32, 2]), (5, [5])])
 def test_a_last_batch_of_one_is_left_out_and_no_other(n, batches):
-    loader = SampledLoader(list(range(n)), bs=32, seed=1, shuffle=True)
+    loader = SampledLoader(Rows(range(n)), bs=32, seed=1, shuffle=True)
     assert [len(batch) for batch in loader] == batches
     assert len(loader) == len(batches)
 
@@ -154,7 +166,7 @@ def test_shear_moves_one_edge_against_the_other_by_its_pixels(along_x):
 
 def test_augmentation_stays_within_the_reports_ranges_and_reaches_for_them():
     torch.manual_seed(0)
-    drawn = Affine().draw(4000, (224, 224), torch.device("cpu"))
+    drawn = Affine(224).draw(4000, (224, 224), torch.device("cpu"))
     linear, shift = drawn[:, :2, :2], drawn[:, :2, 2]
     # Shear leaves the area, so that the determinant is the squared scale.
     determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
@@ -178,7 +190,7 @@ def test_augmentation_never_flips_nor_changes_brightness():
     torch.manual_seed(0)
     image = torch.zeros(64, 1, 96, 96)
     image[:, :, 40:56, 20:40] = 0.6  # left of the centre
-    moved = resample(image, Affine().draw(64, (96, 96), torch.device("cpu")))
+    moved = resample(image, Affine(96).draw(64, (96, 96), torch.device("cpu")))
     columns = torch.arange(96.0)
     centre = (moved.sum((1, 2)) * columns).sum(1) / moved.sum((1, 2, 3))
     assert (centre < 48).all()
@@ -201,7 +213,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def loaders(folder, weights=None, workers=0):
+def loaders(folder, weights=None, workers=0, cache=None, image_size=32):
     frame = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
     frame["is_valid"] = [i >= 8 for i in range(12)]
     frame["A"] = np.array([1, 0] * 6, np.float32)
@@ -210,7 +222,8 @@ def loaders(folder, weights=None, workers=0):
         frame,
         LABELS,
         folder=folder,
-        image_size=32,
+        cache=cache,
+        image_size=image_size,
         batch_size=4,
         mean=0.4,
         std=0.3,
@@ -244,6 +257,56 @@ def test_training_batches_are_augmented_and_the_same_with_and_without_workers(fo
     plain = {load_pixels(folder / f"{i}.png", 32).tobytes() for i in range(8)}
     seen = (alone[:, 0] * 0.3 + 0.4) * 255
     assert all(x.round().to(torch.uint8).numpy().tobytes() not in plain for x in seen)
+
+
+def cached(folder, tmp_path, side):
+    """A cache of the folder's images, as `prepare` makes it."""
+    paths = [f"{i}.png" for i in range(12)]
+    cache = NewCache(tmp_path / "cache", paths, side)
+    measured = decode_images(folder, paths, cache, 0, Findings(), SILENT)
+    cache.seal(measured, "none")
+    return ImageCache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cache_of_the_networks_size_changes_no_batch(folder, tmp_path, workers):
+    def batches(cache):
+        torch.manual_seed(0)
+        both = loaders(folder, np.ones(8), workers, cache)
+        return [torch.cat([x for x, _ in part]) for part in (both.train, both.valid)]
+
+    plain, from_cache = batches(None), batches(cached(folder, tmp_path, 32))
+    for left, right in zip(plain, from_cache, strict=True):
+        assert torch.equal(left, right)
+
+
+def test_validation_from_a_larger_cache_is_what_prediction_sees(folder, tmp_path):
+    both = loaders(folder, cache=cached(folder, tmp_path, 48))
+    (images, _), *_ = list(both.valid)
+    expected = np.stack([load_pixels(folder / f"{i}.png", 48, 32) for i in range(8, 12)]) / 255
+    np.testing.assert_allclose(images[:, 0].numpy(), (expected - 0.4) / 0.3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "source"), [(32, 32), (36, 36), (37, 37), (48, 37)])
+def test_augmentation_samples_from_what_room_the_cache_has(
+    folder, tmp_path, monkeypatch, side, source
+):
+    seen = []
+    monkeypatch.setattr(
+        "cxrtool.dataloaders.resample",
+        lambda images, *rest: seen.append(tuple(images.shape)) or resample(images, *rest),
+    )
+    images, _ = loaders(folder, np.ones(8), cache=cached(folder, tmp_path, side)).train.one_batch()
+    assert seen == [(4, 1, source, source)]
+    assert images.shape == (4, 3, 32, 32)
+
+
+def test_sampling_a_larger_image_shows_the_same_picture():
+    ramp = torch.linspace(0, 1, 64)[None, None, None].expand(1, 1, 64, 64)
+    composed = matrices(1, side_x=32, side_y=32)
+    small = resample(ramp, composed, (32, 32))
+    expected = torch.nn.functional.avg_pool2d(ramp, 2)
+    assert torch.allclose(small, expected, atol=1e-5)
 
 
 def test_a_broken_image_ends_training_with_its_name(folder):

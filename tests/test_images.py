@@ -99,10 +99,14 @@ def test_scaling_down_averages_and_does_not_skip(tmp_path):
 
 
 def test_pixel_sums_are_exact():
-    image = np.random.default_rng(0).integers(0, 256, (300, 200)).astype(np.uint8)
-    total, squares = pixel_sums(Image.fromarray(image))
-    assert total == image.astype(np.int64).sum()
-    assert squares == (image.astype(np.int64) ** 2).sum()
+    images = np.random.default_rng(0).integers(0, 256, (3, 300, 200)).astype(np.uint8)
+    sums = pixel_sums([Image.fromarray(image).histogram() for image in images])
+    assert sums[:, 0].tolist() == images.astype(np.int64).sum((1, 2)).tolist()
+    assert sums[:, 1].tolist() == (images.astype(np.int64) ** 2).sum((1, 2)).tolist()
+
+
+def test_no_images_have_no_sums():
+    assert pixel_sums([]).shape == (0, 2)
 
 
 @pytest.mark.parametrize("size", [(20, 20), (400, 30), (2000, 100), (100, 2000)])

@@ -39,6 +39,7 @@ def loaders(folder):
         frame,
         LABELS,
         folder=folder,
+        cache=None,
         image_size=32,
         batch_size=4,
         mean=0.5,

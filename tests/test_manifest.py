@@ -117,10 +117,10 @@ def test_what_is_wrong_with_a_split_is_named(tmp_path, change, told):
 
 def pixel_table(images):
     rows = [
-        (f"{i}", image.shape[1], image.shape[0], image.sum(), (image**2).sum())
+        (f"{i}", image.shape[1], image.shape[0], "L", image.sum(), (image**2).sum())
         for i, image in enumerate(images)
     ]
-    columns = ["path", "width", "height", "pixel_sum", "pixel_square_sum"]
+    columns = ["path", "width", "height", "mode", "pixel_sum", "pixel_square_sum"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -1,16 +1,26 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Listening
 from PIL import Image
 
-from cxrtool.config import PrepareConfig
-from cxrtool.errors import DataError
+from cxrtool.cache import ImageCache
+from cxrtool.config import PrepareConfig, SplitConfig
+from cxrtool.errors import DataError, UsageError
+from cxrtool.files import locked, sha256
+from cxrtool.images import load_pixels
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import mean_and_deviation, read_manifest, read_pixels
 from cxrtool.workflows.prepare import prepare_manifest
+from cxrtool.workflows.split import split_manifest
 from cxrtool.workspace import Workspace
 
 LABELS = list(CHEXPERT_LABELS)
@@ -27,8 +37,18 @@ def workspace(tmp_path):
     return Workspace(tmp_path / "cxr")
 
 
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch):
+    """Figures take most of the time here, and one test looks at those of the session."""
+    for name in ("draw_label_counts", "draw_ages", "draw_cooccurrence"):
+        monkeypatch.setattr(f"cxrtool.figures.{name}", lambda *given: given[-1].write_bytes(b"x"))
+
+
 def run(data, workspace, **options):
-    return prepare_manifest(PrepareConfig(data=data, workers=0, **options), workspace)
+    options = {"workers": 0, "cache_size": 32, **options}
+    if options.get("check_images", "full") != "full":
+        del options["cache_size"]
+    return prepare_manifest(PrepareConfig(data=data, **options), workspace)
 
 
 def tables(data):
@@ -100,9 +120,11 @@ def test_any_part_of_the_images_has_its_own_mean(data, workspace):
 def test_processes_give_the_same(data, tmp_path):
     alone, together = Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
     run(data, alone)
-    prepare_manifest(PrepareConfig(data=data, workers=2), together)
+    run(data, together, workers=2)
     for name in ("manifest", "pixels", "problems"):
         assert getattr(alone, name).read_bytes() == getattr(together, name).read_bytes()
+    for name in ("images.npy", "index.csv", "cache.json"):
+        assert (alone.cache / name).read_bytes() == (together.cache / name).read_bytes()
 
 
 @pytest.mark.parametrize("prefix", ["", "elsewhere/", "a/b/CheXpert-v1.0/"])
@@ -163,13 +185,25 @@ def test_a_path_that_cannot_be_read_and_a_path_given_twice_are_listed(data, work
     assert "train.csv line 2" in problems(workspace)["where"].tolist()
 
 
-def test_an_unknown_label_value_is_named_and_nothing_is_written(data, workspace):
+def test_a_row_with_an_unknown_label_value_is_listed_and_left_out(data, workspace):
     def change(frame):
         frame.loc[5, "Edema"] = "maybe"
+        frame.loc[7, "Support Devices"] = "1.00"
         return frame
 
+    before = run(data, workspace).rows
     edit(data / "train.csv", change)
-    with pytest.raises(DataError, match=r"train\.csv: 1 label .*line 7, Edema: 'maybe'"):
+    result = run(data, workspace)
+    assert result.problems == {"label value": 1}
+    listed = problems(workspace).iloc[0]
+    assert listed.tolist() == ["label value", "train.csv line 7", "Edema: 'maybe'", "no"]
+    assert result.rows == before - 1
+
+
+def test_with_nothing_but_unknown_label_values_nothing_is_written(data, workspace):
+    for name in ("train", "valid"):
+        edit(data / f"{name}.csv", lambda frame: frame.assign(Edema="positive"))
+    with pytest.raises(DataError, match=r"no row can be used .*train\.csv line 2: Edema"):
         run(data, workspace)
     assert not workspace.folder.exists()
 
@@ -188,7 +222,7 @@ def test_an_age_that_is_none_is_blank_and_a_fraction_is_rounded(data, workspace,
 
 def test_an_output_that_cannot_be_is_told_before_the_work(data, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("cxrtool.workflows.prepare.read_chexpert", None)
+    monkeypatch.setattr("cxrtool.workflows.prepare.open_source", None)
     with pytest.raises(DataError, match="file is a file"):
         run(data, Workspace(tmp_path / "file" / "cxr"))
 
@@ -223,7 +257,253 @@ def test_without_a_single_image_nothing_is_written(data, workspace):
 
 
 def test_figures_are_drawn(prepared_once):
-    for name in ("labels.png", "ages.png"):
+    for name in ("labels.png", "ages.png", "cooccurrence.png"):
         with Image.open(prepared_once.figures / name) as picture:
             assert min(picture.size) > 300
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 5
+
+
+def frontal(data, n):
+    """The first n frontal images of train.csv."""
+    table = pd.read_csv(data / "train.csv")
+    paths = table["Path"][table["Frontal/Lateral"] == "Frontal"].str.split("/", n=1).str[1]
+    return paths.tolist()[:n]
+
+
+def test_what_stands_out_is_listed_and_kept(data, workspace):
+    before = run(data, workspace).images
+    colour, small, copy, other = frontal(data, 4)
+    with Image.open(data / colour) as image:
+        image.convert("RGB").save(data / colour)
+        image.resize((90, 80)).save(data / small)
+    shutil.copy(data / copy, data / other)
+    result = run(data, workspace)
+    assert result.images == before
+    assert set(result.problems) == {"mode stands out", "size stands out", "picture twice"}
+    listed = problems(workspace).set_index("kind")
+    assert (listed["kept"] == "yes").all()
+    assert listed.loc["mode stands out", "where"] == colour
+    assert listed.loc["size stands out", "detail"].startswith("90x80")
+    assert listed.loc["picture twice", "where"] == other
+    assert listed.loc["picture twice", "detail"].endswith(copy)
+
+
+def test_a_picture_of_two_patients_is_told_as_such(data, workspace):
+    table = pd.read_csv(data / "train.csv")
+    table = table[table["Frontal/Lateral"] == "Frontal"]
+    first = table["Path"].iloc[0].split("/", 1)[1]
+    other = table["Path"][~table["Path"].str.contains(first.split("/")[1])].iloc[0]
+    shutil.copy(data / first, data / other.split("/", 1)[1])
+    run(data, workspace)
+    assert problems(workspace)["detail"].tolist() == [
+        f"the same pixels as another patient's {first}"
+    ]
+
+
+def test_a_blank_image_is_left_out(data, workspace):
+    victim = frontal(data, 1)[0]
+    Image.new("L", (300, 300), 9).save(data / victim)
+    assert run(data, workspace).problems == {"blank image": 1}
+    assert victim not in set(read_manifest(workspace.manifest)["path"])
+
+
+def test_contradictions_are_listed_and_kept(data, workspace):
+    def change(frame):
+        frame[LABELS] = ""
+        frame["No Finding"] = "1"
+        frame.loc[3, "Edema"] = "1"
+        frame.loc[4, "Support Devices"] = "1"
+        frame.loc[5, "Edema"] = "-1"
+        return frame
+
+    edit(data / "train.csv", change)
+    (data / "valid.csv").unlink()
+    result = run(data, workspace, views="all")
+    assert result.problems == {"contradiction": 1}
+    listed = problems(workspace).iloc[0]
+    assert listed["detail"] == "No Finding beside Edema"
+    assert result.images == result.rows
+
+
+def test_a_view_that_the_path_contradicts_is_listed(data, workspace):
+    def change(frame):
+        row = frame.index[frame["Frontal/Lateral"] == "Frontal"][0]
+        frame.loc[row, "Frontal/Lateral"] = "Lateral"
+        return frame
+
+    edit(data / "train.csv", change)
+    assert run(data, workspace, check_images="none").problems == {"view contradicts path": 1}
+
+
+def test_everything_is_told_at_once(data, workspace):
+    for name in ("train", "valid"):
+        edit(data / f"{name}.csv", lambda frame: frame.drop(columns="Edema"))
+    with pytest.raises(DataError, match=r"train\.csv has no column Edema.*\n.*valid\.csv has no"):
+        run(data, workspace)
+
+
+def test_a_path_that_climbs_out_is_refused(data, workspace):
+    def change(frame):
+        frame.loc[2, "Path"] = (
+            "CheXpert-v1.0-small/../../train/patient00001/study1/view1_frontal.jpg"
+        )
+        return frame
+
+    edit(data / "train.csv", change)
+    with pytest.raises(DataError, match=r"climb out of the data folder .*lines 4"):
+        run(data, workspace)
+    assert not workspace.folder.exists()
+
+
+def test_a_table_that_is_cut_off_is_refused(data, workspace):
+    text = (data / "train.csv").read_text()
+    (data / "train.csv").write_text(text[: len(text) - 25])
+    with pytest.raises(DataError, match=r"1 of .* lines have not the header's 19 fields"):
+        run(data, workspace)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_encodings_and_line_ends_give_the_same_manifest(data, tmp_path, encoding):
+    first, second = Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
+    run(data, first, check_images="none")
+    text = (data / "train.csv").read_text().replace("\n", "\r\n")
+    (data / "train.csv").write_bytes(text.encode(encoding))
+    run(data, second, check_images="none")
+    assert first.manifest.read_bytes() == second.manifest.read_bytes()
+
+
+def test_strict_makes_any_problem_an_error_and_still_lists_it(data, workspace):
+    victim = frontal(data, 1)[0]
+    (data / victim).write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"--strict: 1 broken image; see .*problems\.csv"):
+        run(data, workspace, strict=True)
+    assert problems(workspace)["where"].tolist() == [victim]
+    assert not workspace.manifest.exists()
+
+
+def test_strict_is_content_with_good_data(data, workspace):
+    assert run(data, workspace, strict=True).problems == {}
+
+
+def test_a_table_alone_can_be_prepared(data, workspace):
+    whole = run(data, workspace)
+    shutil.rmtree(data / "train")
+    shutil.rmtree(data / "valid")
+    result = run(data, workspace, check_images="none")
+    assert (result.images, result.labels) == (whole.images, whole.labels)
+    assert (result.mean, result.std, result.cache_size) == (None, None, None)
+    assert not workspace.pixels.exists()
+
+
+def test_headers_tell_missing_and_odd_files_but_not_cut_off_ones(data, workspace):
+    missing, odd, cut = frontal(data, 3)
+    (data / missing).unlink()
+    Image.fromarray(np.zeros((20, 900), np.uint8)).save(data / odd)
+    (data / cut).write_bytes((data / cut).read_bytes()[:2000])
+    result = run(data, workspace, check_images="header")
+    assert result.problems == {"missing image": 1, "odd shape": 1}
+    assert result.mean is None
+
+
+@pytest.mark.parametrize("check", ["header", "none"])
+def test_a_cache_needs_every_image_decoded(data, workspace, check):
+    with pytest.raises(UsageError, match=f"leave --check-images {check} out"):
+        run(data, workspace, check_images=check, cache=True)
+
+
+def test_the_cache_is_of_the_images_in_the_manifest(data, workspace):
+    (data / frontal(data, 1)[0]).write_bytes(b"broken")
+    result = run(data, workspace)
+    cache = ImageCache(workspace.cache)
+    assert cache.fingerprint == sha256(workspace.pixels)
+    assert result.cache_size == cache.side == 32
+    paths = read_manifest(workspace.manifest)["path"].tolist()
+    expected = np.stack([load_pixels(data / path, 32) for path in paths])
+    np.testing.assert_array_equal(cache.read(cache.rows_of(paths)), expected)
+
+
+def test_without_a_cache_none_is_made_and_the_sums_are_the_same(data, tmp_path):
+    first, second = Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
+    run(data, first)
+    assert run(data, second, cache=False).cache_size is None
+    assert first.pixels.read_bytes() == second.pixels.read_bytes()
+    assert not second.cache.exists()
+
+
+def test_repeating_it_gives_the_same(data, workspace):
+    first = run(data, workspace)
+    names = ("manifest", "pixels", "problems")
+    before = [getattr(workspace, name).read_bytes() for name in names]
+    second = run(data, workspace)
+    assert before == [getattr(workspace, name).read_bytes() for name in names]
+    assert {**first.as_json(), "seconds": 0} == {**second.as_json(), "seconds": 0}
+
+
+def test_a_second_prepare_in_the_same_workspace_is_refused(data, workspace):
+    with locked(workspace.folder, "prepare"), pytest.raises(DataError, match=r"another .*prepare"):
+        run(data, workspace)
+    assert run(data, workspace).images > 0
+
+
+def test_a_failure_leaves_an_earlier_workspace_whole(data, workspace):
+    run(data, workspace)
+    before = {path: path.read_bytes() for path in workspace.folder.iterdir() if path.is_file()}
+    (data / frontal(data, 1)[0]).write_bytes(b"broken")
+    with pytest.raises(DataError, match="strict"):
+        run(data, workspace, strict=True)
+    del before[workspace.problems]
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_an_end_at_the_worst_moment_leaves_nothing_that_looks_whole(data, workspace, monkeypatch):
+    run(data, workspace)
+    edit(data / "train.csv", lambda frame: frame.iloc[:-5])
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cxrtool.workflows.prepare.write_table", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, workspace)
+    with pytest.raises(DataError, match="run `cxrtool prepare` first"):
+        split_manifest(SplitConfig(), workspace, seed=1)
+    assert not (workspace.folder / ".lock").exists()
+
+
+def test_a_changed_manifest_tells_of_the_split_beside_it(data, workspace):
+    listening = Listening()
+    run(data, workspace)
+    workspace.split.write_text("mine")
+    prepare_manifest(
+        PrepareConfig(data=data, workers=0, views="all", cache=False), workspace, listening
+    )
+    assert any("split --force" in text for text in listening.warnings)
+    assert workspace.split.read_text() == "mine"
+
+
+def test_ctrl_c_ends_it_within_a_moment_and_leaves_no_process(data, workspace):
+    code = "import cxrtool.workflows.prepare_images as p; p.CHUNK = 2; o = p.decode\n"
+    code += "import time\ndef slowly(f):\n    time.sleep(0.1)\n    return o(f)\n"
+    code += "p.decode = slowly\nfrom cxrtool.cli import main\nmain()"
+    arguments = ["prepare", str(data), "-w", str(workspace.folder), "--workers", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        journal = workspace.cache / "journal.csv"
+        limit = time.monotonic() + 30
+        while not (journal.exists() and len(journal.read_text().splitlines()) > 4):
+            assert time.monotonic() < limit
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stderr.decode().splitlines()[-1] == "error: interrupted"
+    assert not workspace.manifest.exists()
+    assert not (workspace.folder / ".lock").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -15,6 +15,7 @@ from torchvision import models
 from cxrtool import config as config_module
 from cxrtool import dataloaders
 from cxrtool import learner as learner_module
+from cxrtool.cache import remove_cache
 from cxrtool.config import PredictConfig, TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError, WeightsError
 from cxrtool.files import sha256
@@ -290,7 +291,8 @@ def test_a_valid_part_that_cannot_be_scored_is_refused(prepared):
         train_model(ONCE, prepared, seed=1)
 
 
-def test_images_that_moved_away_are_told(prepared):
+def test_images_that_moved_away_are_told_where_there_is_no_cache(prepared):
+    remove_cache(prepared.cache)
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": "/nowhere/at/all"}))
     with pytest.raises(DataError, match=r"not at /nowhere/at/all any more"):
@@ -401,6 +403,7 @@ def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
 def test_an_image_that_broke_since_prepare_ends_training_with_advice(
     prepared, drawn, tmp_path, workers
 ):
+    remove_cache(prepared.cache)
     data = shutil.copytree(drawn.folder, tmp_path / "data")
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": str(data)}))

@@ -115,7 +115,9 @@ def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> D
     drawn = _draw(config.workspace / "data", config, seed, reporter)
     workspace = Workspace(config.workspace)
     _heading("prepare", reporter)
-    prepared = prepare_manifest(PrepareConfig(data=drawn.folder), workspace, reporter)
+    prepared = prepare_manifest(
+        PrepareConfig(data=drawn.folder, cache_size=NETWORK.image_size), workspace, reporter
+    )
     reporter.note(f"{prepared.images:,} frontal images of {prepared.patients:,} patients")
     _heading("split", reporter)
     parts = split_manifest(SplitConfig(), workspace, seed=seed, reporter=reporter)

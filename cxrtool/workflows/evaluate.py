@@ -16,7 +16,6 @@ from cxrtool.manifest import (
     patients_in_two_splits,
     read_manifest,
     read_split,
-    write_table,
 )
 from cxrtool.metrics import (
     auprc,
@@ -29,10 +28,8 @@ from cxrtool.metrics import (
 from cxrtool.predictions import format_scores, read_scores
 from cxrtool.report import SILENT, Reporter, or_none
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.tables import write_table
 from cxrtool.workspace import DataInfo, Workspace
-
-LABELLERS = {"train": "labeler of train.csv", "valid": "radiologists of valid.csv"}
-"""Whose labels each of CheXpert's tables holds."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,10 @@ def evaluate_run(
     run = find_run(workspace.runs, config.run)
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
-    split = read_split(workspace.need(workspace.split, "split"), manifest)
+    unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
+    # A run that was trained on folds has its own valid part; another split knows no such fold.
+    fold = card.fold if unchanged and config.split in ("train", "valid") else None
+    split = read_split(workspace.split, manifest, fold)
     policy = config.uncertainty or card.uncertainty
     rows = manifest[split == config.split]
     if rows.empty:
@@ -89,7 +89,6 @@ def evaluate_run(
         f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
-    unchanged = sha256(workspace.split) == card.split_sha256
     _refuse_known_patients(card, rows, config, unchanged and by_image, reporter)
     truth = read_truth(rows, card, policy)
     # Another data set's scores are kept beside those of the run's own, under another name.
@@ -97,9 +96,10 @@ def evaluate_run(
     own = fingerprint == card.manifest_sha256
     stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
     scores = _scores(run, card, truth.paths, stem, config, workspace, reporter)
+    info = workspace.read_data_info()
     protocol = {
-        "name": _protocol_name(rows, workspace.read_data_info()),
-        "labels_by": " and ".join(LABELLERS[name] for name in sorted(rows["source"].unique())),
+        "name": _protocol_name(rows, info),
+        "labels_by": _labellers(rows, info),
         "uncertainty": policy,
         "blank": card.blank,
         "split_by": "image" if by_image else "patient",
@@ -119,6 +119,11 @@ def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
     if info.dataset != "chexpert":
         return "other"
     return "expert" if set(rows["source"]) == {"valid"} else "holdout"
+
+
+def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:
+    names = sorted(rows["source"].unique())
+    return " and ".join(info.labels_by.get(name, "whoever made them") for name in names)
 
 
 def _refuse_known_patients(

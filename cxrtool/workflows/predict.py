@@ -21,11 +21,11 @@ from cxrtool.devices import choose_device, choose_precision
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import check_writable, refuse_existing
 from cxrtool.images import SUFFIXES, ImageError, read_grey, shape_warning, squish
-from cxrtool.manifest import read_table, write_table
 from cxrtool.networks import build_network, score_batch
 from cxrtool.predictions import format_scores, prediction_frame
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.tables import read_table, write_table
 from cxrtool.workspace import Workspace
 
 ONE_PROCESS = 64
@@ -230,7 +230,7 @@ def score_files(
     scores = np.full((len(files), len(labels)), np.nan, dtype=np.float32)
     warnings, errors = [""] * len(files), [""] * len(files)
     with reporter.steps("scoring", len(files)) as advance:
-        for batch in _decoded_batches(files, scorer.card.image_size, batch_size, workers):
+        for batch in _decoded_batches(files, scorer.card.squish, batch_size, workers):
             for row, _, warning, error in batch:
                 warnings[row], errors[row] = warning, error
             good = [(row, pixels) for row, pixels, _, _ in batch if pixels is not None]
@@ -247,8 +247,8 @@ Decoded = tuple[int, NDArray[np.uint8] | None, str, str]
 
 
 class _Decoding(Dataset[Decoded]):
-    def __init__(self, files: Sequence[Path], size: int) -> None:
-        self.files, self.size = files, size
+    def __init__(self, files: Sequence[Path], sides: tuple[int, ...]) -> None:
+        self.files, self.sides = files, sides
 
     def __len__(self) -> int:
         return len(self.files)
@@ -258,15 +258,15 @@ class _Decoding(Dataset[Decoded]):
             grey = read_grey(self.files[row])
         except ImageError as error:
             return row, None, "", str(error).removeprefix(f"{self.files[row]}: ")
-        return row, squish(grey, self.size), shape_warning(*grey.size), ""
+        return row, squish(grey, *self.sides), shape_warning(*grey.size), ""
 
 
 def _decoded_batches(
-    files: Sequence[Path], size: int, batch_size: int, workers: int | None
+    files: Sequence[Path], sides: tuple[int, ...], batch_size: int, workers: int | None
 ) -> Iterator[list[Decoded]]:
     few = workers is None and len(files) <= ONE_PROCESS
     yield from DataLoader(
-        _Decoding(files, size),
+        _Decoding(files, sides),
         batch_size=batch_size,
         num_workers=0 if few else worker_count(workers),
         collate_fn=list,

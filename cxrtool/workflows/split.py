@@ -1,7 +1,7 @@
 """`split`: the manifest's images into train, valid and test, every label keeping its share."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,25 +9,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.balance import label_distribution, label_pair_distribution
-from cxrtool.config import POLICIES, SplitConfig
-from cxrtool.errors import DataError, UsageError
+from cxrtool.config import POLICIES, SPLITS, SplitConfig
+from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.files import refuse_existing
 from cxrtool.labels import targets_and_mask
-from cxrtool.manifest import (
-    label_columns,
-    patients_in_two_splits,
-    read_manifest,
-    read_split,
-    write_table,
-)
+from cxrtool.manifest import label_columns, patients_in_two_splits, read_manifest, read_split
 from cxrtool.report import SILENT, Reporter
-from cxrtool.splits import (
-    split_by_image,
-    split_by_patient,
-)
+from cxrtool.splits import split_by_image, split_by_patient
+from cxrtool.tables import read_table, write_table
 from cxrtool.workspace import Workspace
 
 PARTS = ("train", "valid", "test")
+DEVELOPMENT = ("train", "valid")
+"""What folds are dealt of: test stays apart."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How well some parts hold their shares of the labels, under each policy; 0 is perfect."""
+
+    ld: dict[str, float]
+    lpd: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class SplitResult:
     ld: dict[str, float]
     lpd: dict[str, float]
     seconds: float
+    folds: dict[str, Any] = field(default_factory=dict)
+    """With folds: their `sizes`, `patients_in_two_folds`, `ld` and `lpd`."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
@@ -60,31 +64,119 @@ def split_manifest(
     """
     started = time.perf_counter()
     shares = parse_sizes(config.sizes)
+    workspace.need(workspace.data_info, "prepare")  # which comes last: the manifest is whole
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     refuse_existing(workspace.split, force=config.force, what="it by a new split")
-    apart = manifest["source"].eq("valid").to_numpy(dtype=bool) & (not config.merge_valid)
-    if apart.all():
-        raise DataError(f"{workspace.manifest}: all rows are of valid.csv: pass --merge-valid")
-    inside = manifest[~apart]
     labels = label_columns(manifest)
-    positives = {policy: _positives(inside, labels, policy) for policy in POLICIES}
-    people = inside["patient_id"].nunique()
-    reporter.detail(f"{len(inside):,} images of {people:,} patients, seed {seed}, by {config.by}")
-    with reporter.busy(f"splitting {len(inside):,} images"):
-        folds = _divide(inside, list(positives.values()), config.by, shares, seed)
-    parts = np.full(len(manifest), "expert", dtype=object)
-    parts[~apart] = np.array(PARTS)[folds]
-    frame = pd.DataFrame(
-        {"path": manifest["path"], "patient_id": manifest["patient_id"], "split": parts}
-    )
+    raw = manifest[labels].to_numpy(dtype=float)
+    positives = {policy: targets_and_mask(raw, labels, policy)[0] == 1 for policy in POLICIES}
+    people = manifest["patient_id"].nunique()
+    reporter.detail(f"{len(manifest):,} images of {people:,} patients, seed {seed}, by {config.by}")
+    with reporter.busy(f"splitting {len(manifest):,} images"):
+        frame = _divide(config, manifest, positives, shares, seed, workspace)
     write_table(frame, workspace.split)
     # What is told below is read off the file that was written, not off what was meant.
-    written = frame.assign(split=read_split(workspace.split, manifest))
-    if apart.any():
+    written = manifest[["path", "patient_id", "source"]].assign(
+        split=read_split(workspace.split, manifest)
+    )
+    apart = (written["split"] == "expert").sum()
+    if apart and config.by != "official":
         reporter.note(
-            f"{apart.sum():,} rows of valid.csv stay apart as `expert` (--merge-valid mixes them)"
+            f"{apart:,} rows of valid.csv stay apart as `expert` (--merge-valid mixes them)"
         )
-    return _describe(written, ~apart, folds, positives, labels, started)
+    result = _describe(written, positives, labels, _folds_of(config, frame, positives), started)
+    _warn(result, written, positives["zeros"], labels, config, reporter)
+    return result
+
+
+def _divide(
+    config: SplitConfig,
+    manifest: pd.DataFrame,
+    positives: dict[str, NDArray[np.bool_]],
+    shares: tuple[float, ...],
+    seed: int,
+    workspace: Workspace,
+) -> pd.DataFrame:
+    """split.csv's rows, in the manifest's order."""
+    frame = manifest[["path", "patient_id"]].copy()
+    if config.by == "official":
+        parts = _official_parts(workspace, manifest)
+        if not (parts == "valid").any():
+            parts = _with_valid(parts, manifest, positives, shares, seed)
+        frame["split"] = parts
+    else:
+        dealt_parts = np.full(len(manifest), "expert", dtype=object)
+        inside = np.ones(len(manifest), dtype=bool)
+        if not config.merge_valid:
+            inside = manifest["source"].ne("valid").to_numpy(dtype=bool)
+        if not inside.any():
+            raise DataError(f"{workspace.manifest}: all rows are of valid.csv: pass --merge-valid")
+        dealt = _deal(manifest, inside, positives, config.by, shares, seed)
+        dealt_parts[inside] = np.array(PARTS, dtype=object)[dealt]
+        frame["split"] = dealt_parts
+    if config.folds is not None:
+        inside = frame["split"].isin(DEVELOPMENT).to_numpy(dtype=bool)
+        equal = (1 / config.folds,) * config.folds
+        by = "patient" if config.by == "official" else config.by
+        numbers = np.full(len(frame), "", dtype=object)
+        numbers[inside] = _deal(manifest, inside, positives, by, equal, seed).astype(str)
+        frame["fold"] = numbers
+    return frame
+
+
+def _deal(
+    manifest: pd.DataFrame,
+    inside: NDArray[np.bool_],
+    positives: dict[str, NDArray[np.bool_]],
+    by: str,
+    shares: tuple[float, ...],
+    seed: int,
+) -> NDArray[np.int64]:
+    """The part, from 0, of each of the rows that are inside."""
+    chosen = [matrix[inside] for matrix in positives.values()]
+    if by == "patient":
+        patients = manifest["patient_id"].to_numpy(dtype=object)[inside]
+        return split_by_patient(chosen, patients, sizes=shares, seed=seed)
+    paths = manifest["path"].to_numpy(dtype=object)[inside]
+    return split_by_image(chosen, sizes=shares, seed=seed, keys=paths)
+
+
+def _official_parts(workspace: Workspace, manifest: pd.DataFrame) -> "pd.Series[str]":
+    """The data set's own parts.
+
+    Raises:
+        DataError: it names none, or none for some of the images.
+    """
+    if not workspace.official.is_file():
+        raise DataError(
+            f"{workspace.official} is missing: this data set names no parts of its own; "
+            "split by patient"
+        )
+    frame = read_table(workspace.official, ("path", "patient_id", "split"))
+    unnamed = ~frame["split"].isin(SPLITS).to_numpy(dtype=bool)
+    if unnamed.any():
+        raise DataError(
+            f"{workspace.official}: {unnamed.sum():,} images have no part "
+            f"({first_few(frame['path'][unnamed].tolist())}): write theirs there, or split by "
+            "patient"
+        )
+    return read_split(workspace.official, manifest)
+
+
+def _with_valid(
+    parts: "pd.Series[str]",
+    manifest: pd.DataFrame,
+    positives: dict[str, NDArray[np.bool_]],
+    shares: tuple[float, ...],
+    seed: int,
+) -> "pd.Series[str]":
+    """Official parts without a valid one, as NIH's: some of the patients of train become it."""
+    inside = (parts == "train").to_numpy(dtype=bool)
+    train, valid = shares[0] / (shares[0] + shares[1]), shares[1] / (shares[0] + shares[1])
+    dealt = _deal(manifest, inside, positives, "patient", (train, valid), seed)
+    chosen = np.zeros(len(parts), dtype=bool)
+    chosen[inside] = dealt == 1
+    return parts.mask(chosen, "valid")
 
 
 def parse_sizes(text: str) -> tuple[float, ...]:
@@ -105,50 +197,91 @@ def parse_sizes(text: str) -> tuple[float, ...]:
     return tuple(value / sum(values) for value in values)
 
 
-def _positives(frame: pd.DataFrame, labels: list[str], policy: str) -> NDArray[np.bool_]:
-    targets, _ = targets_and_mask(frame[labels].to_numpy(dtype=float), labels, policy)
-    positive: NDArray[np.bool_] = targets == 1
-    return positive
+def _balance(
+    positives: dict[str, NDArray[np.bool_]], folds: NDArray[np.int64], n_folds: int
+) -> Balance:
+    return Balance(
+        ld={p: label_distribution(y, folds, n_folds) for p, y in positives.items()},
+        lpd={p: label_pair_distribution(y, folds, n_folds) for p, y in positives.items()},
+    )
 
 
-def _divide(
-    frame: pd.DataFrame,
-    positives: list[NDArray[np.bool_]],
-    by: str,
-    shares: tuple[float, ...],
-    seed: int,
-) -> NDArray[np.int64]:
-    paths = frame["path"].to_numpy(dtype=str)
-    if by == "patient":
-        patients = frame["patient_id"].to_numpy(dtype=str)
-        return split_by_patient(positives, patients, sizes=shares, seed=seed)
-    return split_by_image(positives, sizes=shares, seed=seed, keys=paths)
+def _folds_of(
+    config: SplitConfig, frame: pd.DataFrame, positives: dict[str, NDArray[np.bool_]]
+) -> dict[str, Any]:
+    """What is told of the folds; nothing where there are none."""
+    if config.folds is None:
+        return {}
+    inside = frame["split"].isin(DEVELOPMENT).to_numpy(dtype=bool)
+    numbers = frame["fold"][inside].astype(int)
+    balance = _balance(
+        {policy: matrix[inside] for policy, matrix in positives.items()},
+        np.asarray(numbers, dtype=np.int64),
+        config.folds,
+    )
+    owners = frame[inside].assign(split=numbers)
+    return {
+        "sizes": numbers.value_counts(sort=False).sort_index().tolist(),
+        "patients_in_two_folds": patients_in_two_splits(owners),
+        **vars(balance),
+    }
 
 
 def _describe(
     written: pd.DataFrame,
-    inside: NDArray[np.bool_],
-    folds: NDArray[np.int64],
     positives: dict[str, NDArray[np.bool_]],
     labels: list[str],
+    folds: dict[str, Any],
     started: float,
 ) -> SplitResult:
-    sizes = {str(name): int(n) for name, n in written["split"].value_counts(sort=False).items()}
-    sizes = {name: sizes[name] for name in (*PARTS, "expert") if name in sizes}
+    counts = written["split"].value_counts()
+    sizes = {name: int(counts[name]) for name in SPLITS if name in counts}
     patients = written.groupby("split")["patient_id"].nunique()
-    parts = written["split"].to_numpy()[inside]
-    prevalences = {
-        label: {part: float(positives["ones"][parts == part, column].mean()) for part in PARTS}
-        for column, label in enumerate(labels)
-    }
-    total = int(inside.sum())
+    parts = written["split"].to_numpy(dtype=object)
+    numbers: NDArray[np.int64] = np.array(
+        [PARTS.index(p) if p in PARTS else -1 for p in parts], dtype=np.int64
+    )
+    inside = numbers >= 0
+    means = {part: positives["ones"][parts == part].mean(axis=0) for part in sizes}
+    balance = _balance(
+        {policy: matrix[inside] for policy, matrix in positives.items()},
+        numbers[inside],
+        len(PARTS),
+    )
     return SplitResult(
         sizes=sizes,
-        fractions={part: sizes.get(part, 0) / total for part in PARTS},
+        fractions={part: sizes.get(part, 0) / int(inside.sum()) for part in PARTS},
         patients={name: int(patients[name]) for name in sizes},
-        prevalences=prevalences,
+        prevalences={
+            label: {part: float(share[column]) for part, share in means.items()}
+            for column, label in enumerate(labels)
+        },
         patients_in_two_splits=patients_in_two_splits(written),
-        ld={p: label_distribution(y, folds, len(PARTS)) for p, y in positives.items()},
-        lpd={p: label_pair_distribution(y, folds, len(PARTS)) for p, y in positives.items()},
+        **vars(balance),
         seconds=time.perf_counter() - started,
+        folds=folds,
     )
+
+
+def _warn(
+    result: SplitResult,
+    written: pd.DataFrame,
+    positive: NDArray[np.bool_],
+    labels: list[str],
+    config: SplitConfig,
+    reporter: Reporter,
+) -> None:
+    """Say where no score will be defined, and where patients are shared."""
+    parts = written["split"].to_numpy(dtype=object)
+    for part in result.sizes:
+        there = positive[parts == part].any(axis=0)
+        absent = [label for label, found in zip(labels, there, strict=True) if not found]
+        if absent:
+            reporter.warn(
+                f"{part} has no positive of {first_few(absent, 14)}: no score there can be had"
+            )
+    if config.by != "image" and result.patients_in_two_splits:
+        reporter.warn(
+            f"{result.patients_in_two_splits:,} patients are in more than one part: "
+            "scores on test will be too good"
+        )

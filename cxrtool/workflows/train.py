@@ -56,10 +56,12 @@ def train_model(
     device = choose_device(config.device)
     config = replace(config.resolved(), precision=choose_precision(config.precision, device))
     default_name = f"{config.arch}-{config.uncertainty}"
+    if config.fold is not None:
+        default_name += f"-fold{config.fold}"
     # What can be refused is refused before anything is read.
     build_network(config.arch, 1, drop_rate=config.drop_rate)
     check_new_name(workspace.runs, config.name, force=config.force)
-    data = read_training_data(config, workspace, seed)
+    data = read_training_data(config, workspace, seed, reporter)
     seed_everything(seed)
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
     source = load_pretrained(network, config.arch, config.weights)
@@ -94,6 +96,7 @@ def _learner(
         data.frame,
         data.labels,
         folder=data.folder,
+        cache=data.cache,
         image_size=config.image_size,
         batch_size=config.batch_size,
         mean=data.mean,
@@ -165,10 +168,11 @@ def _say_plan(
     reporter: Reporter,
 ) -> None:
     train, valid = (len(data.part(valid=valid)) for valid in (False, True))
+    cached = f" (from a cache at {data.cache.side})" if data.cache else ""
     reporter.note(
         f"{config.arch}, {source}; {train:,} training and {valid:,} valid images of "
-        f"{config.image_size} px; {device}, {config.precision}; U-{config.uncertainty.title()}, "
-        f"{config.sampling} sampling"
+        f"{config.image_size} px{cached}; {device}, {config.precision}; "
+        f"U-{config.uncertainty.title()}, {config.sampling} sampling"
     )
     if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
         reporter.note(

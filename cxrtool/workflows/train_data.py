@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.config import TrainConfig
+from cxrtool.cache import ImageCache
+from cxrtool.config import ROOM, TrainConfig
 from cxrtool.errors import DataError, UsageError
+from cxrtool.files import sha256
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import (
     label_columns,
@@ -18,6 +20,7 @@ from cxrtool.manifest import (
     read_split,
 )
 from cxrtool.metrics import auroc_per_label
+from cxrtool.report import Reporter
 from cxrtool.workspace import Workspace
 
 
@@ -31,6 +34,14 @@ class TrainingData:
     """`path`, `patient_id`, `is_valid`, and the targets: 0..1, NaN where masked."""
     mean: float
     std: float
+    cache: ImageCache | None
+    """Where the images are read from; None: from their files."""
+
+    def sides(self, image_size: int) -> tuple[int, ...]:
+        """The squares that an image is squished to in turn before the network sees it."""
+        if self.cache is None or self.cache.side == image_size:
+            return (image_size,)
+        return (self.cache.side, image_size)
 
     def part(self, *, valid: bool) -> pd.DataFrame:
         """The training or the validation rows."""
@@ -41,14 +52,16 @@ class TrainingData:
         return self.part(valid=valid)[list(self.labels)].to_numpy(dtype=np.float32)
 
 
-def read_training_data(config: TrainConfig, workspace: Workspace, seed: int) -> TrainingData:
+def read_training_data(
+    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter
+) -> TrainingData:
     """The training and validation rows, their targets under the policy, their pixel statistics.
 
     Raises:
         DataError: no manifest or split, a part is empty, or no label can be scored on valid.
     """
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
-    split = read_split(workspace.need(workspace.split, "split"), manifest)
+    split = read_split(workspace.need(workspace.split, "split"), manifest, config.fold)
     folder = workspace.read_data_info().folder
     chosen = split.isin(("train", "valid"))
     rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
@@ -60,11 +73,42 @@ def read_training_data(config: TrainConfig, workspace: Workspace, seed: int) -> 
     )
     frame = rows[["path", "patient_id", "is_valid"]].reset_index(drop=True)
     frame[list(labels)] = np.where(mask, targets, np.float32(np.nan))
-    train_rows = rows[~rows["is_valid"]]
-    pixels = read_pixels(workspace.need(workspace.pixels, "prepare"), train_rows)
-    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels))
+    if not workspace.pixels.is_file():
+        raise DataError(
+            f"{workspace.pixels} is missing, so the images' mean is not known: run "
+            "`cxrtool prepare --check-images full` first"
+        )
+    pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
+    cache = find_cache(config.image_size, workspace, reporter)
+    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels), cache)
     _refuse_too_little(data, config, workspace)
     return data
+
+
+def find_cache(image_size: int, workspace: Workspace, reporter: Reporter) -> ImageCache | None:
+    """The workspace's cache, if images of this size can be made of it; why not is told."""
+    instead = "decoding the files for each epoch, which is slower"
+    if not workspace.cache.is_dir():
+        reporter.note(f"no image cache: {instead} (`cxrtool prepare` makes one)")
+        return None
+    try:
+        cache = ImageCache(workspace.cache)
+    except DataError as error:
+        reporter.warn(f"{error}; {instead}")
+        return None
+    if cache.fingerprint != sha256(workspace.pixels):
+        reporter.warn(
+            f"{workspace.cache} is older than {workspace.pixels}: {instead}; "
+            "`cxrtool prepare` makes it anew"
+        )
+        return None
+    if cache.side < image_size:
+        reporter.warn(
+            f"{workspace.cache} holds {cache.side} px, --image-size {image_size} is more: "
+            f"{instead}; `cxrtool prepare --cache-size {round(image_size * ROOM)}` makes it anew"
+        )
+        return None
+    return cache
 
 
 def _limited(rows: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
@@ -95,7 +139,7 @@ def _refuse_too_little(data: TrainingData, config: TrainConfig, workspace: Works
             f"{workspace.split}: valid has no label with both a positive and a negative image, "
             "so no epoch could be called better: enlarge it (`cxrtool split --sizes --force`)"
         )
-    if not data.folder.is_dir():
+    if data.cache is None and not data.folder.is_dir():
         raise DataError(
             f"the images are not at {data.folder} any more: run `cxrtool prepare DATA` again"
         )

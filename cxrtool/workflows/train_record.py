@@ -17,11 +17,11 @@ from torch import nn
 from cxrtool.config import TrainConfig, worker_count
 from cxrtool.files import sha256, whole_file, write_json, write_text
 from cxrtool.learner import ControlState
-from cxrtool.manifest import write_table
 from cxrtool.metrics import youden_threshold
 from cxrtool.predictions import format_scores, prediction_frame
 from cxrtool.report import Reporter, number, or_none
 from cxrtool.runs import NewRunFolder, RunFolder
+from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
@@ -155,6 +155,8 @@ class RunRecorder:
             "arch": self.config.arch,
             "drop_rate": self.config.drop_rate,
             "image_size": self.config.image_size,
+            "squish": list(self.data.sides(self.config.image_size)),
+            "fold": self.config.fold,
             "pixel_mean": self.data.mean,
             "pixel_std": self.data.std,
             "weights_from": self.weights_source,

@@ -1,0 +1,119 @@
+"""The image cache: every image decoded once, squished, in one file that all processes map.
+
+`images.npy` is a plain NumPy file, (images, side, side) grey bytes; `index.csv` says which row is
+which image, and what was measured of it; `cache.json` is written last and seals the two. While it
+is made, the file is called `images.npy.partial`, and what is done stands in `journal.csv`.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.errors import DataError, RunError
+from cxrtool.files import read_json
+from cxrtool.tables import read_table
+
+
+class Measured(NamedTuple):
+    """What is known of an image file that was decoded."""
+
+    row: int
+    """Its place among the images that were looked at, and in the cache."""
+    width: int
+    height: int
+    mode: str
+    """Pillow's name for the pixels' form in the file: L, RGB, I;16 ..."""
+    pixel_sum: int
+    pixel_square_sum: int
+    bytes: int
+    """The file's length."""
+    modified: int
+    """When the file was last written, nanoseconds since 1970."""
+    crc32: int = 0
+    """Of the image's pixels in the cache."""
+
+
+COLUMNS = ("path", *Measured._fields)
+
+
+class CachePaths:
+    """Where each file of a cache is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = folder / "images.npy"
+        self.index = folder / "index.csv"
+        self.seal = folder / "cache.json"
+        self.partial = folder / "images.npy.partial"
+        self.journal = folder / "journal.csv"
+        self.plan = folder / "building.json"
+
+
+class ImageCache:
+    """A finished cache, for reading. Other processes get its place, not its pixels."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the cache in `folder`.
+
+        Raises:
+            DataError: it is not there, unfinished, or not as it was written.
+        """
+        self._paths = CachePaths(folder)
+        try:
+            values = read_json(self._paths.seal)
+            self.side, n = int(values["side"]), int(values["rows"])
+            self.fingerprint = str(values["pixels_sha256"])
+            index = read_table(self._paths.index, COLUMNS)
+            rows = index["row"].astype(int).tolist()
+            self._pixels: NDArray[np.uint8] | None = self._map()
+            if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:
+                raise ValueError(f"{self._paths.images.name} has shape {self._pixels.shape}")
+        except (RunError, DataError, OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{folder} is no whole cache ({error}): run `cxrtool prepare` again"
+            ) from None
+        self._rows = dict(zip(index["path"], rows, strict=True))
+
+    def _map(self) -> NDArray[np.uint8]:
+        # A plain array over the map: np.memmap's own indexing is several times slower.
+        return np.asarray(np.load(self._paths.images, mmap_mode="r"))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_pixels": None}
+
+    def rows_of(self, paths: Iterable[str]) -> NDArray[np.int64]:
+        """The row of each image.
+
+        Raises:
+            DataError: an image is not in the cache.
+        """
+        try:
+            return np.array([self._rows[path] for path in paths], dtype=np.int64)
+        except KeyError as error:
+            raise DataError(
+                f"{self._paths.folder} lacks {error}: run `cxrtool prepare` again"
+            ) from None
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The pixels (n, side, side) of some rows, copied from the map."""
+        if self._pixels is None:
+            self._pixels = self._map()
+        pixels: NDArray[np.uint8] = self._pixels[rows]
+        return pixels
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove a cache, finished or not: its seal first. Nothing else in the folder is touched."""
+    paths = CachePaths(folder)
+    for path in (
+        paths.seal,
+        paths.plan,
+        paths.images,
+        paths.partial,
+        paths.index,
+        paths.journal,
+    ):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,230 @@
+"""`prepare`'s look at the images: decoded once, measured, cached; what is wrong is noted."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cxrtool.cache import Measured
+from cxrtool.config import worker_count
+from cxrtool.errors import DataError
+from cxrtool.findings import Findings
+from cxrtool.images import ImageError, decode, pixel_sums, read_header, shape_warning, squish
+from cxrtool.new_cache import CacheWriter, NewCache
+from cxrtool.report import Reporter
+
+CHUNK = 64
+"""Images that a process takes at once."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Unusable(NamedTuple):
+    """An image that cannot be used, and why."""
+
+    row: int
+    kind: str
+    detail: str
+
+
+Looked = Measured | Unusable
+Task = tuple[int, str]
+"""A row and its path: text, since a `Path` costs ten times as much to send to a process."""
+Look = Callable[[Sequence[Task]], list[Looked]]
+"""What is done with some of them in one process."""
+
+
+def look_at_headers(
+    folder: Path, paths: Sequence[str], workers: int | None, findings: Findings, reporter: Reporter
+) -> list[Measured]:
+    """Read each image's header; those that can be used, in their order. Sums are 0."""
+    look = partial(_read_headers, folder)
+    with reporter.steps("reading headers", len(paths)) as advance:
+        parts = _in_processes(look, list(enumerate(paths)), workers, advance)
+        looked = [one for part in parts for one in part]
+    return _usable(looked, paths, findings)
+
+
+def decode_images(
+    folder: Path,
+    paths: Sequence[str],
+    cache: NewCache | None,
+    workers: int | None,
+    findings: Findings,
+    reporter: Reporter,
+) -> list[Measured]:
+    """Decode each image once and measure it, into `cache` if there is one.
+
+    Returns:
+        The images that can be used, in their order.
+
+    Raises:
+        DataError: the disk is full, or a process died.
+    """
+    with reporter.busy("looking for images that are cached already"):
+        done = {} if cache is None else cache.begin(folder)
+    if done:
+        reporter.note(
+            f"{len(done):,} of {len(paths):,} images are in the cache and unchanged (by size and "
+            "time): not decoded again, as --no-cache would"
+        )
+    todo = [(row, path) for row, path in enumerate(paths) if row not in done]
+    look = partial(_decode_all, folder, None if cache is None else cache.place)
+    looked: list[Looked] = list(done.values())
+    try:
+        with reporter.steps("decoding images", len(todo)) as advance:
+            for part in _in_processes(look, todo, workers, advance):
+                if cache is not None:
+                    cache.record(row for row in part if isinstance(row, Measured))
+                looked += part
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DataError(
+            f"the disk is full ({len(looked):,} of {len(paths):,} images are cached): make room "
+            "and run the command again, it goes on from there; or pass --no-cache"
+        ) from None
+    return _usable(looked, paths, findings)
+
+
+def _in_processes(
+    look: Look,
+    todo: Sequence[Task],
+    workers: int | None,
+    advance: Callable[[int], None],
+) -> Iterator[list[Looked]]:
+    """What `look` makes of all files, chunk by chunk, in their order."""
+    chunks = list(_chunks(todo, CHUNK))
+    processes = min(worker_count(workers), len(chunks))
+    if processes < 2:
+        for chunk in chunks:
+            yield look(chunk)
+            advance(len(chunk))
+        return
+    with ProcessPoolExecutor(processes, initializer=_follow_the_parent) as pool:
+        try:
+            for chunk, looked in zip(chunks, pool.map(look, chunks), strict=True):
+                yield looked
+                advance(len(chunk))
+        except BrokenProcessPool:
+            raise DataError(
+                "a process that decodes images was killed, perhaps for want of memory: "
+                "run the command again, with fewer --workers"
+            ) from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _chunks(items: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _follow_the_parent() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it: a kill would leave processes behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _read_headers(folder: Path, images: Sequence[Task]) -> list[Looked]:
+    looked: list[Looked] = []
+    for row, path in images:
+        file = f"{folder}/{path}"
+        try:
+            width, height, mode = read_header(file)
+        except ImageError as error:
+            looked.append(_unusable(row, file, error))
+            continue
+        odd = shape_warning(width, height)
+        measured = Measured(row, width, height, mode, 0, 0, *_file_state(file))
+        looked.append(Unusable(row, "odd shape", odd) if odd else measured)
+    return looked
+
+
+def _decode_all(
+    folder: Path, place: tuple[Path, int, int] | None, images: Sequence[Task]
+) -> list[Looked]:
+    """Decode and measure images, and write them into the cache at `place`."""
+    writer = CacheWriter(*place) if place else None
+    looked: list[Looked] = []
+    histograms: list[list[int]] = []
+    for row, path in images:
+        file = f"{folder}/{path}"  # joining them as `Path`s takes as long as a hundredth of it all
+        try:
+            grey, mode = decode(file)
+        except ImageError as error:
+            looked.append(_unusable(row, file, error))
+            continue
+        width, height = grey.size
+        odd = shape_warning(width, height)
+        if odd:
+            looked.append(Unusable(row, "odd shape", odd))
+            continue
+        crc32 = writer.write(row, squish(grey, writer.side)) if writer else 0
+        looked.append(Measured(row, width, height, mode, 0, 0, *_file_state(file), crc32))
+        histograms.append(grey.histogram())
+    if writer:
+        writer.close()
+    return _with_sums(looked, histograms)
+
+
+def _with_sums(looked: Sequence[Looked], histograms: Sequence[Sequence[int]]) -> list[Looked]:
+    """The measured images with their pixel sums; those of one grey alone cannot be used."""
+    sums = iter(pixel_sums(histograms).tolist())
+    done: list[Looked] = []
+    for one in looked:
+        if isinstance(one, Unusable):
+            done.append(one)
+            continue
+        total, squares = next(sums)
+        area = one.width * one.height
+        if area * squares == total**2:
+            done.append(Unusable(one.row, "blank image", f"every pixel is {total // area}"))
+        else:
+            done.append(one._replace(pixel_sum=total, pixel_square_sum=squares))
+    return done
+
+
+def _file_state(file: str) -> tuple[int, int]:
+    state = os.stat(file)  # noqa: PTH116
+    return state.st_size, state.st_mtime_ns
+
+
+def _unusable(row: int, file: str, error: ImageError) -> Unusable:
+    kind = "broken image" if Path(file).exists() else "missing image"
+    return Unusable(row, kind, str(error).removeprefix(f"{file}: "))
+
+
+def _usable(looked: Iterable[Looked], paths: Sequence[str], findings: Findings) -> list[Measured]:
+    """The images that can be used, in their order; the others are noted, kind by kind."""
+    rows = sorted(looked, key=lambda one: one.row)
+    bad = [one for one in rows if isinstance(one, Unusable)]
+    for kind in sorted({one.kind for one in bad}):
+        ones = [one for one in bad if one.kind == kind]
+        findings.add(kind, [paths[one.row] for one in ones], [o.detail for o in ones], kept=False)
+    return [one for one in rows if isinstance(one, Measured)]
+
+
+def pixel_table(measured: Sequence[Measured], paths: Sequence[str]) -> pd.DataFrame:
+    """The rows of pixels.csv."""
+    table = pd.DataFrame(measured, columns=list(Measured._fields))
+    table.insert(0, "path", [paths[row] for row in table["row"]])
+    return table.drop(columns=["row", "crc32"])

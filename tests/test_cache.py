@@ -1,0 +1,292 @@
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtool import new_cache
+from cxrtool.cache import CachePaths, ImageCache, remove_cache
+from cxrtool.errors import DataError
+from cxrtool.findings import Findings
+from cxrtool.images import load_pixels
+from cxrtool.new_cache import NewCache
+from cxrtool.report import SILENT
+from cxrtool.workflows import prepare_images
+from cxrtool.workflows.prepare_images import decode_images
+
+SIDE = 24
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of 30 small images."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (40, 50 + i)).astype(np.uint8)).save(
+            folder / f"{i}.png"
+        )
+    return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded, in this process."""
+    seen = []
+
+    def decode(file):
+        seen.append(Path(file).name)
+        return original(file)
+
+    original = prepare_images.decode
+    monkeypatch.setattr(prepare_images, "decode", decode)
+    return seen
+
+
+PATHS = [f"{i}.png" for i in range(30)]
+
+
+def build(data, folder, paths=PATHS, side=SIDE, workers=0, fingerprint="f"):
+    cache = NewCache(folder, paths, side)
+    measured = decode_images(data, paths, cache, workers, Findings(), SILENT)
+    cache.seal(measured, fingerprint)
+    return ImageCache(folder)
+
+
+def same_pixels(cache, data, paths=PATHS):
+    expected = np.stack([load_pixels(data / path, cache.side) for path in paths])
+    np.testing.assert_array_equal(cache.read(cache.rows_of(paths)), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cache_holds_every_image_as_it_would_be_decoded(data, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(prepare_images, "CHUNK", 4)
+    cache = build(data, tmp_path / "cache", workers=workers)
+    assert cache.side == SIDE
+    same_pixels(cache, data)
+
+
+def test_the_file_is_one_that_numpy_opens(data, tmp_path):
+    cache = build(data, tmp_path / "cache")
+    pixels = np.load(tmp_path / "cache" / "images.npy", mmap_mode="r")
+    assert pixels.shape == (30, SIDE, SIDE)
+    np.testing.assert_array_equal(pixels[7], cache.read(cache.rows_of(["7.png"]))[0])
+
+
+def test_another_process_gets_the_place_and_not_the_pixels(data, tmp_path):
+    cache = build(data, tmp_path / "cache", side=64)
+    sent = pickle.dumps(cache)
+    assert len(sent) < 30 * 64 * 64 / 10
+    same_pixels(pickle.loads(sent), data)
+
+
+def test_an_image_that_cannot_be_read_leaves_the_others_in_their_rows(data, tmp_path):
+    (data / "3.png").write_bytes(b"broken")
+    cache = build(data, tmp_path / "cache")
+    same_pixels(cache, data, [path for path in PATHS if path != "3.png"])
+    with pytest.raises(DataError, match=r"lacks '3\.png'"):
+        cache.rows_of(["3.png"])
+
+
+def test_a_fresh_cache_is_not_built_again(data, tmp_path, decoded):
+    build(data, tmp_path / "cache")
+    before = (tmp_path / "cache" / "images.npy").stat().st_mtime_ns
+    decoded.clear()
+    build(data, tmp_path / "cache")
+    assert decoded == []
+    assert (tmp_path / "cache" / "images.npy").stat().st_mtime_ns == before
+
+
+def test_only_images_that_changed_are_decoded_again(data, tmp_path, decoded):
+    build(data, tmp_path / "cache")
+    decoded.clear()
+    Image.fromarray(np.full((40, 40), 7, np.uint8) + np.eye(40, dtype=np.uint8)).save(
+        data / "5.png"
+    )
+    same_pixels(build(data, tmp_path / "cache"), data)
+    assert decoded == ["5.png"]
+
+
+@pytest.mark.parametrize("change", ["side", "paths", "order"])
+def test_another_size_or_other_images_make_a_new_cache(data, tmp_path, decoded, change):
+    build(data, tmp_path / "cache")
+    decoded.clear()
+    paths = {"side": PATHS, "paths": PATHS[:-1], "order": PATHS[::-1]}[change]
+    side = 16 if change == "side" else SIDE
+    cache = build(data, tmp_path / "cache", paths, side)
+    same_pixels(cache, data, paths)
+    assert len(decoded) == len(paths)
+
+
+def interrupted(data, folder, after, monkeypatch):
+    """A cache whose making stopped after some images."""
+    original = prepare_images.decode
+
+    def stop(file):
+        if Path(file).name == f"{after}.png":
+            raise KeyboardInterrupt
+        return original(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_images, "decode", stop)
+        patch.setattr(prepare_images, "CHUNK", 5)
+        with pytest.raises(KeyboardInterrupt):
+            decode_images(data, PATHS, NewCache(folder, PATHS, SIDE), 0, Findings(), SILENT)
+
+
+def test_an_interrupted_cache_is_none_and_goes_on_where_it_stopped(
+    data, tmp_path, decoded, monkeypatch
+):
+    folder = tmp_path / "cache"
+    interrupted(data, folder, 17, monkeypatch)
+    with pytest.raises(DataError, match="no whole cache"):
+        ImageCache(folder)
+    decoded.clear()
+    same_pixels(build(data, folder), data)
+    assert decoded == PATHS[15:]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cache.json",
+        "images.npy",
+        "index.csv",
+    ]
+
+
+def test_pixels_that_did_not_reach_the_disk_are_made_again(data, tmp_path, decoded, monkeypatch):
+    folder = tmp_path / "cache"
+    interrupted(data, folder, 17, monkeypatch)
+    paths = CachePaths(folder)
+    with paths.partial.open("r+b") as file:  # a power cut leaves blank pages
+        file.seek(128 + 4 * SIDE**2)
+        file.write(bytes(SIDE**2))
+    decoded.clear()
+    same_pixels(build(data, folder), data)
+    assert decoded == ["4.png", *PATHS[15:]]
+
+
+def test_a_journal_that_was_cut_off_costs_its_last_line_only(data, tmp_path, decoded, monkeypatch):
+    folder = tmp_path / "cache"
+    interrupted(data, folder, 17, monkeypatch)
+    journal = CachePaths(folder).journal
+    journal.write_bytes(journal.read_bytes()[:-9])
+    decoded.clear()
+    same_pixels(build(data, folder), data)
+    assert decoded == ["14.png", *PATHS[15:]]
+
+
+def test_killed_between_its_last_two_steps_it_loses_nothing(data, tmp_path, decoded):
+    folder = tmp_path / "cache"
+    cache = NewCache(folder, PATHS, SIDE)
+    decode_images(data, PATHS, cache, 0, Findings(), SILENT)
+    paths = CachePaths(folder)
+    paths.partial.rename(paths.images)
+    decoded.clear()
+    same_pixels(build(data, folder), data)
+    assert decoded == []
+
+
+@pytest.mark.parametrize("victim", ["images.npy", "index.csv", "cache.json"])
+def test_a_damaged_cache_is_told_and_mended(data, tmp_path, victim):
+    folder = tmp_path / "cache"
+    build(data, folder)
+    (folder / victim).write_bytes((folder / victim).read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"no whole cache.*cxrtool prepare"):
+        ImageCache(folder)
+    same_pixels(build(data, folder), data)
+
+
+def test_too_little_room_is_told_before_anything_is_written(data, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        new_cache.shutil, "disk_usage", lambda _: usage._replace(free=new_cache.SPARE_BYTES + 9)
+    )
+    with pytest.raises(DataError, match=r"30 images at 24x24 needs .* --no-cache"):
+        build(data, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_disk_that_fills_up_is_told_and_the_work_is_kept(data, tmp_path, decoded, monkeypatch):
+    folder = tmp_path / "cache"
+    write = new_cache.CacheWriter.write
+
+    def full(self, row, pixels):
+        if row == 12:
+            raise OSError(28, "No space left on device")
+        return write(self, row, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(new_cache.CacheWriter, "write", full)
+        patch.setattr(prepare_images, "CHUNK", 5)
+        with pytest.raises(DataError, match=r"disk is full \(10 of 30 images are cached\)"):
+            build(data, folder)
+    decoded.clear()
+    same_pixels(build(data, folder), data)
+    assert decoded == PATHS[10:]
+
+
+def test_removing_a_cache_leaves_other_files_alone(data, tmp_path):
+    folder = tmp_path / "cache"
+    build(data, folder)
+    (folder / "mine.txt").write_text("mine")
+    remove_cache(folder)
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from cxrtool.findings import Findings
+from cxrtool.new_cache import NewCache
+from cxrtool.report import SILENT
+from cxrtool.workflows import prepare_images
+prepare_images.CHUNK = 2
+original = prepare_images.decode
+def slowly(file):
+    time.sleep(0.05)
+    return original(file)
+prepare_images.decode = slowly
+paths = [f"{i}.png" for i in range(30)]
+data, folder = map(Path, sys.argv[1:])
+prepare_images.decode_images(data, paths, NewCache(folder, paths, 24), 2, Findings(), SILENT)
+"""
+
+
+def processes_below(parent):
+    """The pids of a process's children, from Linux's /proc."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_after_a_kill_no_process_lives_on_and_the_work_is_kept(data, tmp_path, decoded):
+    folder = tmp_path / "cache"
+    command = [sys.executable, "-c", SLOW, str(data), str(folder)]
+    with subprocess.Popen(command) as process:
+        journal = CachePaths(folder).journal
+        wait_for(lambda: journal.exists() and len(journal.read_text().splitlines()) > 5)
+        children = processes_below(process.pid)
+        process.send_signal(signal.SIGKILL)
+    assert len(children) >= 2
+    wait_for(lambda: not any(running(pid) for pid in children))
+    same_pixels(build(data, folder), data)
+    assert 0 < len(decoded) < 30 - 3
+
+
+def wait_for(condition, seconds=20):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
