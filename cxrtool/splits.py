@@ -20,6 +20,11 @@ MAX_SWEEPS = 3
 BLOCK = 256
 """The last pass goes over all patients up to MAX_SWEEPS times, BLOCK of them at once."""
 
+MAX_ATTEMPTS = 50
+ATTEMPT_PATIENTS = 30_000
+"""A small table is dealt out several times, and the best is taken: there, one patient more or less
+shows, and it takes no time. So many patients in all; a large table is dealt out once."""
+
 SIZE_WEIGHT = 0.01
 """In the last pass: all images beside all labels and pairs together; more in a small table."""
 
@@ -46,7 +51,8 @@ def split_by_patient(
     The greedy of Szymanski & Kajdanowicz (2017), for patients with several images: a
     patient counts with the number of images that have the pair, and what a fold still wants is
     taken relative to its share. Then `_cover` gives every fold a patient and, where enough have
-    it, every label; `_refine` moves single patients while that lessens the imbalance.
+    it, every label; `_refine` moves single patients while that lessens the imbalance. A small table
+    is dealt out several times, and the best is taken.
 
     Args:
         positives: (n, labels) bool, or several such matrices; pairs are formed within each, and
@@ -71,10 +77,17 @@ def split_by_patient(
         )
     tally = _tally(_label_columns(matrices), pair_columns(matrices), owners, n_patients)
     rng = random.Random(seed)
+    attempts = min(max(ATTEMPT_PATIENTS // n_patients, 1), MAX_ATTEMPTS)
+    dealt = [_attempt(tally, shares, rng) for _ in range(attempts)]
+    return min(dealt, key=lambda folds: _imbalance(folds, tally, shares))[owners]
+
+
+def _attempt(tally: _Tally, shares: NDArray[np.float64], rng: random.Random) -> NDArray[np.int64]:
+    """(patients,) folds, as one order of the ties has it."""
     folds = _deal(tally, shares, rng)
     _cover(folds, tally, len(shares))
     _refine(folds, tally, shares, rng)
-    return folds[owners]
+    return folds
 
 
 def split_by_image(
@@ -318,6 +331,18 @@ def _refine_block(
             spread[part] += sign * held[row]
         here[row] = fold
     return len(own)
+
+
+def _imbalance(
+    folds: NDArray[np.int64], tally: _Tally, shares: NDArray[np.float64]
+) -> tuple[int, float]:
+    """Labels that a fold lacks although another has two patients with them; then what `_refine`
+    lessens."""
+    had = np.stack([tally.by_patient[folds == fold].sum(axis=0) for fold in range(len(shares))])
+    residuals = (had - np.outer(shares, had.sum(axis=0))) / shares[:, None]
+    spread = _spread(folds, tally, len(shares))
+    lacking = int(((spread == 0) & (spread.max(axis=0) > 1)).sum())
+    return lacking, float((_weights(tally) * residuals**2).sum())
 
 
 def _weights(tally: _Tally) -> NDArray[np.float64]:

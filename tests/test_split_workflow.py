@@ -1,5 +1,7 @@
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import Listening
 
 from cxrtool.config import SplitConfig
 from cxrtool.errors import DataError, UsageError
@@ -87,4 +89,106 @@ def test_only_radiologists_rows_ask_for_merge_valid(prepared):
     frame = pd.read_csv(prepared.manifest, dtype=str, keep_default_na=False)
     frame[frame["source"] == "valid"].to_csv(prepared.manifest, index=False)
     with pytest.raises(DataError, match="--merge-valid"):
+        split_again(prepared)
+
+
+def test_folds_are_dealt_of_train_and_valid_and_share_no_patient(prepared):
+    result = split_again(prepared, folds=4)
+    table = pd.read_csv(prepared.split)
+    inside = table["split"].isin(["train", "valid"])
+    assert table["fold"].notna().tolist() == inside.tolist()
+    assert sorted(table["fold"].dropna().unique()) == [0, 1, 2, 3]
+    assert table[inside].groupby("patient_id")["fold"].nunique().max() == 1
+    assert result.folds["sizes"] == table["fold"].value_counts().sort_index().tolist()
+    assert result.folds["patients_in_two_folds"] == 0
+    assert max(result.folds["sizes"]) < 1.3 * min(result.folds["sizes"])
+
+
+def test_folds_leave_the_parts_as_they_are_without(prepared):
+    split_again(prepared)
+    plain = pd.read_csv(prepared.split)["split"].tolist()
+    split_again(prepared, folds=3)
+    assert pd.read_csv(prepared.split)["split"].tolist() == plain
+
+
+def test_a_fold_is_valid_and_the_others_are_train(prepared):
+    split_again(prepared, folds=3)
+    manifest = read_manifest(prepared.manifest)
+    plain = read_split(prepared.split, manifest)
+    inside = plain.isin(["train", "valid"])
+    seen = np.zeros(len(plain), int)
+    for fold in range(3):
+        parts = read_split(prepared.split, manifest, fold)
+        assert parts[~inside].equals(plain[~inside])
+        assert set(parts[inside]) == {"train", "valid"}
+        seen += (parts == "valid").to_numpy()
+    assert seen.tolist() == inside.astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.drop(columns="fold"), "has no folds"),
+        (lambda t: t.assign(fold=""), "rows have a wrong fold"),
+        (lambda t: t.assign(fold="0"), "rows have a wrong fold"),
+        (lambda t: t.assign(fold=t["fold"].str.replace("2", "7")), "has no fold 2: there are 0, 1"),
+        (lambda t: t.assign(fold=t["fold"].str.replace("2", "x")), "rows have a wrong fold"),
+    ],
+)
+def test_what_is_wrong_with_folds_is_named(prepared, change, told):
+    split_again(prepared, folds=3)
+    table = pd.read_csv(prepared.split, dtype=str, keep_default_na=False)
+    change(table).to_csv(prepared.split, index=False)
+    with pytest.raises(DataError, match=told):
+        read_split(prepared.split, read_manifest(prepared.manifest), 2)
+
+
+def test_a_label_without_a_positive_in_a_part_is_warned_of(prepared):
+    frame = pd.read_csv(prepared.manifest, dtype=str, keep_default_na=False)
+    frame["Edema"] = ["-1"] * len(frame)  # no positive that is sure
+    frame["Fracture"] = ["1"] + [""] * (len(frame) - 1)
+    frame.to_csv(prepared.manifest, index=False)
+    listening = Listening()
+    split_manifest(SplitConfig(force=True), prepared, seed=1, reporter=listening)
+    told = {text.split()[0]: text for text in listening.warnings}
+    assert all("Edema" in told[part] for part in ("train", "valid", "test"))
+    assert sum("Fracture" in told[part] for part in ("train", "valid", "test")) == 2
+
+
+def official(workspace, parts):
+    manifest = pd.read_csv(workspace.manifest)
+    rng = np.random.default_rng(0)
+    chosen = {patient: rng.choice(parts) for patient in sorted(set(manifest["patient_id"]))}
+    table = manifest[["path", "patient_id"]].assign(split=manifest["patient_id"].map(chosen))
+    table.to_csv(workspace.official, index=False)
+    return table["split"]
+
+
+def test_official_parts_are_taken_as_they_are(prepared):
+    parts = official(prepared, ["train", "train", "valid", "test"])
+    split_again(prepared, by="official")
+    assert pd.read_csv(prepared.split)["split"].tolist() == parts.tolist()
+
+
+def test_official_parts_without_valid_get_one_out_of_train(prepared):
+    parts = official(prepared, ["train", "train", "test"])
+    result = split_again(prepared, by="official")
+    made = pd.read_csv(prepared.split)["split"]
+    assert made[parts == "test"].eq("test").all()
+    assert set(made[parts == "train"]) == {"train", "valid"}
+    assert result.sizes["valid"] == pytest.approx((parts == "train").sum() / 9, abs=2)
+    assert result.patients_in_two_splits == 0
+
+
+def test_a_data_set_without_parts_of_its_own_is_told(prepared):
+    with pytest.raises(DataError, match="names no parts of its own"):
+        split_again(prepared, by="official")
+    official(prepared, ["train", "test", ""])
+    with pytest.raises(DataError, match="images have no part"):
+        split_again(prepared, by="official")
+
+
+def test_an_unfinished_prepare_is_not_split(prepared):
+    prepared.data_info.unlink()
+    with pytest.raises(DataError, match="run `cxrtool prepare` first"):
         split_again(prepared)

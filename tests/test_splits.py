@@ -232,3 +232,18 @@ def test_keys_must_be_unique_and_folds_in_range():
         split_by_image(positives[:2], sizes=SIZES, seed=0)
     with pytest.raises(DataError, match="fold numbers 0 to 3: expected 0 to 2"):
         label_distribution(positives, np.array([0, 1, 2, 3]), 3)
+
+
+def test_a_small_table_takes_the_best_of_several_attempts(monkeypatch):
+    rng = np.random.default_rng(3)
+    patients = np.array([f"p{i}" for i in rng.integers(0, 60, 150)])
+    positives = rng.random((150, 6)) < 0.15
+    found = {}
+    for attempts in (1, 50):
+        monkeypatch.setattr(splits, "MAX_ATTEMPTS", attempts)
+        folds = [
+            split_by_patient(positives, patients, sizes=(0.7, 0.15, 0.15), seed=seed)
+            for seed in range(5)
+        ]
+        found[attempts] = [label_distribution(positives, fold, 3) for fold in folds]
+    assert np.mean(found[50]) < 0.9 * np.mean(found[1])

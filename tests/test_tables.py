@@ -170,7 +170,9 @@ def test_a_header_alone_is_refused(path):
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(path):
-    assert_refused(path, "a,b\n1,2\n", "no column path, x: its columns are a, b$", columns=("path", "x"))
+    assert_refused(
+        path, "a,b\n1,2\n", "no column path, x: its columns are a, b$", columns=("path", "x")
+    )
 
 
 @pytest.mark.parametrize("mark", [";", "\t", "|"])

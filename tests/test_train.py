@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import TINY
+from conftest import TINY, Listening
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
@@ -16,7 +16,13 @@ from cxrtool import config as config_module
 from cxrtool import dataloaders
 from cxrtool import learner as learner_module
 from cxrtool.cache import remove_cache
-from cxrtool.config import PredictConfig, TrainConfig
+from cxrtool.config import (
+    EvaluateConfig,
+    PredictConfig,
+    PrepareConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from cxrtool.errors import DataError, RunError, UsageError, WeightsError
 from cxrtool.files import sha256
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
@@ -26,7 +32,10 @@ from cxrtool.runs import RunFolder
 from cxrtool.tracking import Tracker
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows import train_record
+from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
+from cxrtool.workflows.prepare import prepare_manifest
+from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 
 LABELS = list(CHEXPERT_LABELS)
@@ -442,3 +451,70 @@ def test_an_altered_file_of_the_workspace_is_named(prepared, name, old, new):
     path.write_text(text)
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
         train_model(ONCE, prepared, seed=1)
+
+
+def test_a_cache_changes_nothing_but_the_speed(prepared):
+    """Where it has the network's own size."""
+    first = train_model(replace(ONCE, name="cached"), prepared, seed=1)
+    remove_cache(prepared.cache)
+    prepared.cache.rmdir()
+    second = train_model(replace(ONCE, name="files"), prepared, seed=1)
+    assert sha256(first.run.weights) == sha256(second.run.weights)
+
+
+def test_what_was_read_from_a_larger_cache_is_predicted_the_same_way(prepared, drawn):
+    """Prediction squishes an image as its cache did, first to the one side, then to the other."""
+    data = PrepareConfig(data=drawn.folder, workers=0, cache_size=48)
+    prepare_manifest(data, prepared)
+    run = train_model(ONCE, prepared, seed=1).run
+    assert json.loads(run.model.read_text())["squish"] == [48, 32]
+    kept = read_scores(run.predictions("valid"), CHEXPERT_LABELS)
+    files = [str(drawn.folder / path) for path in kept.index]
+    scored = predict_images(PredictConfig(run=str(run.path), precision="fp32"), files, prepared)
+    np.testing.assert_allclose(
+        scored.table[list(CHEXPERT_LABELS)].to_numpy(float), kept.to_numpy(), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: (w.cache / "cache.json").unlink(), "no whole cache"),
+        (lambda w: w.pixels.write_text(w.pixels.read_text() + "a/b.jpg,9,9,L,1,1,1,1\n"), "older"),
+    ],
+)
+def test_a_cache_that_cannot_be_used_is_told_and_the_files_are_read(prepared, change, told):
+    change(prepared)
+    listening = Listening()
+    train_model(ONCE, prepared, seed=1, reporter=listening)
+    assert [text for text in listening.warnings if told in text]
+
+
+def test_a_cache_smaller_than_the_network_is_told(prepared):
+    listening = Listening()
+    train_model(replace(ONCE, image_size=40), prepared, seed=1, reporter=listening)
+    assert any("--cache-size 46" in text for text in listening.warnings)
+
+
+def test_with_a_cache_the_image_files_are_not_needed(prepared):
+    info = json.loads(prepared.data_info.read_text())
+    prepared.data_info.write_text(json.dumps({**info, "folder": "/nowhere/at/all"}))
+    assert train_model(ONCE, prepared, seed=1).epochs == 1
+
+
+def test_images_that_were_not_decoded_cannot_be_trained_on(prepared):
+    prepared.pixels.unlink()
+    with pytest.raises(DataError, match="--check-images full"):
+        train_model(ONCE, prepared, seed=1)
+
+
+def test_a_fold_is_what_a_run_is_chosen_on(prepared):
+    split_manifest(SplitConfig(sizes="60,20,20", folds=3, force=True), prepared, seed=42)
+    run = train_model(replace(ONCE, fold=1), prepared, seed=1).run
+    assert run.name.endswith("-fold1")
+    manifest = read_manifest(prepared.manifest)
+    parts = read_split(prepared.split, manifest, 1)
+    valid = manifest["path"][parts == "valid"].tolist()
+    assert read_scores(run.predictions("valid"), CHEXPERT_LABELS).index.tolist() == valid
+    scored = evaluate_run(EvaluateConfig(split="valid", bootstrap=0), prepared, seed=1)
+    assert scored.n == len(valid)
