@@ -57,18 +57,27 @@ def test_the_four_models_and_their_table(shell, drawn):
 
 def test_a_table_and_a_folder_of_ones_own(shell, drawn, tmp_path):
     images = sorted((drawn.folder / "train").rglob("*frontal.jpg"))[:30]
+    (tmp_path / "my-images").symlink_to(drawn.folder)
     with (tmp_path / "my.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "patient", "Edema", "Fracture", "Sex", "Age"])
+        writer.writerow(["image", "patient", "Edema", "fluid", "broken_rib", "Gender", "years"])
         for row, path in enumerate(images):
             name = path.relative_to(drawn.folder)
-            writer.writerow([name, path.parts[-3], row % 2, "" if row % 3 else -1, "Male", 50])
-    shell("python", EXAMPLES / "own_table.py", "my.csv", drawn.folder, "out")
-    out = shell("cxrtool", "prepare", "out/CheXpert-v1.0-small")
-    assert "30 images" in out
-    assert any(line.split() == ["Edema", "15", "15", "0", "0"] for line in out.splitlines())
-    assert any(line.split() == ["Fracture", "0", "0", "10", "20"] for line in out.splitlines())
+            writer.writerow([name, path.parts[-3], row % 2, 1, "" if row % 3 else -1, "M", 50])
+    out = shell("cxrtool", "prepare", "my.csv", "--config", EXAMPLES / "own_table.yaml")
+    for text in (out, shell("cxrtool", "prepare", "my.csv")):
+        assert "30 images" in text
+        lines = [line.split() for line in text.splitlines()]
+        assert ["Edema", "15", "15", "0", "0"] in lines
+        assert ["Pleural", "Effusion", "30", "0", "0", "0"] in lines
+        assert ["Fracture", "0", "0", "10", "20"] in lines
     assert "patients in more than one part: 0" in shell("cxrtool", "split")
+
+
+def test_cross_validation(shell, drawn):
+    small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --batch-size 16 --workers 0"
+    out = shell("bash", EXAMPLES / "cross_validation.sh", drawn.folder, 2, *small.split())
+    assert "| label | fold0 | fold1 |" in out.splitlines()
 
 
 def test_the_sheet_of_drawings(shell, drawn, tmp_path):
@@ -84,6 +93,6 @@ def test_every_example_is_listed_and_run():
     listed = (EXAMPLES / "README.md").read_text()
     tested = Path(__file__).read_text() + (EXAMPLES / "four_models.sh").read_text()
     for path in EXAMPLES.iterdir():
-        if path.suffix in (".sh", ".py"):
+        if path.suffix in (".sh", ".py", ".yaml"):
             assert f"`{path.name}`" in listed
             assert path.name in tested

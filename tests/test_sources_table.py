@@ -231,7 +231,7 @@ def test_views_are_understood(path, written, view, orientation):
 def test_another_view_is_told_and_kept(path, written):
     source, findings = read(path, f"path,patient_id,view,Edema\n1.png,p,{written},1\n")
     assert source.rows["view"].tolist() == ["other"]
-    assert findings.counts(kept=True) == {"view": 1}
+    assert findings.counts(kept=True) == {"odd view": 1}
 
 
 def test_an_orientation_of_its_own_is_kept_as_it_is(path):
@@ -241,7 +241,7 @@ def test_an_orientation_of_its_own_is_kept_as_it_is(path):
 
 def test_what_is_odd_in_a_cell_is_told_and_blank(path):
     source, findings = read(path, "path,patient_id,sex,age,Edema\n1.png,p,robot,old,1\n")
-    assert findings.counts(kept=True) == {"sex": 1, "age": 1}
+    assert findings.counts(kept=True) == {"odd sex": 1, "odd age": 1}
     assert source.rows["sex"].tolist() == [""]
     assert source.rows["age"].isna().all()
 

@@ -92,7 +92,7 @@ def years(
     """Ages in whole years; what is none becomes blank and is noted."""
     good = numbers.between(0, OLDEST)
     bad = (~good & (texts.str.strip() != "")).to_numpy(dtype=bool)
-    findings.add("age", places(path, bad), texts[bad].tolist(), kept=True)
+    findings.add("odd age", places(path, bad), texts[bad].tolist(), kept=True)
     ages: pd.Series[int] = numbers.where(good).round().astype("Int64")
     return ages
 
@@ -102,7 +102,7 @@ def sexes(texts: "pd.Series[str]", path: Path, findings: Findings) -> "pd.Series
     bare = texts.str.strip()
     known = bare.str.lower().map(SEXES)
     bad = (known.isna() & (bare != "")).to_numpy(dtype=bool)
-    findings.add("sex", places(path, bad), texts[bad].tolist(), kept=True)
+    findings.add("odd sex", places(path, bad), texts[bad].tolist(), kept=True)
     return known.fillna("")
 
 

@@ -217,5 +217,5 @@ def _studies(
 def _views(given: "pd.Series[str]", path: Path, findings: Findings) -> "pd.Series[str]":
     views = given.str.upper().map(VIEWS)
     other = views.isna().to_numpy(dtype=bool)
-    findings.add("view", places(path, other), given[other].tolist(), kept=True)
+    findings.add("odd view", places(path, other), given[other].tolist(), kept=True)
     return views.fillna("other")

@@ -74,8 +74,8 @@ def decode_images(
         done = {} if cache is None else cache.begin(folder)
     if done:
         reporter.note(
-            f"{len(done):,} of {len(paths):,} images are in the cache and unchanged (by size and "
-            "time): not decoded again, as --no-cache would"
+            f"{len(done):,} of {len(paths):,} images are cached and unchanged, by size and time "
+            "(--no-cache decodes all)"
         )
     todo = [(row, path) for row, path in enumerate(paths) if row not in done]
     look = partial(_decode_all, folder, None if cache is None else cache.place)
