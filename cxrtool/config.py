@@ -160,6 +160,11 @@ class DemoConfig:
     force: bool = False
 
 
-def worker_count(workers: int | None) -> int:
-    """The number of decoding processes: the one asked for, or one a core, at most 8."""
-    return min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
+def worker_count(workers: int | None, most: int | None = MOST_WORKERS) -> int:
+    """The number of decoding processes: the one asked for, or one a core, up to `most`."""
+    if workers is not None:
+        return workers
+    # A container or a batch system may have lent fewer cores than the machine has.
+    lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = lent or os.cpu_count() or 1
+    return cores if most is None else min(cores, most)

@@ -13,12 +13,14 @@ from conftest import Listening
 from PIL import Image
 
 from cxrtool.cache import ImageCache
-from cxrtool.config import PrepareConfig, SplitConfig
+from cxrtool.config import PrepareConfig, SplitConfig, worker_count
 from cxrtool.errors import DataError, UsageError
 from cxrtool.files import locked, sha256
 from cxrtool.images import load_pixels
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import mean_and_deviation, read_manifest, read_pixels
+from cxrtool.sources import chexpert
+from cxrtool.workflows import prepare_images
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workspace import Workspace
@@ -507,3 +509,26 @@ def test_ctrl_c_ends_it_within_a_moment_and_leaves_no_process(data, workspace):
     assert not (workspace.folder / ".lock").exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_a_table_that_lost_its_end_is_noticed_by_its_rows(data, workspace, monkeypatch):
+    """A copy that stopped at the end of a line is a whole table to look at."""
+    rows = len(pd.read_csv(data / "train.csv"))
+    for published, found in ((rows + 1, {"rows missing": 1}), (rows, {}), (3 * rows, {})):
+        monkeypatch.setitem(chexpert.PUBLISHED, "train", published)
+        assert run(data, workspace, check_images="none").problems == found
+
+
+def test_a_process_that_dies_is_told(data, workspace, monkeypatch):
+    monkeypatch.setattr(prepare_images, "CHUNK", 4)
+    monkeypatch.setattr(prepare_images, "decode", lambda file: os._exit(1))
+    with pytest.raises(DataError, match=r"process .* was killed.*--workers"):
+        run(data, workspace, workers=2)
+    assert not workspace.manifest.exists()
+
+
+def test_every_core_decodes_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(40), raising=False)
+    assert worker_count(None) == 8
+    assert worker_count(None, most=None) == 40
+    assert worker_count(3, most=None) == 3

@@ -518,3 +518,21 @@ def test_a_fold_is_what_a_run_is_chosen_on(prepared):
     assert read_scores(run.predictions("valid"), CHEXPERT_LABELS).index.tolist() == valid
     scored = evaluate_run(EvaluateConfig(split="valid", bootstrap=0), prepared, seed=1)
     assert scored.n == len(valid)
+
+
+def test_patients_in_two_parts_are_warned_of(prepared):
+    listening = Listening()
+    split = pd.read_csv(prepared.split)
+    split_manifest(SplitConfig(by="image", sizes="60,20,20", force=True), prepared, seed=1)
+    train_model(ONCE, prepared, seed=1, reporter=listening)
+    assert any("patients are in more than one part" in text for text in listening.warnings)
+    split.to_csv(prepared.split, index=False)
+    again = Listening()
+    train_model(ONCE, prepared, seed=1, reporter=again)
+    assert not any("more than one part" in text for text in again.warnings)
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(None, 0), (1, 1)])
+def test_on_a_cpu_a_cache_needs_no_processes(prepared, workers, expected):
+    run = train_model(replace(ONCE, workers=workers), prepared, seed=1).run
+    assert json.loads(run.environment.read_text())["workers"] == expected

@@ -25,6 +25,8 @@ NAME = "chexpert"
 LOOKS_FOR = "train.csv"
 FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
 LABELS_BY = {"train": "labeler of train.csv", "valid": "radiologists of valid.csv"}
+PUBLISHED = {"train": 223_414, "valid": 234}
+"""The rows of the published tables."""
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
 # The archive is unpacked anywhere: whatever stands before the table's own folder is not ours.
@@ -59,6 +61,9 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
 
 def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
     frame = open_table(path, (*COLUMNS, *CHEXPERT_LABELS), findings)
+    if PUBLISHED[name] / 2 < len(frame) < PUBLISHED[name]:
+        told = f"{len(frame):,} of the {PUBLISHED[name]:,} published rows: is the copy complete?"
+        findings.add("rows missing", [path.name], told, kept=True)
     paths = frame["Path"].str.replace("\\", "/")
     refuse_climbing(paths, path)
     parts = paths.str.extract(_PATH)

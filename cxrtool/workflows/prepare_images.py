@@ -104,7 +104,7 @@ def _in_processes(
 ) -> Iterator[list[Looked]]:
     """What `look` makes of all files, chunk by chunk, in their order."""
     chunks = list(_chunks(todo, CHUNK))
-    processes = min(worker_count(workers), len(chunks))
+    processes = min(worker_count(workers, most=None), len(chunks))
     if processes < 2:
         for chunk in chunks:
             yield look(chunk)

@@ -62,6 +62,9 @@ def train_model(
     build_network(config.arch, 1, drop_rate=config.drop_rate)
     check_new_name(workspace.runs, config.name, force=config.force)
     data = read_training_data(config, workspace, seed, reporter)
+    if config.workers is None and data.cache is not None and device.type == "cpu":
+        # Reading a batch takes a thousandth of a step; processes would take cores from it.
+        config = replace(config, workers=0)
     seed_everything(seed)
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
     source = load_pretrained(network, config.arch, config.weights)

@@ -15,6 +15,7 @@ from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import (
     label_columns,
     mean_and_deviation,
+    patients_in_two_splits,
     read_manifest,
     read_pixels,
     read_split,
@@ -63,6 +64,12 @@ def read_training_data(
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     split = read_split(workspace.need(workspace.split, "split"), manifest, config.fold)
     folder = workspace.read_data_info().folder
+    shared = patients_in_two_splits(manifest[["patient_id"]].assign(split=split))
+    if shared:
+        reporter.warn(
+            f"{shared:,} patients are in more than one part of {workspace.split} (split by image, "
+            "or edited): scores on valid and test will be too good"
+        )
     chosen = split.isin(("train", "valid"))
     rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
     if config.limit is not None:
