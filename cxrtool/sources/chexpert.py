@@ -62,8 +62,8 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
 def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
     frame = open_table(path, (*COLUMNS, *CHEXPERT_LABELS), findings)
     if PUBLISHED[name] / 2 < len(frame) < PUBLISHED[name]:
-        told = f"{len(frame):,} of the {PUBLISHED[name]:,} published rows: is the copy complete?"
-        findings.add("rows missing", [path.name], told, kept=True)
+        few = f"{len(frame):,} of the {PUBLISHED[name]:,} published rows: is the copy complete?"
+        findings.add("rows missing", [path.name], few, kept=True)
     paths = frame["Path"].str.replace("\\", "/")
     refuse_climbing(paths, path)
     parts = paths.str.extract(_PATH)
