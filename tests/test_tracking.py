@@ -90,9 +90,12 @@ def test_a_failure_to_start_is_told_and_training_goes_on(fake, tmp_path):
 
 @pytest.mark.slow
 def test_a_real_offline_run_stays_here_and_names_no_script(tmp_path):
+    import wandb
+
     listening = Listening()
     log("offline", tmp_path, listening, [{"epoch": 1, "auroc": 0.71}])
     assert listening.warnings == []
+    wandb.teardown()  # as a process does when it ends: only then is the file whole for certain
     files = [path for path in tmp_path.rglob("*.wandb") if path.is_file()]
     assert len(files) == 1
     content = files[0].read_bytes()
