@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import read_json
+from cxrtool.files import read_json, sha256
 from cxrtool.tables import read_table
 
 
@@ -66,6 +66,8 @@ class ImageCache:
             values = read_json(self._paths.seal)
             self.side, n = int(values["side"]), int(values["rows"])
             self.fingerprint = str(values["pixels_sha256"])
+            if sha256(self._paths.index) != values["index_sha256"]:
+                raise ValueError(f"{self._paths.index.name} was altered")
             index = read_table(self._paths.index, COLUMNS)
             rows = index["row"].astype(int).tolist()
             self._pixels: NDArray[np.uint8] | None = self._map()
@@ -100,20 +102,9 @@ class ImageCache:
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The pixels (n, side, side) of some rows, copied from the map."""
         if self._pixels is None:
+            # Another process: the cache may have been made anew since its place was sent here.
+            if ImageCache(self._paths.folder).fingerprint != self.fingerprint:
+                raise DataError(f"{self._paths.folder} was made anew while it was in use")
             self._pixels = self._map()
         pixels: NDArray[np.uint8] = self._pixels[rows]
         return pixels
-
-
-def remove_cache(folder: Path) -> None:
-    """Remove a cache, finished or not: its seal first. Nothing else in the folder is touched."""
-    paths = CachePaths(folder)
-    for path in (
-        paths.seal,
-        paths.plan,
-        paths.images,
-        paths.partial,
-        paths.index,
-        paths.journal,
-    ):
-        path.unlink(missing_ok=True)

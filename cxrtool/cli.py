@@ -1,6 +1,8 @@
 """The commands: thin, each over one workflow that is imported when it is called."""
 
 import os
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -151,4 +153,7 @@ def main() -> None:
     """The console script."""
     # Typer colours help through environment variables of CI systems; plain text is what we promise.
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a label's name may not be in a pipe's encoding
+            stream.reconfigure(errors="replace")
     app()

@@ -73,7 +73,8 @@ class PrepareConfig:
     cache: bool | None = None
     """None: yes where every image is decoded anyway, no otherwise."""
     cache_size: int = CACHE_SIZE
-    label_names: str = "chexpert"
+    label_names: str | None = None
+    """None: chexpert, for the data that has names of its own."""
     columns: str | None = None
     label_columns: str | None = None
     images: Path | None = None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
+    """Remove the temporary files of `whole_file` for these names: a killed process leaves them."""
+    for name in names:
+        path = Path(name)
+        for leftover in folder.glob(f".{path.stem}-*{path.suffix}"):
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

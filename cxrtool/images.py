@@ -1,12 +1,13 @@
 """JPEG, PNG and TIFF to one 8-bit grey form: the same for training, prediction and statistics."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from cxrtool.errors import DataError
 
@@ -14,12 +15,27 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "TIFF")
 """What Pillow may take a file for: some of its other formats start programs (EPS: Ghostscript)."""
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held, from 1 (upright) to 8 (EXIF 2.3, table 4)."""
+TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 LEAST_SIDE = 32
 GREATEST_ASPECT = 3.0
 
 
 class ImageError(DataError):
     """An image file that cannot be read, named with the reason."""
+
+
+class MissingImageError(ImageError):
+    """An image file that is not there."""
 
 
 def read_grey(path: Path) -> Image.Image:
@@ -61,6 +77,19 @@ def read_header(path: Path | str) -> tuple[int, int, str]:
         raise _named(error, path) from None
 
 
+def file_state(path: Path | str) -> tuple[int, int]:
+    """A file's length, and when it was last written, in nanoseconds since 1970.
+
+    Raises:
+        ImageError: it is missing, or out of reach.
+    """
+    try:
+        state = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise _named(error, path) from None
+    return state.st_size, state.st_mtime_ns
+
+
 class _NoBombs(warnings.catch_warnings):
     """Within, Pillow's warning of too many pixels is an error."""
 
@@ -72,7 +101,7 @@ class _NoBombs(warnings.catch_warnings):
 def _named(error: Exception, path: Path | str) -> ImageError:
     """Whatever Pillow raised, as an error that names the file."""
     if isinstance(error, FileNotFoundError):
-        return ImageError(f"{path}: no such file")
+        return MissingImageError(f"{path}: no such file")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return ImageError(f"{path}: more pixels than {Image.MAX_IMAGE_PIXELS:,}")
     if isinstance(error, UnidentifiedImageError):
@@ -81,16 +110,17 @@ def _named(error: Exception, path: Path | str) -> ImageError:
 
 
 def _to_grey(image: Image.Image) -> Image.Image:
+    turned = TURNED.get(image.getexif().get(ORIENTATION, 1))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
         scaled = np.clip(values / (float(values.max()) or 1.0), 0, 1) * 255 + 0.5
-        return Image.fromarray(scaled.astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = Image.fromarray(scaled.astype(np.uint8))
+    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, layer)
-    if image.getexif().get(0x0112, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    if turned is not None:
+        image = image.transpose(turned)
     return image if image.mode == "L" else image.convert("L")
 
 

@@ -15,6 +15,8 @@ from cxrtool.tables import FIRST_ROW, line_numbers, read_table, write_table
 ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source")
 """The manifest's columns before the labels."""
 PIXEL_COLUMNS = ("path", "width", "height", "mode", "pixel_sum", "pixel_square_sum")
+RESERVED = ("is_valid", "split", "fold", "positive", "warning", "error")
+"""What a label cannot be called: other tables have these columns beside the labels."""
 SOURCES = ("train", "valid")
 """The tables that a row can be of."""
 
@@ -85,6 +87,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
     labels = label_columns(frame)
     if not labels:
         raise DataError(f"{path} has no label columns after {ABOUT[-1]}")
+    reserved = [label for label in labels if label in RESERVED]
+    if reserved:
+        raise DataError(
+            f"{path}: a label cannot be called {first_few(reserved)}: rename its column"
+        )
     values = label_values(frame, labels, str(path))
     frame[labels] = values.astype(np.float32)
     frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
@@ -203,7 +210,7 @@ def _parts_of_fold(frame: pd.DataFrame, fold: int, path: Path) -> "pd.Series[str
     if fold not in there:
         raise DataError(f"{path} has no fold {fold}: there are {first_few(there, 20)}")
     chosen = frame["fold"] == str(fold)
-    return frame["split"].mask(inside, "train").mask(inside & chosen, "valid")
+    return frame["split"].mask(inside, "train").mask(chosen, "valid")
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -12,9 +12,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.cache import COLUMNS, CachePaths, Measured, remove_cache
+from cxrtool.cache import COLUMNS, CachePaths, Measured
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import fsync, read_json, write_json, write_text
+from cxrtool.files import fsync, read_json, sha256, write_json, write_text
+from cxrtool.images import ImageError, file_state
 
 SPARE_BYTES = 200_000_000
 """What a cache leaves free on its disk, for the other files of the workspace."""
@@ -46,45 +47,79 @@ class CacheWriter:
 class NewCache:
     """A cache in the making, which goes on where it was interrupted.
 
-    Its rows are the images of `paths`, in their order.
+    Its rows are the images of `paths`, in their order. Another cache in the folder, of other images
+    or another size, stays whole until this one is sealed, if the disk has room for both.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[str], side: int) -> None:
+    def __init__(self, folder: Path, data: Path, paths: Sequence[str], side: int) -> None:
+        """A cache in `folder` of the images at `paths`, relative to the folder `data`."""
         self._paths = CachePaths(folder)
-        self.paths, self.side = paths, side
-        listing = hashlib.sha256("\n".join(paths).encode()).hexdigest()
-        self._identity = {"side": side, "rows": len(paths), "paths_sha256": listing}
+        self.data, self.paths, self.side = data, paths, side
+        self._identity = {
+            "side": side,
+            "rows": len(paths),
+            "paths_sha256": hashlib.sha256("\n".join(paths).encode()).hexdigest(),
+            # Copies of a data set may have files of the same names, lengths and times.
+            "data": str(data.resolve()),
+        }
         self._header = _npy_header(len(paths), side)
+        self.sealed = False
+        """Whether it is finished, and nothing has to be written into it."""
+        self._reused = False
 
     @property
     def place(self) -> tuple[Path, int, int]:
         """What a `CacheWriter` needs to know, for other processes."""
         return self._paths.folder, self.side, len(self.paths)
 
-    def begin(self, data: Path) -> dict[int, Measured]:
-        """Make the file, or find one that was begun; the images in it that are still those of
-        the files below `data`.
+    def begin(self) -> dict[int, Measured]:
+        """Make the file, or find one that was begun or finished.
+
+        Returns:
+            The images in it that are still those of the data's files, by row.
 
         Raises:
             DataError: the disk has no room for it.
         """
         if self._is_ours(self._paths.seal, self._paths.images):
-            fresh = self._fresh(self._paths.index, data)
-            if len(fresh) < len(self.paths):
-                self._reopen(fresh)
+            fresh = self._fresh(self._paths.index)
+            self.sealed = self._settled(fresh)
+            if not self.sealed:
+                self.reopen(fresh)
             return fresh
-        if self._paths.images.exists() and not self._paths.partial.exists():
-            # It was killed between its two last steps, or its seal was lost.
+        killed_at_the_end = not self._paths.partial.exists() and not self._paths.seal.exists()
+        if killed_at_the_end and self._is_ours(self._paths.plan, self._paths.images):
             self._paths.images.rename(self._paths.partial)
         if self._is_ours(self._paths.plan, self._paths.partial):
-            done = self._intact(self._fresh(self._paths.journal, data))
-            self._need_room(done=len(done))
+            done = self._intact(self._fresh(self._paths.journal))
+            self._make_room(done=len(done))
             self._write_journal(done)
+            self._reused = True
             return done
-        remove_cache(self._paths.folder)
-        self._need_room(done=0)
+        self._make_room(done=0)
         self._start()
         return {}
+
+    def reopen(self, fresh: dict[int, Measured]) -> None:
+        """A finished cache becomes one in the making, in which only `fresh` is done."""
+        self._write_journal(fresh)
+        write_json(self._paths.plan, self._identity)
+        self._paths.seal.unlink()
+        self._paths.images.rename(self._paths.partial)
+        self.sealed, self._reused = False, True
+
+    def _settled(self, fresh: dict[int, Measured]) -> bool:
+        """Whether the images that are not in it are those that could not be read last time."""
+        states = read_json(self._paths.seal).get("unusable", {})
+        absent = [row for row in range(len(self.paths)) if row not in fresh]
+        return all(states.get(str(row), 0) == self._state(row) for row in absent)
+
+    def _state(self, row: int) -> list[int] | None:
+        """Length and time of an image's file; None where there is none."""
+        try:
+            return list(file_state(self.data / self.paths[row]))
+        except ImageError:
+            return None
 
     def _is_ours(self, about: Path, images: Path) -> bool:
         """Whether a cache, begun or finished, is one of these images at this size."""
@@ -100,10 +135,10 @@ class NewCache:
     def _length(self) -> int:
         return len(self._header) + len(self.paths) * self.side**2
 
-    def _fresh(self, records: Path, data: Path) -> dict[int, Measured]:
+    def _fresh(self, records: Path) -> dict[int, Measured]:
         """The recorded images whose files have not changed since."""
         rows = {row.row: row for row in self._recorded(records)}
-        return {number: row for number, row in rows.items() if self._unchanged(row, data)}
+        return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
 
     def _recorded(self, path: Path) -> list[Measured]:
         """The rows of a journal or an index; a line that a kill cut off is none."""
@@ -114,20 +149,13 @@ class NewCache:
             return rows
         for fields in csv.reader(lines):
             try:
-                name, row, width, height, mode, *numbers = fields
+                _, row, width, height, mode, *numbers = fields
                 measured = Measured(int(row), int(width), int(height), mode, *map(int, numbers))
-                if self.paths[measured.row] == name:
+                if 0 <= measured.row < len(self.paths):
                     rows.append(measured)
-            except (ValueError, TypeError, IndexError):
+            except (ValueError, TypeError):
                 continue
         return rows
-
-    def _unchanged(self, measured: Measured, data: Path) -> bool:
-        try:
-            found = (data / self.paths[measured.row]).stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (measured.bytes, measured.modified)
 
     def _intact(self, done: dict[int, Measured]) -> dict[int, Measured]:
         """Those whose pixels reached the disk: after a power cut, blank pages may be there."""
@@ -139,14 +167,6 @@ class NewCache:
                     kept[number] = done[number]
         return kept
 
-    def _reopen(self, fresh: dict[int, Measured]) -> None:
-        """A finished cache becomes one in the making; what changed since is done again."""
-        self._paths.seal.unlink()
-        self._paths.images.rename(self._paths.partial)
-        self._write_journal(fresh)
-        self._paths.index.unlink(missing_ok=True)
-        write_json(self._paths.plan, self._identity)
-
     def _start(self) -> None:
         self._paths.folder.mkdir(parents=True, exist_ok=True)
         with self._paths.partial.open("wb") as file:
@@ -155,17 +175,22 @@ class NewCache:
         self._write_journal({})
         write_json(self._paths.plan, self._identity)
 
-    def _need_room(self, *, done: int) -> None:
+    def _make_room(self, *, done: int) -> None:
+        """Check that the disk has room; an older cache goes first if there is none beside it."""
         needed = self._length - done * self.side**2
         place = next(p for p in (self._paths.folder, *self._paths.folder.parents) if p.exists())
         free = shutil.disk_usage(place).free - SPARE_BYTES
-        if needed > free:
+        older = self._paths.images.stat().st_size if self._paths.images.exists() else 0
+        if needed > free + older:
             raise DataError(
                 f"the cache of {len(self.paths):,} images at {self.side}x{self.side} needs "
-                f"{_gigabytes(needed)} more, and {_gigabytes(max(free, 0))} are free at "
-                f"{place.resolve()}: make room, pass a smaller --cache-size or --no-cache, "
-                "or take a workspace (-w) on another disk"
+                f"{_size(needed)} more, and {place.resolve()} has {_size(free + SPARE_BYTES)} "
+                f"free, of which {_size(SPARE_BYTES)} are kept for other files: make room, pass a "
+                "smaller --cache-size or --no-cache, or take a workspace (-w) on another disk"
             )
+        if needed > free:
+            self._paths.seal.unlink(missing_ok=True)
+            self._paths.images.unlink()
 
     def _write_journal(self, rows: dict[int, Measured]) -> None:
         with self._paths.journal.open("w", encoding="utf-8", newline="") as file:
@@ -184,22 +209,48 @@ class NewCache:
         return csv.writer(file, lineterminator="\n")
 
     def discard(self) -> None:
-        """Give it up, and leave nothing of it behind."""
-        remove_cache(self._paths.folder)
+        """Give it up; an older cache stays."""
+        for path in (self._paths.plan, self._paths.partial, self._paths.journal):
+            path.unlink(missing_ok=True)
         if self._paths.folder.is_dir() and not any(self._paths.folder.iterdir()):
             self._paths.folder.rmdir()
 
-    def seal(self, rows: Iterable[Measured], pixels_sha256: str) -> None:
+    def seal(self, rows: Sequence[Measured], pixels_sha256: str) -> None:
         """Finish the cache, as one of the images that `pixels_sha256` is the table of."""
+        if not self.sealed and self._reused:
+            self._blank({row.row for row in rows})
         text = io.StringIO()
         self._writer(text).writerows([COLUMNS, *self._lines(rows)])
+        inside = {row.row for row in rows}
+        absent = [row for row in range(len(self.paths)) if row not in inside]
+        # An older cache's seal goes first: from here on, nothing looks whole until the end.
+        if not self.sealed:
+            self._paths.seal.unlink(missing_ok=True)
         write_text(self._paths.index, text.getvalue())
-        if self._paths.partial.exists():
+        if not self.sealed:
             fsync(self._paths.partial)
-            self._paths.partial.rename(self._paths.images)
-        write_json(self._paths.seal, {**self._identity, "pixels_sha256": pixels_sha256})
+            self._paths.partial.replace(self._paths.images)
+        sealed = {
+            **self._identity,
+            "pixels_sha256": pixels_sha256,
+            "index_sha256": sha256(self._paths.index),
+            "unusable": {str(row): self._state(row) for row in absent},
+        }
+        write_json(self._paths.seal, sealed)
         self._paths.plan.unlink(missing_ok=True)
         self._paths.journal.unlink(missing_ok=True)
+
+    def _blank(self, inside: set[int]) -> None:
+        """Wipe what an earlier attempt left in rows that hold no image now."""
+        nothing = bytes(self.side**2)
+        with self._paths.partial.open("r+b") as file:
+            for row in range(len(self.paths)):
+                if row not in inside:
+                    place = len(self._header) + row * self.side**2
+                    file.seek(place)
+                    if file.read(self.side**2) != nothing:
+                        file.seek(place)
+                        file.write(nothing)
 
 
 def _npy_header(n: int, side: int) -> bytes:
@@ -210,5 +261,5 @@ def _npy_header(n: int, side: int) -> bytes:
     return file.getvalue()
 
 
-def _gigabytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB"
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

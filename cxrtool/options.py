@@ -49,10 +49,11 @@ def _as_written(value: object, flag: bool) -> object:
     lists and pairs of its own."""
     if isinstance(value, bool) and not flag:
         return "on" if value else "off"
-    if isinstance(value, list):
-        return ",".join(str(item) for item in value)
     if isinstance(value, dict):
-        return ",".join(f"{name}={item}" for name, item in value.items())
+        value = [f"{name}={item}" for name, item in value.items()]
+    if isinstance(value, list):
+        items = [str(item) for item in value]
+        return ",".join(f'"{item}"' if "," in item else item for item in items)
     return value
 
 
@@ -186,8 +187,11 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "label_names": Annotated[
-        Literal["chexpert", "own"],
-        typer.Option(help="NIH's findings as CheXpert's labels, or under their own names."),
+        Literal["chexpert", "own"] | None,
+        typer.Option(
+            help="With NIH's data: findings as CheXpert's labels, or under their own names.",
+            show_default="chexpert",
+        ),
     ],
     "limit": Annotated[
         int | None, typer.Option(min=2, help="Train on N images, score on at most N.", metavar="N")

@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,17 +42,26 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         DataError: the file cannot be read, is not UTF-8 (or UTF-16 with its mark), has a line
             with more or fewer fields than the header, has no rows, or lacks one of `columns`.
     """
-    frame, encoding = read_foreign_table(path, columns)
+    frame, encoding, _ = read_foreign_table(path, columns)
     if encoding == FALLBACK:
         raise DataError(f"{path} is not UTF-8: save it as UTF-8")
     return frame
 
 
-def read_foreign_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """Read a CSV that may be gzipped or in another encoding; also the encoding it was read in.
+class Foreign(NamedTuple):
+    """A table that others wrote, and what callers tell of how it was read."""
+
+    frame: pd.DataFrame
+    encoding: str
+    ended: bool
+    """Whether its last line has an end, as programs write it: a copy that was cut has none."""
+
+
+def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
+    """Read a CSV that may be gzipped or in another encoding.
 
     A file without a byte order mark that is not UTF-8 is taken for Windows-1252, the usual other
-    one, and callers tell so. Raises DataError as `read_table`.
+    one. Raises DataError as `read_table`.
     """
     try:
         text, encoding = _decode(_read_bytes(path))
@@ -59,6 +69,7 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame
         raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
     # pandas ends a line at a lone carriage return, which the check of the fields must see too.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    ended = text.endswith("\n")
     text = text.rstrip()  # blank lines at the end are none of anyone's rows
     if not text:
         raise DataError(f"{path} is empty")
@@ -78,7 +89,7 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame
     _check_columns(frame, columns, path)
     if frame.empty:
         raise DataError(f"{path} has no rows")
-    return frame, encoding
+    return Foreign(frame, encoding, ended)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -84,7 +84,7 @@ class Workspace:
                 dataset=str(values["dataset"]),
                 folder=Path(values["folder"]),
                 labels_by=dict(values["labels_by"]),
-                asked=dict(values["asked"]),
+                asked={"format": "", "data": "", **values["asked"]},
             )
         except (RunError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not as written ({error}): prepare again") from None

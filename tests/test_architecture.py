@@ -51,6 +51,7 @@ SIDEWAYS = {
     ("learner", "networks"),
     ("networks", "devices"),
     ("new_cache", "cache"),
+    ("new_cache", "images"),
     ("splits", "balance"),
     ("tracking", "report"),
     ("workflows.demo", "workflows.evaluate"),

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 import signal
@@ -11,10 +12,10 @@ import pytest
 from PIL import Image
 
 from cxrtool import new_cache
-from cxrtool.cache import CachePaths, ImageCache, remove_cache
+from cxrtool.cache import CachePaths, ImageCache
 from cxrtool.errors import DataError
 from cxrtool.findings import Findings
-from cxrtool.images import load_pixels
+from cxrtool.images import ImageError, load_pixels
 from cxrtool.new_cache import NewCache
 from cxrtool.report import SILENT
 from cxrtool.workflows import prepare_images
@@ -54,7 +55,7 @@ PATHS = [f"{i}.png" for i in range(30)]
 
 
 def build(data, folder, paths=PATHS, side=SIDE, workers=0, fingerprint="f"):
-    cache = NewCache(folder, paths, side)
+    cache = NewCache(folder, data, paths, side)
     measured = decode_images(data, paths, cache, workers, Findings(), SILENT)
     cache.seal(measured, fingerprint)
     return ImageCache(folder)
@@ -138,7 +139,7 @@ def interrupted(data, folder, after, monkeypatch):
         patch.setattr(prepare_images, "decode", stop)
         patch.setattr(prepare_images, "CHUNK", 5)
         with pytest.raises(KeyboardInterrupt):
-            decode_images(data, PATHS, NewCache(folder, PATHS, SIDE), 0, Findings(), SILENT)
+            decode_images(data, PATHS, NewCache(folder, data, PATHS, SIDE), 0, Findings(), SILENT)
 
 
 def test_an_interrupted_cache_is_none_and_goes_on_where_it_stopped(
@@ -182,7 +183,7 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_only(data, tmp_path, dec
 
 def test_killed_between_its_last_two_steps_it_loses_nothing(data, tmp_path, decoded):
     folder = tmp_path / "cache"
-    cache = NewCache(folder, PATHS, SIDE)
+    cache = NewCache(folder, data, PATHS, SIDE)
     decode_images(data, PATHS, cache, 0, Findings(), SILENT)
     paths = CachePaths(folder)
     paths.partial.rename(paths.images)
@@ -223,19 +224,130 @@ def test_a_disk_that_fills_up_is_told_and_the_work_is_kept(data, tmp_path, decod
     with monkeypatch.context() as patch:
         patch.setattr(new_cache.CacheWriter, "write", full)
         patch.setattr(prepare_images, "CHUNK", 5)
-        with pytest.raises(DataError, match=r"disk is full \(10 of 30 images are cached\)"):
+        with pytest.raises(DataError, match=r"disk is full, with 10 of 30 images written"):
             build(data, folder)
     decoded.clear()
     same_pixels(build(data, folder), data)
     assert decoded == PATHS[10:]
 
 
-def test_removing_a_cache_leaves_other_files_alone(data, tmp_path):
+def full_disk(monkeypatch, free):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(new_cache.shutil, "disk_usage", lambda _: usage._replace(free=free))
+
+
+def test_an_older_cache_stays_when_there_is_no_room_for_a_new_one(data, tmp_path, monkeypatch):
+    build(data, tmp_path / "cache")
+    full_disk(monkeypatch, new_cache.SPARE_BYTES)
+    with pytest.raises(DataError, match="200 MB are kept for other files"):
+        build(data, tmp_path / "cache", side=48)
+    same_pixels(ImageCache(tmp_path / "cache"), data)
+
+
+def test_an_older_cache_makes_way_where_its_room_is_needed(data, tmp_path, monkeypatch):
+    build(data, tmp_path / "cache")
+    full_disk(monkeypatch, new_cache.SPARE_BYTES)
+    cache = build(data, tmp_path / "cache", side=16)
+    same_pixels(cache, data)
+
+
+def test_an_older_cache_stays_until_the_new_one_is_whole(data, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    build(data, folder, side=16)
+    interrupted(data, folder, 17, monkeypatch)
+    same_pixels(ImageCache(folder), data)
+    assert ImageCache(folder).side == 16
+    cache = build(data, folder)
+    assert cache.side == SIDE
+    same_pixels(cache, data)
+
+
+def test_giving_up_leaves_an_older_cache_alone(data, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    build(data, folder, side=16)
+    interrupted(data, folder, 3, monkeypatch)
+    NewCache(folder, data, PATHS, SIDE).discard()
+    same_pixels(ImageCache(folder), data)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_a_copy_of_the_names_lengths_and_times_is_not_the_same_data(data, tmp_path, decoded):
+    """As archives that set all times to zero leave them."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for number, path in enumerate(PATHS):
+        for folder in (data, other):
+            rng = np.random.default_rng((number, folder == other))
+            Image.fromarray(rng.integers(0, 256, (40, 40)).astype(np.uint8)).save(
+                folder / path.replace("png", "tif")
+            )
+            os.utime(folder / path.replace("png", "tif"), (0, 0))
+    names = [path.replace("png", "tif") for path in PATHS]
+    build(data, tmp_path / "cache", names)
+    same_pixels(build(other, tmp_path / "cache", names), other, names)
+
+
+def test_what_cannot_be_read_does_not_break_a_seal(data, tmp_path, decoded):
+    folder = tmp_path / "cache"
+    (data / "3.png").write_bytes(b"broken")
+    (data / "4.png").unlink()
+    build(data, folder)
+    decoded.clear()
+    cache = NewCache(folder, data, PATHS, SIDE)
+    cache.begin()
+    assert cache.sealed
+    same_pixels(build(data, folder), data, [p for p in PATHS if p not in ("3.png", "4.png")])
+    assert decoded == ["3.png"]  # the other is not there
+
+
+def test_an_image_that_came_back_is_cached(data, tmp_path, decoded):
+    folder = tmp_path / "cache"
+    content = (data / "3.png").read_bytes()
+    (data / "3.png").unlink()
+    build(data, folder)
+    (data / "3.png").write_bytes(content)
+    same_pixels(build(data, folder), data)
+
+
+def test_a_failure_to_read_that_passes_is_mended(data, tmp_path, monkeypatch):
+    """The same file, that could not be read for a moment, as on a network drive."""
+    folder = tmp_path / "cache"
+    original = prepare_images.decode
+
+    def fail(file):
+        if Path(file).name == "3.png":
+            raise ImageError("not now")
+        return original(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_images, "decode", fail)
+        build(data, folder)
+    same_pixels(build(data, folder), data)
+
+
+def test_the_pixels_of_an_image_that_went_are_wiped(data, tmp_path):
     folder = tmp_path / "cache"
     build(data, folder)
-    (folder / "mine.txt").write_text("mine")
-    remove_cache(folder)
-    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    (data / "3.png").unlink()
+    build(data, folder)
+    assert not np.load(folder / "images.npy")[3].any()
+
+
+def test_a_cache_that_was_made_anew_is_not_read_by_those_who_had_the_old_one(data, tmp_path):
+    folder = tmp_path / "cache"
+    sent = pickle.dumps(build(data, folder))
+    build(data, folder, PATHS[::-1], fingerprint="g")
+    with pytest.raises(DataError, match="made anew"):
+        pickle.loads(sent).read(np.array([2]))
+
+
+def test_an_index_that_was_edited_is_refused(data, tmp_path):
+    folder = tmp_path / "cache"
+    build(data, folder)
+    index = folder / "index.csv"
+    index.write_text(index.read_text().replace("3.png,3,", "3.png,4,"))
+    with pytest.raises(DataError, match="was altered"):
+        ImageCache(folder)
 
 
 SLOW = """
@@ -253,7 +365,7 @@ def slowly(file):
 prepare_images.decode = slowly
 paths = [f"{i}.png" for i in range(30)]
 data, folder = map(Path, sys.argv[1:])
-prepare_images.decode_images(data, paths, NewCache(folder, paths, 24), 2, Findings(), SILENT)
+prepare_images.decode_images(data, paths, NewCache(folder, data, paths, 24), 2, Findings(), SILENT)
 """
 
 

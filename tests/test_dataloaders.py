@@ -262,7 +262,7 @@ def test_training_batches_are_augmented_and_the_same_with_and_without_workers(fo
 def cached(folder, tmp_path, side):
     """A cache of the folder's images, as `prepare` makes it."""
     paths = [f"{i}.png" for i in range(12)]
-    cache = NewCache(tmp_path / "cache", paths, side)
+    cache = NewCache(tmp_path / "cache", folder, paths, side)
     measured = decode_images(folder, paths, cache, 0, Findings(), SILENT)
     cache.seal(measured, "none")
     return ImageCache(tmp_path / "cache")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cxrtool.images import ImageError, load_pixels, pixel_sums, read_grey, shape_warning
 
@@ -117,3 +117,19 @@ def test_odd_shapes_are_told(size):
 @pytest.mark.parametrize("size", [(390, 320), (320, 390), (64, 64), (2828, 2320)])
 def test_an_x_rays_shapes_are_not_odd(size):
     assert shape_warning(*size) == ""
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_camera_was_held(tmp_path, mode, orientation):
+    levels = np.arange(40 * 60).reshape(40, 60) % 251
+    image = Image.fromarray(levels.astype(np.uint16 if mode == "I;16" else np.uint8))
+    plain = image if mode == "I;16" else image.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain.save(tmp_path / "turned.png", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")))
+    shown = np.asarray(read_grey(tmp_path / "turned.png"))
+    expected = upright if upright.ndim == 2 else upright[..., 0]
+    assert shown.shape == expected.shape
+    assert np.abs(shown - expected * (255 / 250 if mode == "I;16" else 1.0)).max() <= 1

@@ -19,6 +19,7 @@ from cxrtool.files import locked, sha256
 from cxrtool.images import load_pixels
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import mean_and_deviation, read_manifest, read_pixels
+from cxrtool.report import SILENT
 from cxrtool.sources import chexpert
 from cxrtool.workflows import prepare_images
 from cxrtool.workflows.prepare import prepare_manifest
@@ -202,12 +203,13 @@ def test_a_row_with_an_unknown_label_value_is_listed_and_left_out(data, workspac
     assert result.rows == before - 1
 
 
-def test_with_nothing_but_unknown_label_values_nothing_is_written(data, workspace):
+def test_with_nothing_but_unknown_label_values_only_the_problems_are_written(data, workspace):
     for name in ("train", "valid"):
         edit(data / f"{name}.csv", lambda frame: frame.assign(Edema="positive"))
     with pytest.raises(DataError, match=r"no row can be used .*train\.csv line 2: Edema"):
         run(data, workspace)
-    assert not workspace.folder.exists()
+    assert [path.name for path in workspace.folder.iterdir()] == ["problems.csv"]
+    assert set(problems(workspace)["kind"]) == {"label value"}
 
 
 @pytest.mark.parametrize("age", ["59.5", "inf", "1e30", "old", "-4", ""])
@@ -250,12 +252,12 @@ def test_the_data_set_is_found_beside_the_user(drawn, tmp_path, workspace, monke
     assert prepare_manifest(PrepareConfig(workers=0), workspace).images > 0
 
 
-def test_without_a_single_image_nothing_is_written(data, workspace):
+def test_without_a_single_image_only_the_problems_are_written(data, workspace):
     shutil.rmtree(data / "train")
     shutil.rmtree(data / "valid")
     with pytest.raises(DataError, match=r"none of .* images can be used"):
         run(data, workspace)
-    assert not workspace.folder.exists()
+    assert [path.name for path in workspace.folder.iterdir()] == ["problems.csv"]
 
 
 def test_figures_are_drawn(prepared_once):
@@ -274,15 +276,19 @@ def frontal(data, n):
 
 def test_what_stands_out_is_listed_and_kept(data, workspace):
     before = run(data, workspace).images
-    colour, small, copy, other = frontal(data, 4)
+    colour, small, copy, other, large = frontal(data, 5)
     with Image.open(data / colour) as image:
         image.convert("RGB").save(data / colour)
         image.resize((90, 80)).save(data / small)
+        image.resize((900, 800)).save(data / large)
     shutil.copy(data / copy, data / other)
     result = run(data, workspace)
     assert result.images == before
     assert set(result.problems) == {"mode stands out", "size stands out", "picture twice"}
-    listed = problems(workspace).set_index("kind")
+    listed = problems(workspace)
+    sizes = listed[listed["kind"] == "size stands out"].set_index("where")["detail"]
+    assert sizes[large].startswith("900x800")
+    listed = listed[listed["where"] != large].set_index("kind")
     assert (listed["kept"] == "yes").all()
     assert listed.loc["mode stands out", "where"] == colour
     assert listed.loc["size stands out", "detail"].startswith("90x80")
@@ -298,7 +304,7 @@ def test_a_picture_of_two_patients_is_told_as_such(data, workspace):
     shutil.copy(data / first, data / other.split("/", 1)[1])
     run(data, workspace)
     assert problems(workspace)["detail"].tolist() == [
-        f"the same pixels as another patient's {first}"
+        f"the same size and pixel sums as another patient's {first}"
     ]
 
 
@@ -377,7 +383,7 @@ def test_other_encodings_and_line_ends_give_the_same_manifest(data, tmp_path, en
 def test_strict_makes_any_problem_an_error_and_still_lists_it(data, workspace):
     victim = frontal(data, 1)[0]
     (data / victim).write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"--strict: 1 broken image; see .*problems\.csv"):
+    with pytest.raises(DataError, match=r"--strict: no manifest .*1 broken image, .*problems\.csv"):
         run(data, workspace, strict=True)
     assert problems(workspace)["where"].tolist() == [victim]
     assert not workspace.manifest.exists()
@@ -505,6 +511,7 @@ def test_ctrl_c_ends_it_within_a_moment_and_leaves_no_process(data, workspace):
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
     assert stderr.decode().splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in stderr.decode()
     assert not workspace.manifest.exists()
     assert not (workspace.folder / ".lock").exists()
     with pytest.raises(ProcessLookupError):
@@ -532,3 +539,105 @@ def test_every_core_decodes_unless_told_otherwise(monkeypatch):
     assert worker_count(None) == 8
     assert worker_count(None, most=None) == 40
     assert worker_count(3, most=None) == 3
+
+
+def own_table(folder, **columns):
+    """A folder with one CSV, called as CheXpert's is, and two images."""
+    folder.mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 40)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    table = {"file": [f"{i}.png" for i in range(4)], "who": list("aabb"), **columns}
+    pd.DataFrame(table).to_csv(folder / "train.csv", index=False)
+    return folder
+
+
+def again(workspace, reporter, **options):
+    return prepare_manifest(PrepareConfig(workers=0, cache=False, **options), workspace, reporter)
+
+
+def test_what_was_said_of_a_table_need_not_be_said_again(tmp_path, workspace, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = own_table(tmp_path / "own", heart=[1, 0, 1, 0])
+    told = {"columns": "path=file,patient_id=who", "label_columns": "Cardiomegaly=heart"}
+    again(workspace, SILENT, data=folder, format="csv", **told)
+    before = workspace.manifest.read_bytes()
+    for options in ({}, {"data": folder}, {"format": "csv"}):
+        again(workspace, SILENT, **options)
+        assert workspace.manifest.read_bytes() == before
+    assert again(workspace, SILENT, label_columns="Edema=heart").labels.keys() == {"Edema"}
+
+
+def test_a_column_whose_name_holds_a_comma_is_named_in_quotes(tmp_path, workspace):
+    folder = own_table(tmp_path / "own", **{"heart, size": [1, 0, 1, 0]})
+    told = {"columns": "path=file,patient_id=who", "label_columns": '"Cardiomegaly=heart, size"'}
+    result = again(workspace, SILENT, data=folder, format="csv", **told)
+    assert result.labels["Cardiomegaly"]["positive"] == 2
+
+
+def test_a_label_cannot_have_the_name_of_another_column(tmp_path, workspace):
+    folder = own_table(tmp_path / "own", is_valid=[1, 0, 1, 0])
+    told = {"columns": "path=file,patient_id=who"}
+    with pytest.raises(UsageError, match="cannot be named 'is_valid'"):
+        again(workspace, SILENT, data=folder, format="csv", label_columns="is_valid", **told)
+    again(workspace, SILENT, data=folder, format="csv", label_columns="Edema=is_valid", **told)
+    edit(workspace.manifest, lambda frame: frame.rename(columns={"Edema": "is_valid"}))
+    with pytest.raises(DataError, match="cannot be called is_valid"):
+        read_manifest(workspace.manifest)
+
+
+def test_other_data_in_the_same_workspace_is_warned_of(data, tmp_path, workspace):
+    run(data, workspace)
+    other = shutil.copytree(data, tmp_path / "other")
+    listening = Listening()
+    again(workspace, listening, data=other)
+    assert any(str(data) in text and str(other) in text for text in listening.warnings)
+
+
+def test_a_last_line_without_an_end_is_noted(data, workspace):
+    """Cut inside its last cell, a table has the right number of fields."""
+    text = (data / "train.csv").read_text()
+    (data / "train.csv").write_text(text.rstrip("\n"))
+    assert run(data, workspace, check_images="none").problems == {"no line end": 1}
+
+
+def test_what_a_kill_left_is_swept_up_and_nothing_else(data, workspace):
+    run(data, workspace)
+    left = [
+        workspace.folder / ".manifest-x1.csv",
+        workspace.figures / ".labels-x1.png",
+        workspace.cache / ".index-x1.csv",
+    ]
+    mine = [workspace.folder / "manifest-x1.csv", workspace.folder / ".mine.csv"]
+    for path in left + mine:
+        path.write_text("x")
+    run(data, workspace)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in mine)
+
+
+def test_a_path_that_is_too_long_for_the_system_is_one_broken_image(data, workspace):
+    def change(frame):
+        digits = "1" * 300
+        frame.loc[0, "Path"] = f"CheXpert-v1.0-small/train/patient{digits}/study1/view1_frontal.jpg"
+        return frame
+
+    edit(data / "train.csv", change)
+    assert run(data, workspace, views="all").problems == {"broken image": 1}
+
+
+@pytest.mark.parametrize("asked", [{}, {"data": 5}, None])
+def test_an_edited_data_json_is_no_obstacle(data, workspace, asked):
+    images = run(data, workspace).images
+    info = json.loads(workspace.data_info.read_text())
+    workspace.data_info.write_text(json.dumps({**info, "asked": asked}))
+    assert run(data, workspace).images == images
+
+
+def test_an_older_cache_outlives_a_prepare_that_fails(data, workspace):
+    run(data, workspace)
+    shutil.rmtree(data / "train")
+    shutil.rmtree(data / "valid")
+    with pytest.raises(DataError, match="can be used"):
+        run(data, workspace, cache_size=48)
+    assert ImageCache(workspace.cache).fingerprint == sha256(workspace.pixels)

@@ -15,7 +15,6 @@ from torchvision import models
 from cxrtool import config as config_module
 from cxrtool import dataloaders
 from cxrtool import learner as learner_module
-from cxrtool.cache import remove_cache
 from cxrtool.config import (
     EvaluateConfig,
     PredictConfig,
@@ -301,7 +300,7 @@ def test_a_valid_part_that_cannot_be_scored_is_refused(prepared):
 
 
 def test_images_that_moved_away_are_told_where_there_is_no_cache(prepared):
-    remove_cache(prepared.cache)
+    shutil.rmtree(prepared.cache)
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": "/nowhere/at/all"}))
     with pytest.raises(DataError, match=r"not at /nowhere/at/all any more"):
@@ -412,7 +411,7 @@ def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
 def test_an_image_that_broke_since_prepare_ends_training_with_advice(
     prepared, drawn, tmp_path, workers
 ):
-    remove_cache(prepared.cache)
+    shutil.rmtree(prepared.cache)
     data = shutil.copytree(drawn.folder, tmp_path / "data")
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": str(data)}))
@@ -456,8 +455,7 @@ def test_an_altered_file_of_the_workspace_is_named(prepared, name, old, new):
 def test_a_cache_changes_nothing_but_the_speed(prepared):
     """Where it has the network's own size."""
     first = train_model(replace(ONCE, name="cached"), prepared, seed=1)
-    remove_cache(prepared.cache)
-    prepared.cache.rmdir()
+    shutil.rmtree(prepared.cache)
     second = train_model(replace(ONCE, name="files"), prepared, seed=1)
     assert sha256(first.run.weights) == sha256(second.run.weights)
 

@@ -13,6 +13,7 @@ from cxrtool.sources.rows import SourceRows
 AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
 """The options that only a table of one's own needs."""
+OF_NIH = ("label_names",)
 
 
 class Format(Protocol):
@@ -46,12 +47,13 @@ def open_source(config: PrepareConfig, here: Path, findings: Findings) -> Source
         UsageError: a format that does not fit what is named; or see `table.read`.
     """
     source, place = _choose(config, here)
-    given = [option for option in OF_TABLES if getattr(config, option) is not None]
-    if given and source is not table:
-        raise UsageError(
-            f"--{given[0].replace('_', '-')} is for --format {table.NAME}, "
-            f"and {place} is read as {source.NAME}"
-        )
+    for options, home in ((OF_TABLES, table.NAME), (OF_NIH, nih.NAME)):
+        given = [option for option in options if getattr(config, option) is not None]
+        if given and home != source.NAME:
+            raise UsageError(
+                f"--{given[0].replace('_', '-')} is for --format {home}, "
+                f"and {place} is read as {source.NAME}"
+            )
     return source.read(place, config, findings)
 
 

@@ -60,9 +60,12 @@ def open_table(path: Path, columns: Sequence[str], findings: Findings) -> pd.Dat
     Raises:
         DataError: see `tables.read_table`.
     """
-    frame, encoding = read_foreign_table(path, columns)
+    frame, encoding, ended = read_foreign_table(path, columns)
     if encoding == FALLBACK:
         findings.add("encoding", [path.name], "not UTF-8: read as Windows-1252", kept=True)
+    if not ended:
+        told = "its last line has no end: if it is a copy, is it whole?"
+        findings.add("no line end", [path.name], told, kept=True)
     return frame
 
 

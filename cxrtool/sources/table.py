@@ -1,5 +1,6 @@
 """A table of one's own to manifest rows: the options say which column is what."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from cxrtool.config import PrepareConfig
 from cxrtool.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.manifest import ABOUT
-from cxrtool.predictions import AFTER, SEPARATOR
+from cxrtool.manifest import ABOUT, RESERVED
+from cxrtool.predictions import SEPARATOR
 from cxrtool.sources.rows import (
     SourceRows,
     label_cells,
@@ -95,7 +96,7 @@ def _only_table(folder: Path) -> Path:
 def _pairs(option: str, text: str | None, *, alone: bool = False) -> dict[str, str]:
     """`a=x,b=y` as {a: x, b: y}; where it may stand `alone`, `a` is `a=a`."""
     pairs: dict[str, str] = {}
-    for pair in [] if text is None else text.split(","):
+    for pair in [] if text is None else _cells(text):
         name, mark, column = (part.strip() for part in pair.partition("="))
         if not name or not (column or (alone and not mark)):
             raise UsageError(f"{option} {text}: {pair!r} is not {'NAME or ' * alone}NAME=COLUMN")
@@ -105,16 +106,21 @@ def _pairs(option: str, text: str | None, *, alone: bool = False) -> dict[str, s
     return pairs
 
 
+def _cells(line: str) -> list[str]:
+    """An option's parts; as in a line of CSV, a name that holds a comma can stand in quotes."""
+    return next(csv.reader([line], skipinitialspace=True)) or [""]
+
+
 def _check_names(columns: Mapping[str, str], labels: Mapping[str, str]) -> None:
     for name in columns:
         if name not in COLUMNS:
             raise UsageError("--columns: " + unknown_name("manifest column", name, COLUMNS))
     for label in labels:
-        # Labels are columns of the manifest and of predictions, beside these.
-        if label in (*ABOUT, *AFTER) or SEPARATOR in label:
+        # Labels are columns of the manifest and of other tables, beside these.
+        if label in (*ABOUT, *RESERVED) or SEPARATOR in label:
             raise UsageError(
                 f"--label-columns: a label cannot be named {label!r} (none of "
-                f"{', '.join((*ABOUT, *AFTER))}, no {SEPARATOR!r}): give NAME={labels[label]}"
+                f"{', '.join((*ABOUT, *RESERVED))}, no {SEPARATOR!r}): give NAME={labels[label]}"
             )
 
 

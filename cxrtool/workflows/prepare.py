@@ -3,14 +3,21 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from cxrtool.config import PrepareConfig
 from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import check_writable, locked, sha256, whole_file, write_json
+from cxrtool.files import (
+    check_writable,
+    locked,
+    remove_leftovers,
+    sha256,
+    whole_file,
+    write_json,
+)
 from cxrtool.findings import Findings
 from cxrtool.manifest import label_columns, mean_and_deviation, write_manifest
 from cxrtool.new_cache import NewCache
@@ -24,8 +31,8 @@ from cxrtool.workspace import Workspace
 
 DECADES = 10
 """Ages are counted in groups of ten years; the last holds 90 and above."""
-RECALLED = ("columns", "label_columns", "images")
-"""What a table of one's own is read by."""
+RECALLED = ("columns", "label_columns", "images", "label_names")
+"""What the tables are read by."""
 SHOWN_PROBLEMS = 3
 """Examples of each kind of problem that are told."""
 
@@ -90,17 +97,22 @@ def prepare_manifest(
     rows = check_rows(source.rows, findings)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
+        _sweep(workspace)
         looked = _look(source.folder, chosen, config, workspace, findings, reporter)
         _tell(findings, reporter)
         if config.strict and findings.counts():
-            write_table(findings.table(), workspace.problems)
-            raise DataError(
-                f"--strict: {_counted(findings.counts())}; see {workspace.problems}; "
-                "no manifest was written"
-            )
+            _give_up("--strict: no manifest was written", findings, workspace)
         result = _describe(source, rows, looked, findings, config, started)
         _write(result, source, rows, looked, findings, config, workspace, reporter)
     return replace(result, seconds=time.perf_counter() - started)
+
+
+def _sweep(workspace: Workspace) -> None:
+    """Remove the temporary files that a kill left; under the lock, nobody writes them now."""
+    files = (workspace.manifest, workspace.pixels, workspace.problems, workspace.data_info)
+    remove_leftovers(workspace.folder, [*(path.name for path in files), workspace.official.name])
+    remove_leftovers(workspace.figures, ["labels.png", "ages.png", "cooccurrence.png"])
+    remove_leftovers(workspace.cache, ["index.csv", "cache.json", "building.json"])
 
 
 def _check_options(config: PrepareConfig) -> None:
@@ -119,11 +131,27 @@ def _read(
     for text in source.notes:
         reporter.note(text)
     if source.rows.empty:
-        raise DataError(
-            f"{source.folder}: no row can be used ({_counted(findings.counts())}, such as "
-            f"{first_few(_examples(findings.table()))})"
-        )
+        _give_up(f"{source.folder}: no row can be used", findings, workspace)
+    _tell_of_other_data(source.folder, workspace, reporter)
     return source
+
+
+def _give_up(what: str, findings: Findings, workspace: Workspace) -> NoReturn:
+    """Write down all that is wrong, and end with it."""
+    write_table(findings.table(), workspace.problems)
+    raise DataError(
+        f"{what} ({_counted(findings.counts())}, such as "
+        f"{first_few(_examples(findings.table()))}; all of them are in {workspace.problems})"
+    )
+
+
+def _tell_of_other_data(folder: Path, workspace: Workspace, reporter: Reporter) -> None:
+    try:
+        before = workspace.read_data_info().folder
+    except DataError:
+        return
+    if before != folder.resolve():
+        reporter.warn(f"{workspace.folder} held the data of {before}; now it is {folder.resolve()}")
 
 
 def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) -> PrepareConfig:
@@ -136,12 +164,14 @@ def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) ->
         asked = workspace.read_data_info().asked
     except DataError:
         return config
-    if config.data is None and config.format == "auto" and not lies_beside(Path()):
-        reporter.note(f"{asked['data']}, as before")
-        config = replace(config, data=Path(asked["data"]), format=asked["format"])
-    same = config.data is not None and str(config.data.resolve()) == asked["data"]
-    if not same or asked["format"] != "csv":
+    if not asked["data"] or config.format not in ("auto", asked["format"]):
         return config
+    if config.data is None and not (config.format in ("auto", "chexpert") and lies_beside(Path())):
+        reporter.note(f"{asked['data']}, as before")
+        config = replace(config, data=Path(asked["data"]))
+    if config.data is None or str(config.data.resolve()) != asked["data"]:
+        return config
+    config = replace(config, format=asked["format"])
     told = {name: asked[name] for name in RECALLED if name in asked}
     missing = {name: text for name, text in told.items() if getattr(config, name) is None}
     for name, text in missing.items():
@@ -152,6 +182,7 @@ def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) ->
         images=images,
         columns=missing.get("columns", config.columns),
         label_columns=missing.get("label_columns", config.label_columns),
+        label_names=missing.get("label_names", config.label_names),
     )
 
 
@@ -181,16 +212,14 @@ def _look(
         measured = look_at_headers(folder, paths, config.workers, findings, reporter)
     else:
         if config.cache is not False:
-            cache = NewCache(workspace.cache, paths, config.cache_size)
+            cache = NewCache(workspace.cache, folder, paths, config.cache_size)
         measured = decode_images(folder, paths, cache, config.workers, findings, reporter)
     pixels = pixel_table(measured, paths)
     if pixels.empty:
         if cache is not None:
             cache.discard()
-        raise DataError(
-            f"{folder}: none of {len(chosen):,} images can be used "
-            f"({first_few(_examples(findings.table()))}): are the images beside the table?"
-        )
+        text = f"{folder}: none of {len(chosen):,} images can be used; are they beside the table?"
+        _give_up(text, findings, workspace)
     check_looks(pixels, findings)
     kept = chosen[chosen["path"].isin(pixels["path"])].reset_index(drop=True)
     if config.check_images == "header":
@@ -307,9 +336,16 @@ def _write(
     write_manifest(looked.kept, workspace.manifest)
     _write_official(source, looked.kept, workspace)
     if looked.pixels is None:
+        if workspace.pixels.exists():
+            reporter.warn(
+                "the images were not decoded: no training before `cxrtool prepare` looks at them "
+                "in full"
+            )
         workspace.pixels.unlink(missing_ok=True)
     else:
         write_table(looked.pixels, workspace.pixels)
+    if config.cache is False and workspace.cache.is_dir():
+        reporter.note(f"{workspace.cache} is left as it is; train reads from it while it fits")
     if looked.cache is not None:
         looked.cache.seal(looked.measured, sha256(workspace.pixels))
     info = {

@@ -8,8 +8,8 @@ from cxrtool.labels import NO_FINDING, SUPPORT_DEVICES
 from cxrtool.manifest import label_columns
 
 SAME = ["width", "height", "pixel_sum", "pixel_square_sum"]
-"""Two pictures that agree in these are the same one: with sums of ten million and squares of a
-billion, chance would bring about one pair in a hundred thousand data sets of CheXpert's size."""
+"""Two pictures that agree in these are the same one, or one mirrored: with sums of ten million and
+squares of a billion, chance brings about no pair in a data set of CheXpert's size."""
 RARE_MODE = 0.25
 """A mode that fewer images have than this share stands out."""
 SIZE_FACTOR = 2.0
@@ -76,7 +76,7 @@ def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -
     other = (copies["patient_id"] != first["patient_id"]).to_numpy(dtype=bool)
     whose = np.where(other, "another patient's", "the same patient's")
     details = [
-        f"the same pixels as {owner} {path}"
+        f"the same size and pixel sums as {owner} {path}"
         for owner, path in zip(whose[later], first["path"][later], strict=True)
     ]
     findings.add("picture twice", copies["path"][later].tolist(), details, kept=True)

@@ -19,7 +19,16 @@ from cxrtool.cache import Measured
 from cxrtool.config import worker_count
 from cxrtool.errors import DataError
 from cxrtool.findings import Findings
-from cxrtool.images import ImageError, decode, pixel_sums, read_header, shape_warning, squish
+from cxrtool.images import (
+    ImageError,
+    MissingImageError,
+    decode,
+    file_state,
+    pixel_sums,
+    read_header,
+    shape_warning,
+    squish,
+)
 from cxrtool.new_cache import CacheWriter, NewCache
 from cxrtool.report import Reporter
 
@@ -71,29 +80,48 @@ def decode_images(
         DataError: the disk is full, or a process died.
     """
     with reporter.busy("looking for images that are cached already"):
-        done = {} if cache is None else cache.begin(folder)
+        done = {} if cache is None else cache.begin()
     if done:
         reporter.note(
             f"{len(done):,} of {len(paths):,} images are cached and unchanged, by size and time "
             "(--no-cache decodes all)"
         )
-    todo = [(row, path) for row, path in enumerate(paths) if row not in done]
-    look = partial(_decode_all, folder, None if cache is None else cache.place)
     looked: list[Looked] = list(done.values())
+    todo = [(row, path) for row, path in enumerate(paths) if row not in done]
+    found = _decode_some(folder, todo, cache, workers, reporter)
+    if cache is not None and cache.sealed and any(isinstance(one, Measured) for one in found):
+        # What could not be read last time can be read now: it is still to be written.
+        cache.reopen(done)
+        found = _decode_some(folder, todo, cache, workers, reporter)
+    return _usable(looked + found, paths, findings)
+
+
+def _decode_some(
+    folder: Path,
+    todo: Sequence[Task],
+    cache: NewCache | None,
+    workers: int | None,
+    reporter: Reporter,
+) -> list[Looked]:
+    """Decode and measure images; into the cache, unless it is sealed."""
+    open_cache = None if cache is None or cache.sealed else cache
+    place = None if open_cache is None else open_cache.place
+    look = partial(_decode_all, folder, place)
+    looked: list[Looked] = []
     try:
         with reporter.steps("decoding images", len(todo)) as advance:
             for part in _in_processes(look, todo, workers, advance):
-                if cache is not None:
-                    cache.record(row for row in part if isinstance(row, Measured))
+                if open_cache is not None:
+                    open_cache.record(row for row in part if isinstance(row, Measured))
                 looked += part
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         raise DataError(
-            f"the disk is full ({len(looked):,} of {len(paths):,} images are cached): make room "
+            f"the disk is full, with {len(looked):,} of {len(todo):,} images written: make room "
             "and run the command again, it goes on from there; or pass --no-cache"
         ) from None
-    return _usable(looked, paths, findings)
+    return looked
 
 
 def _in_processes(
@@ -149,12 +177,13 @@ def _read_headers(folder: Path, images: Sequence[Task]) -> list[Looked]:
     for row, path in images:
         file = f"{folder}/{path}"
         try:
+            state = file_state(file)
             width, height, mode = read_header(file)
         except ImageError as error:
             looked.append(_unusable(row, file, error))
             continue
         odd = shape_warning(width, height)
-        measured = Measured(row, width, height, mode, 0, 0, *_file_state(file))
+        measured = Measured(row, width, height, mode, 0, 0, *state)
         looked.append(Unusable(row, "odd shape", odd) if odd else measured)
     return looked
 
@@ -169,6 +198,8 @@ def _decode_all(
     for row, path in images:
         file = f"{folder}/{path}"  # joining them as `Path`s takes as long as a hundredth of it all
         try:
+            # Before decoding: a file that is written meanwhile has another time afterwards.
+            state = file_state(file)
             grey, mode = decode(file)
         except ImageError as error:
             looked.append(_unusable(row, file, error))
@@ -179,7 +210,7 @@ def _decode_all(
             looked.append(Unusable(row, "odd shape", odd))
             continue
         crc32 = writer.write(row, squish(grey, writer.side)) if writer else 0
-        looked.append(Measured(row, width, height, mode, 0, 0, *_file_state(file), crc32))
+        looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32))
         histograms.append(grey.histogram())
     if writer:
         writer.close()
@@ -203,13 +234,8 @@ def _with_sums(looked: Sequence[Looked], histograms: Sequence[Sequence[int]]) ->
     return done
 
 
-def _file_state(file: str) -> tuple[int, int]:
-    state = os.stat(file)  # noqa: PTH116
-    return state.st_size, state.st_mtime_ns
-
-
 def _unusable(row: int, file: str, error: ImageError) -> Unusable:
-    kind = "broken image" if Path(file).exists() else "missing image"
+    kind = "missing image" if isinstance(error, MissingImageError) else "broken image"
     return Unusable(row, kind, str(error).removeprefix(f"{file}: "))
 
 

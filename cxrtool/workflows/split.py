@@ -64,6 +64,8 @@ def split_manifest(
     """
     started = time.perf_counter()
     shares = parse_sizes(config.sizes)
+    if config.by == "official" and config.merge_valid:
+        raise UsageError("--merge-valid: official parts are taken as they are")
     workspace.need(workspace.data_info, "prepare")  # which comes last: the manifest is whole
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     refuse_existing(workspace.split, force=config.force, what="it by a new split")
@@ -84,7 +86,8 @@ def split_manifest(
         reporter.note(
             f"{apart:,} rows of valid.csv stay apart as `expert` (--merge-valid mixes them)"
         )
-    result = _describe(written, positives, labels, _folds_of(config, frame, positives), started)
+    folds = _folds_of(config, written, workspace, positives)
+    result = _describe(written, positives, labels, folds, started)
     _warn(result, written, positives["zeros"], labels, config, reporter)
     return result
 
@@ -207,19 +210,23 @@ def _balance(
 
 
 def _folds_of(
-    config: SplitConfig, frame: pd.DataFrame, positives: dict[str, NDArray[np.bool_]]
+    config: SplitConfig,
+    written: pd.DataFrame,
+    workspace: Workspace,
+    positives: dict[str, NDArray[np.bool_]],
 ) -> dict[str, Any]:
-    """What is told of the folds; nothing where there are none."""
+    """What is told of the folds, read off the file; nothing where there are none."""
     if config.folds is None:
         return {}
-    inside = frame["split"].isin(DEVELOPMENT).to_numpy(dtype=bool)
-    numbers = frame["fold"][inside].astype(int)
+    inside = written["split"].isin(DEVELOPMENT).to_numpy(dtype=bool)
+    table = read_table(workspace.split, ("path", "fold")).set_index("path")
+    numbers = table.loc[written["path"], "fold"].set_axis(written.index)[inside].astype(int)
     balance = _balance(
         {policy: matrix[inside] for policy, matrix in positives.items()},
         np.asarray(numbers, dtype=np.int64),
         config.folds,
     )
-    owners = frame[inside].assign(split=numbers)
+    owners = written[inside].assign(split=numbers)
     return {
         "sizes": numbers.value_counts(sort=False).sort_index().tolist(),
         "patients_in_two_folds": patients_in_two_splits(owners),
@@ -280,6 +287,8 @@ def _warn(
             reporter.warn(
                 f"{part} has no positive of {first_few(absent, 14)}: no score there can be had"
             )
+    if result.folds and config.by != "image" and result.folds["patients_in_two_folds"]:
+        reporter.warn(f"{result.folds['patients_in_two_folds']:,} patients are in two folds")
     if config.by != "image" and result.patients_in_two_splits:
         reporter.warn(
             f"{result.patients_in_two_splits:,} patients are in more than one part: "

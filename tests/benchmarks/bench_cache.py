@@ -47,7 +47,7 @@ def main() -> None:
         folder = Path(name)
         data = Path(sys.argv[1]) if len(sys.argv) > 1 else drawings(folder)
         paths = sorted(str(path.relative_to(data)) for path in data.rglob("*.jpg"))
-        new = NewCache(folder / "cache", paths, CACHE_SIZE)
+        new = NewCache(folder / "cache", data, paths, CACHE_SIZE)
         new.seal(decode_images(data, paths, new, None, Findings(), SILENT), "benchmark")
         compare(data, paths, ImageCache(folder / "cache"))
 

@@ -83,7 +83,7 @@ def decoding(data: Path, cache: Path) -> None:
 
     def prepared(side: int | None) -> None:
         shutil.rmtree(cache, ignore_errors=True)
-        new = NewCache(cache, paths, side) if side else None
+        new = NewCache(cache, data, paths, side) if side else None
         decode_images(data, paths, new, processes, Findings(), SILENT)
 
     ways: dict[str, Callable[[], None]] = {
