@@ -61,7 +61,7 @@ def build(data, folder, paths=PATHS, side=SIDE, workers=0, fingerprint="f"):
     return ImageCache(folder)
 
 
-def same_pixels(cache, data, paths=PATHS):
+def assert_same_pixels(cache, data, paths=PATHS):
     expected = np.stack([load_pixels(data / path, cache.side) for path in paths])
     np.testing.assert_array_equal(cache.read(cache.rows_of(paths)), expected)
 
@@ -71,7 +71,7 @@ def test_a_cache_holds_every_image_as_it_would_be_decoded(data, tmp_path, worker
     monkeypatch.setattr(prepare_images, "CHUNK", 4)
     cache = build(data, tmp_path / "cache", workers=workers)
     assert cache.side == SIDE
-    same_pixels(cache, data)
+    assert_same_pixels(cache, data)
 
 
 def test_the_file_is_one_that_numpy_opens(data, tmp_path):
@@ -85,13 +85,13 @@ def test_another_process_gets_the_place_and_not_the_pixels(data, tmp_path):
     cache = build(data, tmp_path / "cache", side=64)
     sent = pickle.dumps(cache)
     assert len(sent) < 30 * 64 * 64 / 10
-    same_pixels(pickle.loads(sent), data)
+    assert_same_pixels(pickle.loads(sent), data)
 
 
 def test_an_image_that_cannot_be_read_leaves_the_others_in_their_rows(data, tmp_path):
     (data / "3.png").write_bytes(b"broken")
     cache = build(data, tmp_path / "cache")
-    same_pixels(cache, data, [path for path in PATHS if path != "3.png"])
+    assert_same_pixels(cache, data, [path for path in PATHS if path != "3.png"])
     with pytest.raises(DataError, match=r"lacks '3\.png'"):
         cache.rows_of(["3.png"])
 
@@ -111,7 +111,7 @@ def test_only_images_that_changed_are_decoded_again(data, tmp_path, decoded):
     Image.fromarray(np.full((40, 40), 7, np.uint8) + np.eye(40, dtype=np.uint8)).save(
         data / "5.png"
     )
-    same_pixels(build(data, tmp_path / "cache"), data)
+    assert_same_pixels(build(data, tmp_path / "cache"), data)
     assert decoded == ["5.png"]
 
 
@@ -122,7 +122,7 @@ def test_another_size_or_other_images_make_a_new_cache(data, tmp_path, decoded, 
     paths = {"side": PATHS, "paths": PATHS[:-1], "order": PATHS[::-1]}[change]
     side = 16 if change == "side" else SIDE
     cache = build(data, tmp_path / "cache", paths, side)
-    same_pixels(cache, data, paths)
+    assert_same_pixels(cache, data, paths)
     assert len(decoded) == len(paths)
 
 
@@ -150,7 +150,7 @@ def test_an_interrupted_cache_is_none_and_goes_on_where_it_stopped(
     with pytest.raises(DataError, match="no whole cache"):
         ImageCache(folder)
     decoded.clear()
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert decoded == PATHS[15:]
     assert sorted(path.name for path in folder.iterdir()) == [
         "cache.json",
@@ -167,7 +167,7 @@ def test_pixels_that_did_not_reach_the_disk_are_made_again(data, tmp_path, decod
         file.seek(128 + 4 * SIDE**2)
         file.write(bytes(SIDE**2))
     decoded.clear()
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert decoded == ["4.png", *PATHS[15:]]
 
 
@@ -177,7 +177,7 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_only(data, tmp_path, dec
     journal = CachePaths(folder).journal
     journal.write_bytes(journal.read_bytes()[:-9])
     decoded.clear()
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert decoded == ["14.png", *PATHS[15:]]
 
 
@@ -188,7 +188,7 @@ def test_killed_between_its_last_two_steps_it_loses_nothing(data, tmp_path, deco
     paths = CachePaths(folder)
     paths.partial.rename(paths.images)
     decoded.clear()
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert decoded == []
 
 
@@ -199,7 +199,7 @@ def test_a_damaged_cache_is_told_and_mended(data, tmp_path, victim):
     (folder / victim).write_bytes((folder / victim).read_bytes()[:-100])
     with pytest.raises(DataError, match=r"no whole cache.*cxrtool prepare"):
         ImageCache(folder)
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
 
 
 def test_too_little_room_is_told_before_anything_is_written(data, tmp_path, monkeypatch):
@@ -227,7 +227,7 @@ def test_a_disk_that_fills_up_is_told_and_the_work_is_kept(data, tmp_path, decod
         with pytest.raises(DataError, match=r"disk is full, with 10 of 30 images written"):
             build(data, folder)
     decoded.clear()
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert decoded == PATHS[10:]
 
 
@@ -241,25 +241,25 @@ def test_an_older_cache_stays_when_there_is_no_room_for_a_new_one(data, tmp_path
     full_disk(monkeypatch, new_cache.SPARE_BYTES)
     with pytest.raises(DataError, match="200 MB are kept for other files"):
         build(data, tmp_path / "cache", side=48)
-    same_pixels(ImageCache(tmp_path / "cache"), data)
+    assert_same_pixels(ImageCache(tmp_path / "cache"), data)
 
 
 def test_an_older_cache_makes_way_where_its_room_is_needed(data, tmp_path, monkeypatch):
     build(data, tmp_path / "cache")
     full_disk(monkeypatch, new_cache.SPARE_BYTES)
     cache = build(data, tmp_path / "cache", side=16)
-    same_pixels(cache, data)
+    assert_same_pixels(cache, data)
 
 
 def test_an_older_cache_stays_until_the_new_one_is_whole(data, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     build(data, folder, side=16)
     interrupted(data, folder, 17, monkeypatch)
-    same_pixels(ImageCache(folder), data)
+    assert_same_pixels(ImageCache(folder), data)
     assert ImageCache(folder).side == 16
     cache = build(data, folder)
     assert cache.side == SIDE
-    same_pixels(cache, data)
+    assert_same_pixels(cache, data)
 
 
 def test_giving_up_leaves_an_older_cache_alone(data, tmp_path, monkeypatch):
@@ -267,7 +267,7 @@ def test_giving_up_leaves_an_older_cache_alone(data, tmp_path, monkeypatch):
     build(data, folder, side=16)
     interrupted(data, folder, 3, monkeypatch)
     NewCache(folder, data, PATHS, SIDE).discard()
-    same_pixels(ImageCache(folder), data)
+    assert_same_pixels(ImageCache(folder), data)
     assert len(list(folder.iterdir())) == 3
 
 
@@ -284,7 +284,7 @@ def test_a_copy_of_the_names_lengths_and_times_is_not_the_same_data(data, tmp_pa
             os.utime(folder / path.replace("png", "tif"), (0, 0))
     names = [path.replace("png", "tif") for path in PATHS]
     build(data, tmp_path / "cache", names)
-    same_pixels(build(other, tmp_path / "cache", names), other, names)
+    assert_same_pixels(build(other, tmp_path / "cache", names), other, names)
 
 
 def test_what_cannot_be_read_does_not_break_a_seal(data, tmp_path, decoded):
@@ -296,7 +296,7 @@ def test_what_cannot_be_read_does_not_break_a_seal(data, tmp_path, decoded):
     cache = NewCache(folder, data, PATHS, SIDE)
     cache.begin()
     assert cache.sealed
-    same_pixels(build(data, folder), data, [p for p in PATHS if p not in ("3.png", "4.png")])
+    assert_same_pixels(build(data, folder), data, [p for p in PATHS if p not in ("3.png", "4.png")])
     assert decoded == ["3.png"]  # the other is not there
 
 
@@ -306,7 +306,7 @@ def test_an_image_that_came_back_is_cached(data, tmp_path, decoded):
     (data / "3.png").unlink()
     build(data, folder)
     (data / "3.png").write_bytes(content)
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
 
 
 def test_a_failure_to_read_that_passes_is_mended(data, tmp_path, monkeypatch):
@@ -322,7 +322,7 @@ def test_a_failure_to_read_that_passes_is_mended(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(prepare_images, "decode", fail)
         build(data, folder)
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
 
 
 def test_the_pixels_of_an_image_that_went_are_wiped(data, tmp_path):
@@ -393,7 +393,7 @@ def test_after_a_kill_no_process_lives_on_and_the_work_is_kept(data, tmp_path, d
         process.send_signal(signal.SIGKILL)
     assert len(children) >= 2
     wait_for(lambda: not any(running(pid) for pid in children))
-    same_pixels(build(data, folder), data)
+    assert_same_pixels(build(data, folder), data)
     assert 0 < len(decoded) < 30 - 3
 
 
