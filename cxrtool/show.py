@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.evaluate import EvaluateResult
     from cxrtool.workflows.predict import PredictResult
-    from cxrtool.workflows.prepare import PrepareResult
+    from cxrtool.workflows.prepare_record import PrepareResult
     from cxrtool.workflows.split import SplitResult
     from cxrtool.workflows.train import TrainResult
     from cxrtool.workspace import Workspace

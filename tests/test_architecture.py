@@ -62,6 +62,7 @@ SIDEWAYS = {
     ("workflows.evaluate", "workflows.predict"),
     ("workflows.prepare", "workflows.prepare_checks"),
     ("workflows.prepare", "workflows.prepare_images"),
+    ("workflows.prepare", "workflows.prepare_record"),
     ("workflows.train", "workflows.train_data"),
     ("workflows.train", "workflows.train_record"),
     ("workflows.train_record", "workflows.train_data"),

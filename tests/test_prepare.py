@@ -471,7 +471,7 @@ def test_an_end_at_the_worst_moment_leaves_nothing_that_looks_whole(data, worksp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cxrtool.workflows.prepare.write_table", stop)
+        patch.setattr("cxrtool.workflows.prepare_record.write_table", stop)
         with pytest.raises(KeyboardInterrupt):
             run(data, workspace)
     with pytest.raises(DataError, match="run `cxrtool prepare` first"):
