@@ -66,6 +66,8 @@ class NewCache:
         self.sealed = False
         """Whether it is finished, and nothing has to be written into it."""
         self._reused = False
+        self._held = 0
+        """How many images a finished cache held when it was found."""
 
     @property
     def place(self) -> tuple[Path, int, int]:
@@ -82,6 +84,7 @@ class NewCache:
             DataError: the disk has no room for it.
         """
         if self._is_ours(self._paths.seal, self._paths.images):
+            self._held = len(self._recorded(self._paths.index))
             fresh = self._fresh(self._paths.index)
             self.sealed = self._settled(fresh)
             if not self.sealed:
@@ -109,10 +112,14 @@ class NewCache:
         self.sealed, self._reused = False, True
 
     def _settled(self, fresh: dict[int, Measured]) -> bool:
-        """Whether the images that are not in it are those that could not be read last time."""
-        states = read_json(self._paths.seal).get("unusable", {})
+        """Whether there is nothing to write: what is not in it is gone, or as unreadable as before.
+
+        A drive that is not there for a moment must not cost a cache.
+        """
+        known = read_json(self._paths.seal).get("unusable", {})
         absent = [row for row in range(len(self.paths)) if row not in fresh]
-        return all(states.get(str(row), 0) == self._state(row) for row in absent)
+        states = {row: self._state(row) for row in absent}
+        return all(state in (None, known.get(str(row))) for row, state in states.items())
 
     def _state(self, row: int) -> list[int] | None:
         """Length and time of an image's file; None where there is none."""
@@ -209,7 +216,9 @@ class NewCache:
         return csv.writer(file, lineterminator="\n")
 
     def discard(self) -> None:
-        """Give it up; an older cache stays."""
+        """Give it up; an older cache stays, and so does what was found begun."""
+        if self._reused:
+            return
         for path in (self._paths.plan, self._paths.partial, self._paths.journal):
             path.unlink(missing_ok=True)
         if self._paths.folder.is_dir() and not any(self._paths.folder.iterdir()):
@@ -217,15 +226,15 @@ class NewCache:
 
     def seal(self, rows: Sequence[Measured], pixels_sha256: str) -> None:
         """Finish the cache, as one of the images that `pixels_sha256` is the table of."""
-        if not self.sealed and self._reused:
-            self._blank({row.row for row in rows})
         text = io.StringIO()
         self._writer(text).writerows([COLUMNS, *self._lines(rows)])
         inside = {row.row for row in rows}
         absent = [row for row in range(len(self.paths)) if row not in inside]
         # An older cache's seal goes first: from here on, nothing looks whole until the end.
-        if not self.sealed:
+        if not self.sealed or len(rows) < self._held:
             self._paths.seal.unlink(missing_ok=True)
+        if self._reused or (self.sealed and len(rows) < self._held):
+            self._blank(inside)
         write_text(self._paths.index, text.getvalue())
         if not self.sealed:
             fsync(self._paths.partial)
@@ -237,13 +246,15 @@ class NewCache:
             "unusable": {str(row): self._state(row) for row in absent},
         }
         write_json(self._paths.seal, sealed)
-        self._paths.plan.unlink(missing_ok=True)
-        self._paths.journal.unlink(missing_ok=True)
+        # Also those of another cache that was begun and given up.
+        for path in (self._paths.plan, self._paths.journal, self._paths.partial):
+            path.unlink(missing_ok=True)
 
     def _blank(self, inside: set[int]) -> None:
         """Wipe what an earlier attempt left in rows that hold no image now."""
         nothing = bytes(self.side**2)
-        with self._paths.partial.open("r+b") as file:
+        images = self._paths.images if self.sealed else self._paths.partial
+        with images.open("r+b") as file:
             for row in range(len(self.paths)):
                 if row not in inside:
                     place = len(self._header) + row * self.side**2

@@ -262,6 +262,34 @@ def test_an_older_cache_stays_until_the_new_one_is_whole(data, tmp_path, monkeyp
     assert_same_pixels(cache, data)
 
 
+def test_data_that_is_out_of_reach_for_a_while_does_not_cost_the_cache(data, tmp_path, decoded):
+    folder = tmp_path / "cache"
+    build(data, folder)
+    data.rename(tmp_path / "away")
+    data.mkdir()
+    cache = NewCache(folder, data, PATHS, SIDE)
+    assert decode_images(data, PATHS, cache, 0, Findings(), SILENT) == []
+    cache.discard()
+    data.rmdir()
+    (tmp_path / "away").rename(data)
+    assert_same_pixels(ImageCache(folder), data)
+    decoded.clear()
+    build(data, folder)
+    assert decoded == []
+
+
+def test_another_cache_that_was_begun_is_not_left_on_the_disk(data, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    build(data, folder, side=16)
+    interrupted(data, folder, 17, monkeypatch)
+    build(data, folder, side=16)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cache.json",
+        "images.npy",
+        "index.csv",
+    ]
+
+
 def test_giving_up_leaves_an_older_cache_alone(data, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     build(data, folder, side=16)
