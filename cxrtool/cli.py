@@ -14,6 +14,7 @@ from cxrtool.config import (
     EvaluateConfig,
     PredictConfig,
     PrepareConfig,
+    RunsConfig,
     SplitConfig,
     TrainConfig,
 )
@@ -71,7 +72,7 @@ def split(config: SplitConfig, common: CommonConfig) -> None:
 
 
 @command(app, TrainConfig)
-def train(config: TrainConfig, common: CommonConfig) -> None:
+def train(config: TrainConfig, common: CommonConfig, given: frozenset[str]) -> None:
     """Train a network; the test part is never read."""
     from cxrtool import show
     from cxrtool.workspace import Workspace
@@ -81,9 +82,17 @@ def train(config: TrainConfig, common: CommonConfig) -> None:
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and fastai"):
         from cxrtool.workflows.train import train_model
+        from cxrtool.workflows.train_plan import plan_training
+        from cxrtool.workflows.train_rates import find_rate
 
-    result = train_model(config, workspace, seed=common.seed, reporter=reporter)
-    show.trained(result, common)
+    if config.resume is None and config.dry_run:
+        show.planned(plan_training(config, workspace, seed=common.seed, reporter=reporter), common)
+    elif config.resume is None and config.lr_find:
+        show.rates_tried(find_rate(config, workspace, seed=common.seed, reporter=reporter), common)
+    else:
+        result = train_model(config, workspace, seed=common.seed, given=given, reporter=reporter)
+        if result.writes:
+            show.trained(result, common)
 
 
 _RunArgument = Annotated[
@@ -132,6 +141,17 @@ def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> N
     show.predicted(result, common)
     if result.failed:
         raise typer.Exit(1)
+
+
+@command(app, RunsConfig)
+def runs(config: RunsConfig, common: CommonConfig) -> None:
+    """List the runs: settings, epochs, scores, state."""
+    from cxrtool import show
+    from cxrtool.workflows.list_runs import list_runs
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    show.listed(list_runs(workspace), workspace, common)
 
 
 @command(app, DemoConfig)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ARCHS = (
     "resnet18",
@@ -14,12 +15,47 @@ ARCHS = (
     "densenet161",
     "densenet169",
     "densenet201",
+    "convnext_tiny",
+    "convnext_small",
+    "convnext_base",
+    "efficientnet_b0",
+    "efficientnet_b2",
+    "efficientnet_b4",
+    "efficientnet_v2_s",
+    "swin_t",
+    "swin_s",
+    "swin_v2_t",
 )
 """torchvision's names. The report uses resnet101 and densenet121."""
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
-RECIPES = ("report",)
-POLICIES = ("zeros", "ones")
+RECIPES: dict[str, dict[str, object]] = {
+    "report": {},
+    "strong": {
+        "uncertainty": "mixed",
+        "epochs": 5,
+        "image_size": 320,
+        "body_lr": 1e-4,
+        "schedule": "cosine",
+        "warmup": 1.0,
+        "freeze_epochs": 0,
+        "unfreeze": "all",
+        "validations": 4,
+        "ema": 0.999,
+        "sampling": "uniform",
+    },
+}
+"""Named sets of defaults: what differs from `TrainConfig`'s own, which are the report's.
+
+`strong` is what the codebases behind the best published CheXpert scores agree on: Irvin 2019
+(arXiv 1901.07031), Pham 2021 (1911.06475), Ye 2020 (jfhealthcare/Chexpert), Yuan 2021 (2012.03173).
+"""
+POLICIES = ("zeros", "ones", "ignore", "smooth", "smooth-zeros", "mixed")
+REPORT_POLICIES = ("zeros", "ones")
+"""The report's two, under both of which a split is balanced."""
+BLANKS = ("zeros", "ignore")
+SCHEDULES = ("plateau", "cosine", "one-cycle", "constant")
+LOSSES = ("bce", "asymmetric", "auc")
 FORMATS = ("auto", "chexpert", "nih", "mimic", "csv")
 VIEWS = ("frontal", "lateral", "all")
 CHECKS = ("full", "header", "none")
@@ -99,23 +135,46 @@ class TrainConfig(ComputeConfig):
     recipe: str = "report"
     arch: str = "densenet121"
     uncertainty: str = "ones"
+    blank: str = "zeros"
+    labels: str | None = None
+    """Names, comma between; None: all that the manifest has."""
     weights: str = IMAGENET
     epochs: int = 10
     batch_size: int = 32
+    """Over all processes."""
     image_size: int = 224
     lr: float = 1e-3
+    body_lr: float | None = None
+    """Of all but the last layer; None: `lr`."""
     weight_decay: float = 1e-2
+    schedule: str = "plateau"
+    warmup: float = 0.0
+    """Epochs in which the rates rise from near 0; under one-cycle they have a rise of their own."""
     freeze_epochs: int | None = None
     """None: 3, or 0 where there are no pretrained weights to keep."""
     unfreeze: str | None = None
     """None: `top`, or `all` where there are no pretrained weights to keep."""
     plateau_patience: int = 2
     patience: int = 5
+    validations: int = 1
+    """In an epoch, evenly spread, the last at its end."""
+    ema: float = 0.0
+    """How much of the average of the weights a step keeps; 0: no average."""
     drop_rate: float = 0.0
+    loss: str = "bce"
+    auc_after: int = 1
+    """Under the AUC loss: epochs of cross-entropy before it."""
+    pos_weight: str = "none"
     sampling: str = "weighted"
     limit: int | None = None
     fold: int | None = None
+    compile: bool = False
     name: str | None = None
+    resume: str | None = None
+    checkpoint_every: float = 10.0
+    """Minutes."""
+    dry_run: bool = False
+    lr_find: bool = False
     wandb: str = "off"
     force: bool = False
 
@@ -125,6 +184,15 @@ class TrainConfig(ComputeConfig):
         frozen = (3 if pretrained else 0) if self.freeze_epochs is None else self.freeze_epochs
         unfreeze = self.unfreeze or ("top" if pretrained else "all")
         return replace(self, freeze_epochs=frozen, unfreeze=unfreeze)
+
+    @classmethod
+    def of_recipe(cls, recipe: str, **changes: Any) -> "TrainConfig":
+        """A recipe's settings, some of them changed.
+
+        Raises:
+            KeyError: there is no such recipe.
+        """
+        return cls(recipe=recipe, **{**RECIPES[recipe], **changes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +216,11 @@ class PredictConfig(ComputeConfig):
     output: Path | None = None
     batch_size: int = 32
     force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    """`runs`: it has no options of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

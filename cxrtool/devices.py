@@ -17,12 +17,18 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=dtype)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """`auto` to the fastest there is; otherwise the one named.
+
+    Args:
+        name: auto, cpu, cuda, cuda:N or mps.
+        local_rank: of several processes on this machine, the number of this one: its GPU's.
 
     Raises:
         UsageError: no such kind of device, or this machine has none.
     """
+    if local_rank is not None and name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{local_rank}"
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -42,11 +48,16 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` to bf16 where the hardware computes in it natively, else fp32."""
+    """`auto` to bf16 where the hardware computes in it natively, else fp16 on GPUs with units for
+    that, else fp32.
+
+    bf16 from compute capability 8.0 on (Ampere), fp16's tensor cores from 7.0 on (Volta).
+    """
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+        capability = torch.cuda.get_device_capability(device)
+        return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
     if device.type == "cpu":
         return "bf16" if set(_cpu_flags()) & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
     return "fp32"

@@ -22,6 +22,12 @@ class WeightsError(CxrToolError):
     """Weights that cannot be had or do not fit the network."""
 
 
+class StoppedError(CxrToolError):
+    """Work that was asked to stop, and did so in order: the message says how to go on."""
+
+    exit_code = 130
+
+
 class UsageError(CxrToolError):
     """An option's value that no data could make right."""
 

@@ -22,12 +22,17 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
+    make_plain(axes)
+    return figure, axes
+
+
+def make_plain(axes: Axes) -> None:
+    """Leave only the line at the bottom, and put the grid behind what is drawn."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
-    axes.tick_params(colors=INK, length=0)
+    axes.tick_params(colors=INK, which="both", length=0)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:

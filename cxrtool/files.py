@@ -113,7 +113,7 @@ def refuse_existing(path: Path, *, force: bool, what: str) -> None:
 
 
 @contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
+def locked(folder: Path, what: str, instead: str = "take another workspace (-w)") -> Iterator[None]:
     """Keep a second process out of `folder` while the block runs; the folder is made if needed.
 
     A process that is killed leaves no lock behind: the system lets go of it.
@@ -130,7 +130,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise DataError(
-            f"another {what} is at work in {folder}: wait for it, or take another workspace (-w)"
+            f"another {what} is at work in {folder}: wait for it, or {instead}"
         ) from None
     try:
         yield

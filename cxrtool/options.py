@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from cxrtool import config
 from cxrtool.errors import CxrToolError, unknown_name
 
 Body = TypeVar("Body", bound=Callable[..., None])
+_RECIPES = tuple(config.RECIPES)
 
 
 def _known_arch(name: str) -> str:
@@ -22,10 +24,43 @@ def _known_arch(name: str) -> str:
     return name
 
 
+def _known_policy(text: str | None) -> str | None:
+    """Refuse a policy that is none, before anything is read; labels are known only later."""
+    for part in (text or "").split(","):
+        name = part.rpartition("=")[2].strip()
+        if text is not None and name not in config.POLICIES:
+            raise typer.BadParameter(unknown_name("uncertainty policy", name, config.POLICIES))
+    return text
+
+
 def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a YAML file's values the defaults, so that flags still win over them."""
     if path is None or ctx.resilient_parsing:
         return path
+    ctx.default_map = {**(ctx.default_map or {}), **_values_in(path, ctx)}
+    return path
+
+
+def _read_recipe(ctx: typer.Context, recipe: str) -> str:
+    """Make a recipe's values the defaults; a config file's, and flags, win over them."""
+    if ctx.resilient_parsing:
+        return recipe
+    if recipe in config.RECIPES:
+        values = dict(config.RECIPES[recipe])
+    elif Path(recipe).is_file():
+        values = _values_in(Path(recipe), ctx)
+        base = str(values.pop("recipe", _RECIPES[0]))
+        if base not in config.RECIPES:
+            raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))
+        values = {**config.RECIPES[base], **values}
+    else:
+        raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
+    ctx.default_map = {**values, **(ctx.default_map or {})}
+    return recipe
+
+
+def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
+    """A YAML file's option values, as the command line would have them."""
     import yaml
 
     try:
@@ -39,9 +74,7 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     if unknown:
         raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
     flags = {str(p.name) for p in ctx.command.params if getattr(p, "is_flag", False)}
-    values = {key: _as_written(value, key in flags) for key, value in values.items()}
-    ctx.default_map = {**(ctx.default_map or {}), **values}
-    return path
+    return {key: _as_written(value, key in flags) for key, value in values.items()}
 
 
 def _as_written(value: object, flag: bool) -> object:
@@ -84,7 +117,20 @@ OPTIONS: dict[str, Any] = {
     "arch": Annotated[
         str, typer.Option(callback=_known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
     ],
+    "auc_after": Annotated[
+        int, typer.Option(min=0, help="With --loss auc: epochs of bce before it.")
+    ],
     "batch_size": Annotated[int, typer.Option(min=1, help="Images in a batch.")],
+    "blank": Annotated[
+        Literal[config.BLANKS],
+        typer.Option(help="What a label becomes that is not mentioned: 0, or not counted."),
+    ],
+    "body_lr": Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Learning rate of all but the last layer.", show_default="that of --lr"
+        ),
+    ],
     "bootstrap": Annotated[
         int, typer.Option(min=0, help="Draws of patients for the intervals; 0: none.")
     ],
@@ -117,12 +163,29 @@ OPTIONS: dict[str, Any] = {
             help="Decode each image, read its header alone, or look at none (no training then)."
         ),
     ],
+    "checkpoint_every": Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="At most so many minutes are lost by a kill; one is written at each validation "
+            "too.",
+            metavar="MINUTES",
+        ),
+    ],
     "columns": Annotated[
         str | None,
         typer.Option(
             help="With --format csv: which columns are path, patient_id, study_id, view, "
             "orientation, sex, age; those of these names need no word.",
             metavar="path=COLUMN,...",
+        ),
+    ],
+    "compile": Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network for training (torch.compile): minutes, then "
+            "faster steps; needs a C++ compiler.",
         ),
     ],
     "data": Annotated[
@@ -137,6 +200,22 @@ OPTIONS: dict[str, Any] = {
     "device": Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")],
     "drop_rate": Annotated[
         float, typer.Option(min=0, max=0.99, help="DenseNet's dropout after each layer.")
+    ],
+    "dry_run": Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train a few batches, say what all of it would be, take and need, and write "
+            "nothing.",
+        ),
+    ],
+    "ema": Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.999999,
+            help="Keep an average of the weights, of which a step keeps this share; 0: none.",
+        ),
     ],
     "epochs": Annotated[int, typer.Option(min=1, help="At most so many.")],
     "fold": Annotated[
@@ -196,7 +275,26 @@ OPTIONS: dict[str, Any] = {
     "limit": Annotated[
         int | None, typer.Option(min=2, help="Train on N images, score on at most N.", metavar="N")
     ],
+    "labels": Annotated[
+        str | None,
+        typer.Option(help="Those to train on.", metavar="A,B,...", show_default="all"),
+    ],
+    "loss": Annotated[
+        Literal[config.LOSSES],
+        typer.Option(
+            help="Cross-entropy, asymmetric (Ridnik 2021), or AUC margin (Yuan 2021) after "
+            "--auc-after epochs."
+        ),
+    ],
     "lr": Annotated[float, typer.Option(min=0, help="AdamW's learning rate.")],
+    "lr_find": Annotated[
+        bool,
+        typer.Option(
+            "--lr-find",
+            help="Try rising learning rates on up to 100 batches, draw the curve, name a value; "
+            "no run is made.",
+        ),
+    ],
     "merge_valid": Annotated[
         bool,
         typer.Option(
@@ -219,6 +317,14 @@ OPTIONS: dict[str, Any] = {
     "plateau_patience": Annotated[
         int, typer.Option(min=0, help="Epochs without a lower training loss that are borne.")
     ],
+    "pos_weight": Annotated[
+        str,
+        typer.Option(
+            help="With --loss bce, how much more a positive counts: none, balanced (negatives / "
+            "positives of each label), or a number.",
+            metavar="WHAT",
+        ),
+    ],
     "precision": Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")
     ],
@@ -226,7 +332,25 @@ OPTIONS: dict[str, Any] = {
         Literal["demo", "chexpert"],
         typer.Option(help="How often findings are drawn: rare ones more often, or as in life."),
     ],
-    "recipe": Annotated[Literal[config.RECIPES], typer.Option(help="Named set of defaults.")],
+    "recipe": Annotated[
+        str,
+        typer.Option(
+            is_eager=True,
+            callback=_read_recipe,
+            help=f"Named set of defaults: {', '.join(config.RECIPES)}, or a YAML file of one's "
+            "own, which may begin from one of them (recipe: strong). `--recipe strong --help` "
+            "shows them.",
+            metavar="NAME|FILE",
+        ),
+    ],
+    "resume": Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a run that was stopped, or with more --epochs; last: the newest. "
+            "Settings come from the run.",
+            metavar="RUN",
+        ),
+    ],
     "run": Annotated[
         str | None,
         typer.Option(help="Run's name or path.", show_default="the last finished one"),
@@ -235,13 +359,26 @@ OPTIONS: dict[str, Any] = {
         Literal["weighted", "uniform"],
         typer.Option(help="Rare classes drawn more often, or each image once an epoch."),
     ],
+    "schedule": Annotated[
+        Literal[config.SCHEDULES],
+        typer.Option(
+            help="Of the learning rates: down on a plateau of the training loss, half a cosine "
+            "to 0, up and down, or none."
+        ),
+    ],
     "sizes": Annotated[str, typer.Option(help="Shares of train, valid and test.")],
     "strict": Annotated[
         bool, typer.Option("--strict", help="Any problem is an error; nothing is written then.")
     ],
     "split": Annotated[Literal[config.SPLITS], typer.Option(help="The part to score on.")],
     "uncertainty": Annotated[
-        Literal[config.POLICIES], typer.Option(help="What -1 becomes: 0 or 1.")
+        str,
+        typer.Option(
+            callback=_known_policy,
+            help=f"What -1 becomes: {', '.join(config.POLICIES)}; for single labels LABEL=POLICY "
+            "after it, as in ones,Edema=zeros.",
+            metavar="POLICY",
+        ),
     ],
     "unfreeze": Annotated[
         Literal["top", "all"] | None,
@@ -250,14 +387,21 @@ OPTIONS: dict[str, Any] = {
             show_default="top; all with --weights none",
         ),
     ],
+    "validations": Annotated[int, typer.Option(min=1, help="In an epoch, evenly spread.")],
     "views": Annotated[Literal[config.VIEWS], typer.Option(help="Images to keep.")],
+    "warmup": Annotated[
+        float, typer.Option(min=0, help="Epochs in which the rates rise.", metavar="EPOCHS")
+    ],
     "wandb": Annotated[
         Literal[config.TRACKING],
         typer.Option(help="Log figures (never images or paths) to Weights & Biases."),
     ],
     "weight_decay": Annotated[float, typer.Option(min=0, help="AdamW's weight decay.")],
     "weights": Annotated[
-        str, typer.Option(help="imagenet, none, or a state dict's file.", metavar="WHAT")
+        str,
+        typer.Option(
+            help="imagenet, none, a state dict's file, or a run to start from.", metavar="WHAT"
+        ),
     ],
     "workers": Annotated[
         int | None,
@@ -291,15 +435,21 @@ def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callab
         }
         declared = {**OPTIONS, **instead}
 
+        resumes = "resume" in fields  # such a command must know what was really asked for
+
         @functools.wraps(body)
         def run(**values: Any) -> None:
             values.pop("config")
+            context = values.pop("context", None)
             shared = config.CommonConfig(**{name: values.pop(name) for name in common})
             others = {name: values.pop(name) for name in extra}
+            if context is not None:
+                others["given"] = _given(context)
             with boundary(shared):
                 body(config_class(**values), shared, **others)
 
-        parameters = [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
+        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * resumes
+        parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
         parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
         parameters += [_parameter("config", COMMON["config"], None)]
         parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
@@ -309,6 +459,15 @@ def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callab
         return body
 
     return decorate
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The options that a flag, a variable, a config file or a recipe set."""
+    names = [str(parameter.name) for parameter in context.command.params]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return frozenset(
+        name for name, source in sources.items() if source and source.name != "DEFAULT"
+    )
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -329,7 +488,8 @@ def boundary(common: config.CommonConfig) -> Iterator[None]:
         if text:
             from cxrtool.report import print_error
 
-            print_error(text)
+            rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+            print_error(text if rank == "0" else f"process {rank}: {text}", code)
         raise typer.Exit(code) from None
 
 

@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
@@ -18,10 +20,80 @@ from rich.text import Text
 SHOWN_SECONDS = 1.0
 """A step that took longer than this leaves a line where bars cannot be shown."""
 PLAIN_WIDTH = 80
+STOPPED = 130
+"""The exit code of what was stopped by Ctrl-C or SIGTERM."""
 
 
 Advance = Callable[[int], None]
 """Tells the display that so many units more are done."""
+
+
+class TrainingDisplay:
+    """What is seen of a training while it goes on: nothing here, where there is no terminal."""
+
+    live = False
+    loss: float | None = None
+    """The last batch's."""
+
+    def begin(self, title: str, total: int) -> None:
+        """A pass over `total` images begins."""
+
+    def advance(self, images: int) -> None:
+        """So many images more are done."""
+
+    def scores(self, auroc: float, best: float | None) -> None:
+        """A validation came to an end."""
+
+
+class LiveDisplay(TrainingDisplay):
+    """Two lines at the foot of a terminal: where training stands, and a bar."""
+
+    live = True
+
+    def __init__(self, console: Console, done: int, total: int) -> None:
+        # Passes differ in speed, so the time left is taken over minutes and not over seconds.
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            Speed(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            expand=True,
+        )
+        self._whole = Progress(console=console, speed_estimate_period=600)
+        self._all = self._whole.add_task("", total=total, completed=done)
+        self._pass = self._bar.add_task("", total=None, unit="images", left="")
+        self._title, self._scored = "", ""
+        self._live = Live(console=console, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> "LiveDisplay":
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def begin(self, title: str, total: int) -> None:
+        """A pass over `total` images begins."""
+        self._title = title
+        self._bar.reset(self._pass, total=total)
+
+    def advance(self, images: int) -> None:
+        """So many images more are done."""
+        self._bar.advance(self._pass, images)
+        self._whole.advance(self._all, images)
+
+    def scores(self, auroc: float, best: float | None) -> None:
+        """A validation came to an end."""
+        self._scored = f", valid AUROC {number(auroc, 4)}, best {number(best, 4)}"
+
+    def _render(self) -> Group:
+        left = self._whole.tasks[0].time_remaining
+        told = "" if left is None else f"{timedelta(seconds=int(left))} left"
+        self._bar.update(self._pass, left=told)
+        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+        line = Text(f"{self._title}{loss}{self._scored}", overflow="ellipsis", no_wrap=True)
+        return Group(line, self._bar)
 
 
 class Speed(ProgressColumn):
@@ -102,6 +174,15 @@ class Reporter:
             rate = f"{done:,} {unit} in {seconds:.1f} s, {done / seconds:,.0f} {unit}/s"
             self.note(f"{what}: {rate}")
 
+    @contextmanager
+    def training(self, done: int, total: int) -> Iterator[TrainingDisplay]:
+        """Show a training of `total` images over all epochs, of which `done` are behind it."""
+        if not self.bars:
+            yield TrainingDisplay()
+            return
+        with LiveDisplay(self.console, done, total) as display:
+            yield display
+
     def _bar(self) -> Progress:
         return Progress(
             TextColumn("{task.description}", markup=False),
@@ -119,10 +200,11 @@ SILENT = Reporter(quiet=True, progress=False)
 """For those who call the workflows as functions."""
 
 
-def print_error(text: str) -> None:
-    """One error message on stderr."""
+def print_error(text: str, code: int = 1) -> None:
+    """One error message on stderr; a stop that was asked for is none."""
     console = make_console(stderr=True)
-    _say(console, f"[bold red]error:[/bold red] {escape(text)}")
+    kind = "" if code == STOPPED else "[bold red]error:[/bold red] "
+    _say(console, f"{kind}{escape(text)}")
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -182,6 +264,14 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or value != value:
         return "n/a"
     return f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a table: `48 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def or_none(value: float) -> float | None:

@@ -1,14 +1,17 @@
 """A run's folder: every path in it, what it says of its model, and whether it is whole."""
 
+import glob
 import itertools
 import shutil
-import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrtool.errors import DataError, RunError, UsageError, first_few
-from cxrtool.files import read_json, sha256
+from cxrtool.files import locked, read_json, sha256
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,25 @@ class RunFolder:
     def metrics(self, split: str) -> Path:
         """The scores on a split."""
         return self.path / "metrics" / f"{split}.json"
+
+    @property
+    def curves(self) -> Path:
+        """Losses, scores and learning rate over the training."""
+        return self.path / "figures" / "curves.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What `train --resume` goes on from."""
+        return self.path / "checkpoint"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state of the training."""
+        return self.checkpoints / "last.safetensors"
+
+    def best(self, step: int) -> Path:
+        """The weights that were the best so far, after so many steps, while the run goes on."""
+        return self.checkpoints / f"best-{step}.safetensors"
 
     @property
     def finished(self) -> bool:
@@ -207,61 +229,107 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     return max(finished, key=lambda run: (run.model.stat().st_mtime_ns, run.name))
 
 
-class NewRunFolder:
-    """A run in the making: `with NewRunFolder(...) as folder`.
+def find_resumable(runs: Path, given: str) -> RunFolder:
+    """The run to go on with: a name, a path, or `last`, the one that was last at work.
 
-    The name is claimed at once, by a folder that is empty: `name`, or the first of default,
-    default-2, ... that is free. What is written lies under a hidden name until `keep()`, after
-    the first epoch; only then does an older run that `force` replaces go. If training fails or
-    is killed before, the older run is there as it was.
+    Raises:
+        RunError: there is none such, or it has no checkpoint.
     """
+    if given == "last":
+        folders = [path for path in runs.glob("*/") if not path.name.startswith(".")]
+        begun = [run for run in map(RunFolder, folders) if run.checkpoint.is_file()]
+        if not begun:
+            raise RunError(f"no run in {runs} has a checkpoint to go on from: train without it")
+        return max(begun, key=lambda run: (run.checkpoint.stat().st_mtime_ns, run.name))
+    run = find_run(runs, given)
+    if not run.checkpoint.is_file():
+        raise RunError(
+            f"{run.path} has no checkpoint to go on from ({run.checkpoint.name} is missing): "
+            "train again, or start from its weights with --weights"
+        )
+    return run
 
-    def __init__(self, runs: Path, name: str | None, default: str, *, force: bool) -> None:
-        self.runs, self.name, self.default, self.force = runs, name, default, force
-        self.kept = False
 
-    def __enter__(self) -> "NewRunFolder":
-        self.runs.mkdir(parents=True, exist_ok=True)
-        self.target = RunFolder(self._claim())
-        hidden = tempfile.mkdtemp(prefix=f".{self.target.name}-", dir=self.runs)
-        self._hidden = Path(hidden)
-        self._hidden.chmod(self.runs.stat().st_mode)  # mkdtemp's folders are the owner's alone
-        return self
+class OpenRun:
+    """A run that is being trained: its folder, and an older run that it replaces."""
 
-    def _claim(self) -> Path:
-        check_new_name(self.runs, self.name, force=self.force)
-        for number in itertools.count(1):
-            suffix = f"-{number}" if number > 1 else ""
-            path = self.runs / (self.name or f"{self.default}{suffix}")
-            try:
-                path.mkdir()
-            except FileExistsError:
-                # Another training may have taken the name since it was checked.
-                if self.name is not None and not self.force:
-                    check_new_name(self.runs, self.name, force=False)
-                if self.name is None:
-                    continue
-            return path
-        raise AssertionError("counting does not end")
+    def __init__(self, run: RunFolder, older: Path | None = None) -> None:
+        self.run = run
+        self.older = older
+        self.settled = False
 
-    @property
-    def run(self) -> RunFolder:
-        """The run where it lies now."""
-        return self.target if self.kept else RunFolder(self._hidden)
-
-    def keep(self) -> None:
-        """Take the run's own name; from now on the folder stays, whatever happens."""
-        if self.kept:
+    def settle(self) -> None:
+        """The run stays, whatever happens from now on; what it replaces goes."""
+        if self.settled:
             return
-        replaced = self._hidden.with_name(f"{self._hidden.name}-replaced")
-        self.target.path.rename(replaced)
-        self._hidden.rename(self.target.path)
-        self.kept = True
-        shutil.rmtree(replaced, ignore_errors=True)
+        self.settled = True
+        # Also what a training that was killed had put aside.
+        for path in self.run.path.parent.glob(_aside(glob.escape(self.run.name), "*")):
+            shutil.rmtree(path, ignore_errors=True)
 
-    def __exit__(self, *error: object) -> None:
-        if self.kept:
-            return
-        shutil.rmtree(self._hidden, ignore_errors=True)
-        if not any(self.target.path.iterdir()):
-            self.target.path.rmdir()
+    def undo(self) -> None:
+        """Leave everything as it was before the run began."""
+        shutil.rmtree(self.run.path, ignore_errors=True)
+        if self.older is not None:
+            self.older.rename(self.run.path)
+
+
+def _aside(name: str, number: str) -> str:
+    return f".{name}-replaced-{number}"
+
+
+@contextmanager
+def new_run(runs: Path, name: str | None, default: str, *, force: bool) -> Iterator[OpenRun]:
+    """A new run's folder: `name`, or the first of default, default-2, ... that is free.
+
+    An older run that `force` replaces is put aside until the new one settles; if training fails
+    before that, the older run is there again as it was, and nothing is left of the new one.
+
+    Raises:
+        UsageError: the name is no plain folder name.
+        DataError: it is taken, and `force` is not given.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    made = _claim(runs, name, default, force=force)
+    try:
+        with locked(made.run.checkpoints, "training", "name another run"):
+            yield made
+    except BaseException:
+        if not made.settled:
+            made.undo()
+        raise
+
+
+def _claim(runs: Path, name: str | None, default: str, *, force: bool) -> OpenRun:
+    check_new_name(runs, name, force=force)
+    for number in itertools.count(1):
+        suffix = f"-{number}" if number > 1 else ""
+        run = RunFolder(runs / (name or f"{default}{suffix}"))
+        older = None
+        if name is not None and force and run.path.exists():
+            with locked(run.checkpoints, "training", "name another run"):
+                pass
+            older = run.path.with_name(_aside(name, str(time.time_ns())))
+            run.path.rename(older)
+        try:
+            run.path.mkdir()
+        except FileExistsError:
+            # Another training may have taken the name since it was checked.
+            if name is not None:
+                check_new_name(runs, name, force=False)
+            continue
+        return OpenRun(run, older)
+    raise AssertionError("counting does not end")
+
+
+@contextmanager
+def resumed_run(run: RunFolder) -> Iterator[OpenRun]:
+    """The folder of a run that goes on; no second training may be at work in it.
+
+    Raises:
+        DataError: another training is.
+    """
+    with locked(run.checkpoints, "training", "name another run"):
+        opened = OpenRun(run)
+        opened.settle()
+        yield opened

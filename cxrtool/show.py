@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from cxrtool.config import CommonConfig
 from cxrtool.report import (
+    PLAIN_WIDTH,
     Reporter,
+    duration,
     next_command,
     number,
     on_terminal,
@@ -21,15 +24,20 @@ from cxrtool.report import (
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.evaluate import EvaluateResult
+    from cxrtool.workflows.list_runs import ListedRun
     from cxrtool.workflows.predict import PredictResult
     from cxrtool.workflows.prepare_record import PrepareResult
     from cxrtool.workflows.split import SplitResult
     from cxrtool.workflows.train import TrainResult
+    from cxrtool.workflows.train_plan import PlanResult
+    from cxrtool.workflows.train_rates import RatesResult
     from cxrtool.workspace import Workspace
 
 TABLES_FOR = 3
 """Up to so many images get a table each."""
 PREVALENCE_DIGITS = 2
+NAME_WIDTH = 39
+"""Of a run's name, beside five columns of figures within 80."""
 
 
 def reporter(common: CommonConfig) -> Reporter:
@@ -140,6 +148,57 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
     next_command(f"cxrtool evaluate {shlex.quote(result.run.name)}{_option(common)}")
 
 
+def planned(result: PlanResult, common: CommonConfig) -> None:
+    """What a training would be."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    train, valid = result.images["train"], result.images["valid"]
+    print_line(
+        f"{result.arch}, {len(result.labels)} labels, {train:,} training and {valid:,} valid "
+        f"images; {result.batches:,} batches of {result.batch_size} an epoch"
+    )
+    parts = ", ".join(f"{name} {count:,}" for name, count in result.blocks.items())
+    print_line(f"weights: {parts}")
+    rows = [
+        [
+            phase.phase,
+            f"{phase.epochs}",
+            f"{phase.trained:,}",
+            duration(phase.seconds_per_epoch),
+            duration(phase.epochs * phase.seconds_per_epoch),
+        ]
+        for phase in result.phases
+    ]
+    columns = {
+        "phase": "left",
+        "epochs": "right",
+        "weights trained": "right",
+        "an epoch": "right",
+        "all": "right",
+    }
+    print_table(table("Phases, estimated from a few batches", columns, rows))
+    print_line(
+        f"about {duration(result.seconds)} in all on {result.device} at {result.precision}, if it "
+        "does not stop early"
+    )
+    print_line(
+        f"memory: {result.memory_bytes / 2**30:.1f} GiB in those batches; disk: checkpoints of "
+        f"{result.checkpoint_bytes / 2**20:,.0f} MiB"
+    )
+    print_line("nothing was written")
+
+
+def rates_tried(result: RatesResult, common: CommonConfig) -> None:
+    """What a learning-rate range test came to."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    print_line(f"suggested: --lr {result.suggestion:.1e} (of {result.steps} rates tried)")
+    print_line(f"written: {result.figure}, {result.table}")
+    next_command(f"cxrtool train --lr {result.suggestion:.1e}{_option(common)}")
+
+
 def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
     """The table of scores, and the protocol they were made by."""
     if common.json:
@@ -237,6 +296,67 @@ def _show_prediction(row: dict[str, Any], result: PredictResult) -> None:
     print_table(table("", columns, rows))
     if row["warning"]:
         print_line(f"warning: {row['warning']}")
+
+
+def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) -> None:
+    """Two lines a run: its scores, and what it is."""
+    if common.json:
+        print_json({"runs": [run.as_json() for run in runs]})
+        return
+    if not runs:
+        print_line(f"no runs in {workspace.runs}")
+        next_command(f"cxrtool train{_option(common)}")
+        return
+    print_line(_run_line("run", "epochs", "best", "valid", "test", "state"))
+    print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it")
+    for run in runs:
+        done, asked = ("?" if n is None else n for n in (run.epochs, run.epochs_asked))
+        best = "n/a" if run.best_epoch is None else f"{run.best_epoch}"
+        scores = number(run.valid_mean_auroc), number(run.test_mean_auroc)
+        print_line(_run_line(run.run, f"{done}/{asked}", best, *scores, run.state))
+        for line in _what_it_is(run):
+            print_line(line)
+    print_line()
+    print_line("best: epoch; valid, test: mean AUROC")
+    following = _after_runs(runs)
+    if following:
+        next_command(f"{following}{_option(common)}")
+
+
+def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:
+    """Figures in columns after the name; below it, where it is too long, so that it is whole."""
+    figures = f"{epochs:>7}  {best:>4}  {valid:>5}  {test:>5}  {state}"
+    if len(name) > NAME_WIDTH:
+        return f"{name}\n{'':{NAME_WIDTH}}  {figures}"
+    return f"{name:{NAME_WIDTH}}  {figures}"
+
+
+def _what_it_is(run: ListedRun) -> list[str]:
+    told = [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
+    told += [f"fold {run.fold}"] if run.fold is not None else []
+    told += [f"{run.written:%Y-%m-%d %H:%M}"]
+    lines = [", ".join(str(part) for part in told), *run.problems]
+    return [
+        textwrap.fill(
+            line,
+            PLAIN_WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines
+    ]
+
+
+def _after_runs(runs: list[ListedRun]) -> str | None:
+    """The command that the latest run waits for that waits for one."""
+    for state, command in (("unfinished", "train --resume"), ("finished", "evaluate")):
+        waiting = [run for run in runs if run.state == state and run.test_mean_auroc is None]
+        if waiting:
+            return f"cxrtool {command} {shlex.quote(waiting[-1].run)}"
+    finished = [run for run in runs if run.state == "finished"]
+    return f"cxrtool predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
 
 
 def drawn(result: DrawnResult, common: CommonConfig) -> None:

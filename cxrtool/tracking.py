@@ -1,6 +1,6 @@
 """Weights & Biases, off unless asked: figures and settings leave, never images or paths."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,35 @@ class Tracker:
             self._run = None
             self._reporter.warn(f"Weights & Biases stopped logging: {error}; training goes on")
 
+    def table(self, name: str, columns: list[str | int], rows: list[Iterable[Any]]) -> None:
+        """Log a table of figures, once. A failure is told and stops nothing."""
+        if self._run is None:
+            return
+        try:
+            import wandb
+
+            self._run.log({name: wandb.Table(columns=columns, data=rows)})
+        except Exception as error:
+            self._reporter.warn(f"Weights & Biases did not take the table: {error}")
+
 
 @contextmanager
 def track(
-    mode: str, name: str, config: Mapping[str, object], folder: Path, reporter: Reporter
+    mode: str,
+    name: str,
+    config: Mapping[str, object],
+    folder: Path,
+    reporter: Reporter,
+    identity: str | None = None,
 ) -> Iterator[Tracker]:
     """A tracker for one run; W&B keeps its files under `folder`/wandb.
+
+    `identity` is the run's there: a training that is resumed goes on under the one it began with.
 
     It is told not to record code, console, requirements, machine or git, where paths of patients
     could hide. If W&B is absent or fails, a warning says so and training goes on without it.
     """
-    run = None if mode == "off" else _start(mode, name, config, folder, reporter)
+    run = None if mode == "off" else _start(mode, name, config, folder, reporter, identity)
     try:
         yield Tracker(run, reporter)
     finally:
@@ -52,7 +70,12 @@ def _finish(run: Any, reporter: Reporter) -> None:
 
 
 def _start(
-    mode: Any, name: str, config: Mapping[str, object], folder: Path, reporter: Reporter
+    mode: Any,
+    name: str,
+    config: Mapping[str, object],
+    folder: Path,
+    reporter: Reporter,
+    identity: str | None,
 ) -> Any:
     try:
         import wandb
@@ -75,6 +98,8 @@ def _start(
             dir=str(folder),
             config=dict(config),
             settings=quiet,
+            id=identity,
+            resume="allow" if identity else None,
         )
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")

@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
-    "base": {"config", "errors", "files", "labels"},
+    "base": {"config", "errors", "files", "labels", "signals"},
     "tables": {"findings", "tables"},
     "io": {
         "cache",
+        "curves",
         "images",
         "manifest",
         "new_cache",
@@ -25,16 +26,22 @@ LAYERS = {
     },
     "sources": {"sources.*"},
     "domain": {
+        "averaging",
         "balance",
         "dataloaders",
         "devices",
-        "learner",
+        "distributed",
+        "fastai_parts",
+        "losses",
         "metrics",
         "networks",
         "phantoms",
         "phantoms.*",
+        "schedules",
         "splits",
+        "weights",
     },
+    "training": {"checkpoints", "control", "learner"},
     "workflows": {"workflows.*"},
     "commands": {"cli", "options", "show", "__main__"},
 }
@@ -42,18 +49,22 @@ SIDEWAYS = {
     ("__main__", "cli"),
     ("cli", "options"),
     ("cli", "show"),
+    ("curves", "figures"),
+    ("checkpoints", "control"),
+    ("checkpoints", "learner"),
+    ("dataloaders", "distributed"),
+    ("dataloaders", "fastai_parts"),
     ("dataloaders", "networks"),
     ("files", "errors"),
     ("labels", "config"),
     ("labels", "errors"),
-    ("learner", "devices"),
-    ("learner", "metrics"),
-    ("learner", "networks"),
+    ("learner", "control"),
     ("networks", "devices"),
     ("new_cache", "cache"),
     ("new_cache", "images"),
     ("splits", "balance"),
     ("tracking", "report"),
+    ("weights", "networks"),
     ("workflows.demo", "workflows.evaluate"),
     ("workflows.demo", "workflows.predict"),
     ("workflows.demo", "workflows.prepare"),
@@ -63,9 +74,15 @@ SIDEWAYS = {
     ("workflows.prepare", "workflows.prepare_checks"),
     ("workflows.prepare", "workflows.prepare_images"),
     ("workflows.prepare", "workflows.prepare_record"),
-    ("workflows.train", "workflows.train_data"),
     ("workflows.train", "workflows.train_record"),
-    ("workflows.train_record", "workflows.train_data"),
+    ("workflows.train", "workflows.train_resume"),
+    ("workflows.train", "workflows.train_setup"),
+    ("workflows.train_plan", "workflows.train_setup"),
+    ("workflows.train_rates", "workflows.train_setup"),
+    ("workflows.train_record", "workflows.train_resume"),
+    ("workflows.train_record", "workflows.train_setup"),
+    ("workflows.train_resume", "workflows.train_data"),
+    ("workflows.train_setup", "workflows.train_data"),
 }
 HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
 PRINTING = {"report"}
@@ -148,7 +165,7 @@ def test_only_report_prints(name):
     [
         ("typer", {"cli", "options"}),
         ("wandb", {"tracking"}),
-        ("fastai", {"dataloaders", "learner"}),
+        ("fastai", {"fastai_parts"}),
     ],
 )
 def test_a_library_has_its_homes(library, homes):
@@ -178,6 +195,10 @@ def test_the_command_line_imports_nothing_heavy():
 @pytest.mark.parametrize("name", ["prepare", "split", "evaluate"])
 def test_prepare_split_and_evaluate_start_without_torch(name):
     assert "torch" not in loaded_after(f"import cxrtool.workflows.{name}")
+
+
+def test_runs_starts_with_nothing_heavy():
+    assert loaded_after("import cxrtool.workflows.list_runs") == set()
 
 
 def test_predict_imports_no_fastai():

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": config.TrainConfig,
     "evaluate": config.EvaluateConfig,
     "predict": config.PredictConfig,
+    "runs": config.RunsConfig,
     "demo": config.DemoConfig,
 }
 TINY_FLAGS = [

@@ -8,12 +8,12 @@ from conftest import TINY, Listening
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.config import EvaluateConfig, SplitConfig
-from cxrtool.errors import DataError, RunError
+from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
-from cxrtool.runs import RunFolder
-from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.runs import RunFolder, read_card
+from cxrtool.workflows.evaluate import evaluate_run, read_truth
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 
@@ -108,6 +108,65 @@ def test_the_truths_policy_can_be_chosen(trained):
     _, targets = truth_of(trained, "test", "zeros")
     assert result.protocol["uncertainty"] == "zeros"
     assert [f["positives"] for f in result.labels.values()] == targets.sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("policy", ["ignore", "smooth", "smooth-zeros"])
+def test_uncertain_images_do_not_count_under_these_policies(trained, policy):
+    result = evaluate(trained, uncertainty=policy)
+    rows, _ = truth_of(trained, "test")
+    scores = read_scores(
+        RunFolder(trained.workspace.runs / trained.run).predictions("test"), LABELS
+    )
+    assert result.n == len(rows)
+    left_out = 0
+    for label, figures in result.labels.items():
+        certain = (rows[label] != -1).to_numpy()
+        truth = (rows[label] == 1).to_numpy()[certain]
+        left_out += (~certain).sum()
+        assert (figures["n"], figures["positives"]) == (certain.sum(), truth.sum())
+        if figures["auroc"] is not None:
+            expected = roc_auc_score(truth, scores[label].to_numpy(dtype=float)[certain])
+            assert figures["auroc"] == pytest.approx(expected, abs=1e-12)
+    assert left_out  # else nothing was tried
+
+
+def test_the_truths_policy_can_differ_from_label_to_label(trained):
+    frame = pd.read_csv(trained.workspace.manifest, dtype=str, keep_default_na=False)
+    frame.loc[frame.index[::2], ["Edema", "Pleural Effusion"]] = "-1"
+    frame.to_csv(trained.workspace.manifest, index=False)
+    text = "ones,Pleural Effusion=zeros"
+    result = evaluate(trained, uncertainty=text)
+    rows, ones = truth_of(trained, "test")
+    assert result.protocol["uncertainty"] == text
+    assert result.labels["Edema"]["positives"] == ones[:, LABELS.index("Edema")].sum()
+    assert result.labels["Pleural Effusion"]["positives"] == (rows["Pleural Effusion"] == 1).sum()
+
+
+def test_an_unknown_policy_of_the_truth_is_told(trained):
+    with pytest.raises(UsageError, match="did you mean Edema"):
+        evaluate(trained, uncertainty="ones,Oedema=zeros")
+
+
+def test_what_is_not_mentioned_counts_as_it_did_in_training(trained):
+    card = read_card(RunFolder(trained.workspace.runs / trained.run))
+    rows, _ = truth_of(trained, "test")
+    blank = rows[LABELS].isna().to_numpy()
+    assert blank.any()
+    assert read_truth(rows, card, "ones").mask.all()
+    ignoring = read_truth(rows, replace(card, blank="ignore"), "ones")
+    np.testing.assert_array_equal(ignoring.mask, ~blank)
+
+
+def test_a_label_of_which_no_image_counts_is_undefined(trained):
+    frame = pd.read_csv(trained.workspace.manifest, dtype=str, keep_default_na=False)
+    frame["Edema"] = "-1"
+    frame.to_csv(trained.workspace.manifest, index=False)
+    result = evaluate(trained, uncertainty="ignore")
+    figures = result.labels["Edema"]
+    assert (figures["n"], figures["positives"]) == (0, 0)
+    assert {figures[key] for key in ("auroc", "auroc_ci", "auprc", "sensitivity")} == {None}
+    assert 0 < result.defined <= 13
+    json.dumps(result.as_json(), allow_nan=False)
 
 
 def test_labels_with_one_class_are_undefined_and_the_mean_says_over_how_many(trained):

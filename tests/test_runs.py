@@ -4,7 +4,14 @@ import pytest
 
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import write_json
-from cxrtool.runs import NewRunFolder, RunFolder, check_new_name, find_run
+from cxrtool.runs import (
+    RunFolder,
+    check_new_name,
+    find_resumable,
+    find_run,
+    new_run,
+    resumed_run,
+)
 
 
 def finished(runs, name, age):
@@ -46,22 +53,23 @@ def test_a_name_that_is_no_folders_name_is_refused(tmp_path, name):
         check_new_name(tmp_path, name, force=True)
 
 
-def test_a_new_run_takes_its_name_with_its_first_epoch_and_keeps_the_old_until_then(tmp_path):
+def test_a_new_run_replaces_the_old_one_when_it_settles(tmp_path):
     old = finished(tmp_path, "a", age=1)
-    with NewRunFolder(tmp_path, "a", "x", force=True) as folder:
-        (folder.run.path / "history.csv").write_text("new")
-        assert old.finished
-        folder.keep()
-        assert not old.finished
-        assert (old.path / "history.csv").read_text() == "new"
+    with new_run(tmp_path, "a", "x", force=True) as opened:
+        (opened.run.path / "history.csv").write_text("new")
+        assert len(list(tmp_path.glob(".a-replaced-*/model.json"))) == 1
+        opened.settle()
+    assert not old.finished
+    assert (old.path / "history.csv").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_an_error_before_the_first_epoch_leaves_the_old_run_alone(tmp_path):
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_error_before_a_run_settles_leaves_all_as_it_was(tmp_path, name):
     old = finished(tmp_path, "a", age=1)
 
     def fails():
-        with NewRunFolder(tmp_path, "a", "x", force=True):
+        with new_run(tmp_path, name, "x", force=True):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -70,36 +78,67 @@ def test_an_error_before_the_first_epoch_leaves_the_old_run_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_an_error_after_the_first_epoch_keeps_what_is_there(tmp_path):
-    run = RunFolder(tmp_path / "a")
-
+def test_an_error_after_a_run_settled_keeps_what_is_there(tmp_path):
     def fails():
-        with NewRunFolder(tmp_path, None, "a", force=False) as folder:
-            folder.keep()
+        with new_run(tmp_path, None, "a", force=False) as opened:
+            opened.settle()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fails()
-    assert run.path.is_dir()
-    assert not run.finished
+    assert (tmp_path / "a").is_dir()
+    assert not RunFolder(tmp_path / "a").finished
+
+
+def test_what_a_killed_training_had_put_aside_goes_when_its_run_goes_on(tmp_path):
+    (tmp_path / ".a-replaced-1").mkdir()
+    (tmp_path / ".b-replaced-1").mkdir()
+    (tmp_path / "a").mkdir()
+    with resumed_run(RunFolder(tmp_path / "a")):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b-replaced-1", "a"]
 
 
 def test_two_trainings_at_once_take_two_names(tmp_path):
-    first = NewRunFolder(tmp_path, None, "a", force=False)
-    second = NewRunFolder(tmp_path, None, "a", force=False)
-    with first, second:
-        (first.run.path / "who").write_text("first")
-        (second.run.path / "who").write_text("second")
-        first.keep()
-        second.keep()
-    assert (tmp_path / "a" / "who").read_text() == "first"
-    assert (tmp_path / "a-2" / "who").read_text() == "second"
+    with (
+        new_run(tmp_path, None, "a", force=False) as first,
+        new_run(tmp_path, None, "a", force=False) as second,
+    ):
+        assert (first.run.name, second.run.name) == ("a", "a-2")
 
 
 def test_a_name_is_taken_once(tmp_path):
-    first = NewRunFolder(tmp_path, "a", "x", force=False)
-    with first, pytest.raises(DataError, match="run a exists"):
-        NewRunFolder(tmp_path, "a", "x", force=False).__enter__()
+    with new_run(tmp_path, "a", "x", force=False):
+        with (
+            pytest.raises(DataError, match="run a exists"),
+            new_run(tmp_path, "a", "x", force=False),
+        ):
+            pass
+        with (
+            pytest.raises(DataError, match="another training"),
+            new_run(tmp_path, "a", "x", force=True),
+        ):
+            pass
+        with (
+            pytest.raises(DataError, match="another training"),
+            resumed_run(RunFolder(tmp_path / "a")),
+        ):
+            pass
+
+
+def test_the_run_to_go_on_with_is_the_one_last_at_work(tmp_path):
+    for name, age in (("a", 5), ("b", 1), ("c", 9)):
+        run = RunFolder(tmp_path / name)
+        run.checkpoints.mkdir(parents=True)
+        run.checkpoint.write_text("")
+        os.utime(run.checkpoint, (1_700_000_000 - age,) * 2)
+    (tmp_path / "d").mkdir()
+    assert find_resumable(tmp_path, "last").name == "b"
+    assert find_resumable(tmp_path, "c").name == "c"
+    with pytest.raises(RunError, match="no checkpoint to go on from"):
+        find_resumable(tmp_path, "d")
+    with pytest.raises(RunError, match="has a checkpoint to go on from"):
+        find_resumable(tmp_path / "none", "last")
 
 
 def test_a_run_given_as_the_place_one_is_in_has_its_name(tmp_path, monkeypatch):

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torchvision import models
 
 from cxrtool import config as config_module
+from cxrtool import control as control_module
 from cxrtool import dataloaders
-from cxrtool import learner as learner_module
 from cxrtool.config import (
     EvaluateConfig,
     PredictConfig,
@@ -22,15 +22,17 @@ from cxrtool.config import (
     SplitConfig,
     TrainConfig,
 )
+from cxrtool.control import Plan
 from cxrtool.errors import DataError, RunError, UsageError, WeightsError
 from cxrtool.files import sha256
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
+from cxrtool.losses import AsymmetricLoss
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
 from cxrtool.tracking import Tracker
 from cxrtool.workflows import train as train_module
-from cxrtool.workflows import train_record
+from cxrtool.workflows import train_record, train_setup
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.prepare import prepare_manifest
@@ -79,7 +81,7 @@ def test_a_run_holds_what_the_contract_names(trained_once):
 
 def test_no_pickle_is_written(trained_once):
     suffixes = {path.suffix for path in run_of(trained_once).path.rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".csv", ".yaml", ".safetensors"}
+    assert suffixes <= {".json", ".csv", ".yaml", ".safetensors", ".png"}
 
 
 @pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-4), ("bf16", 0.02)])
@@ -150,16 +152,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(trained):
 
 def test_the_best_epochs_weights_and_scores_are_kept(trained, monkeypatch):
     states = []
-    original = train_record.RunRecorder.end_epoch
+    original = train_record.RunRecorder.validated
 
-    def spy(self, row, better, logits):
-        state = {key: value.clone() for key, value in self.network.state_dict().items()}
-        states.append((state, logits))
-        original(self, row, better, logits)
+    def spy(self, row, better, logits, network, state):
+        weights = {key: value.clone() for key, value in network.state_dict().items()}
+        states.append((weights, logits))
+        original(self, row, better, logits, network, state)
 
     means = iter([0.6, 0.8, 0.7])
-    monkeypatch.setattr(train_record.RunRecorder, "end_epoch", spy)
-    monkeypatch.setattr(learner_module, "auroc_per_label", lambda *_: np.full(14, next(means)))
+    monkeypatch.setattr(train_record.RunRecorder, "validated", spy)
+    monkeypatch.setattr(control_module, "auroc_per_label", lambda *_: np.full(14, next(means)))
     result = train_model(replace(TINY, epochs=3, name="best"), trained.workspace, seed=42)
     assert (result.epochs, result.best_epoch, result.valid_mean_auroc) == (3, 2, 0.8)
     saved = load_file(result.run.weights)
@@ -256,13 +258,14 @@ def test_a_training_that_fails_before_its_first_epoch_leaves_nothing(trained, mo
 
 
 def test_an_interrupted_training_is_not_a_finished_run(trained, monkeypatch):
-    original = train_record.RunRecorder.end_epoch
+    original = train_record.RunRecorder.keep
 
-    def interrupted(self, row, better, logits):
-        original(self, row, better, logits)
-        raise KeyboardInterrupt
+    def interrupted(self, checkpoint, state):
+        original(self, checkpoint, state)
+        if state.epoch:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_record.RunRecorder, "end_epoch", interrupted)
+    monkeypatch.setattr(train_record.RunRecorder, "keep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_model(replace(TINY, name="cut"), trained.workspace, seed=1)
     cut = RunFolder(trained.workspace.runs / "cut")
@@ -338,17 +341,19 @@ def arrived(monkeypatch):
     """What `train` hands on to each part of the training."""
     seen = {}
 
-    def spy(name):
-        original = getattr(train_module, name)
+    def spy(module, name):
+        original = getattr(module, name)
 
         def call(*arguments, **options):
             seen[name] = {**options, "arguments": arguments}
             return original(*arguments, **options)
 
-        monkeypatch.setattr(train_module, name, call)
+        monkeypatch.setattr(module, name, call)
 
-    for name in ("make_dataloaders", "make_learner", "Control", "run_phases", "build_network"):
-        spy(name)
+    for name in ("make_dataloaders", "make_learner", "make_loss", "build_network"):
+        spy(train_setup, name)
+    for name in ("Control", "run_phases", "WeightAverage"):
+        spy(train_module, name)
     return seen
 
 
@@ -361,21 +366,39 @@ def test_every_option_arrives_where_it_acts(prepared, arrived):
         freeze_epochs=1,
         unfreeze="top",
         lr=3e-3,
+        body_lr=2e-3,
         weight_decay=4e-2,
+        schedule="cosine",
+        warmup=0.5,
         plateau_patience=1,
         patience=4,
+        validations=2,
+        ema=0.9,
+        loss="asymmetric",
         limit=20,
         batch_size=7,
+        checkpoint_every=3.0,
+        compile=False,
     )
     train_model(config, prepared, seed=3)
     loading, learner = arrived["make_dataloaders"], arrived["make_learner"]
     assert (loading["image_size"], loading["batch_size"], loading["seed"]) == (32, 7, 3)
-    assert (learner["lr"], learner["weight_decay"]) == (3e-3, 4e-2)
+    assert (learner["lr"], learner["body_lr"], learner["weight_decay"]) == (3e-3, 2e-3, 4e-2)
     assert learner["precision"] == "fp32"
-    control = arrived["Control"]
-    assert (control["epochs"], control["plateau_patience"], control["patience"]) == (2, 1, 4)
-    phases = arrived["run_phases"]
-    assert (phases["freeze_epochs"], phases["unfreeze"]) == (1, "top")
+    assert isinstance(learner["loss"], AsymmetricLoss)
+    assert arrived["WeightAverage"]["arguments"][1] == 0.9
+    assert arrived["Control"]["arguments"][1] == Plan(
+        epochs=2,
+        freeze_epochs=1,
+        unfreeze="top",
+        validations=2,
+        patience=4,
+        schedule="cosine",
+        warmup=0.5,
+        plateau_patience=1,
+        checkpoint_every=180.0,
+    )
+    assert arrived["run_phases"]["compiled"] is False
     network = arrived["build_network"]
     assert (network["arguments"], network["drop_rate"]) == (("densenet121", 14), 0.25)
     frame = loading["arguments"][0]
@@ -393,7 +416,7 @@ def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
     given = {}
 
     @contextmanager
-    def listen(mode, name, config, folder, reporter):
+    def listen(mode, name, config, folder, reporter, identity):
         given.update(mode=mode, config=config)
         yield Tracker(None, reporter)
 

@@ -68,6 +68,7 @@ def evaluate_run(
     Raises:
         RunError: no such run, or it is incomplete or altered.
         DataError: no such part, or it holds patients that the run was trained on.
+        UsageError: no such uncertainty policy.
     """
     run = find_run(workspace.runs, config.run)
     card = read_card(run)
@@ -157,11 +158,12 @@ def _refuse_known_patients(
 
 
 def read_truth(rows: pd.DataFrame, card: RunCard, policy: str) -> Truth:
-    """The manifest's rows as truth under a policy, for a run's labels."""
+    """The manifest's rows as truth under a policy and the run's `blank`, for the run's labels."""
     labels = list(card.labels)
     # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
     columns = label_columns(rows)
-    targets, mask = targets_and_mask(rows[columns].to_numpy(dtype=float), columns, policy)
+    raw = rows[columns].to_numpy(dtype=float)
+    targets, mask = targets_and_mask(raw, columns, policy, card.blank)
     chosen = [columns.index(label) for label in labels]
     return Truth(
         paths=rows["path"].tolist(),

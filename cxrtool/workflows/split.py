@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.balance import label_distribution, label_pair_distribution
-from cxrtool.config import POLICIES, SPLITS, SplitConfig
+from cxrtool.config import REPORT_POLICIES, SPLITS, SplitConfig
 from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.files import refuse_existing
 from cxrtool.labels import targets_and_mask
@@ -71,7 +71,9 @@ def split_manifest(
     refuse_existing(workspace.split, force=config.force, what="it by a new split")
     labels = label_columns(manifest)
     raw = manifest[labels].to_numpy(dtype=float)
-    positives = {policy: targets_and_mask(raw, labels, policy)[0] == 1 for policy in POLICIES}
+    positives = {
+        policy: targets_and_mask(raw, labels, policy)[0] == 1 for policy in REPORT_POLICIES
+    }
     people = manifest["patient_id"].nunique()
     reporter.detail(f"{len(manifest):,} images of {people:,} patients, seed {seed}, by {config.by}")
     with reporter.busy(f"splitting {len(manifest):,} images"):

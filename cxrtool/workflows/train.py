@@ -1,27 +1,30 @@
 """`train`: a manifest and its split to a run folder. The test part is never read."""
 
-import random
+import shlex
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from cxrtool.config import IMAGENET, NO_WEIGHTS, TrainConfig
-from cxrtool.dataloaders import make_dataloaders, sample_weights
-from cxrtool.devices import choose_device, choose_precision
-from cxrtool.errors import DataError, first_few
+from cxrtool.averaging import WeightAverage
+from cxrtool.checkpoints import capture, read_checkpoint, restore
+from cxrtool.config import CommonConfig, TrainConfig
+from cxrtool.control import Control
+from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
+from cxrtool.errors import DataError, RunError, StoppedError, UsageError
+from cxrtool.files import sha256
 from cxrtool.images import ImageError
-from cxrtool.learner import Control, CXRLearner, make_learner, run_phases
-from cxrtool.networks import build_network, load_pretrained
+from cxrtool.learner import run_phases
 from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import NewRunFolder, RunFolder, check_new_name
+from cxrtool.runs import OpenRun, RunFolder, check_new_name, new_run, resumed_run
+from cxrtool.signals import stop_requests
 from cxrtool.tracking import track
-from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workflows.train_record import RunRecorder, settings_of
+from cxrtool.workflows.train_resume import Resumed, read_resumed, refuse_other_pixels
+from cxrtool.workflows.train_setup import Setup, resolve, say_plan, set_up, told_settings
 from cxrtool.workspace import Workspace
 
 
@@ -35,162 +38,297 @@ class TrainResult:
     valid_mean_auroc: float
     images_per_second: float
     seconds: float
+    writes: bool = True
+    """Whether this process, of several, is the one that speaks."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {**vars(self), "run": self.run.name}
+        told = {key: value for key, value in vars(self).items() if key != "writes"}
+        return {**told, "run": self.run.name}
 
 
 def train_model(
-    config: TrainConfig, workspace: Workspace, *, seed: int, reporter: Reporter = SILENT
+    config: TrainConfig,
+    workspace: Workspace,
+    *,
+    seed: int,
+    given: Collection[str] = (),
+    reporter: Reporter = SILENT,
 ) -> TrainResult:
-    """Train a network as `config` says and write its run folder.
+    """Train a network as `config` says and write its run folder; or go on with a run.
+
+    Started by torchrun or accelerate, it is one of several processes that train together; the
+    first of them writes.
+
+    Args:
+        config: what to train; with `resume`, which run to go on with.
+        workspace: with a manifest and a split.
+        seed: of every generator.
+        given: with `resume`: which fields of `config` were asked for, and so must not contradict
+            the run; of the others the run's own count.
+        reporter: told how it goes.
 
     Raises:
         DataError: no manifest or split, or too little data to train or to score.
-        UsageError: an unknown architecture or device, or a drop rate for a ResNet.
+        UsageError: an unknown architecture or device, or options that contradict each other.
         WeightsError: the pretrained weights cannot be had or do not fit.
-        RunError: the loss became something that is not a number.
+        RunError: the loss became something that is not a number, memory or disk ran out, or
+            another process ended.
+        StoppedError: Ctrl-C or SIGTERM asked for it; the run can be resumed.
     """
+    processes = launched()
+    with one_voice(processes):
+        return _train_model(config, workspace, seed, given, processes, reporter)
+
+
+def _train_model(
+    config: TrainConfig,
+    workspace: Workspace,
+    seed: int,
+    given: Collection[str],
+    processes: Processes,
+    reporter: Reporter,
+) -> TrainResult:
     started = time.perf_counter()
-    device = choose_device(config.device)
-    config = replace(config.resolved(), precision=choose_precision(config.precision, device))
-    default_name = f"{config.arch}-{config.uncertainty}"
-    if config.fold is not None:
-        default_name += f"-fold{config.fold}"
-    # What can be refused is refused before anything is read.
-    build_network(config.arch, 1, drop_rate=config.drop_rate)
-    check_new_name(workspace.runs, config.name, force=config.force)
-    data = read_training_data(config, workspace, seed, reporter)
-    if config.workers is None and data.cache is not None and device.type == "cpu":
-        # Reading a batch takes a thousandth of a step; processes would take cores from it.
-        config = replace(config, workers=0)
-    seed_everything(seed)
-    network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
-    source = load_pretrained(network, config.arch, config.weights)
-    _say_plan(config, data, device, source, reporter)
-    learner = _learner(config, data, network, device, seed)
-    settings = settings_of(config, seed)
-    # A weights file's path may name a person or a place: it does not leave.
-    known = config.weights in (IMAGENET, NO_WEIGHTS)
-    told = {**settings, "weights": config.weights if known else "file"}
-    with (
-        NewRunFolder(workspace.runs, config.name, default_name, force=config.force) as folder,
-        track(config.wandb, folder.target.name, told, workspace.folder, reporter) as tracker,
-    ):
-        recorder = RunRecorder(folder, config, data, network, tracker, reporter)
-        recorder.begin(settings, device, source, workspace)
-        control = _train(config, data, learner, recorder, reporter)
-        recorder.finish(control.state)
+    resumed = None
+    if config.resume is not None:
+        resumed = read_resumed(config, workspace, seed, given)
+        config, seed = resumed.config, resumed.seed
+    config, device = resolve(config, processes)
+    if not processes.first:
+        reporter = SILENT
+    with stop_requests() as stop_asked, joined(processes, device), ExitStack() as stack:
+        if resumed is None and processes.first:
+            # What can be refused is refused before anything is read.
+            check_new_name(workspace.runs, config.name, force=config.force)
+        setup = set_up(
+            config,
+            device,
+            workspace,
+            seed=seed,
+            processes=processes,
+            fresh=resumed is None,
+            reporter=reporter,
+        )
+        _refuse_differences(setup, resumed, workspace)
+        opened = _open(setup, resumed, workspace, stack)
+        recorder = _recorder(setup, opened, resumed, workspace, reporter, stack)
+        control = _control(setup, recorder, stop_asked)
+        if resumed is None:
+            say_plan(setup, reporter)
+        else:
+            _go_on(resumed, setup, control, recorder, reporter)
+        with _told_apart(setup, opened, workspace):
+            _train(setup, control, recorder, reporter)
+        if control.interrupted:
+            # Of several processes one speaks.
+            raise StoppedError(_how_to_go_on(control, opened.run, workspace) if recorder else "")
+        if recorder is not None:
+            recorder.finish(control.state)
+        processes.wait()
     return TrainResult(
-        run=folder.run,
+        run=opened.run,
         epochs=control.state.epoch,
         best_epoch=int(control.state.best_epoch or 0),
         valid_mean_auroc=float(control.state.best_auroc or 0),
         images_per_second=control.images_per_second,
         seconds=time.perf_counter() - started,
+        writes=processes.first,
     )
 
 
-def _learner(
-    config: TrainConfig, data: TrainingData, network: nn.Module, device: torch.device, seed: int
-) -> CXRLearner:
-    dls = make_dataloaders(
-        data.frame,
-        data.labels,
-        folder=data.folder,
-        cache=data.cache,
-        image_size=config.image_size,
-        batch_size=config.batch_size,
-        mean=data.mean,
-        std=data.std,
-        weights=_sampling(config, data),
-        workers=config.workers,
-        device=device,
-        seed=seed,
+def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Workspace) -> None:
+    """Processes on several machines were started one by one, and may read other files.
+
+    Raises:
+        UsageError: they would not train the same.
+    """
+    if setup.processes.world == 1:
+        return
+    options = {
+        f"--{key.replace('_', '-')}": value
+        for key, value in settings_of(setup.config, setup.seed).items()
+    }
+    differing = setup.processes.differing(
+        {
+            **options,
+            "--resume": resumed.run.name if resumed else None,
+            "the kind of device": setup.device.type,
+            workspace.manifest.name: sha256(workspace.manifest),
+            workspace.split.name: sha256(workspace.split),
+            "the image cache": setup.data.sides(setup.config.image_size),
+        }
     )
-    return make_learner(
-        dls, network, lr=config.lr, weight_decay=config.weight_decay, precision=config.precision
+    if differing:
+        raise UsageError(
+            f"the {setup.processes.world} processes differ in {', '.join(differing)}: start all "
+            "of them with the same options, on the same workspace or a copy of it"
+        )
+
+
+def _open(setup: Setup, resumed: Resumed | None, workspace: Workspace, stack: ExitStack) -> OpenRun:
+    """The run's folder, which the first process makes or locks."""
+    config, processes = setup.config, setup.processes
+    default = f"{config.arch}-{config.uncertainty.replace('=', '-').replace(',', '-')}"
+    if config.fold is not None:
+        default += f"-fold{config.fold}"
+    opened = None
+    if processes.first:
+        where = (
+            new_run(workspace.runs, config.name, default, force=config.force)
+            if resumed is None
+            else resumed_run(resumed.run)
+        )
+        opened = stack.enter_context(where)
+    name = processes.text(opened.run.name if opened else "")
+    return opened or OpenRun(RunFolder(workspace.runs / name))
+
+
+def _recorder(
+    setup: Setup,
+    opened: OpenRun,
+    resumed: Resumed | None,
+    workspace: Workspace,
+    reporter: Reporter,
+    stack: ExitStack,
+) -> RunRecorder | None:
+    """What writes the run's folder; only the first process has one."""
+    if not setup.processes.first:
+        return None
+    settings = settings_of(setup.config, setup.seed)
+    recorder = RunRecorder(opened, setup, workspace, reporter)
+    recorder.begin(settings, resumed.environment if resumed else None)
+    recorder.tracker = stack.enter_context(
+        track(
+            setup.config.wandb,
+            opened.run.name,
+            told_settings(settings),
+            workspace.folder,
+            reporter,
+            recorder.identity,
+        )
     )
+    return recorder
+
+
+def _control(setup: Setup, recorder: RunRecorder | None, stop_asked: Callable[[], bool]) -> Control:
+    config, learner = setup.config, setup.learner
+
+    def write_state() -> None:
+        checkpoint = capture(learner, control, setup.processes)
+        if recorder is not None:
+            recorder.keep(checkpoint, control.state)
+
+    def on_validated(row: dict[str, Any], better: bool, logits: Any) -> None:
+        if recorder is not None:
+            kept = control.average.network if control.average else setup.network
+            recorder.validated(row, better, logits, kept, control.state)
+
+    control = Control(
+        setup.data.labels,
+        setup.plan,
+        on_validated=on_validated,
+        write_state=write_state,
+        stop_asked=stop_asked,
+        average=WeightAverage(setup.network, config.ema) if config.ema else None,
+        later_loss=setup.later_loss(),
+        processes=setup.processes,
+    )
+    return control
+
+
+def _go_on(
+    resumed: Resumed,
+    setup: Setup,
+    control: Control,
+    recorder: RunRecorder | None,
+    reporter: Reporter,
+) -> None:
+    """Put the training where the run's checkpoint left it."""
+    refuse_other_pixels(resumed, setup.data)
+    checkpoint = read_checkpoint(resumed.run.checkpoint)
+    exact = restore(checkpoint, setup.learner, control, setup.processes)
+    state, name = control.state, resumed.run.name
+    if resumed.run.finished and (state.epoch >= setup.config.epochs or control.stopped):
+        more = "--patience" if control.stopped else "--epochs"
+        raise UsageError(
+            f"run {name} is finished after {state.epoch} epochs: {more} N extends it "
+            f"(it has {getattr(setup.config, more[2:])})"
+        )
+    if recorder is not None:
+        recorder.take_up(checkpoint)
+    reporter.note(
+        f"going on with {name} after {state.epoch} epochs"
+        + (f" and {state.batch} batches" if state.batch else "")
+    )
+    if not exact:
+        facts = checkpoint.facts
+        reporter.warn(
+            f"it was begun on {facts['device']} in {facts['world']} processes and goes on "
+            f"on {setup.device.type} in {setup.processes.world}: the result will not be the one "
+            "it would have been, bit by bit"
+        )
+    if state.history and setup.config.schedule in ("cosine", "one-cycle"):
+        lengthened = setup.config.epochs != resumed.environment["epochs"]
+        if lengthened:
+            reporter.warn(
+                f"--schedule {setup.config.schedule} is stretched over {setup.config.epochs} "
+                "epochs: the learning rate jumps to where it would be in those"
+            )
 
 
 def _train(
-    config: TrainConfig,
-    data: TrainingData,
-    learner: CXRLearner,
-    recorder: RunRecorder,
-    reporter: Reporter,
-) -> Control:
-    control = Control(
-        data.labels,
-        epochs=config.epochs,
-        plateau_patience=config.plateau_patience,
-        patience=config.patience,
-        on_epoch=recorder.end_epoch,
-    )
-    try:
-        run_phases(
-            learner,
-            control,
-            freeze_epochs=config.freeze_epochs or 0,
-            unfreeze=str(config.unfreeze),
-            reporter=reporter,
+    setup: Setup, control: Control, recorder: RunRecorder | None, reporter: Reporter
+) -> None:
+    # Before the first step, so that a kill at any instant leaves something to go on from.
+    control.write_state()
+    run_phases(setup.learner, control, compiled=setup.config.compile, reporter=reporter)
+    if control.stopped:
+        reporter.note(
+            f"stopped: {setup.config.patience} epochs without a better mean AUROC on valid"
         )
+
+
+@contextmanager
+def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator[None]:
+    """Turn what a device, a worker or a library says into what a user can mend."""
+    try:
+        yield
     except ImageError as error:
         # From a worker the message comes with the worker's own traceback before it.
         reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
         raise DataError(
             f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
         ) from None
-    if control.stopped:
-        reporter.note(f"stopped: {config.patience} epochs without a better mean AUROC on valid")
-    return control
+    except RuntimeError as error:
+        if lost_others(error, setup.processes):
+            opened.settle()
+            raise RunError(
+                f"one of the {setup.processes.world} processes ended before its time; if it left "
+                "a message, that says why. Go on from the last checkpoint with "
+                f"`{_resume_command(opened.run, workspace, setup.processes)}`"
+            ) from None
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
+            error
+        ):
+            raise
+        size, world = setup.config.batch_size, setup.processes.world
+        half = max(size // 2 // world, 2) * world
+        smaller = f"--batch-size {half}" if half < size else "a smaller --image-size"
+        raise RunError(
+            f"{setup.device} ran out of memory at --batch-size {size} with images of "
+            f"{setup.config.image_size} px: try {smaller} in a new run"
+        ) from None
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every generator, so that the same machine gives the same weights again."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # fastai draws from the global one
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
+def _how_to_go_on(control: Control, run: RunFolder, workspace: Workspace) -> str:
+    state = control.state
+    where = f"epoch {state.epoch + 1}, after {state.batch} of its batches"
+    command = _resume_command(run, workspace, control.processes)
+    return f"stopped in {where}; go on with `{command}`"
 
 
-def _sampling(config: TrainConfig, data: TrainingData) -> NDArray[np.float64] | None:
-    if config.sampling == "uniform":
-        return None
-    targets = data.targets(valid=False)
-    return sample_weights(targets, ~np.isnan(targets))
-
-
-def _say_plan(
-    config: TrainConfig,
-    data: TrainingData,
-    device: torch.device,
-    source: str,
-    reporter: Reporter,
-) -> None:
-    train, valid = (len(data.part(valid=valid)) for valid in (False, True))
-    cached = f" (from a cache at {data.cache.side})" if data.cache else ""
-    reporter.note(
-        f"{config.arch}, {source}; {train:,} training and {valid:,} valid images of "
-        f"{config.image_size} px{cached}; {device}, {config.precision}; "
-        f"U-{config.uncertainty.title()}, {config.sampling} sampling"
-    )
-    if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
-        reporter.note(
-            "--weights none: nothing is worth freezing, so all blocks are trained from the start"
-        )
-    elif config.weights == NO_WEIGHTS and config.unfreeze == "top":
-        reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
-    targets = data.targets(valid=False)
-    absent = [
-        label
-        for label, column in zip(data.labels, targets.T, strict=True)
-        if not (column > 0.5).any()
-    ]
-    if absent:
-        reporter.warn(
-            f"{len(absent)} labels have no positive training image and cannot be learned: "
-            f"{first_few(absent, 14)}"
-        )
+def _resume_command(run: RunFolder, workspace: Workspace, processes: Processes) -> str:
+    usual = workspace.folder == CommonConfig.workspace
+    option = "" if usual else f" -w {shlex.quote(str(workspace.folder))}"
+    return f"{processes.program} train --resume {shlex.quote(run.name)}{option}"

@@ -1,5 +1,6 @@
 """The images that `train` sees: rows, targets under the policy, pixel statistics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 
 from cxrtool.cache import ImageCache
 from cxrtool.config import ROOM, TrainConfig
-from cxrtool.errors import DataError, UsageError
+from cxrtool.errors import DataError, UsageError, unknown_name
 from cxrtool.files import sha256
-from cxrtool.labels import targets_and_mask
+from cxrtool.labels import target_ranges, targets_and_mask
 from cxrtool.manifest import (
     label_columns,
     mean_and_deviation,
@@ -32,11 +33,14 @@ class TrainingData:
     folder: Path
     labels: tuple[str, ...]
     frame: pd.DataFrame
-    """`path`, `patient_id`, `is_valid`, and the targets: 0..1, NaN where masked."""
+    """`path`, `patient_id`, `is_valid`, and the targets: 0..1, NaN where masked; of training
+    targets that are drawn, the middle."""
     mean: float
     std: float
     cache: ImageCache | None
     """Where the images are read from; None: from their files."""
+    ranges: NDArray[np.float32] | None = None
+    """(training rows, labels, 2) what targets are drawn from; None: the frame's are fixed."""
 
     def sides(self, image_size: int) -> tuple[int, ...]:
         """The squares that an image is squished to in turn before the network sees it."""
@@ -54,12 +58,13 @@ class TrainingData:
 
 
 def read_training_data(
-    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter
+    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter, world: int = 1
 ) -> TrainingData:
     """The training and validation rows, their targets under the policy, their pixel statistics.
 
     Raises:
         DataError: no manifest or split, a part is empty, or no label can be scored on valid.
+        UsageError: a label or policy that is not known, or a batch size that cannot be.
     """
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     split = read_split(workspace.need(workspace.split, "split"), manifest, config.fold)
@@ -74,12 +79,8 @@ def read_training_data(
     rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
     if config.limit is not None:
         rows = _limited(rows, config.limit, seed)
-    labels = tuple(label_columns(manifest))
-    targets, mask = targets_and_mask(
-        rows[list(labels)].to_numpy(dtype=float), labels, config.uncertainty
-    )
-    frame = rows[["path", "patient_id", "is_valid"]].reset_index(drop=True)
-    frame[list(labels)] = np.where(mask, targets, np.float32(np.nan))
+    labels = chosen_labels(config.labels, label_columns(manifest))
+    frame, ranges = _with_targets(rows, labels, config)
     if not workspace.pixels.is_file():
         raise DataError(
             f"{workspace.pixels} is missing, so the images' mean is not known: run "
@@ -87,9 +88,48 @@ def read_training_data(
         )
     pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
     cache = find_cache(config.image_size, workspace, reporter)
-    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels), cache)
-    _refuse_too_little(data, config, workspace)
+    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels), cache, ranges)
+    _refuse_too_little(data, workspace)
+    _refuse_batch_size(data, config, world)
     return data
+
+
+def chosen_labels(asked: str | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels to train on, in the manifest's order: those asked for, or all.
+
+    Raises:
+        UsageError: one that the manifest does not have, or none.
+    """
+    if asked is None:
+        return tuple(labels)
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    unknown = [name for name in names if name not in labels]
+    if unknown:
+        raise UsageError("--labels: " + unknown_name("label", unknown[0], labels))
+    if not names:
+        raise UsageError(f"--labels names none: there are {', '.join(labels)}")
+    return tuple(label for label in labels if label in names)
+
+
+def _with_targets(
+    rows: pd.DataFrame, labels: tuple[str, ...], config: TrainConfig
+) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
+    """The rows with their targets, and what training targets are drawn from, where they are."""
+    # Under U-Zeros what No Finding becomes depends on all labels, also those not trained on.
+    every = label_columns(rows)
+    raw = rows[every].to_numpy(dtype=float)
+    truth, mask = targets_and_mask(raw, every, config.uncertainty, config.blank)
+    ranges = target_ranges(raw, every, config.uncertainty, config.blank)
+    valid = rows["is_valid"].to_numpy(dtype=bool)
+    targets = np.where(
+        valid[:, None], np.where(mask, truth, np.float32(np.nan)), ranges.mean(axis=-1)
+    )
+    columns = [every.index(label) for label in labels]
+    frame = rows[["path", "patient_id", "is_valid"]].reset_index(drop=True)
+    frame[list(labels)] = targets[:, columns].astype(np.float32)
+    drawn = ranges[~valid][:, columns]
+    fixed = np.isnan(drawn[..., 0]) | (drawn[..., 0] == drawn[..., 1])
+    return frame, None if fixed.all() else drawn
 
 
 def find_cache(image_size: int, workspace: Workspace, reporter: Reporter) -> ImageCache | None:
@@ -127,17 +167,27 @@ def _limited(rows: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     return pd.concat(parts).sort_index()
 
 
-def _refuse_too_little(data: TrainingData, config: TrainConfig, workspace: Workspace) -> None:
+def _refuse_batch_size(data: TrainingData, config: TrainConfig, world: int) -> None:
+    size, images = config.batch_size, len(data.part(valid=False))
+    if size > images:
+        raise UsageError(f"--batch-size {size} is more than the {images} training images")
+    if size % world:
+        raise UsageError(
+            f"--batch-size {size} is over all processes: {world} cannot share it evenly; "
+            f"try {-(-size // world) * world}"
+        )
+    if size // world < 2:
+        each = "" if world == 1 else f" for {world} processes"
+        raise UsageError(
+            f"--batch-size {size}{each}: batch normalisation needs two images or more in each"
+        )
+
+
+def _refuse_too_little(data: TrainingData, workspace: Workspace) -> None:
     images = {name: len(data.part(valid=name == "valid")) for name in ("train", "valid")}
     for name, count in images.items():
         if count < 2:
             raise DataError(f"{workspace.split}: {name} has {count} images, 2 are the least")
-    if config.batch_size > images["train"]:
-        raise UsageError(
-            f"--batch-size {config.batch_size} is more than the {images['train']} training images"
-        )
-    if config.batch_size < 2:
-        raise UsageError("--batch-size 1: batch normalisation needs two images or more")
     targets = data.targets(valid=True)
     mask = ~np.isnan(targets)
     aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)

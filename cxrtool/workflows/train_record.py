@@ -1,9 +1,14 @@
-"""What `train` leaves behind: settings, history, the best epoch's weights, thresholds."""
+"""What `train` leaves behind: settings, history, checkpoints, the best weights, thresholds."""
 
+import hashlib
 import platform
+import subprocess
+import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,31 +16,34 @@ import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import nn
 
-from cxrtool.config import TrainConfig, worker_count
-from cxrtool.files import sha256, whole_file, write_json, write_text
-from cxrtool.learner import ControlState
+from cxrtool.checkpoints import Checkpoint, write_checkpoint, write_tensors
+from cxrtool.config import RECIPES, TrainConfig, worker_count
+from cxrtool.control import ControlState
+from cxrtool.curves import draw_curves
+from cxrtool.errors import RunError
+from cxrtool.files import remove_leftovers, sha256, whole_file, write_json, write_text
+from cxrtool.learner import PHASES
 from cxrtool.metrics import youden_threshold
 from cxrtool.predictions import format_scores, prediction_frame
-from cxrtool.report import Reporter, number, or_none
-from cxrtool.runs import NewRunFolder, RunFolder
+from cxrtool.report import SILENT, Reporter, number, or_none
+from cxrtool.runs import OpenRun
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
-from cxrtool.workflows.train_data import TrainingData
+from cxrtool.workflows.train_resume import HERE_ONLY
+from cxrtool.workflows.train_setup import Setup
 from cxrtool.workspace import Workspace
 
 LIBRARIES = ("cxrtool", "torch", "torchvision", "fastai", "numpy", "pandas", "pillow")
-HERE_ONLY = ("name", "force", "device", "workers", "wandb")
-"""Options that say where a training runs, not what it is: not in a run's config.yaml."""
-PHASES = {"head": "head alone", "top": "head and top block", "all": "all blocks"}
-BLANK_POLICY = "zeros"
+BEST_LOGITS = "best_logits"
 
 
 def settings_of(config: TrainConfig, seed: int) -> dict[str, Any]:
     """The options that make a training what it is; as YAML, a file for `train --config`."""
     kept = {key: value for key, value in asdict(config).items() if key not in HERE_ONLY}
+    if config.recipe not in RECIPES:
+        del kept["recipe"]  # a file's path may name a person, and all that it says is here
     return {**kept, "seed": seed}
 
 
@@ -43,86 +51,141 @@ class RunRecorder:
     """Writes a run's folder while the run goes on."""
 
     def __init__(
-        self,
-        folder: NewRunFolder,
-        config: TrainConfig,
-        data: TrainingData,
-        network: nn.Module,
-        tracker: Tracker,
-        reporter: Reporter,
+        self, opened: OpenRun, setup: Setup, workspace: Workspace, reporter: Reporter
     ) -> None:
-        self.folder = folder
-        self.config, self.data, self.network = config, data, network
-        self.tracker, self.reporter = tracker, reporter
-        self._rows: list[dict[str, Any]] = []
+        self.opened, self.run = opened, opened.run
+        self.setup, self.config, self.data = setup, setup.config, setup.data
+        self.workspace, self.reporter = workspace, reporter
+        self.tracker = Tracker(None, SILENT)
         self._best_logits: NDArray[np.float32] | None = None
 
-    @property
-    def run(self) -> RunFolder:
-        """The run where it lies now."""
-        return self.folder.run
+    def begin(self, settings: dict[str, Any], before: dict[str, Any] | None) -> None:
+        """Write what is known before the first epoch.
 
-    def begin(
-        self, settings: dict[str, Any], device: torch.device, source: str, workspace: Workspace
-    ) -> None:
-        """Write what is known before the first epoch."""
-        self.fingerprints = {
-            "manifest_sha256": sha256(workspace.manifest),
-            "split_sha256": sha256(workspace.split),
+        Args:
+            settings: of the training.
+            before: what environment.json says of a run that goes on; None: it begins.
+        """
+        remove_leftovers(self.run.checkpoints, ["last.safetensors", "best.safetensors"])
+        write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        machine = self._machine()
+        if before is None:
+            began = {
+                "began": now,
+                "identity": hashlib.sha256(f"{self.run.path}{time.time_ns()}".encode()).hexdigest(),
+                "weights_from": self.setup.loaded.source,
+                "squish": list(self.data.sides(self.config.image_size)),
+                "manifest_sha256": sha256(self.workspace.manifest),
+                "split_sha256": sha256(self.workspace.split),
+            }
+            resumed: list[dict[str, Any]] = []
+        else:
+            began = {key: before[key] for key in _OF_THE_START}
+            resumed = [*before["resumed"], {"at": now, **machine}]
+            machine = {key: before[key] for key in machine}
+        self.environment = {
+            **machine,
+            **began,
+            "epochs": self.config.epochs,
+            "resumed": resumed,
         }
-        self.weights_source = source
-        write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False))
+        write_json(self.run.environment, self.environment)
+
+    @property
+    def identity(self) -> str:
+        """The run's name for Weights & Biases, under which it goes on when it is resumed."""
+        return str(self.environment["identity"])[:16]
+
+    def _machine(self) -> dict[str, Any]:
+        device = self.setup.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        environment = {
+        return {
             "python": platform.python_version(),
             "system": platform.platform(),
             "libraries": {library: version(library) for library in LIBRARIES},
+            "git_commit": git_commit(),
             "device": f"{device} ({name})",
+            "processes": self.setup.processes.world,
             "threads": torch.get_num_threads(),
             "workers": worker_count(self.config.workers),
-            **self.fingerprints,
         }
-        write_json(self.run.environment, environment)
 
-    def end_epoch(self, row: dict[str, Any], better: bool, logits: NDArray[np.float32]) -> None:
-        """Write the history, and the weights where they are the best so far."""
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Take from a checkpoint what is needed at the end."""
+        logits = checkpoint.tensors.get(BEST_LOGITS)
+        self._best_logits = None if logits is None else logits.numpy()
+
+    def keep(self, checkpoint: Checkpoint, state: ControlState) -> None:
+        """Write a checkpoint; then the weights that it does not need any more can go.
+
+        Raises:
+            RunError: it could not be written; the one before is whole.
+        """
+        if self._best_logits is not None:
+            checkpoint.tensors[BEST_LOGITS] = torch.from_numpy(self._best_logits)
+        write_checkpoint(self.run.checkpoint, checkpoint)
+        for path in self.run.checkpoints.glob("best-*.safetensors"):
+            if state.best_step is None or path != self.run.best(state.best_step):
+                path.unlink(missing_ok=True)
+        if state.step:
+            self.opened.settle()
+
+    def validated(
+        self,
+        row: dict[str, Any],
+        better: bool,
+        logits: NDArray[np.float32],
+        network: nn.Module,
+        state: ControlState,
+    ) -> None:
+        """Write the history, and the weights where they are the best so far.
+
+        Raises:
+            RunError: the disk is full.
+        """
         if better:
             self._best_logits = logits
-            self._save_weights()
-        self._rows.append(row)
-        write_table(pd.DataFrame(self._rows), self.run.history)
-        self.folder.keep()
+            # A name of its own: the checkpoint before still needs the weights before.
+            write_tensors(self.run.best(state.step), dict(network.state_dict()))
+        try:
+            write_table(pd.DataFrame(state.history), self.run.history)
+        except OSError as error:
+            raise RunError(f"{self.run.history} could not be written ({error})") from None
         self.tracker.log(row)
+        self._say(row, better, state)
+
+    def _say(self, row: dict[str, Any], better: bool, state: ControlState) -> None:
         best = "  best so far" if better else ""
-        images = len(self.data.part(valid=False))
-        rate = self._rows[-2]["lr"] if len(self._rows) > 1 else row["lr"]
-        if row["lr"] != rate:
-            self.reporter.note(f"learning rate {rate:.1e} -> {row['lr']:.1e}")
+        rows = state.history
+        before = rows[-2] if len(rows) > 1 else row
+        if row["lr"] != before["lr"] and self.config.schedule == "plateau":
+            self.reporter.note(f"learning rate {before['lr']:.1e} -> {row['lr']:.1e}")
+        images = (row["step"] - (0 if len(rows) == 1 else before["step"])) * self.config.batch_size
+        part = "" if self.config.validations == 1 else _part_of(rows, row, self.config)
         self.reporter.note(
-            f"epoch {row['epoch']:>{len(str(self.config.epochs))}}/{self.config.epochs}  "
+            f"epoch {row['epoch']:>{len(str(self.config.epochs))}}/{self.config.epochs}{part}  "
             f"{PHASES[row['phase']]}  loss {row['train_loss']:.4f}  "
             f"valid AUROC {number(row['valid_mean_auroc'], 4)}  "
             f"{images / row['train_seconds']:,.0f} images/s{best}"
         )
-
         for label in self.data.labels:
             self.reporter.detail(f"  {label}: valid AUROC {number(row[label], 4)}")
 
-    def _save_weights(self) -> None:
-        tensors = {
-            key: value.detach().cpu().contiguous()
-            for key, value in self.network.state_dict().items()
-        }
-        with whole_file(self.run.weights) as path:
-            save_file(tensors, path)
-
     def finish(self, state: ControlState) -> None:
         """Thresholds and predictions of the best epoch on valid; model.json last of all."""
-        if self._best_logits is None:
-            raise AssertionError("training ended without an epoch")
+        if self._best_logits is None or state.best_step is None:
+            raise RunError(
+                "no validation gave a mean AUROC, so there is no best epoch to keep: valid needs "
+                "both positive and negative images of a label"
+            )
         labels, valid = self.data.labels, self.data.part(valid=True)
         scores = torch.sigmoid(torch.from_numpy(self._best_logits)).numpy()
         thresholds = choose_thresholds(self.data.targets(valid=True), scores, labels)
+        # A run that is extended is none that others may read while its files change.
+        self.run.model.unlink(missing_ok=True)
+        if self.run.best(state.best_step).is_file():
+            self.run.best(state.best_step).replace(self.run.weights)
         table = prediction_frame(valid["path"].tolist(), scores, labels, thresholds)
         write_table(format_scores(table, labels), self.run.predictions("valid"))
         write_json(
@@ -135,7 +198,25 @@ class RunRecorder:
         }
         write_json(self.run.patients, patients)
         write_json(self.run.labels, self._labels())
+        with whole_file(self.run.curves) as path:
+            draw_curves(pd.DataFrame(state.history), path)
+        self._remove_older_scores()
         write_json(self.run.model, self._model(state))
+        self._log_table(state, thresholds)
+
+    def _remove_older_scores(self) -> None:
+        """What an extended run's former weights scored on other parts is not its own any more."""
+        for folder in (self.run.predictions("test").parent, self.run.metrics("test").parent):
+            for path in folder.glob("*") if folder.is_dir() else ():
+                if path != self.run.predictions("valid"):
+                    path.unlink()
+
+    def _log_table(self, state: ControlState, thresholds: dict[str, float | None]) -> None:
+        row = next(row for row in state.history if row["step"] == state.best_step)
+        rows: list[Iterable[Any]] = [
+            [label, or_none(row[label]), thresholds[label]] for label in self.data.labels
+        ]
+        self.tracker.table("valid", ["label", "auroc", "threshold"], rows)
 
     def _labels(self) -> dict[str, Any]:
         targets = self.data.targets(valid=False)
@@ -146,33 +227,78 @@ class RunRecorder:
         return {
             "labels": list(self.data.labels),
             "uncertainty": self.config.uncertainty,
-            "blank": BLANK_POLICY,
+            "blank": self.config.blank,
             "train": counts,
         }
 
     def _model(self, state: ControlState) -> dict[str, Any]:
         return {
             "arch": self.config.arch,
+            "recipe": Path(self.config.recipe).stem,
             "drop_rate": self.config.drop_rate,
             "image_size": self.config.image_size,
-            "squish": list(self.data.sides(self.config.image_size)),
+            "squish": self.environment["squish"],
             "fold": self.config.fold,
             "pixel_mean": self.data.mean,
             "pixel_std": self.data.std,
-            "weights_from": self.weights_source,
+            "weights_from": self.environment["weights_from"],
             "sha256": {
                 path.name: sha256(path)
                 for path in (self.run.weights, self.run.labels, self.run.patients)
             },
-            **self.fingerprints,
+            "manifest_sha256": self.environment["manifest_sha256"],
+            "split_sha256": self.environment["split_sha256"],
             "epochs": state.epoch,
             "best_epoch": state.best_epoch,
+            "best_step": state.best_step,
             "valid_mean_auroc": or_none(float(state.best_auroc or 0)),
             "images": {
                 name: len(self.data.part(valid=name == "valid")) for name in ("train", "valid")
             },
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+_OF_THE_START = (
+    "began",
+    "identity",
+    "weights_from",
+    "squish",
+    "manifest_sha256",
+    "split_sha256",
+)
+
+
+def _part_of(rows: list[dict[str, Any]], row: dict[str, Any], config: TrainConfig) -> str:
+    """Which of an epoch's validations a row is of: ` (2 of 4)`."""
+    number_in_epoch = sum(1 for other in rows if other["epoch"] == row["epoch"])
+    return f" ({number_in_epoch} of {config.validations})"
+
+
+def git_commit() -> str | None:
+    """The commit of the source that runs, `+` after it where files differ; None: no checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(folder), *command],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+        )
+        listed = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    # A virtual environment may lie in somebody else's checkout.
+    return None if listed.returncode else commit + ("+" if status else "")
 
 
 def choose_thresholds(

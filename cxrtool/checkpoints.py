@@ -1,0 +1,211 @@
+"""A training's whole state in one file of tensors and JSON, to go on from after a kill."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cxrtool.control import Control, ControlState
+from cxrtool.distributed import Processes
+from cxrtool.errors import RunError
+from cxrtool.files import FORMAT, fsync, whole_file
+from cxrtool.learner import CXRLearner
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    facts: dict[str, Any]
+    """Plain JSON."""
+    tensors: dict[str, Tensor]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all: the one before it stays until this is on the disk.
+
+    Raises:
+        RunError: there is no room, or the disk failed.
+    """
+    facts = json.dumps({"format": FORMAT, **checkpoint.facts}, allow_nan=False)
+    write_tensors(path, checkpoint.tensors, {"facts": facts})
+
+
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Raises:
+        RunError: there is no room, or the disk failed.
+    """
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    try:
+        with whole_file(path) as temporary:
+            save_file(plain, temporary, metadata)
+            fsync(temporary)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path} could not be written ({error}); what was there before is whole"
+        ) from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is run.
+
+    Raises:
+        RunError: it is damaged, or of another version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(
+            f"{path} is not a readable checkpoint ({error}): restore it from a copy, or train again"
+        ) from None
+    if facts.get("format") != FORMAT:
+        raise RunError(
+            f"{path} has format {facts.get('format')!r}, this version of cxrtool reads format "
+            f"{FORMAT}: use the version that wrote it"
+        )
+    return Checkpoint(facts, tensors)
+
+
+def capture(learner: CXRLearner, control: Control, processes: Processes) -> Checkpoint:
+    """The state of a training between two steps; all processes must come to it."""
+    tensors = {f"network.{key}": value for key, value in learner.network.state_dict().items()}
+    if control.average is not None:
+        average = control.average.network.state_dict()
+        tensors |= {f"average.{key}": value for key, value in average.items()}
+    optimiser = learner.opt.opt.state_dict()
+    for number, values in optimiser["state"].items():
+        tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items()}
+    if control.state.batch:
+        losses = torch.stack(control.losses).cpu()
+        tensors["losses"] = torch.stack(processes.gather(losses))  # (processes, batches)
+        tensors["sizes"] = torch.tensor(control.sizes)
+    tensors |= _generators(learner, processes)
+    sampler = learner.dls.train
+    facts = {
+        "control": control.state.as_json(),
+        "frozen": learner.opt.frozen_idx,
+        "sampler": sampler.epoch_state
+        if control.state.batch
+        else sampler.generator.bit_generator.state,
+        "scaler": learner.scaler.state_dict() if learner.scaler else None,
+        "averaged": control.average.updates if control.average else None,
+        "world": processes.world,
+        "device": learner.dls.device.type,
+    }
+    return Checkpoint(facts, tensors)
+
+
+def _generators(learner: CXRLearner, processes: Processes) -> dict[str, Tensor]:
+    """The states of all generators of all processes, by rank."""
+    device = learner.dls.device
+    own = {"augmentation": learner.dls.train.augmentation.get_state(), "cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        own["mps"] = torch.mps.get_rng_state()
+    return {
+        f"generator.{rank}.{name}": state
+        for name, mine in own.items()
+        for rank, state in enumerate(processes.gather(mine))
+    }
+
+
+def restore(
+    checkpoint: Checkpoint, learner: CXRLearner, control: Control, processes: Processes
+) -> bool:
+    """Put a training where the checkpoint left it.
+
+    Returns:
+        Whether it will go on exactly as it would have: on the same kind of device, in as many
+        processes. Otherwise the generators begin anew.
+    """
+    facts, tensors = checkpoint.facts, checkpoint.tensors
+    _load(learner.network, tensors, "network.")
+    if control.average is not None:
+        _load(control.average.network, tensors, "average.")
+        control.average.updates = facts["averaged"]
+    learner.opt.freeze_to(facts["frozen"])
+    _load_optimiser(learner, tensors)
+    if learner.scaler is not None and facts["scaler"]:
+        learner.scaler.load_state_dict(facts["scaler"])
+    control.state = ControlState.of_json(facts["control"])
+    device = learner.dls.device
+    control.losses, control.sizes = [], []
+    if control.state.batch:
+        losses, together = tensors["losses"], tensors["sizes"] * facts["world"]
+        same = len(losses) == processes.world
+        mine = losses[processes.rank] if same else losses.mean(dim=0)
+        control.losses = list(mine.to(device).unbind())
+        control.sizes = (together // processes.world).tolist()
+    sampler = learner.dls.train
+    sampler.generator.bit_generator.state = facts["sampler"]
+    if control.state.batch:
+        sampler.begin_epoch()
+    exact = facts["world"] == processes.world and facts["device"] == device.type
+    if exact:
+        _load_generators(learner, tensors, processes.rank)
+    else:
+        _seed_generators(learner, control.state.step, processes.rank)
+    return bool(exact)
+
+
+def _load(network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    state = {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
+    network.load_state_dict(state)
+
+
+def _load_optimiser(learner: CXRLearner, tensors: dict[str, Tensor]) -> None:
+    """The moments of AdamW, each in the memory layout of its weights.
+
+    The fused step goes over weight, gradient and moments as they lie in memory: moments in
+    another layout would be other weights' moments.
+    """
+    optimiser = learner.opt.opt
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for number, weight in enumerate(weights):
+        prefix = f"optimiser.{number}."
+        state: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            if not key.startswith(prefix):
+                continue
+            like = torch.empty_like(weight) if value.shape == weight.shape else value
+            target = like.to(weight.device) if value.dim() else torch.empty_like(value)
+            state[key.removeprefix(prefix)] = target.copy_(value)
+        if state:
+            if optimiser.defaults.get("fused"):
+                state["step"] = state["step"].to(weight.device)
+            optimiser.state[weight] = state
+
+
+def _load_generators(learner: CXRLearner, tensors: dict[str, Tensor], rank: int) -> None:
+    states = {
+        key.rpartition(".")[2]: value
+        for key, value in tensors.items()
+        if key.startswith(f"generator.{rank}.")
+    }
+    learner.dls.train.augmentation.set_state(states["augmentation"])
+    torch.set_rng_state(states["cpu"])
+    device = learner.dls.device
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
+
+
+def _seed_generators(learner: CXRLearner, step: int, rank: int) -> None:
+    seed = (step << 16) + rank
+    torch.manual_seed(seed)
+    learner.dls.train.augmentation.manual_seed(seed)

@@ -1,0 +1,123 @@
+"""`train --resume`: a run's own settings, and what may differ from them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import yaml
+
+from cxrtool.config import TrainConfig
+from cxrtool.errors import DataError, RunError, UsageError
+from cxrtool.files import read_json, sha256
+from cxrtool.runs import RunFolder, find_resumable
+from cxrtool.workflows.train_data import TrainingData
+from cxrtool.workspace import Workspace
+
+HERE_ONLY = (
+    "name",
+    "force",
+    "device",
+    "workers",
+    "wandb",
+    "resume",
+    "checkpoint_every",
+    "dry_run",
+    "lr_find",
+)
+"""Options that say where or how a training runs, not what it is: not in a run's config.yaml."""
+LONGER = ("epochs", "patience")
+"""What a run that is resumed may have more of."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run to go on with, and the settings that it goes on by."""
+
+    run: RunFolder
+    config: TrainConfig
+    seed: int
+    environment: dict[str, Any]
+    """What the run wrote of the machine and the data when it began."""
+
+
+def read_resumed(
+    config: TrainConfig, workspace: Workspace, seed: int, given: Collection[str]
+) -> Resumed:
+    """The run that `--resume` names, with its settings.
+
+    Args:
+        config: what was asked for now; of it only what may differ is taken.
+        workspace: where the run is.
+        seed: what was asked for now.
+        given: the options that were given, by the names of their fields (and `seed`).
+
+    Raises:
+        RunError: no such run, or nothing to go on from.
+        UsageError: an option that contradicts the run.
+        DataError: manifest or split are not those that the run began with.
+    """
+    run = find_resumable(workspace.runs, str(config.resume))
+    try:
+        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        own_seed = int(values.pop("seed"))
+        known = {field.name for field in fields(TrainConfig)}
+        settings = {key: value for key, value in values.items() if key in known}
+        own = TrainConfig(**settings)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise RunError(f"{run.config} cannot be read ({error}): restore it from a copy") from None
+    _refuse_contradictions(run, config, own, given)
+    if "seed" in given and seed != own_seed:
+        raise _contradiction(run, "seed", seed, own_seed)
+    environment = read_json(run.environment)
+    for key, path in (("manifest_sha256", workspace.manifest), ("split_sha256", workspace.split)):
+        if environment.get(key) != sha256(path):
+            raise DataError(
+                f"{path} is not the one that run {run.name} began with: restore it to go on, or "
+                f"begin a new run from its weights (--weights {run.name})"
+            )
+    here = {name: getattr(config, name) for name in HERE_ONLY}
+    longer = {name: getattr(config, name) for name in LONGER if name in given}
+    return Resumed(run, replace(own, **here, **longer), own_seed, environment)
+
+
+def _refuse_contradictions(
+    run: RunFolder, config: TrainConfig, own: TrainConfig, given: Collection[str]
+) -> None:
+    for name in sorted(given):
+        if name in HERE_ONLY or not hasattr(own, name):
+            if name in ("name", "force", "dry_run", "lr_find"):
+                raise UsageError(f"--resume goes on with run {run.name}: leave --{_flag(name)} out")
+            continue
+        asked, had = getattr(config, name), getattr(own, name)
+        if name in LONGER:
+            if asked < had and name == "epochs":
+                raise UsageError(f"--resume {run.name}: it was begun for {had} epochs, not fewer")
+        elif asked != had and not (name == "precision" and asked == "auto"):
+            raise _contradiction(run, name, asked, had)
+
+
+def _contradiction(run: RunFolder, name: str, asked: object, had: object) -> UsageError:
+    was = "unset" if had is None else had
+    return UsageError(
+        f"--{_flag(name)} {asked} contradicts run {run.name}, which has {was}: settings come from "
+        f"the run, so leave it out, or begin a new run (--weights {run.name} starts from this one)"
+    )
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def refuse_other_pixels(resumed: Resumed, data: TrainingData) -> None:
+    """The network must go on seeing its images made smaller in the same way.
+
+    Raises:
+        DataError: the cache that the run read from is gone, or of another size.
+    """
+    began = resumed.environment["squish"]
+    if list(data.sides(resumed.config.image_size)) != began:
+        raise DataError(
+            f"run {resumed.run.name} began with images made smaller to {began} px, and now they "
+            f"would be {list(data.sides(resumed.config.image_size))}: make its cache again "
+            f"(`cxrtool prepare --cache-size {began[0]}`)"
+        )

@@ -1,0 +1,253 @@
+"""What every form of `train` begins with: data, network and learner, as the options say."""
+
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cxrtool.config import IMAGENET, NO_WEIGHTS, TrainConfig
+from cxrtool.control import Plan
+from cxrtool.dataloaders import make_dataloaders, sample_weights
+from cxrtool.devices import choose_device, choose_precision
+from cxrtool.distributed import ALONE, Processes
+from cxrtool.errors import UsageError, first_few
+from cxrtool.learner import CXRLearner, make_learner
+from cxrtool.losses import make_loss, positive_weights
+from cxrtool.networks import build_network
+from cxrtool.report import Reporter
+from cxrtool.weights import LoadedWeights, load_pretrained
+from cxrtool.workflows.train_data import TrainingData, read_training_data
+from cxrtool.workspace import Workspace
+
+BALANCED = "balanced"
+ONE_CYCLE = "one-cycle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A training that is ready to begin."""
+
+    config: TrainConfig
+    """With every choice made."""
+    seed: int
+    device: torch.device
+    processes: Processes
+    data: TrainingData
+    network: nn.Module
+    learner: CXRLearner
+    loaded: LoadedWeights
+    """Where the network's weights come from."""
+
+    @property
+    def plan(self) -> Plan:
+        """How long the training is, and what changes on its way."""
+        config = self.config
+        return Plan(
+            epochs=config.epochs,
+            freeze_epochs=config.freeze_epochs or 0,
+            unfreeze=str(config.unfreeze),
+            validations=config.validations,
+            patience=config.patience,
+            schedule=config.schedule,
+            warmup=config.warmup,
+            plateau_patience=config.plateau_patience,
+            auc_after=config.auc_after if config.loss == "auc" else None,
+            checkpoint_every=60 * config.checkpoint_every,
+        )
+
+    def later_loss(self) -> nn.Module | None:
+        """The loss that takes over from cross-entropy, if one does."""
+        return make_loss("auc", pos_weight=None) if self.config.loss == "auc" else None
+
+
+def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainConfig, torch.device]:
+    """Make every choice that an option leaves to us, and refuse what cannot be.
+
+    Raises:
+        UsageError: an unknown architecture or device, or options that contradict each other.
+    """
+    device = choose_device(config.device, processes.local_rank if processes.world > 1 else None)
+    config = replace(config.resolved(), precision=choose_precision(config.precision, device))
+    with torch.device("meta"):  # nothing is computed: is there such a network?
+        build_network(config.arch, 1, drop_rate=config.drop_rate)
+    if config.schedule == ONE_CYCLE and config.warmup:
+        raise UsageError("--warmup: one-cycle has a rise of its own; leave one of them out")
+    if config.pos_weight not in ("none", BALANCED) and not _positive(config.pos_weight):
+        raise UsageError(f"--pos-weight {config.pos_weight}: use none, balanced or a number")
+    if config.loss != "bce" and config.pos_weight != "none":
+        raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} weighs by itself")
+    return config, device
+
+
+def _positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
+def set_up(
+    config: TrainConfig,
+    device: torch.device,
+    workspace: Workspace,
+    *,
+    seed: int,
+    processes: Processes = ALONE,
+    fresh: bool = True,
+    reporter: Reporter,
+) -> Setup:
+    """Read the data and build network and learner, as a resolved `config` says.
+
+    Args:
+        config: with every choice made (see `resolve`).
+        device: where it computes.
+        workspace: with a manifest and a split.
+        seed: of every generator.
+        processes: those that train together.
+        fresh: load the weights to start from; False where a checkpoint will give them.
+        reporter: told what is unusual.
+
+    Raises:
+        DataError: no manifest or split, or too little data to train or to score.
+        UsageError: options that this data makes impossible.
+        WeightsError: the pretrained weights cannot be had or do not fit.
+    """
+    data = read_training_data(config, workspace, seed, reporter, processes.world)
+    if config.workers is None and data.cache is not None and device.type == "cpu":
+        # Reading a batch takes a thousandth of a step; processes would take cores from it.
+        config = replace(config, workers=0)
+    seed_everything(seed)
+    network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
+    weights = config.weights if fresh else NO_WEIGHTS
+    loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    learner = _learner(config, data, network, device, seed, processes)
+    if learner.dls.train.epoch_batches < config.validations:
+        raise UsageError(
+            f"--validations {config.validations}: an epoch has {learner.dls.train.epoch_batches} "
+            "batches, and so many validations at most"
+        )
+    # From here on each process draws its own noise; the networks above are equal.
+    torch.manual_seed(seed + processes.rank)
+    return Setup(
+        config=config,
+        seed=seed,
+        device=device,
+        processes=processes,
+        data=data,
+        network=network,
+        learner=learner,
+        loaded=loaded,
+    )
+
+
+def _learner(
+    config: TrainConfig,
+    data: TrainingData,
+    network: nn.Module,
+    device: torch.device,
+    seed: int,
+    processes: Processes,
+) -> CXRLearner:
+    targets = data.targets(valid=False)
+    dls = make_dataloaders(
+        data.frame,
+        data.labels,
+        folder=data.folder,
+        cache=data.cache,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        mean=data.mean,
+        std=data.std,
+        weights=None if config.sampling == "uniform" else _sampling(targets),
+        workers=config.workers,
+        device=device,
+        seed=seed,
+        ranges=data.ranges,
+        processes=processes,
+    )
+    first_loss = "bce" if config.loss == "auc" else config.loss
+    loss = make_loss(first_loss, pos_weight=_pos_weight(config, targets)).to(device)
+    if processes.world > 1:
+        loss.share = processes.mean  # type: ignore[assignment]
+    return make_learner(
+        dls,
+        network,
+        lr=config.lr,
+        body_lr=config.body_lr,
+        weight_decay=config.weight_decay,
+        precision=config.precision,
+        loss=loss,
+    )
+
+
+def _sampling(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    return sample_weights(targets, ~np.isnan(targets))
+
+
+def _pos_weight(config: TrainConfig, targets: NDArray[np.float32]) -> torch.Tensor | None:
+    if config.pos_weight == "none":
+        return None
+    if config.pos_weight == BALANCED:
+        return torch.from_numpy(positive_weights(targets, ~np.isnan(targets)))
+    return torch.full((targets.shape[1],), float(config.pos_weight))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator, so that the same machine gives the same weights again."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # libraries may draw from the global one
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def say_plan(setup: Setup, reporter: Reporter) -> None:
+    """Tell what will be trained, and what of it is unusual."""
+    config, data = setup.config, setup.data
+    train, valid = (len(data.part(valid=valid)) for valid in (False, True))
+    cached = f" (from a cache at {data.cache.side})" if data.cache else ""
+    shared = f" in {setup.processes.world} processes" if setup.processes.world > 1 else ""
+    blank = ", blank ignored" if config.blank == "ignore" else ""
+    reporter.note(
+        f"{config.arch}, {setup.loaded.source}; {train:,} training and {valid:,} valid images of "
+        f"{config.image_size} px{cached}; {setup.device}{shared}, {config.precision}; "
+        f"uncertain as {config.uncertainty}{blank}, {config.sampling} sampling"
+    )
+    if config.weights != NO_WEIGHTS:
+        reporter.note(setup.loaded.detail)
+    _say_unusual(setup, reporter)
+
+
+def _say_unusual(setup: Setup, reporter: Reporter) -> None:
+    config = setup.config
+    if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
+        reporter.note(
+            "--weights none: nothing is worth freezing, so all blocks are trained from the start"
+        )
+    elif config.weights == NO_WEIGHTS and config.unfreeze == "top":
+        reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
+    if config.sampling == "weighted" and config.pos_weight != "none":
+        reporter.warn(
+            "--sampling weighted together with --pos-weight counts rare findings twice: one of "
+            "them is enough (--sampling uniform, or --pos-weight none)"
+        )
+    labels, targets = setup.data.labels, setup.data.targets(valid=False)
+    for what, absent in (
+        ("positive", [not (column > 0.5).any() for column in targets.T]),
+        ("negative", [not (column <= 0.5).any() for column in targets.T]),
+    ):
+        names = [label for label, missing in zip(labels, absent, strict=True) if missing]
+        if names:
+            reporter.warn(
+                f"{len(names)} labels have no {what} training image and cannot be learned: "
+                f"{first_few(names, 14)} (--labels chooses others)"
+            )
+
+
+def told_settings(settings: dict[str, object]) -> dict[str, object]:
+    """A run's settings as they may leave the machine: a file's path may name a person."""
+    known = settings["weights"] in (IMAGENET, NO_WEIGHTS)
+    return {**settings, "weights": settings["weights"] if known else "file"}
