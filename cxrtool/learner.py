@@ -85,6 +85,7 @@ class WhichModel(Callback):  # type: ignore[misc]
     def __init__(self, control: Control, *, compiled: bool) -> None:
         super().__init__()
         self.control, self.compiled = control, compiled
+        self._settled = control.processes.world == 1
 
     def before_fit(self) -> None:
         """Wrap the network; anew in each phase, since the processes share what is trained."""
@@ -101,6 +102,25 @@ class WhichModel(Callback):  # type: ignore[misc]
     def before_train(self) -> None:
         """Take the form for training."""
         self.learn.model = self._training_form
+
+    def before_batch(self) -> None:
+        """Before the first step, let the processes settle in which pieces they sum gradients.
+
+        DistributedDataParallel cuts them anew after a first backward pass. If that were the first
+        step's, a training that is resumed would sum, and round, otherwise than one left alone.
+        """
+        if self._settled or not self.training:
+            return
+        self._settled = True
+        model = self._training_form
+        modes = {module: module.training for module in model.modules()}
+        model.eval()  # neither statistics nor random numbers move
+        with autocast(self.dls.device, self.learn.precision):
+            logits = model.forward(*self.xb)  # not what is compiled
+        logits.float().sum().backward()
+        self.opt.zero_grad()
+        for module, mode in modes.items():
+            module.training = mode
 
     def before_validate(self) -> None:
         """Take the form that is kept."""
