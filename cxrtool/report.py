@@ -200,6 +200,16 @@ SILENT = Reporter(quiet=True, progress=False)
 """For those who call the workflows as functions."""
 
 
+class Mute(Reporter):
+    """Says nothing, not even a warning: of several processes another one speaks."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True, progress=False)
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+
 def print_error(text: str, code: int = 1) -> None:
     """One error message on stderr; a stop that was asked for is none."""
     console = make_console(stderr=True)

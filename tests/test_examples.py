@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from cxrtool.labels import CHEXPERT_LABELS
@@ -78,6 +79,19 @@ def test_cross_validation(shell, drawn):
     small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --batch-size 16 --workers 0"
     out = shell("bash", EXAMPLES / "cross_validation.sh", drawn.folder, 2, *small.split())
     assert "| label | fold0 | fold1 |" in out.splitlines()
+
+
+def test_a_recipe_of_ones_own(shell, drawn, tmp_path):
+    shell("cxrtool", "prepare", drawn.folder, "--cache-size", "32")
+    shell("cxrtool", "split")
+    small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --batch-size 16 --workers 0"
+    recipe = EXAMPLES / "own_recipe.yaml"
+    shell("cxrtool", "train", "--recipe", recipe, "--name", "own", *small.split())
+    settings = yaml.safe_load((tmp_path / "cxr" / "runs" / "own" / "config.yaml").read_text())
+    assert settings["uncertainty"] == "mixed,Pneumonia=ignore"  # the file's
+    assert (settings["schedule"], settings["validations"]) == ("cosine", 4)  # of strong
+    assert (settings["arch"], settings["image_size"]) == ("resnet18", 32)  # the flags'
+    assert "own_recipe" in shell("cxrtool", "runs")
 
 
 def test_the_sheet_of_drawings(shell, drawn, tmp_path):

@@ -1,5 +1,6 @@
 """The report's training, held to its letter."""
 
+import copy
 import json
 import re
 
@@ -7,17 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 from torchvision.models import ResNet
 
 from cxrtool import control as control_module
 from cxrtool import networks
+from cxrtool.averaging import WeightAverage
 from cxrtool.control import Control, ControlState, Plan
 from cxrtool.dataloaders import make_dataloaders
 from cxrtool.errors import RunError
 from cxrtool.learner import make_learner, run_phases
+from cxrtool.losses import AUCMarginLoss, MaskedCrossEntropy, make_loss
 from cxrtool.networks import build_network
+from cxrtool.schedules import rate_factor
 
 LABELS = ("A", "B")
 
@@ -284,3 +289,134 @@ def test_training_runs_at_half_precision(loaders, precision):
     assert np.isfinite(seen[-1][0]["train_loss"])
     assert network.layer1.weight.dtype == torch.float32
     assert not torch.equal(before, network.layer1.weight)
+
+
+def test_several_validations_walk_through_one_draw_of_the_epoch(loaders):
+    walked = []
+    original = loaders.train.dataset.read
+
+    def read(rows):
+        walked.append(list(rows))
+        return original(rows)
+
+    loaders.train.dataset.read = read
+    try:
+        seen, control, _ = train(
+            loaders, Tiny(), epochs=2, freeze_epochs=0, unfreeze="all", validations=2
+        )
+    finally:
+        del loaders.train.dataset.read
+    assert [(row["epoch"], row["step"]) for row, *_ in seen] == [(1, 1), (1, 2), (2, 3), (2, 4)]
+    assert [len(rows) for rows in walked] == [4] * 4
+    assert walked[2:] == loaders.train.batches
+    assert (control.state.epoch, control.state.batch, control.state.validations) == (2, 0, 0)
+
+
+def test_patience_is_counted_in_epochs_however_often_is_validated(loaders, monkeypatch):
+    scripted(monkeypatch, [0.9] + [0.5] * 7)
+    seen, _, _ = train(
+        loaders, Tiny(), epochs=4, freeze_epochs=0, unfreeze="all", validations=2, patience=2
+    )
+    assert len(seen) == 5  # the best one, and two epochs' four after it
+
+
+def test_the_plateau_judges_whole_epochs(loaders):
+    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 4, "plateau_patience": 0}
+    seen, _, _ = train(loaders, Tiny(), loss=rising, validations=2, **options)
+    found = [row["lr"] for row, *_ in seen]
+    assert found == pytest.approx([1e-3] * 4 + [1e-4] * 2 + [1e-5] * 2)
+
+
+def test_body_and_head_have_rates_of_their_own(loaders):
+    seen, _, learner = train(loaders, Tiny(), lr=1e-3, body_lr=1e-4, epochs=4, freeze_epochs=1)
+    first, last = seen[0][0], seen[-1][0]
+    assert (first["lr"], first["body_lr"]) == (1e-3, 1e-4)
+    assert (last["lr"], last["body_lr"]) == pytest.approx((1e-4, 1e-5))
+    assert [group["lr"] for group in learner.opt.opt.param_groups] == pytest.approx(
+        [1e-5, 1e-5, 1e-4]
+    )
+
+
+@pytest.mark.parametrize(("schedule", "warmup"), [("cosine", 1.0), ("one-cycle", 0.0)])
+def test_the_rates_follow_the_schedule_step_by_step(loaders, schedule, warmup):
+    steps = []
+
+    def watching(learner):
+        def loss(logits, targets):
+            steps.append([group["lr"] for group in learner.opt.opt.param_groups])
+            return F.binary_cross_entropy_with_logits(logits, targets)
+
+        return loss
+
+    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 4, "loss": watching}
+    train(loaders, Tiny(), lr=1e-2, body_lr=1e-3, schedule=schedule, warmup=warmup, **options)
+    expected = [rate_factor(schedule, done=step / 2, total=4, warmup=warmup) for step in range(8)]
+    assert len(steps) == 8
+    np.testing.assert_allclose([rates[2] for rates in steps], 1e-2 * np.array(expected))
+    np.testing.assert_allclose([rates[0] for rates in steps], 1e-3 * np.array(expected))
+
+
+def test_the_average_is_what_is_validated_and_training_goes_on_with_the_weights(loaders):
+    network = Tiny()
+    average = WeightAverage(network, 0.9)
+    scored = []
+    average.network.register_forward_hook(lambda *_: scored.append("average"))
+    network.register_forward_hook(lambda module, *_: scored.append(module.training))
+    train(loaders, network, epochs=1, freeze_epochs=0, unfreeze="all", average=average)
+    assert scored == [True, True, "average"]  # two batches, and one of validation
+    assert average.updates == 2
+    assert not torch.equal(average.network.fc.weight, network.fc.weight)
+    assert not average.network.training
+
+
+def test_the_auc_loss_takes_over_after_its_epochs(loaders, monkeypatch):
+    kinds = []
+
+    def kind(loss):
+        def call(self, logits, targets, original=loss.forward):
+            if torch.is_grad_enabled():
+                kinds.append(loss.__name__)
+            return original(self, logits, targets)
+
+        return call
+
+    for loss in (MaskedCrossEntropy, AUCMarginLoss):
+        monkeypatch.setattr(loss, "forward", kind(loss))
+    torch.manual_seed(0)
+    learner = make_learner(loaders, Tiny(), lr=1e-3, weight_decay=0.0, precision="fp32")
+    plan = Plan(epochs=3, auc_after=1)
+    control = Control(
+        LABELS, plan, on_validated=lambda *_: None, later_loss=make_loss("auc", pos_weight=None)
+    )
+    run_phases(learner, control)
+    assert kinds.count("AUCMarginLoss") == 4
+    assert kinds[:2] == ["MaskedCrossEntropy"] * 2
+
+
+def test_a_full_precision_step_is_torchs_own(loaders):
+    """Against a loop written out by hand: same batches, same order, same optimiser."""
+    torch.manual_seed(1)
+    network = Tiny()
+    twin = copy.deepcopy(network)
+    batches = []
+    network.register_forward_pre_hook(
+        lambda module, inputs: batches.append(inputs[0].clone()) if module.training else None
+    )
+    targets = []
+
+    def watching(learner):
+        def loss(logits, wanted):
+            targets.append(wanted.clone())
+            return F.binary_cross_entropy_with_logits(logits, wanted)
+
+        return loss
+
+    train(loaders, network, epochs=2, freeze_epochs=0, unfreeze="all", loss=watching)
+    optimiser = torch.optim.AdamW(twin.parameters(), lr=1e-3, weight_decay=1e-2)
+    twin.train()
+    for images, wanted in zip(batches, targets, strict=True):
+        F.binary_cross_entropy_with_logits(twin(images), wanted).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    for one, other in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -18,7 +18,7 @@ from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
 from cxrtool.images import ImageError
 from cxrtool.learner import run_phases
-from cxrtool.report import SILENT, Reporter
+from cxrtool.report import SILENT, Mute, Reporter
 from cxrtool.runs import OpenRun, RunFolder, check_new_name, new_run, resumed_run
 from cxrtool.signals import stop_requests
 from cxrtool.tracking import track
@@ -96,7 +96,7 @@ def _train_model(
         config, seed = resumed.config, resumed.seed
     config, device = resolve(config, processes)
     if not processes.first:
-        reporter = SILENT
+        reporter = Mute()
     with stop_requests() as stop_asked, joined(processes, device), ExitStack() as stack:
         if resumed is None and processes.first:
             # What can be refused is refused before anything is read.
