@@ -278,6 +278,10 @@ class Control(Callback):  # type: ignore[misc]
             "body_lr": float(hypers[0]["lr"]),
             "weight_decay": float(hypers[-1]["wd"]),
             "train_seconds": self._train_seconds,
+            # Of what this process and its like did now: a resumed epoch's first part is not in it.
+            "images_per_second": sum(self.sizes[self._stretch :])
+            * self.processes.world
+            / max(self._train_seconds, 1e-9),
             "seconds": time.perf_counter() - self._started,
             **{name: float(value) for name, value in zip(self.labels, aurocs, strict=True)},
         }

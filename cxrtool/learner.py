@@ -17,7 +17,7 @@ from cxrtool.report import SILENT, Reporter
 HEAD, TOP, ALL = "head", "top", "all"
 FROZEN_GROUPS = {HEAD: 2, TOP: 1, ALL: 0}
 """How many of the groups body, top and head do not move in a phase."""
-PHASES = {HEAD: "head alone", TOP: "head and top block", ALL: "all blocks"}
+PHASES = {HEAD: "head alone", TOP: "head and top", ALL: "all blocks"}
 SHOW_EVERY = 0.5
 """Seconds between two looks of the display at the loss."""
 

@@ -38,7 +38,7 @@ CONFIG = replace(
     checkpoint_every=0.0,
     name="run",
 )
-TIMES = ["train_seconds", "seconds"]
+TIMES = ["train_seconds", "seconds", "images_per_second"]
 
 
 class KilledError(BaseException):

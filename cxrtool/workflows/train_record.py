@@ -156,18 +156,16 @@ class RunRecorder:
         self._say(row, better, state)
 
     def _say(self, row: dict[str, Any], better: bool, state: ControlState) -> None:
-        best = "  best so far" if better else ""
         rows = state.history
         before = rows[-2] if len(rows) > 1 else row
         if row["lr"] != before["lr"] and self.config.schedule == "plateau":
             self.reporter.note(f"learning rate {before['lr']:.1e} -> {row['lr']:.1e}")
-        images = (row["step"] - (0 if len(rows) == 1 else before["step"])) * self.config.batch_size
-        part = "" if self.config.validations == 1 else _part_of(rows, row, self.config)
+        # Epochs done: a fraction, where there are several validations in one.
+        done = state.epoch + state.validations / self.config.validations
         self.reporter.note(
-            f"epoch {row['epoch']:>{len(str(self.config.epochs))}}/{self.config.epochs}{part}  "
-            f"{PHASES[row['phase']]}  loss {row['train_loss']:.4f}  "
-            f"valid AUROC {number(row['valid_mean_auroc'], 4)}  "
-            f"{images / row['train_seconds']:,.0f} images/s{best}"
+            f"epoch {done:g}/{self.config.epochs}  {PHASES[row['phase']]}  "
+            f"loss {row['train_loss']:.4f}  valid AUROC {number(row['valid_mean_auroc'], 4)}  "
+            f"{row['images_per_second']:,.0f} images/s{'  best' if better else ''}"
         )
         for label in self.data.labels:
             self.reporter.detail(f"  {label}: valid AUROC {number(row[label], 4)}")
@@ -267,12 +265,6 @@ _OF_THE_START = (
     "manifest_sha256",
     "split_sha256",
 )
-
-
-def _part_of(rows: list[dict[str, Any]], row: dict[str, Any], config: TrainConfig) -> str:
-    """Which of an epoch's validations a row is of: ` (2 of 4)`."""
-    number_in_epoch = sum(1 for other in rows if other["epoch"] == row["epoch"])
-    return f" ({number_in_epoch} of {config.validations})"
 
 
 def git_commit() -> str | None:

@@ -27,6 +27,9 @@ TRAINING = [
 ]
 
 
+TIMES = ["train_seconds", "seconds", "images_per_second"]
+
+
 def cxrtool(*words, check=True):
     command = [sys.executable, "-m", "cxrtool", *words, "-q"]
     return subprocess.run(command, check=check, capture_output=True, text=True)
@@ -37,10 +40,7 @@ def same(run, other):
     for name in ("model.safetensors", "thresholds.json", "predictions/valid.csv", "labels.json"):
         if (run / name).read_bytes() != (other / name).read_bytes():
             return f"{name} differs"
-    one, two = (
-        pd.read_csv(path / "history.csv").drop(columns=["train_seconds", "seconds"])
-        for path in (run, other)
-    )
+    one, two = (pd.read_csv(path / "history.csv").drop(columns=TIMES) for path in (run, other))
     return "" if one.equals(two) else "history.csv differs"
 
 

@@ -20,7 +20,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 from chexpert_table import chexpert_table
 
 from cxrtool.balance import label_distribution, label_pair_distribution
-from cxrtool.labels import CHEXPERT_LABELS, POLICIES, targets_and_mask
+from cxrtool.config import REPORT_POLICIES
+from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.splits import (
     split_by_image,
     split_by_patient,
@@ -39,7 +40,7 @@ def main() -> None:
     table = chexpert_table()
     table = table[table["Frontal/Lateral"] == "Frontal"]
     raw = table[list(CHEXPERT_LABELS)].to_numpy(float)
-    positives = [targets_and_mask(raw, CHEXPERT_LABELS, policy)[0] == 1 for policy in POLICIES]
+    positives = [targets_and_mask(raw, CHEXPERT_LABELS, policy)[0] == 1 for policy in REPORT_POLICIES]
     paths = table["Path"].to_numpy()
     patients = table["Path"].str.split("/").str[2].to_numpy()
     ways: dict[str, tuple[int, Callable[[], NDArray[np.int64]]]] = {
