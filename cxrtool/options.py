@@ -37,7 +37,9 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a YAML file's values the defaults, so that flags still win over them."""
     if path is None or ctx.resilient_parsing:
         return path
-    ctx.default_map = {**(ctx.default_map or {}), **_values_in(path, ctx)}
+    values = _values_in(path, ctx)
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    _show_in_help(values, ctx)
     return path
 
 
@@ -56,7 +58,15 @@ def _read_recipe(ctx: typer.Context, recipe: str) -> str:
     else:
         raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
     ctx.default_map = {**values, **(ctx.default_map or {})}
+    _show_in_help(values, ctx)
     return recipe
+
+
+def _show_in_help(values: dict[str, object], ctx: typer.Context) -> None:
+    """Let the help tell these defaults also where it says in words how one is chosen."""
+    for parameter in ctx.command.params:
+        if values.get(str(parameter.name)) is not None and hasattr(parameter, "show_default"):
+            parameter.show_default = True
 
 
 def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
@@ -87,6 +97,8 @@ def _as_written(value: object, flag: bool) -> object:
     if isinstance(value, list):
         items = [str(item) for item in value]
         return ",".join(f'"{item}"' if "," in item else item for item in items)
+    if isinstance(value, float) and not value.is_integer():
+        return str(value)  # as a number, 2.5 epochs would silently be 2
     return value
 
 

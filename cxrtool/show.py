@@ -194,9 +194,11 @@ def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
-    print_line(f"suggested: --lr {result.suggestion:.1e} (of {result.steps} rates tried)")
+    body = "" if result.body_lr is None else f" --body-lr {result.body_lr:.1e}"
+    suggested = f"--lr {result.suggestion:.1e}{body}"
+    print_line(f"suggested: {suggested} (of {result.steps} rates tried)")
     print_line(f"written: {result.figure}, {result.table}")
-    next_command(f"cxrtool train --lr {result.suggestion:.1e}{_option(common)}")
+    print_line(f"next: the same command with {suggested} in place of --lr-find")
 
 
 def evaluated(result: EvaluateResult, common: CommonConfig) -> None:

@@ -358,13 +358,14 @@ def test_processes_share_each_batch_of_one_draw(world):
     alone, shared = batches(0, 1), [batches(rank, world) for rank in range(world)]
     drawn = np.zeros(40)
     for epoch, whole in enumerate(alone):
-        for number, batch in enumerate(whole):
-            parts = [of_rank[epoch][number] for of_rank in shared]
+        left = 40
+        for number, parts in enumerate(zip(*(of[epoch] for of in shared), strict=True)):
             assert len({len(part) for part in parts}) == 1
-            together_ = sorted(row for part in parts for row in part)
-            assert together_ == sorted(batch[: len(together_)])
-            assert len(batch) - len(together_) < world
-            np.add.at(drawn, together_, 1)
+            rows = sorted(row for part in parts for row in part)
+            assert rows == sorted(whole[number][: len(rows)])
+            np.add.at(drawn, rows, 1)
+            left -= len(rows)
+        assert left < 2 * world
     np.testing.assert_allclose(drawn / drawn.sum(), weights / weights.sum(), atol=0.006)
 
 
@@ -470,8 +471,8 @@ def test_a_stop_that_one_is_asked_for_stops_all_and_goes_on_to_the_same_end(
     assert_equal_runs(run_in(workspace), run_in(three))
 
 
-@pytest.mark.parametrize("event", [None, ("ask", 0, 9, "validating")])
-def test_processes_meet_while_they_validate_unequal_parts(event, prepared, monkeypatch):
+@pytest.mark.parametrize("event", [None, ("ask", 0, 6, "validating")])
+def test_processes_meet_while_they_validate_unequal_parts(event, prepared):
     # 25 images in batches of 2: the first process has a batch more than the second.
     config = replace(CONFIG, limit=25, batch_size=4, validations=1, epochs=2)
     told = together(2, train_here, prepared.folder, Noisy, config, event=event, every=1)
@@ -481,7 +482,7 @@ def test_processes_meet_while_they_validate_unequal_parts(event, prepared, monke
         return
     assert ended == ["StoppedError"] * 2
     assert [each["error"] for each in resume(2, prepared)] == [None] * 2
-    assert len(history_of(run_in(prepared))) == 2
+    assert len(history_of(run_in(prepared))) == 2  # the validation was not lost, nor made twice
 
 
 @pytest.mark.parametrize("world", [1, 3])
@@ -501,8 +502,8 @@ def test_another_number_of_processes_goes_on_with_a_warning(world, prepared):
     assert len(after) == CONFIG.epochs * CONFIG.validations
 
 
-def test_the_training_loss_of_an_epoch_that_was_resumed_is_over_all_processes(pair, prepared):
-    config = replace(CONFIG, freeze_epochs=0, validations=1, epochs=1, sampling="uniform")
+def test_a_checkpoint_holds_the_losses_of_all_processes(prepared):
+    config = replace(CONFIG, freeze_epochs=0, validations=1, epochs=1)
     told = together(2, train_here, prepared.folder, Plain, config, event=("ask", 0, 4))
     assert told[0]["error"][0] == "StoppedError"
     losses = load_file(run_in(prepared).checkpoint)["losses"]
@@ -528,7 +529,7 @@ def test_processes_that_would_train_different_things_are_refused(prepared):
     for each in told:
         assert each["error"][0] == "UsageError"
         assert "differ in --lr, --patience:" in each["error"][1]
-    assert not list(prepared.runs.iterdir())
+    assert not list(prepared.runs.glob("*"))
 
 
 # --- what is told ---
@@ -700,10 +701,10 @@ def together_longer(workspace):
 
 @pytest.mark.slow
 def test_a_bad_option_is_told_once(prepared, tmp_path):
-    started = torchrun(3, options(prepared), tmp_path)
+    started = torchrun(2, [*options(prepared), "--batch-size", "15"], tmp_path)
     told = started.communicate(timeout=60)[0]
     assert started.returncode != 0
-    text = "--batch-size 16 is over all processes: 3 cannot share it evenly; try 18"
+    text = "--batch-size 15 is over all processes: 2 cannot share it evenly; try 16"
     lines = [line for line in told.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, told
     assert text in lines[0]

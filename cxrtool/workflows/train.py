@@ -112,12 +112,14 @@ def _train_model(
         )
         _refuse_differences(setup, resumed, workspace)
         opened = _open(setup, resumed, workspace, stack)
-        recorder = _recorder(setup, opened, resumed, workspace, reporter, stack)
+        recorder = RunRecorder(opened, setup, workspace, reporter) if processes.first else None
         control = _control(setup, recorder, stop_asked)
         if resumed is None:
             say_plan(setup, reporter)
         else:
             _go_on(resumed, setup, control, recorder, reporter)
+        if recorder is not None:
+            _begin(recorder, resumed, stack)
         with _told_apart(setup, opened, workspace):
             _train(setup, control, recorder, reporter)
         if control.interrupted:
@@ -184,31 +186,21 @@ def _open(setup: Setup, resumed: Resumed | None, workspace: Workspace, stack: Ex
     return opened or OpenRun(RunFolder(workspace.runs / name))
 
 
-def _recorder(
-    setup: Setup,
-    opened: OpenRun,
-    resumed: Resumed | None,
-    workspace: Workspace,
-    reporter: Reporter,
-    stack: ExitStack,
-) -> RunRecorder | None:
-    """What writes the run's folder; only the first process has one."""
-    if not setup.processes.first:
-        return None
+def _begin(recorder: RunRecorder, resumed: Resumed | None, stack: ExitStack) -> None:
+    """Write what is known of the run, and begin to log it where that is asked for."""
+    setup = recorder.setup
     settings = settings_of(setup.config, setup.seed)
-    recorder = RunRecorder(opened, setup, workspace, reporter)
     recorder.begin(settings, resumed.environment if resumed else None)
     recorder.tracker = stack.enter_context(
         track(
             setup.config.wandb,
-            opened.run.name,
+            recorder.run.name,
             told_settings(settings),
-            workspace.folder,
-            reporter,
+            recorder.workspace.folder,
+            recorder.reporter,
             recorder.identity,
         )
     )
-    return recorder
 
 
 def _control(setup: Setup, recorder: RunRecorder | None, stop_asked: Callable[[], bool]) -> Control:

@@ -80,7 +80,7 @@ def read_training_data(
     if config.limit is not None:
         rows = _limited(rows, config.limit, seed)
     labels = chosen_labels(config.labels, label_columns(manifest))
-    frame, ranges = _with_targets(rows, labels, config)
+    frame, ranges = _with_targets(rows, labels, label_columns(manifest), config)
     if not workspace.pixels.is_file():
         raise DataError(
             f"{workspace.pixels} is missing, so the images' mean is not known: run "
@@ -89,7 +89,7 @@ def read_training_data(
     pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
     cache = find_cache(config.image_size, workspace, reporter)
     data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels), cache, ranges)
-    _refuse_too_little(data, workspace)
+    _refuse_too_little(data, workspace, config)
     _refuse_batch_size(data, config, world)
     return data
 
@@ -112,11 +112,10 @@ def chosen_labels(asked: str | None, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_targets(
-    rows: pd.DataFrame, labels: tuple[str, ...], config: TrainConfig
+    rows: pd.DataFrame, labels: tuple[str, ...], every: list[str], config: TrainConfig
 ) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
     """The rows with their targets, and what training targets are drawn from, where they are."""
-    # Under U-Zeros what No Finding becomes depends on all labels, also those not trained on.
-    every = label_columns(rows)
+    # Under U-Zeros what No Finding becomes depends on every label, also those not trained on.
     raw = rows[every].to_numpy(dtype=float)
     truth, mask = targets_and_mask(raw, every, config.uncertainty, config.blank)
     ranges = target_ranges(raw, every, config.uncertainty, config.blank)
@@ -170,7 +169,10 @@ def _limited(rows: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
 def _refuse_batch_size(data: TrainingData, config: TrainConfig, world: int) -> None:
     size, images = config.batch_size, len(data.part(valid=False))
     if size > images:
-        raise UsageError(f"--batch-size {size} is more than the {images} training images")
+        raise UsageError(
+            f"--batch-size {size} is more than the {images} training images: "
+            f"--batch-size {images // world * world} is the most"
+        )
     if size % world:
         raise UsageError(
             f"--batch-size {size} is over all processes: {world} cannot share it evenly; "
@@ -183,7 +185,7 @@ def _refuse_batch_size(data: TrainingData, config: TrainConfig, world: int) -> N
         )
 
 
-def _refuse_too_little(data: TrainingData, workspace: Workspace) -> None:
+def _refuse_too_little(data: TrainingData, workspace: Workspace, config: TrainConfig) -> None:
     images = {name: len(data.part(valid=name == "valid")) for name in ("train", "valid")}
     for name, count in images.items():
         if count < 2:
@@ -192,9 +194,13 @@ def _refuse_too_little(data: TrainingData, workspace: Workspace) -> None:
     mask = ~np.isnan(targets)
     aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)
     if np.isnan(aurocs).all():
+        chosen = "of --labels " if config.labels else ""
+        limited = f"--limit {config.limit} leaves" if config.limit else "there are"
+        advice = "a larger --limit" if config.limit else "`cxrtool split --sizes --force`"
         raise DataError(
-            f"{workspace.split}: valid has no label with both a positive and a negative image, "
-            "so no epoch could be called better: enlarge it (`cxrtool split --sizes --force`)"
+            f"{workspace.split}: valid has no label {chosen}with both a positive and a negative "
+            f"image ({limited} {images['valid']} images in it), so no epoch could be called "
+            f"better: enlarge it ({advice})"
         )
     if data.cache is None and not data.folder.is_dir():
         raise DataError(

@@ -17,7 +17,7 @@ from cxrtool.learner import ALL, FROZEN_GROUPS, HEAD, PHASES, TOP, CXRLearner
 from cxrtool.networks import block_sizes
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import check_new_name
-from cxrtool.workflows.train_setup import Setup, resolve, say_plan, set_up
+from cxrtool.workflows.train_setup import Setup, few_batches, resolve, say_plan, set_up
 from cxrtool.workspace import Workspace
 
 TIMED_STEPS = 3
@@ -96,15 +96,19 @@ def plan_training(
     """Say what a training would be, from a few of its steps; nothing is written.
 
     Raises:
-        UsageError, DataError, WeightsError: as `train_model` would.
+        UsageError, DataError, WeightsError, RunError: as `train_model` would.
     """
     if launched().world > 1:
         raise UsageError("--dry-run works in one process: start it without torchrun")
+    if config.lr_find:
+        raise UsageError("--dry-run and --lr-find are two different trials: leave one of them out")
     config, device = resolve(config)
     check_new_name(workspace.runs, config.name, force=config.force)
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
     say_plan(setup, reporter)
-    with reporter.busy("trying a few batches"):
+    if config.compile:
+        reporter.note("--compile: what follows is tried, and estimated, without it")
+    with reporter.busy("trying a few batches"), few_batches(config, device):
         validation = _seconds_to_validate(setup)
         phases = _phases(setup, validation)
     data, loader = setup.data, setup.learner.dls.train

@@ -17,7 +17,7 @@ from cxrtool.files import whole_file
 from cxrtool.learner import FROZEN_GROUPS, HEAD, CXRLearner
 from cxrtool.report import SILENT, Reporter
 from cxrtool.tables import write_table
-from cxrtool.workflows.train_setup import resolve, say_plan, set_up
+from cxrtool.workflows.train_setup import few_batches, resolve, say_plan, set_up
 from cxrtool.workspace import Workspace
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
@@ -33,7 +33,9 @@ class RatesResult:
     """What a learning-rate range test came to."""
 
     suggestion: float
-    """Where the loss falls in its longest valley (fastai's `valley`)."""
+    """For `--lr`: where the loss falls in its longest valley (fastai's `valley`)."""
+    body_lr: float | None
+    """For `--body-lr`, in the ratio that it had; None: it follows `--lr`."""
     steps: int
     figure: Path
     table: Path
@@ -98,7 +100,8 @@ def find_rate(
     made: a figure and a table in the workspace are all that stays.
 
     Raises:
-        RunError: the loss was no number before a rate could be told.
+        RunError: the loss was no number before a rate could be told, it fell at none, or memory
+            ran out.
         UsageError, DataError, WeightsError: as `train_model`.
     """
     if launched().world > 1:
@@ -107,7 +110,7 @@ def find_rate(
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
     say_plan(setup, reporter)
     test = RisingRates(STEPS)
-    with reporter.busy(f"trying {STEPS} learning rates"):
+    with reporter.busy(f"trying {STEPS} learning rates"), few_batches(config, device):
         _fit(setup.learner, test, HEAD if config.freeze_epochs else str(config.unfreeze))
     finite = [i for i, loss in enumerate(test.raw) if math.isfinite(loss)]
     if len(finite) < LEAST_STEPS:
@@ -117,13 +120,19 @@ def find_rate(
         )
     rates, losses = np.array(test.rates)[finite], np.array(test.smoothed)[finite]
     suggestion = float(valley(list(rates), list(losses), len(rates))[0])
+    if suggestion >= rates[losses.argmin()]:
+        raise RunError(
+            f"the loss fell at none of {len(rates)} rates, so none can be named: is there "
+            "something to learn in these labels (`cxrtool train --dry-run` warns of them)?"
+        )
     stem = f"lr-find-{config.arch}"
     figure, table = workspace.figures / f"{stem}.png", workspace.figures / f"{stem}.csv"
     with whole_file(figure) as path:
         draw_rates(list(rates), list(np.array(test.raw)[finite]), suggestion, path)
     frame = {"lr": rates, "loss": np.array(test.raw)[finite], "smoothed": losses}
     write_table(pd.DataFrame(frame), table)
-    return RatesResult(suggestion, len(finite), figure, table)
+    body = None if config.body_lr is None else suggestion * config.body_lr / (config.lr or 1.0)
+    return RatesResult(suggestion, body, len(finite), figure, table)
 
 
 def _fit(learner: CXRLearner, test: RisingRates, phase: str) -> None:

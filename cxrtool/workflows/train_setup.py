@@ -1,6 +1,9 @@
 """What every form of `train` begins with: data, network and learner, as the options say."""
 
+import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +16,8 @@ from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders, sample_weights
 from cxrtool.devices import choose_device, choose_precision
 from cxrtool.distributed import ALONE, Processes
-from cxrtool.errors import UsageError, first_few
+from cxrtool.errors import DataError, RunError, UsageError, first_few
+from cxrtool.images import ImageError
 from cxrtool.learner import CXRLearner, make_learner
 from cxrtool.losses import make_loss, positive_weights
 from cxrtool.networks import build_network
@@ -74,7 +78,10 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
     with torch.device("meta"):  # nothing is computed: is there such a network?
         build_network(config.arch, 1, drop_rate=config.drop_rate)
     if config.schedule == ONE_CYCLE and config.warmup:
-        raise UsageError("--warmup: one-cycle has a rise of its own; leave one of them out")
+        raise UsageError(
+            f"--warmup {config.warmup:g} with --schedule {ONE_CYCLE}, which has a rise of its own: "
+            "pass --warmup 0, or choose another schedule"
+        )
     if config.pos_weight not in ("none", BALANCED) and not _positive(config.pos_weight):
         raise UsageError(f"--pos-weight {config.pos_weight}: use none, balanced or a number")
     if config.loss != "bce" and config.pos_weight != "none":
@@ -84,7 +91,7 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
 
 def _positive(text: str) -> bool:
     try:
-        return float(text) > 0
+        return 0 < float(text) < math.inf
     except ValueError:
         return False
 
@@ -234,6 +241,21 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
             "--sampling weighted together with --pos-weight counts rare findings twice: one of "
             "them is enough (--sampling uniform, or --pos-weight none)"
         )
+    if (config.freeze_epochs or 0) >= config.epochs:
+        reporter.note(
+            f"--freeze-epochs {config.freeze_epochs}, --epochs {config.epochs}: the last layer "
+            "alone is trained"
+        )
+    if config.warmup >= config.epochs:
+        reporter.warn(
+            f"--warmup {config.warmup:g} is no less than --epochs {config.epochs}: the rates rise "
+            "to the end and never reach --lr"
+        )
+    if config.loss == "auc" and config.auc_after >= config.epochs:
+        reporter.warn(
+            f"--auc-after {config.auc_after} is no less than --epochs {config.epochs}: all of it "
+            "is trained with bce, and --loss auc never takes over"
+        )
     labels, targets = setup.data.labels, setup.data.targets(valid=False)
     for what, absent in (
         ("positive", [not (column > 0.5).any() for column in targets.T]),
@@ -242,9 +264,38 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
         names = [label for label, missing in zip(labels, absent, strict=True) if missing]
         if names:
             reporter.warn(
-                f"{len(names)} labels have no {what} training image and cannot be learned: "
+                f"{len(names)} label{'s have' if len(names) > 1 else ' has'} no {what} training "
+                "image and cannot be learned: "
                 f"{first_few(names, 14)} (--labels chooses others)"
             )
+
+
+@contextmanager
+def few_batches(config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Turn what stops a trial of a few batches into what a user can mend.
+
+    Raises:
+        DataError: an image broke since `prepare`.
+        RunError: memory ran out.
+    """
+    try:
+        yield
+    except ImageError as error:
+        # From a worker the message comes with the worker's own traceback before it.
+        reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
+        raise DataError(
+            f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
+        ) from None
+    except RuntimeError as error:
+        out = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not out:
+            raise
+        half = max(config.batch_size // 2, 2)
+        smaller = f"--batch-size {half}" if half < config.batch_size else "a smaller --image-size"
+        raise RunError(
+            f"{device} ran out of memory at --batch-size {config.batch_size} with images of "
+            f"{config.image_size} px: try {smaller}"
+        ) from None
 
 
 def told_settings(settings: dict[str, object]) -> dict[str, object]:

@@ -40,7 +40,9 @@ def main() -> None:
     table = chexpert_table()
     table = table[table["Frontal/Lateral"] == "Frontal"]
     raw = table[list(CHEXPERT_LABELS)].to_numpy(float)
-    positives = [targets_and_mask(raw, CHEXPERT_LABELS, policy)[0] == 1 for policy in REPORT_POLICIES]
+    positives = [
+        targets_and_mask(raw, CHEXPERT_LABELS, policy)[0] == 1 for policy in REPORT_POLICIES
+    ]
     paths = table["Path"].to_numpy()
     patients = table["Path"].str.split("/").str[2].to_numpy()
     ways: dict[str, tuple[int, Callable[[], NDArray[np.int64]]]] = {
