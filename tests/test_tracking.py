@@ -101,3 +101,15 @@ def test_a_real_offline_run_stays_here_and_names_no_script(tmp_path):
     content = files[0].read_bytes()
     assert b"auroc" in content
     assert b"test_tracking" not in content
+
+
+def test_the_final_table_is_logged_and_its_failure_stops_nothing(fake, tmp_path):
+    fake.Table = lambda columns, data: (columns, data)
+    listening = Listening()
+    with track("online", "run", {}, tmp_path, listening, "an-id") as tracker:
+        tracker.table("valid", ["label", "auroc"], [["Edema", 0.7]])
+        assert fake.run.logged == [{"valid": (["label", "auroc"], [["Edema", 0.7]])}]
+        assert (fake.given["id"], fake.given["resume"]) == ("an-id", "allow")
+        fake.run.broken = True
+        tracker.table("valid", ["label"], [["Edema"]])
+    assert listening.warnings == ["Weights & Biases did not take the table: no route"]

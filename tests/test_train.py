@@ -26,7 +26,8 @@ from cxrtool.control import Plan
 from cxrtool.errors import DataError, RunError, UsageError, WeightsError
 from cxrtool.files import sha256
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
-from cxrtool.losses import AsymmetricLoss
+from cxrtool.learner import CXRLearner
+from cxrtool.losses import AsymmetricLoss, MaskedCrossEntropy
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
@@ -557,3 +558,130 @@ def test_patients_in_two_parts_are_warned_of(prepared):
 def test_on_a_cpu_a_cache_needs_no_processes(prepared, workers, expected):
     run = train_model(replace(ONCE, workers=workers), prepared, seed=1).run
     assert json.loads(run.environment.read_text())["workers"] == expected
+
+
+def test_a_subset_of_the_labels_is_trained_in_the_manifests_order(trained):
+    config = replace(ONCE, labels="Pleural Effusion, Edema", name="two")
+    run = train_model(config, trained.workspace, seed=1).run
+    assert json.loads(run.labels.read_text())["labels"] == ["Edema", "Pleural Effusion"]
+    assert load_file(run.weights)["fc.weight"].shape[0] == 2
+    scores = read_scores(run.predictions("valid"), ["Edema", "Pleural Effusion"])
+    assert list(scores.columns) == ["Edema", "Pleural Effusion"]
+    result = evaluate_run(EvaluateConfig(run="two", bootstrap=0), trained.workspace, seed=1)
+    assert set(result.labels) == {"Edema", "Pleural Effusion"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [("Edemma", "did you mean Edema"), (" , ", "names none")]
+)
+def test_labels_that_do_not_exist_are_refused(prepared, labels, told):
+    with pytest.raises(UsageError, match=told):
+        train_model(replace(ONCE, labels=labels), prepared, seed=1)
+
+
+def with_labels(workspace, change):
+    """Change the raw label values of the manifest's training rows."""
+    frame = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)
+    split = pd.read_csv(workspace.split, dtype=str).set_index("path")["split"]
+    rows = frame["path"].map(split).eq("train").to_numpy()
+    cells = frame.loc[rows, LABELS].to_numpy(dtype=object)
+    frame.loc[rows, LABELS] = change(cells)
+    frame.to_csv(workspace.manifest, index=False)
+
+
+@pytest.mark.parametrize(("policy", "blank"), [("ignore", "zeros"), ("ones", "ignore")])
+def test_a_masked_label_of_a_sample_moves_no_weight(prepared, monkeypatch, policy, blank):
+    masked, counted = [], []
+    original = MaskedCrossEntropy.forward
+
+    def watch(self, logits, targets):
+        if logits.requires_grad:
+            hidden = torch.isnan(targets)
+            logits.register_hook(lambda gradient: masked.append(gradient[hidden].abs()))
+            logits.register_hook(lambda gradient: counted.append(gradient[~hidden].abs()))
+        return original(self, logits, targets)
+
+    monkeypatch.setattr(MaskedCrossEntropy, "forward", watch)
+    train_model(replace(ONCE, uncertainty=policy, blank=blank), prepared, seed=1)
+    assert torch.cat(masked).numel() >= 5
+    assert not torch.cat(masked).any()
+    assert torch.cat(counted).all()
+
+
+def test_smoothed_targets_are_drawn_anew_for_each_sample(prepared, monkeypatch):
+    with_labels(prepared, lambda cells: np.full_like(cells, "-1"))
+    seen = []
+    original = MaskedCrossEntropy.forward
+
+    def watch(self, logits, targets):
+        if logits.requires_grad:
+            seen.append(targets.clone())
+        return original(self, logits, targets)
+
+    monkeypatch.setattr(MaskedCrossEntropy, "forward", watch)
+    for policy, low, high in (("smooth", 0.55, 0.85), ("smooth-zeros", 0.0, 0.3)):
+        seen.clear()
+        train_model(replace(TINY, uncertainty=policy, name=policy), prepared, seed=1)
+        drawn = torch.cat(seen).flatten()
+        assert low <= drawn.min() < low + 0.02
+        assert high - 0.02 < drawn.max() <= high
+        assert drawn.unique().numel() > 0.95 * drawn.numel()
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(16, "try --batch-size 8"), (2, "try a smaller --image-size")]
+)
+def test_memory_that_runs_out_is_told_with_a_batch_size_to_try(prepared, monkeypatch, size, told):
+    def no_room(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(CXRLearner, "_backward", no_room)
+    with pytest.raises(RunError, match=rf"ran out of memory at --batch-size {size} .*{told}"):
+        train_model(replace(ONCE, batch_size=size), prepared, seed=1)
+    assert list(prepared.runs.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_names_the_batch(prepared):
+    with pytest.raises(RunError, match=r"not a number any more in epoch 1, batch \d.*\.jpg"):
+        train_model(replace(ONCE, lr=1e30), prepared, seed=1)
+
+
+def test_rare_findings_are_not_to_be_counted_twice(prepared):
+    listening = Listening()
+    config = replace(ONCE, pos_weight="balanced")
+    train_model(config, prepared, seed=1, reporter=listening)
+    assert any("counts rare findings twice" in warning for warning in listening.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"validations": 99}, "--validations 99: an epoch has 5 batches"),
+        ({"schedule": "one-cycle", "warmup": 1.0}, "has a rise of its own"),
+        ({"pos_weight": "much"}, "use none, balanced or a number"),
+        ({"loss": "auc", "pos_weight": "balanced"}, "--pos-weight belongs to --loss bce"),
+        ({"uncertainty": "ones,Edemma=zeros"}, "did you mean Edema"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(prepared, change, told):
+    with pytest.raises(UsageError, match=told):
+        train_model(replace(ONCE, **change), prepared, seed=1)
+    assert not prepared.runs.exists() or not list(prepared.runs.iterdir())
+
+
+@pytest.mark.parametrize("loss", ["asymmetric", "auc"])
+def test_other_losses_train(prepared, loss):
+    result = train_model(replace(TINY, loss=loss, name=loss), prepared, seed=1)
+    assert np.isfinite(pd.read_csv(result.run.history)["train_loss"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_is_the_same_network(prepared):
+    config = replace(ONCE, limit=16, batch_size=8)
+    plain = train_model(replace(config, name="plain"), prepared, seed=1).run
+    made = train_model(replace(config, name="made", compile=True), prepared, seed=1).run
+    one, two = load_file(plain.weights), load_file(made.weights)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, two[key], rtol=0.05, atol=0.01)
