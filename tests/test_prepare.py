@@ -510,7 +510,7 @@ def test_ctrl_c_ends_it_within_a_moment_and_leaves_no_process(data, workspace):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert stderr.decode().splitlines()[-1] == "error: interrupted"
+    assert stderr.decode().splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr.decode()
     assert not workspace.manifest.exists()
     assert not (workspace.folder / ".lock").exists()
