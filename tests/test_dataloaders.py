@@ -8,15 +8,9 @@ from PIL import Image
 from torchvision.transforms import _functional_tensor
 from torchvision.transforms.functional import _get_inverse_affine_matrix
 
+from cxrtool.augmentation import Affine, affine_matrices, resample
 from cxrtool.cache import ImageCache
-from cxrtool.dataloaders import (
-    Affine,
-    SampledLoader,
-    affine_matrices,
-    make_dataloaders,
-    resample,
-    sample_weights,
-)
+from cxrtool.dataloaders import SampledLoader, make_dataloaders, sample_weights
 from cxrtool.findings import Findings
 from cxrtool.images import load_pixels
 from cxrtool.new_cache import NewCache
@@ -293,7 +287,7 @@ def test_augmentation_samples_from_what_room_the_cache_has(
 ):
     seen = []
     monkeypatch.setattr(
-        "cxrtool.dataloaders.resample",
+        "cxrtool.augmentation.resample",
         lambda images, *rest: seen.append(tuple(images.shape)) or resample(images, *rest),
     )
     images, _ = loaders(folder, np.ones(8), cache=cached(folder, tmp_path, side)).train.one_batch()

@@ -624,12 +624,15 @@ def options(workspace):
         "seed": 5,
         "workspace": workspace.folder,
     }
-    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    return ["train", *(part for name in given for part in (f"--{name}", str(given[name])))]
 
 
-def torchrun(world, arguments, tmp_path, event=None):
-    program = tmp_path / "program.py"
-    program.write_text("from test_distributed import command_line\n\ncommand_line()\n")
+COMMAND_LINE = "from test_distributed import command_line; command_line()"
+
+
+def torchrun(world, arguments, tmp_path, event=None, program=COMMAND_LINE):
+    file = tmp_path / "program.py"
+    file.write_text(program)
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     for name in VARIABLES:
@@ -638,7 +641,7 @@ def torchrun(world, arguments, tmp_path, event=None):
         environment["EVENT"] = event
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.Popen(
-        [*launcher, "--nproc-per-node", str(world), str(program), "train", *arguments],
+        [*launcher, "--nproc-per-node", str(world), str(file), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

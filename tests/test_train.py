@@ -12,9 +12,9 @@ from conftest import TINY, Listening
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
+from cxrtool import augmentation, dataloaders
 from cxrtool import config as config_module
 from cxrtool import control as control_module
-from cxrtool import dataloaders
 from cxrtool.config import (
     EvaluateConfig,
     PredictConfig,
@@ -333,8 +333,8 @@ def test_the_defaults_are_the_reports():
     assert {name: told[name] for name in report} == report
     assert (config_module.UNFREEZE_FACTOR, config_module.PLATEAU_FACTOR) == (0.1, 0.1)
     assert config_module.LEAST_RATE == 1e-6
-    limits = (dataloaders.SCALE, dataloaders.DEGREES, dataloaders.SHEAR_PIXELS)
-    assert (*limits, dataloaders.TRANSLATION) == (0.05, 20, 5, 0.05)
+    limits = (augmentation.SCALE, augmentation.DEGREES, augmentation.SHEAR_PIXELS)
+    assert (*limits, augmentation.TRANSLATION) == (0.05, 20, 5, 0.05)
 
 
 @pytest.fixture

@@ -131,7 +131,8 @@ def find_rate(
         draw_rates(list(rates), list(np.array(test.raw)[finite]), suggestion, path)
     frame = {"lr": rates, "loss": np.array(test.raw)[finite], "smoothed": losses}
     write_table(pd.DataFrame(frame), table)
-    body = None if config.body_lr is None else suggestion * config.body_lr / (config.lr or 1.0)
+    share = config.body_lr / config.lr if config.body_lr is not None and config.lr else 1.0
+    body = None if config.body_lr is None else suggestion * share
     return RatesResult(suggestion, body, len(finite), figure, table)
 
 
