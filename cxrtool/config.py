@@ -64,6 +64,11 @@ ROOM = 8 / 7
 CACHE_SIZE = 256
 """224 pixels, the report's, with that room."""
 SPLITS = ("train", "valid", "test", "expert")
+UNITS = ("image", "study")
+AGGREGATES = ("mean", "max")
+CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
+SUBGROUPS = ("sex", "age", "view")
+PAPER_TABLES = ("text", "markdown", "latex")
 TRACKING = ("off", "offline", "online")
 MOST_WORKERS = 8
 LEAST_RATE = 1e-6
@@ -196,16 +201,46 @@ class TrainConfig(ComputeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ComputeConfig):
+class TruthConfig(ComputeConfig):
+    """What scores are held against, and how: the same for `evaluate` and `compare`."""
+
+    split: str = "test"
+    truth: Path | None = None
+    key: str | None = None
+    uncertainty: str | None = None
+    """Of the truth; None: the run's, `ones` without a run."""
+    blank: str | None = None
+    """Of the truth; None: the run's, `zeros` without a run."""
+    unit: str = "image"
+    aggregate: str = "mean"
+    bootstrap: int = 1000
+    batch_size: int = 32
+    output: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(TruthConfig):
     """`evaluate`."""
 
     run: str | None = None
-    split: str = "test"
-    uncertainty: str | None = None
-    """Of the truth; None: the run's."""
-    bootstrap: int = 1000
-    batch_size: int = 32
-    force: bool = False
+    predictions: list[Path] | None = None
+    valid_predictions: list[Path] | None = None
+    valid_truth: Path | None = None
+    operating_point: str | None = None
+    """None: the one that the run has stored."""
+    calibrate: str | None = None
+    """None: as the run has it stored."""
+    keep: bool = False
+    by: str | None = None
+    """None: of `SUBGROUPS` those that are known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(TruthConfig):
+    """`compare`."""
+
+    table: str = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

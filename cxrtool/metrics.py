@@ -1,4 +1,4 @@
-"""Scores of a label's ranking: AUROC, AUPRC, operating points, and intervals over patients.
+"""Scores of a label's ranking: AUROC, AUPRC, ROC points, Youden's threshold, confusion.
 
 One label: `y_true` (n,) in {0, 1}, `y_score` (n,) any finite reals, `mask` (n,) True where the
 image counts (None: everywhere). Many labels: the same with (n, C). What stands where the mask is
@@ -10,18 +10,14 @@ Raised by all that take scores: `DataError` where shapes differ, a target that c
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cxrtool.errors import DataError, UsageError
+from cxrtool.errors import DataError
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-CHUNK_CELLS = 2**18
-"""Replicates times images that `bootstrap_auroc` holds at once: 2 MB an array, near the cache."""
 
 
 def auroc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) -> float:
@@ -81,6 +77,27 @@ def roc_points(
     thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
     fpr, tpr = (n[1:] / n[-1] if n[-1] else np.full(len(n) - 1, np.nan) for n in (fp, tp))
     return fpr, tpr, thresholds
+
+
+def precision_recall_points(
+    y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Trace the precision-recall curve: one point for each score, when score >= it is positive.
+
+    Returns:
+        recall, precision and thresholds, each (k,) for k distinct scores, thresholds descending,
+        so recall rises to 1, where precision is the prevalence. Without both classes recall and
+        precision are NaN throughout. Raises DataError as the module says.
+
+    >>> recall, precision, _ = precision_recall_points([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> recall.tolist(), precision.round(2).tolist()
+    ([0.5, 0.5, 1.0, 1.0], [1.0, 0.5, 0.67, 0.5])
+    """
+    thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    if not tp[-1] or not fp[-1]:
+        nothing = np.full(len(thresholds), np.nan)
+        return nothing, nothing.copy(), thresholds
+    return tp[1:] / tp[-1], tp[1:] / (tp + fp)[1:], thresholds
 
 
 def youden_threshold(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) -> float:
@@ -179,82 +196,8 @@ def auroc_per_label(targets: ArrayLike, scores: ArrayLike, mask: ArrayLike) -> F
     >>> auroc_per_label(targets, [[0.2, 0.5], [0.6, 0.7]], [[True, True], [True, True]]).tolist()
     [1.0, nan]
     """
-    columns = _columns(targets, scores, mask)
+    columns = columns_that_count(targets, scores, mask)
     return np.array([auroc(y_true, y_score) for _, y_true, y_score in columns], np.float64)
-
-
-def bootstrap_auroc(
-    targets: ArrayLike,
-    scores: ArrayLike,
-    mask: ArrayLike,
-    groups: ArrayLike,
-    *,
-    replicates: int = 1000,
-    seed: int = 42,
-) -> Floats:
-    """AUROC of each label under patients drawn again with replacement (the cluster bootstrap).
-
-    A patient's images are alike, so it is patients that are drawn, each with all of its images
-    (Field & Welsh 2007, J. R. Stat. Soc. B 69:369-390). An image weighs as often as its patient
-    was drawn. The draws hang on the set of patients and the seed alone: labels share them, two
-    runs on the same images can be compared replicate by replicate, and fewer `replicates` give
-    the first rows of more.
-
-    `targets`, `scores` and `mask` are (n, C), `groups` (n,) the images' patients, numbers or
-    strings, none missing.
-
-    Returns:
-        (replicates, C) in [0, 1], NaN where the patients drawn leave a label with one class.
-
-    Raises:
-        DataError: as the module says, or `groups` is not (n,).
-        UsageError: `replicates` is below 1.
-
-    Each patient has a positive and a negative image, in the right order: no draw changes that.
-
-    >>> targets, scores = [[0], [1], [0], [1]], [[0.1], [0.8], [0.2], [0.7]]
-    >>> everywhere = [[True]] * 4
-    >>> bootstrap_auroc(targets, scores, everywhere, ["a", "a", "b", "b"], replicates=3).tolist()
-    [[1.0], [1.0], [1.0]]
-    """
-    if replicates < 1:
-        raise UsageError(f"replicates is {replicates}: expected 1 or more")
-    columns = list(_columns(targets, scores, mask))
-    patients, patient_of = np.unique(np.asarray(groups), return_inverse=True)
-    if patient_of.shape != np.shape(targets)[:1]:
-        raise DataError(f"groups {np.shape(groups)} do not fit targets {np.shape(targets)}")
-    ranked = [_rank(patient_of[rows], y_true, y_score) for rows, y_true, y_score in columns]
-    rng = np.random.default_rng(seed)
-    step = max(1, CHUNK_CELLS // max(1, len(patient_of)))
-    out = np.empty((replicates, len(ranked)))
-    for start in range(0, replicates, step):
-        drawn = _draw_patients(rng, min(step, replicates - start), len(patients))
-        for label, ranks in enumerate(ranked):
-            out[start : start + step, label] = _weighted_auroc(ranks, drawn)
-    return out
-
-
-def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Floats:
-    """Percentile interval of each label's replicates (Efron & Tibshirani 1993, chapter 13).
-
-    From (R, C) to (C, 2), lower and upper end: `level` in (0, 1) of a label's replicates lies
-    between them. NaN ones are left out; with fewer than half of them defined both ends are NaN.
-    Raises DataError for another shape, UsageError for another level.
-
-    >>> percentile_interval([[0.0], [1.0], [2.0], [3.0], [4.0]], level=0.5).tolist()
-    [[1.0, 3.0]]
-    """
-    if not 0 < level < 1:
-        raise UsageError(f"level is {level}: expected a share between 0 and 1, as 0.95")
-    values = np.asarray(replicates, dtype=np.float64)
-    if values.ndim != 2:
-        raise DataError(f"replicates have shape {values.shape}: expected (replicates, labels)")
-    out = np.full((values.shape[1], 2), np.nan)
-    for label, column in enumerate(values.T):
-        defined = column[~np.isnan(column)]
-        if len(defined) and 2 * len(defined) >= len(column):
-            out[label] = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return out
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -297,56 +240,16 @@ def _counts_from_above(positive: NDArray[np.bool_], score: Floats) -> tuple[Floa
     return score[last_of_tie], tp, np.append(0, last_of_tie + 1) - tp
 
 
-def _columns(
+def columns_that_count(
     targets: ArrayLike, scores: ArrayLike, mask: ArrayLike
 ) -> Iterator[tuple[Counts, NDArray[np.bool_], Floats]]:
-    """Of each label the rows that count, their targets and their scores."""
+    """Of each label of (n, C): the rows that count (k,), their targets and scores, checked.
+
+    Raises DataError as the module says, with the column's number (from 0).
+    """
     true, score, counts = np.asarray(targets), np.asarray(scores), np.asarray(mask, dtype=bool)
     _check_shapes(2, targets=true, scores=score, mask=counts)
     for label in range(true.shape[1]):
         kept = counts[:, label]
         y_true, y_score = _counted(true[:, label], score[:, label], kept, f"column {label}: ")
         yield np.flatnonzero(kept), y_true, y_score
-
-
-class _Ranks(NamedTuple):
-    """One label, sorted by ascending score: whose its images are, and where the positives stand."""
-
-    negatives: Counts  # (N,) patients
-    positives: Counts  # (P,) patients
-    below: Counts  # (P,) how many negatives score lower than each positive
-    up_to: Counts  # (P,) how many score lower or the same
-
-
-def _rank(patient: Counts, positive: NDArray[np.bool_], score: Floats) -> _Ranks:
-    order = np.argsort(score, kind="stable")
-    patient, positive, score = patient[order], positive[order], score[order]
-    below = np.searchsorted(score[~positive], score[positive], "left")
-    up_to = np.searchsorted(score[~positive], score[positive], "right")
-    return _Ranks(patient[~positive], patient[positive], below, up_to)
-
-
-def _draw_patients(rng: np.random.Generator, rows: int, patients: int) -> Counts:
-    """Draw `patients` of them with replacement, `rows` times: how often each came (rows, patients).
-
-    One call of the generator a row, so that a replicate does not hang on the chunk it is in.
-    """
-    draws = (rng.integers(0, patients, patients) for _ in range(rows))
-    return np.stack([np.bincount(draw, minlength=patients) for draw in draws])
-
-
-def _weighted_auroc(ranks: _Ranks, drawn: Counts) -> Floats:
-    """AUROC (rows,) with each image weighing as often as its patient was drawn (rows, patients).
-
-    In whole numbers up to the last division, so that it is exact.
-    """
-    lower = np.zeros((len(drawn), len(ranks.negatives) + 1), np.int64)
-    np.cumsum(drawn.take(ranks.negatives, axis=1), axis=1, out=lower[:, 1:])
-    positives = drawn.take(ranks.positives, axis=1)
-    twice_won = np.einsum(
-        "ri,ri->r", positives, lower.take(ranks.below, axis=1) + lower.take(ranks.up_to, axis=1)
-    )
-    pairs = positives.sum(axis=1) * lower[:, -1]
-    out = np.full(len(drawn), np.nan)
-    np.divide(twice_won, 2 * pairs, out=out, where=pairs > 0)
-    return out

@@ -18,7 +18,7 @@ Thresholds = Mapping[str, float | None]
 
 
 def decisions(
-    scores: NDArray[np.float32], labels: Sequence[str], thresholds: Thresholds
+    scores: NDArray[np.floating], labels: Sequence[str], thresholds: Thresholds
 ) -> NDArray[np.bool_]:
     """Which of (n, labels) scores are at or over their label's threshold; none without one."""
     limits = [thresholds[label] for label in labels]
@@ -29,7 +29,7 @@ def decisions(
 
 def prediction_frame(
     paths: Sequence[str],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.floating],
     labels: Sequence[str],
     thresholds: Thresholds,
     *,
@@ -57,12 +57,16 @@ def prediction_frame(
 
 
 def format_scores(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """The table with its scores as text: nine digits, with which float32 is read back exactly."""
+    """The table with its scores as text, with as many digits as are read back exactly.
+
+    Nine for float32; calibrated scores are float64, since two that are as close as float32 knows
+    may be closer afterwards.
+    """
     written = frame.copy()
     for label in labels:
-        written[label] = [
-            "" if value != value else f"{value:.9g}" for value in frame[label].to_numpy()
-        ]
+        values = frame[label].to_numpy()
+        digits = 9 if values.dtype == np.float32 else 17
+        written[label] = ["" if value != value else f"{value:.{digits}g}" for value in values]
     return written
 
 

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -73,6 +74,14 @@ class RunFolder:
         """The scores on a split."""
         return self.path / "metrics" / f"{split}.json"
 
+    def score_figures(self, split: str) -> Path:
+        """The folder of pictures of the scores on a split."""
+        return self.path / "figures" / split
+
+    def report(self, split: str) -> Path:
+        """The page about the scores on a split: of test, the run's own."""
+        return self.path / ("report.html" if split == "test" else f"report-{split}.html")
+
     @property
     def curves(self) -> Path:
         """Losses, scores and learning rate over the training."""
@@ -117,6 +126,13 @@ class RunCard:
     uncertainty: str
     blank: str
     thresholds: dict[str, float | None]
+    """Each label's, as `predict` uses them."""
+    operating_point: str
+    """The rule that they were chosen by."""
+    operating_points: dict[str, dict[str, float | None]]
+    """The thresholds of all rules that were asked for so far."""
+    calibration: dict[str, Any] | None
+    """What `predict` makes of the network's probabilities, as `evaluate --keep` stored it."""
     train_patients: frozenset[str]
     valid_patients: frozenset[str]
 
@@ -178,12 +194,16 @@ def _card(
         uncertainty=labels["uncertainty"],
         blank=labels["blank"],
         thresholds={name: thresholds["thresholds"][name] for name in names},
+        operating_point=str(thresholds["operating_point"]),
+        operating_points=dict(thresholds.get("operating_points", {})),
+        calibration=thresholds.get("calibration"),
         train_patients=frozenset(patients["train"]),
         valid_patients=frozenset(patients["valid"]),
     )
     # Thresholds may be edited by hand: they have no fingerprint, and are checked instead.
     for name, value in card.thresholds.items():
-        if value is not None and not 0 <= float(value) <= 1:
+        # Just above the highest score, where nobody shall be positive, may be just above 1.
+        if value is not None and not 0 <= float(value) <= math.nextafter(1, 2):
             raise ValueError(f"the threshold of {name} is {value}")
     if card.squish[-1:] != (card.image_size,) or min(card.squish) < 1:
         raise ValueError(f"squish {card.squish} does not end in image_size {card.image_size}")

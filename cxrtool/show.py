@@ -289,7 +289,7 @@ def _show_prediction(row: dict[str, Any], result: PredictResult) -> None:
     positive = row["positive"].split(";")
     rows = []
     for label in sorted(result.card.labels, key=lambda name: -row[name]):
-        threshold = result.card.thresholds[label]
+        threshold = result.thresholds[label]
         decision = "positive" if label in positive else "negative"
         decided = decision if threshold is not None else "n/a"
         rows.append([label, number(row[label]), number(threshold), decided])

@@ -1,63 +1,93 @@
-"""`evaluate`: predictions and truth to scores a label, with the protocol they were made by."""
+"""`evaluate`: a run's scores on a part of the split, with all that a reviewer would ask for."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.config import EvaluateConfig
+from cxrtool.config import SUBGROUPS, EvaluateConfig, TruthConfig
 from cxrtool.errors import DataError, first_few
-from cxrtool.files import sha256, write_json
-from cxrtool.labels import targets_and_mask
+from cxrtool.files import sha256
 from cxrtool.manifest import (
+    ABOUT,
     label_columns,
     patients_in_two_splits,
     read_manifest,
     read_split,
 )
-from cxrtool.metrics import (
-    auprc,
-    auroc_per_label,
-    bootstrap_auroc,
-    confusion_at,
-    mean_defined,
-    percentile_interval,
-)
 from cxrtool.predictions import format_scores, read_scores
-from cxrtool.report import SILENT, Reporter, or_none
+from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.scoring import by_study
+from cxrtool.subgroups import NOT_KNOWN, group_rows
 from cxrtool.tables import write_table
-from cxrtool.workspace import DataInfo, Workspace
+from cxrtool.workflows.evaluate_points import chosen_points
+from cxrtool.workflows.evaluate_report import write_evaluation
+from cxrtool.workflows.evaluate_truth import (
+    check_patients,
+    protocol_of,
+    sample_of_rows,
+    wanted_columns,
+)
+from cxrtool.workflows.score import About, Scored, score_sample
+from cxrtool.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The scores of one run on one part."""
+    """The scores of one run, or of one table of predictions, and where they were written."""
 
-    run: str
-    split: str
-    protocol: dict[str, Any]
-    n: int
-    mean_auroc: float
-    defined: int
-    labels: dict[str, dict[str, Any]]
-    unit: str = "image"
+    values: dict[str, Any]
+    written: tuple[Path, ...] = ()
+
+    @property
+    def run(self) -> str:
+        """Whose scores they are."""
+        return str(self.values["run"])
+
+    @property
+    def n(self) -> int:
+        """How many images, or studies, were scored."""
+        return int(self.values["n"])
+
+    @property
+    def mean_auroc(self) -> float:
+        """Over the labels that are defined; NaN where none is."""
+        mean = self.values["mean_auroc"]
+        return float("nan") if mean is None else float(mean)
+
+    @property
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """Each label's figures."""
+        return dict(self.values["labels"])
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it and metrics/<split>.json holds it."""
-        return {**vars(self), "mean_auroc": or_none(self.mean_auroc), "subgroups": {}}
+        return self.values
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What predictions are held against, a row an image."""
+class Part:
+    """What of a workspace is scored: a part of the split, for one run."""
 
-    paths: list[str]
-    patients: NDArray[np.str_]
-    targets: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
+    run: RunFolder
+    card: RunCard
+    rows: pd.DataFrame
+    protocol: dict[str, Any]
+    dataset: str
+    folder: Path
+    """Where the images are."""
+    own: bool
+    """Whether it is the data set of the run's training."""
+    scores_stem: str
+    """The name of the scores' file."""
+    stem: str
+    """The name of what is made of them: another protocol has another."""
+    warnings: tuple[str, ...]
 
 
 def evaluate_run(
@@ -65,20 +95,34 @@ def evaluate_run(
 ) -> EvaluateResult:
     """Score a run on a part of the split; predictions that are missing are made first.
 
+    Figures, tables and the page go to the run's folder.
+
     Raises:
         RunError: no such run, or it is incomplete or altered.
         DataError: no such part, or it holds patients that the run was trained on.
-        UsageError: no such uncertainty policy.
+        UsageError: no such policy, rule or column.
     """
-    run = find_run(workspace.runs, config.run)
+    part = choose_part(find_run(workspace.runs, config.run), config, workspace, reporter)
+    point, calibration = chosen_points(part.run, part.card, workspace, config)
+    scored = score_part(
+        part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
+    )
+    with reporter.busy("drawing"):
+        written = write_evaluation(scored, part, reporter)
+    return EvaluateResult(scored.values, tuple(written))
+
+
+def choose_part(
+    run: RunFolder, config: TruthConfig, workspace: Workspace, reporter: Reporter
+) -> Part:
+    """The rows that a run is scored on, checked against those that it was trained on."""
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
     # A run that was trained on folds has its own valid part; another split knows no such fold.
     fold = card.fold if unchanged and config.split in ("train", "valid") else None
     split = read_split(workspace.split, manifest, fold)
-    policy = config.uncertainty or card.uncertainty
-    rows = manifest[split == config.split]
+    rows = manifest[split == config.split].reset_index(drop=True)
     if rows.empty:
         raise DataError(f"{workspace.split}: no image is in {config.split}")
     absent = [label for label in card.labels if label not in label_columns(manifest)]
@@ -90,102 +134,92 @@ def evaluate_run(
         f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
-    _refuse_known_patients(card, rows, config, unchanged and by_image, reporter)
-    truth = read_truth(rows, card, policy)
+    warnings = check_patients(
+        card, rows, config, by_image=unchanged and by_image, reporter=reporter
+    )
+    info = workspace.read_data_info()
+    policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
     # Another data set's scores are kept beside those of the run's own, under another name.
     fingerprint = sha256(workspace.manifest)
     own = fingerprint == card.manifest_sha256
-    stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
-    scores = _scores(run, card, truth.paths, stem, config, workspace, reporter)
-    info = workspace.read_data_info()
-    protocol = {
-        "name": _protocol_name(rows, info),
-        "labels_by": _labellers(rows, info),
-        "uncertainty": policy,
-        "blank": card.blank,
-        "split_by": "image" if by_image else "patient",
-        "views": sorted(rows["view"].unique()),
-    }
-    result = EvaluateResult(
-        run=run.name,
-        split=config.split,
-        protocol=protocol,
-        **score_tables(scores, truth, card, replicates=config.bootstrap, seed=seed),
-    )
-    write_json(run.metrics(stem), result.as_json())
-    return result
-
-
-def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
-    if info.dataset != "chexpert":
-        return "other"
-    return "expert" if set(rows["source"]) == {"valid"} else "holdout"
-
-
-def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:
-    names = sorted(rows["source"].unique())
-    return " and ".join(info.labels_by.get(name, "whoever made them") for name in names)
-
-
-def _refuse_known_patients(
-    card: RunCard, rows: pd.DataFrame, config: EvaluateConfig, by_image: bool, reporter: Reporter
-) -> None:
-    """Scores on patients that a run has seen are too good: refused, or with a reason warned of.
-
-    `by_image`: the split is the one of the training and parts patients on purpose.
-    """
-    if config.split == "train":
-        reporter.warn("these are scores on the training images themselves")
-        return
-    seen = card.train_patients
-    if config.split == "valid":
-        reporter.warn("epoch and thresholds were chosen on valid: its scores are too good")
-    else:
-        seen = seen | card.valid_patients
-    known = [patient for patient in rows["patient_id"].unique() if patient in seen]
-    if not known:
-        return
-    text = (
-        f"{len(known)} of {rows['patient_id'].nunique()} patients in {config.split} "
-        "are among those that the run was trained or chosen on"
-    )
-    if not (by_image or config.force):
-        raise DataError(
-            f"{text} ({first_few(known)}): the split is not the one of its training; "
-            "train again, or pass --force to score all the same"
-        )
-    reporter.warn(f"{text}: the scores are too good")
-
-
-def read_truth(rows: pd.DataFrame, card: RunCard, policy: str) -> Truth:
-    """The manifest's rows as truth under a policy and the run's `blank`, for the run's labels."""
-    labels = list(card.labels)
-    # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
-    columns = label_columns(rows)
-    raw = rows[columns].to_numpy(dtype=float)
-    targets, mask = targets_and_mask(raw, columns, policy, card.blank)
-    chosen = [columns.index(label) for label in labels]
-    return Truth(
-        paths=rows["path"].tolist(),
-        patients=rows["patient_id"].to_numpy(dtype=str),
-        targets=targets[:, chosen] == 1,
-        mask=mask[:, chosen],
+    scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
+    other = [f"study-{config.aggregate}"] if config.unit == "study" else []
+    other += [_plain(policy)] if policy != card.uncertainty else []
+    other += [f"blank-{blank}"] if blank != card.blank else []
+    return Part(
+        run=run,
+        card=card,
+        rows=rows,
+        protocol=protocol_of(rows, info, policy=policy, blank=blank, by_image=by_image),
+        dataset=info.dataset,
+        folder=info.folder,
+        own=own,
+        scores_stem=scores_stem,
+        stem="-".join([scores_stem, *other]),
+        warnings=tuple(warnings),
     )
 
 
-def _scores(
-    run: RunFolder,
-    card: RunCard,
-    paths: list[str],
-    stem: str,
-    config: EvaluateConfig,
-    workspace: Workspace,
+def _plain(text: str) -> str:
+    """A policy as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def score_part(
+    part: Part,
+    config: TruthConfig,
+    *,
+    seed: int,
+    point: Any,
+    calibration: Any,
     reporter: Reporter,
-) -> NDArray[np.float32]:
-    """The run's scores for these images, kept in the run; made where one is missing."""
-    file = run.predictions(stem)
+) -> Scored:
+    """Score a run on its part, as images or as studies."""
+    scores = run_scores(part, config, reporter)
+    columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
+    about = part.rows[[name for name in part.rows.columns if name in ABOUT]]
+    sample = sample_of_rows(
+        part.rows,
+        part.card,
+        part.protocol["uncertainty"],
+        part.protocol["blank"],
+        scores,
+        known_groups(about, columns),
+    )
+    if config.unit == "study":
+        sample = by_study(sample, config.aggregate)
+    return score_sample(
+        sample,
+        About(
+            run=part.run.name,
+            split=config.split,
+            protocol=part.protocol,
+            unit=config.unit,
+            aggregate=config.aggregate if config.unit == "study" else None,
+            dataset=part.dataset,
+            warnings=part.warnings,
+        ),
+        point=point,
+        calibration=calibration,
+        replicates=config.bootstrap,
+        seed=seed,
+    )
+
+
+def known_groups(about: pd.DataFrame, columns: list[str] | None) -> dict[str, NDArray[np.str_]]:
+    """The groups of the columns asked for; without any, of the usual ones that tell something."""
+    if columns is not None:
+        return group_rows(about, columns)
+    usual = group_rows(about, [name for name in SUBGROUPS if name in about.columns])
+    return {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
+
+
+def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[np.float32]:
+    """The run's scores of its part's images, kept in the run; made where one is missing."""
+    paths = part.rows["path"].tolist()
+    file = part.run.predictions(part.scores_stem)
     if file.is_file():
-        kept = read_scores(file, card.labels)
+        kept = read_scores(file, part.card.labels)
         if set(paths) <= set(kept.index):
             reporter.note(f"scores of {file}")
             return kept.loc[paths].to_numpy()
@@ -194,13 +228,13 @@ def _scores(
     with reporter.busy("loading torch"):
         from cxrtool.workflows.predict import load_scorer, score_files
 
-    folder = workspace.read_data_info().folder
-    scorer = load_scorer(run, config.device, config.precision)
-    reporter.note(f"scoring with {run.name} on {scorer.device}, {scorer.precision}")
+    # The file holds what the network says; a calibration is applied where scores are read.
+    plain = replace(load_scorer(part.run, config.device, config.precision), calibration=None)
+    reporter.note(f"scoring with {part.run.name} on {plain.device}, {plain.precision}")
     table = score_files(
-        scorer,
+        plain,
         paths,
-        [folder / path for path in paths],
+        [part.folder / path for path in paths],
         batch_size=config.batch_size,
         workers=config.workers,
         reporter=reporter,
@@ -212,58 +246,5 @@ def _scores(
             f"{failed.sum()} images of {config.split} cannot be read ({first_few(examples)}): "
             "run `cxrtool prepare` again"
         )
-    write_table(format_scores(table, card.labels), file)
-    return table[list(card.labels)].to_numpy(dtype=np.float32)
-
-
-def score_tables(
-    scores: NDArray[np.float32], truth: Truth, card: RunCard, *, replicates: int, seed: int
-) -> dict[str, Any]:
-    """The figures of (n, labels) scores against truth: `n, mean_auroc, defined, labels`.
-
-    Intervals are percentiles over `replicates` draws of patients; none with 0 replicates.
-    """
-    aurocs = auroc_per_label(truth.targets, scores, truth.mask)
-    intervals = np.full((len(card.labels), 2), np.nan)
-    if replicates:
-        drawn = bootstrap_auroc(
-            truth.targets, scores, truth.mask, truth.patients, replicates=replicates, seed=seed
-        )
-        intervals = percentile_interval(drawn)
-    labels = {
-        label: _label_figures(
-            truth.targets[:, column],
-            scores[:, column],
-            truth.mask[:, column],
-            card.thresholds[label],
-            float(aurocs[column]),
-            intervals[column],
-        )
-        for column, label in enumerate(card.labels)
-    }
-    mean, defined = mean_defined([float(value) for value in aurocs])
-    return {"n": len(scores), "mean_auroc": mean, "defined": defined, "labels": labels}
-
-
-def _label_figures(
-    target: NDArray[np.bool_],
-    score: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    threshold: float | None,
-    auroc: float,
-    interval: NDArray[np.float64],
-) -> dict[str, Any]:
-    sensitivity = specificity = float("nan")
-    if threshold is not None:
-        at = confusion_at(target, score, threshold, mask)
-        sensitivity, specificity = at.sensitivity, at.specificity
-    return {
-        "auroc": or_none(auroc),
-        "auroc_ci": None if np.isnan(interval).any() else [float(value) for value in interval],
-        "auprc": or_none(auprc(target, score, mask)),
-        "threshold": threshold,
-        "sensitivity": or_none(sensitivity),
-        "specificity": or_none(specificity),
-        "n": int(mask.sum()),
-        "positives": int((target & mask).sum()),
-    }
+    write_table(format_scores(table, part.card.labels), file)
+    return table[list(part.card.labels)].to_numpy(dtype=np.float32)

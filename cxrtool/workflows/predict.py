@@ -22,6 +22,7 @@ from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import check_writable, refuse_existing
 from cxrtool.images import SUFFIXES, ImageError, read_grey, shape_warning, squish
 from cxrtool.networks import build_network, score_batch
+from cxrtool.points import Calibration, stored_calibration
 from cxrtool.predictions import format_scores, prediction_frame
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
@@ -38,6 +39,8 @@ class PredictResult:
 
     run: RunFolder
     card: RunCard
+    thresholds: dict[str, float | None]
+    """On the scale of the table's probabilities."""
     table: pd.DataFrame
     images: int
     failed: int
@@ -73,6 +76,20 @@ class Scorer:
     network: nn.Module
     device: torch.device
     precision: str
+    calibration: Calibration | None = None
+    """What is made of the probabilities before anybody sees them."""
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """Each label's, on the scale of the probabilities that are shown."""
+        limits = self.card.thresholds
+        if self.calibration is None:
+            return limits
+        curves = self.calibration.labels
+        return {
+            label: float(curves[label](limit)) if limit is not None and label in curves else limit
+            for label, limit in limits.items()
+        }
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, labels) of grey images (n, size, size)."""
@@ -127,6 +144,7 @@ def predict_images(
     return PredictResult(
         run=run,
         card=scorer.card,
+        thresholds=scorer.thresholds,
         table=table,
         images=len(table),
         failed=int((table["error"] != "").sum()),
@@ -152,7 +170,9 @@ def load_scorer(run: RunFolder, device: str, precision: str) -> Scorer:
         reason = " ".join(str(error).split())
         raise RunError(f"{run.weights} does not fit {run.model.name}: {reason}") from None
     network = network.to(chosen).to(memory_format=torch.channels_last).eval()
-    return Scorer(card, network, chosen, choose_precision(precision, chosen))
+    return Scorer(
+        card, network, chosen, choose_precision(precision, chosen), stored_calibration(card)
+    )
 
 
 def list_images(inputs: Sequence[str]) -> list[tuple[str, Path]]:
@@ -237,8 +257,11 @@ def score_files(
             if good:
                 scores[[row for row, _ in good]] = scorer(np.stack([pixels for _, pixels in good]))
             advance(len(batch))
+    shown: NDArray[np.floating] = scores
+    if scorer.calibration is not None:
+        shown = scorer.calibration.of_scores(labels, scores.astype(np.float64))
     return prediction_frame(
-        names, scores, labels, scorer.card.thresholds, warnings=warnings, errors=errors
+        names, shown, labels, scorer.thresholds, warnings=warnings, errors=errors
     )
 
 

@@ -25,7 +25,7 @@ from cxrtool.curves import draw_curves
 from cxrtool.errors import RunError
 from cxrtool.files import remove_leftovers, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
-from cxrtool.metrics import youden_threshold
+from cxrtool.operating import parse_rule, thresholds_for
 from cxrtool.predictions import format_scores, prediction_frame
 from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.runs import OpenRun
@@ -179,7 +179,8 @@ class RunRecorder:
             )
         labels, valid = self.data.labels, self.data.part(valid=True)
         scores = torch.sigmoid(torch.from_numpy(self._best_logits)).numpy()
-        thresholds = choose_thresholds(self.data.targets(valid=True), scores, labels)
+        points = choose_thresholds(self.data.targets(valid=True), scores, labels)
+        thresholds = points[YOUDEN]
         # A run that is extended is none that others may read while its files change.
         self.run.model.unlink(missing_ok=True)
         if self.run.best(state.best_step).is_file():
@@ -188,7 +189,13 @@ class RunRecorder:
         write_table(format_scores(table, labels), self.run.predictions("valid"))
         write_json(
             self.run.thresholds,
-            {"operating_point": "youden", "chosen_on": "valid", "thresholds": thresholds},
+            {
+                "operating_point": YOUDEN,
+                "chosen_on": "valid",
+                "thresholds": thresholds,
+                "operating_points": points,
+                "calibration": None,
+            },
         )
         patients = {
             name: sorted(self.data.part(valid=name == "valid")["patient_id"].unique())
@@ -257,6 +264,9 @@ class RunRecorder:
         }
 
 
+YOUDEN = "youden"
+POINTS = (YOUDEN, "f1")
+"""The rules whose thresholds every run has from the start; others are asked of `evaluate`."""
 _OF_THE_START = (
     "began",
     "identity",
@@ -295,10 +305,15 @@ def git_commit() -> str | None:
 
 def choose_thresholds(
     targets: NDArray[np.float32], scores: NDArray[np.float32], labels: tuple[str, ...]
-) -> dict[str, float | None]:
-    """Each label's threshold with the greatest Youden's J; None where a class is missing."""
-    thresholds = {}
-    for label, target, score in zip(labels, targets.T, scores.T, strict=True):
-        mask = ~np.isnan(target)
-        thresholds[label] = or_none(youden_threshold(target > 0.5, score, mask))
-    return thresholds
+) -> dict[str, dict[str, float | None]]:
+    """Each label's threshold under the rules of `POINTS`; None where a class is missing.
+
+    `targets` (n, C) are NaN where there is none.
+    """
+    truth, mask = targets > 0.5, ~np.isnan(targets)
+    found = {}
+    for name in POINTS:
+        chosen = thresholds_for(parse_rule(name), truth, scores, mask)
+        numbers = zip(labels, chosen, strict=True)
+        found[name] = {label: or_none(float(value)) for label, value in numbers}
+    return found

@@ -1,0 +1,148 @@
+"""From scores and truth to the whole result of an evaluation, whoever made the scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.bootstrap import Draws, draw_patients
+from cxrtool.calibration import brier_score, expected_calibration_error
+from cxrtool.errors import DataError
+from cxrtool.intervals import LEVEL
+from cxrtool.points import Calibration, OperatingPoint
+from cxrtool.references import sort_references
+from cxrtool.scoring import Sample, assess, json_number
+from cxrtool.subgroups import assess_groups
+
+Floats = NDArray[np.float64]
+FEW_FOR_INTERVALS = 10
+"""With fewer patients of a class, a label's interval rests on too little to be leaned on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """An evaluation: its figures as JSON has them, and what pictures and comparisons need."""
+
+    values: dict[str, Any]
+    sample: Sample
+    """Calibrated, where a calibration was asked for."""
+    raw: Sample
+    thresholds: Floats
+    """(C,) on the scale of `sample`."""
+    draws: Draws | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is said of a result beside its figures."""
+
+    run: str
+    split: str | None
+    protocol: dict[str, Any]
+    unit: str
+    aggregate: str | None
+    dataset: str
+    warnings: tuple[str, ...] = ()
+
+
+def score_sample(
+    sample: Sample,
+    about: About,
+    *,
+    point: OperatingPoint | None,
+    calibration: Calibration | None,
+    replicates: int,
+    seed: int,
+) -> Scored:
+    """Score a sample: figures, subgroups, references; the keys are those of `evaluate --json`.
+
+    Raises:
+        DataError: a score that counts is not finite, or is no probability and was to be
+            calibrated.
+    """
+    none = np.full(len(sample.labels), np.nan)
+    thresholds = none if point is None else point.thresholds
+    raw = sample
+    if calibration is not None:
+        if not sample.probabilities:
+            raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
+        scores = calibration.of_scores(sample.labels, sample.scores)
+        sample = replace(sample, scores=scores)
+        thresholds = calibration.of_scores(sample.labels, thresholds[None])[0]
+    draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
+    figures = assess(sample, thresholds, draws)
+    same, other = sort_references(
+        about.protocol,
+        dataset=about.dataset,
+        unit=about.unit,
+        rows=len(sample.keys),
+        labels=sample.labels,
+    )
+    values = {
+        "run": about.run,
+        "split": about.split,
+        "protocol": about.protocol,
+        "unit": about.unit,
+        "aggregate": about.aggregate,
+        "n": figures.pop("n"),
+        "patients": figures.pop("patients"),
+        "operating_point": None
+        if point is None
+        else {"rule": point.rule, "chosen_on": point.chosen_on},
+        "calibration": None if calibration is None else _told(calibration, raw),
+        "intervals": _intervals(draws),
+        **figures,
+        "subgroups": assess_groups(sample, thresholds, draws),
+        "references": {
+            "same": [reference.as_json() for reference in same],
+            "other": [{**reference.as_json(), "why": why} for reference, why in other],
+        },
+        "warnings": [*about.warnings, *_few(figures["labels"], raw)],
+    }
+    return Scored(values=values, sample=sample, raw=raw, thresholds=thresholds, draws=draws)
+
+
+def _intervals(draws: Draws | None) -> dict[str, Any] | None:
+    if draws is None:
+        return None
+    return {
+        "level": LEVEL,
+        "resampled": "patients",
+        "replicates": draws.replicates,
+        "seed": draws.seed,
+    }
+
+
+def _told(calibration: Calibration, raw: Sample) -> dict[str, Any]:
+    """The calibration for JSON, with what the raw probabilities of its labels were like."""
+    before = {}
+    for column, label in enumerate(raw.labels):
+        if label in calibration.labels and raw.mask[:, column].any():
+            of_label = raw.targets[:, column], raw.scores[:, column], raw.mask[:, column]
+            before[label] = {
+                "brier": json_number(brier_score(*of_label)),
+                "ece": json_number(expected_calibration_error(*of_label)),
+            }
+    return {
+        "method": calibration.method,
+        "chosen_on": calibration.chosen_on,
+        "left_out": dict(calibration.left_out),
+        "before": before,
+        "labels": {label: curve.as_json() for label, curve in calibration.labels.items()},
+    }
+
+
+def _few(labels: Mapping[str, Mapping[str, Any]], sample: Sample) -> list[str]:
+    few = [
+        label
+        for label, figures in labels.items()
+        if figures["auroc"] is not None and figures["positive_patients"] < FEW_FOR_INTERVALS
+    ]
+    if not few:
+        return []
+    return [
+        f"fewer than {FEW_FOR_INTERVALS} patients with a positive: {', '.join(few)}: "
+        "such a label's scores say next to nothing"
+    ]
