@@ -302,14 +302,14 @@ def _pool(positives: list[int], counts: list[int]) -> list[int]:
 
 
 def _isotonic_curve(raw: Floats, scores: Floats, shares: Floats) -> Floats:
-    """The curve through the blocks' centres, from (0, 0) to (1, 1), straight between them."""
-    if scores[0] > 0:
-        scores, shares = np.append(0.0, scores), np.append(0.0, shares)
-    if scores[-1] < 1:
-        scores, shares = np.append(scores, 1.0), np.append(shares, 1.0)
-    left = np.clip(np.searchsorted(scores, raw, "right") - 1, 0, len(scores) - 2)
+    """Straight between the blocks' centres and level beyond the outer two, but for the own logit.
+
+    Lines from (0, 0) and to (1, 1) would call every score of 1 certain, right or not.
+    """
+    held = np.clip(raw, scores[0], scores[-1])
+    left = np.clip(np.searchsorted(scores, held, "right") - 1, 0, len(scores) - 2)
     # Not numpy.interp: this rises also within rounding, and no slope overflows.
-    along = (raw - scores[left]) / (scores[left + 1] - scores[left])
+    along = (held - scores[left]) / (scores[left + 1] - scores[left])
     rise = shares[left] + along * (shares[left + 1] - shares[left])
     curve = np.clip(np.minimum(rise, shares[left + 1]), FLOOR, 1 - FLOOR)
     return _sigmoid((1 - OWN_LOGIT) * _logit(curve) + OWN_LOGIT * _logit(raw))
@@ -396,9 +396,8 @@ def reliability_bins(
     spread = WILSON**2 / count
     middle = (observed + spread / 2) / (1 + spread)
     half = np.sqrt(spread * (observed * (1 - observed) + spread / 4)) / (1 + spread)
-    # Where all or none are positive an end is the share itself, but for rounding.
-    low = np.clip(middle - half, 0, observed)
-    high = np.clip(middle + half, observed, 1)
+    # Where all are positive the upper end is 1, but for rounding.
+    low, high = middle - half, np.clip(middle + half, observed, 1)
     return Bins(predicted=predicted, observed=observed, low=low, high=high, count=count)
 
 

@@ -3,12 +3,14 @@
 import os
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cxrtool import __version__
 from cxrtool.config import (
+    BLANKS,
     CommonConfig,
     DemoConfig,
     EvaluateConfig,
@@ -101,19 +103,57 @@ _RunArgument = Annotated[
 ]
 
 
+_TruthOptions: dict[str, Any] = {
+    "uncertainty": Annotated[
+        str | None,
+        typer.Option(
+            help="What -1 is in the truth, whatever a run was trained on.",
+            metavar="POLICY",
+            show_default="the run's; without a run: ones",
+        ),
+    ],
+    "blank": Annotated[
+        Literal[BLANKS] | None,
+        typer.Option(
+            help="What a label that is not mentioned is in the truth: 0, or not counted.",
+            show_default="the run's; without a run: zeros",
+        ),
+    ],
+    "output": Annotated[
+        Path | None,
+        typer.Option(help="Folder for tables, figures and the page.", metavar="DIR"),
+    ],
+}
+_By = Annotated[
+    str | None,
+    typer.Option(
+        help="Subgroups: columns of the manifest, commas between; none: none.",
+        metavar="A,B,...",
+        show_default="sex,age,view",
+    ),
+]
 _ForceScores = Annotated[
     bool,
-    typer.Option("--force", help="Score patients too that the run was trained or chosen on."),
+    typer.Option(
+        "--force",
+        help="Score patients too that the run was trained or chosen on; replace --output.",
+    ),
 ]
 
 
-@command(app, EvaluateConfig, run=_RunArgument, force=_ForceScores)
+@command(app, EvaluateConfig, run=_RunArgument, by=_By, force=_ForceScores, **_TruthOptions)
 def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
-    """Score a run on a part of the split, label by label."""
+    """Score a run on a part of the split, or anybody's predictions, label by label."""
     from cxrtool import show
     from cxrtool.workflows.evaluate import evaluate_run
     from cxrtool.workspace import Workspace
 
+    if config.predictions:
+        from cxrtool.workflows.evaluate_tables import evaluate_tables
+
+        found = evaluate_tables(config, seed=common.seed, reporter=show.reporter(common))
+        show.evaluated_tables(found, common)
+        return
     workspace = Workspace(common.workspace)
     result = evaluate_run(config, workspace, seed=common.seed, reporter=show.reporter(common))
     show.evaluated(result, common)

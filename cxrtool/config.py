@@ -234,6 +234,7 @@ class EvaluateConfig(TruthConfig):
     keep: bool = False
     by: str | None = None
     """None: of `SUBGROUPS` those that are known."""
+    report: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

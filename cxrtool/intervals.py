@@ -36,7 +36,8 @@ def bootstrap_interval(
 
     Returns:
         (K, 2), lower and upper end, between the least and the greatest replicate; NaN where the
-        estimate is, where `freedom` is below 1, or fewer than half of the replicates are defined.
+        estimate is, where `freedom` is below 1, fewer than half of the replicates are defined, or
+        all are the same: a perfect score among a few is no certainty.
 
     Raises:
         DataError: shapes do not fit.
@@ -60,7 +61,8 @@ def bootstrap_interval(
     for column, of_this in enumerate(values.T):
         defined = of_this[~np.isnan(of_this)]
         enough = len(defined) and len(defined) >= LEAST_DEFINED * len(of_this)
-        if enough and degrees[column] >= 1 and not np.isnan(estimate[column]):
+        varied = enough and defined.min() < defined.max()
+        if varied and degrees[column] >= 1 and not np.isnan(estimate[column]):
             levels = _levels(defined, float(estimate[column]), float(degrees[column]), level)
             out[column] = np.quantile(defined, levels)
     return out

@@ -126,6 +126,10 @@ COMMON: dict[str, Any] = {
 }
 
 OPTIONS: dict[str, Any] = {
+    "aggregate": Annotated[
+        Literal[config.AGGREGATES],
+        typer.Option(help="With --unit study: how its images' scores become one."),
+    ],
     "arch": Annotated[
         str, typer.Option(callback=_known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
     ],
@@ -167,6 +171,14 @@ OPTIONS: dict[str, Any] = {
             min=32,
             help="Side of the cached images, pixels: at least --image-size of train; 8/7 of it "
             "gives augmentation room. 256 takes 66 KB an image, 320 takes 102 KB.",
+        ),
+    ],
+    "calibrate": Annotated[
+        Literal[config.CALIBRATIONS] | None,
+        typer.Option(
+            help="Fit the probabilities of each label on valid; isotonic needs 100 positives. "
+            "Ranks stay as they are.",
+            show_default="as the run has it stored",
         ),
     ],
     "check_images": Annotated[
@@ -269,6 +281,22 @@ OPTIONS: dict[str, Any] = {
             show_default="its own folder",
         ),
     ],
+    "keep": Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Let `predict` use the --operating-point and --calibrate given here from now on.",
+        ),
+    ],
+    "key": Annotated[
+        str | None,
+        typer.Option(
+            help="With --predictions: the column that names the rows; where the two tables call "
+            "it differently, THEIRS=TRUTHS.",
+            metavar="COLUMN",
+            show_default="found by itself",
+        ),
+    ],
     "label_columns": Annotated[
         str | None,
         typer.Option(
@@ -318,6 +346,15 @@ OPTIONS: dict[str, Any] = {
     "name": Annotated[
         str | None, typer.Option(help="Of the run.", show_default="ARCH-UNCERTAINTY")
     ],
+    "operating_point": Annotated[
+        str | None,
+        typer.Option(
+            help="How thresholds are chosen on valid: youden, f1, sensitivity=0.9, "
+            "specificity=0.9.",
+            metavar="RULE",
+            show_default="the run's own: youden",
+        ),
+    ],
     "only_data": Annotated[
         Path | None, typer.Option(help="Only draw the data set, into this folder.", metavar="DIR")
     ],
@@ -340,6 +377,14 @@ OPTIONS: dict[str, Any] = {
     "precision": Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")
     ],
+    "predictions": Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Score a table of anybody's predictions against --truth, without a run; given "
+            "several times: each of them, and their mean.",
+            metavar="CSV",
+        ),
+    ],
     "rates": Annotated[
         Literal["demo", "chexpert"],
         typer.Option(help="How often findings are drawn: rare ones more often, or as in life."),
@@ -354,6 +399,10 @@ OPTIONS: dict[str, Any] = {
             "shows them.",
             metavar="NAME|FILE",
         ),
+    ],
+    "report": Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Draw the figures and write the page."),
     ],
     "resume": Annotated[
         str | None,
@@ -383,6 +432,24 @@ OPTIONS: dict[str, Any] = {
         bool, typer.Option("--strict", help="Any problem is an error; nothing is written then.")
     ],
     "split": Annotated[Literal[config.SPLITS], typer.Option(help="The part to score on.")],
+    "unit": Annotated[
+        Literal[config.UNITS],
+        typer.Option(help="Score images, or studies: a study's images as one."),
+    ],
+    "valid_predictions": Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With --predictions: the same model's scores on other images, to choose "
+            "thresholds on; once for each --predictions.",
+            metavar="CSV",
+        ),
+    ],
+    "valid_truth": Annotated[
+        Path | None,
+        typer.Option(
+            help="With --valid-predictions: their truth.", metavar="CSV", show_default="--truth"
+        ),
+    ],
     "uncertainty": Annotated[
         str,
         typer.Option(
@@ -390,6 +457,13 @@ OPTIONS: dict[str, Any] = {
             help=f"What -1 becomes: {', '.join(config.POLICIES)}; for single labels LABEL=POLICY "
             "after it, as in ones,Edema=zeros.",
             metavar="POLICY",
+        ),
+    ],
+    "truth": Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of labels: 1, 0, -1 and blanks, a row an image or a study.",
+            metavar="CSV",
         ),
     ],
     "unfreeze": Annotated[

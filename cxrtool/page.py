@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 
@@ -64,27 +64,32 @@ def render_report(result: dict[str, Any], card: Card, figures: Mapping[str, Path
     Raises:
         DataError: figures that are missing or are no PNG.
     """
+    template = _environment().get_template("report.html.j2")
+    return template.render(**_context(result, card), pictures=_pictures(figures))
+
+
+def _context(result: dict[str, Any], card: Card) -> dict[str, Any]:
+    """What the templates read beside the result itself."""
     labels = result.get("labels") or {}
     aurocs = [one.get("auroc") for one in labels.values()]
-    lows = [(one.get("auroc_ci") or [one.get("auroc")])[0] for one in labels.values()]
+    lows = [(one.get("auroc_ci") or [None])[0] for one in labels.values()]
     references = result.get("references") or {}
-    return _environment().get_template("report.html.j2").render(
-        result=result,
-        card=card,
-        labels=labels,
-        pictures=_pictures(figures),
-        summary=summary(result),
-        things="studies" if result.get("unit") == "study" else "images",
-        level=_level(result),
-        uncertain=_uncertain(result),
-        undefined=[name for name, auroc in zip(labels, aurocs, strict=True) if not _known(auroc)],
-        axis=_axis_start([*aurocs, *lows]),
-        subgroups=[_subgroup(result, column) for column in result.get("subgroups") or {}],
-        same=_side_by_side(result, reference_sets(references.get("same") or [])),
-        other=reference_sets(references.get("other") or []),
-        versions={name: value for name, value in card.environment.items() if _is_version(value)},
-        program=__version__,
-    )
+    return {
+        "result": result,
+        "card": card,
+        "labels": labels,
+        "summary": summary(result),
+        "things": "studies" if result.get("unit") == "study" else "images",
+        "level": _level(result),
+        "uncertain": _uncertain(result),
+        "undefined": [name for name, one in labels.items() if not _known(one.get("auroc"))],
+        "axis": _axis_start([*aurocs, *lows]),
+        "subgroups": [_subgroup(result, column) for column in result.get("subgroups") or {}],
+        "same": _side_by_side(result, reference_sets(references.get("same") or [])),
+        "other": reference_sets(references.get("other") or []),
+        "versions": {name: text for name, text in card.environment.items() if _is_version(text)},
+        "program": __version__,
+    }
 
 
 def write_report(
@@ -109,6 +114,7 @@ def _environment() -> Environment:
         "score": number,
         "rate": lambda value: number(value, 2),
         "count": count,
+        "counted": counted,
         "percent": percent,
         "interval": interval,
         "published": published,
@@ -118,7 +124,7 @@ def _environment() -> Environment:
     return made
 
 
-def _known(value: object) -> bool:
+def _known(value: object) -> TypeGuard[float]:
     """Whether it is a number at all: neither None nor NaN, and not missing."""
     return isinstance(value, int | float) and value == value
 
@@ -131,6 +137,12 @@ def number(value: Any, digits: int = 3) -> str:
 def count(value: Any) -> str:
     """A whole number with a comma between thousands."""
     return f"{value:,.0f}" if _known(value) else "n/a"
+
+
+def counted(value: Any, noun: str) -> str:
+    """So many things: `1 image`, `2,000 images`, `3 studies`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count(value)} {noun if value == 1 else many}"
 
 
 def percent(value: Any) -> str:
@@ -150,7 +162,7 @@ def published(value: Any) -> str:
     return re.sub(r"(\.\d\d)0$", r"\1", number(value)) if _known(value) else "n/a"
 
 
-def place(value: Any, start: float) -> float:
+def place(value: float, start: float) -> float:
     """Where a score stands on a line `STRIP` pixels wide from `start` to 1."""
     share = min(1.0, max(0.0, (value - start) / (1 - start)))
     return round(4 + share * (STRIP - 8), 1)
@@ -174,12 +186,11 @@ def _level(result: dict[str, Any]) -> str:
 def summary(result: dict[str, Any]) -> str:
     """The page in a sentence: mean AUROC, over how many labels, images and patients."""
     all_labels, defined = len(result.get("labels") or {}), result.get("defined") or 0
-    things = "studies" if result.get("unit") == "study" else "images"
-    over = f"{count(result.get('n'))} {things}"
+    over = counted(result.get("n"), result.get("unit") or "image")
     if _known(result.get("patients")):
-        over += f" of {count(result['patients'])} patients"
+        over += f" of {counted(result['patients'], 'patient')}"
     if not _known(result.get("mean_auroc")):
-        return f"No AUROC is defined for any of the {all_labels} labels, {over}."
+        return f"No AUROC is defined: 0 of {counted(all_labels, 'label')}, {over}."
     ends = interval(result.get("mean_auroc_ci"), between=" to ")
     told = f" ({_level(result)} interval {ends})" if ends else ""
     labels = f"{defined} of {all_labels} labels" if all_labels > 1 else "1 label"
@@ -199,7 +210,7 @@ def _uncertain(result: dict[str, Any]) -> str:
     meanings: dict[str, list[str]] = {}
     for label, name in policies.items():
         meanings.setdefault(COUNTS_AS.get(name, ""), []).append(label)
-    told = []
+    told: list[str] = []
     for meaning, of in sorted(meanings.items(), key=lambda item: len(item[1])):
         whom = "" if len(meanings) == 1 else f" for {', '.join(of)}"
         if len(told) == len(meanings) - 1 and told:
@@ -240,33 +251,37 @@ def _subgroup(result: dict[str, Any], column: str) -> dict[str, Any]:
         for key, rate in RATES.items()
         if key == "auroc" or any(_known(cell.get(key)) for cell in cells)
     }
-    gaps, within = told.get("gaps") or {}, told.get("within") or {}
-    rows = []
-    for label, overall in (result.get("labels") or {}).items():
-        rows.append(
-            {
-                "label": label,
-                "cells": [(group.get("labels") or {}).get(label) or {} for group in groups.values()],
-                "overall": _as_a_group(overall),
-                "gaps": gaps.get(label) or {},
-                "within": within.get(label),
-                "below": below(overall, within.get(label)),
-            }
-        )
+    gaps = told.get("gaps") or {}
     return {
         "column": column,
         "groups": groups,
         "rates": rates,
-        "rows": rows,
+        "rows": _group_rows(result.get("labels") or {}, told),
         "largest": {key: _largest(gaps, key) for key in rates},
         "few": sum(bool(cell.get("too_few")) for cell in cells),
         "cells": len(cells),
     }
 
 
+def _group_rows(labels: dict[str, Any], told: dict[str, Any]) -> list[dict[str, Any]]:
+    groups, gaps = (told.get("groups") or {}).values(), told.get("gaps") or {}
+    within = told.get("within") or {}
+    return [
+        {
+            "label": label,
+            "cells": [(group.get("labels") or {}).get(label) or {} for group in groups],
+            "overall": _as_a_group(overall),
+            "gaps": gaps.get(label) or {},
+            "within": within.get(label),
+            "below": below(overall, within.get(label)),
+        }
+        for label, overall in labels.items()
+    ]
+
+
 def _as_a_group(overall: dict[str, Any]) -> dict[str, Any]:
     """All images as if they were one more group: FPR is 1 - specificity."""
-    specificity, ends = overall.get("specificity"), overall.get("specificity_ci")
+    specificity, ends = overall.get("specificity"), overall.get("specificity_ci") or ()
     return {
         **overall,
         "tpr": overall.get("sensitivity"),
@@ -281,7 +296,8 @@ def below(overall: dict[str, Any], within: Any) -> float | None:
     auroc, ends = overall.get("auroc"), overall.get("auroc_ci")
     if not _known(auroc) or not _known(within) or auroc - within < CLEARLY_BELOW:
         return None
-    return None if interval(ends) and within >= ends[0] else auroc - within
+    # Inside its own interval the overall AUROC could be the one within groups by chance.
+    return None if ends and interval(ends) and within >= ends[0] else auroc - within
 
 
 def _largest(gaps: dict[str, Any], key: str) -> tuple[str, dict[str, Any]] | None:
@@ -299,8 +315,8 @@ def reference_sets(references: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
         key = tuple(one.get(name) for name in same)
         made = sets.setdefault(key, {**dict(zip(same, key, strict=True)), "what": [], "values": []})
         made["values"].append(one)
-        if one.get("what") and one["what"] not in made["what"]:
-            made["what"].append(one["what"])
+        parts = (one.get("what") or "").split("; ")
+        made["what"] += [part for part in parts if part and part not in made["what"]]
     return list(sets.values())
 
 
@@ -312,7 +328,9 @@ def _side_by_side(result: dict[str, Any], sets: list[dict[str, Any]]) -> dict[st
         keys[(value.get("label"), _how_many(value))] = None
     order = {label: rank for rank, label in enumerate(labels)}
     rows = []
-    for label, many in sorted(keys, key=lambda key: (key[0] is None, order.get(key[0], len(order)))):
+    for label, many in sorted(
+        keys, key=lambda key: (key[0] is None, order.get(key[0], len(order)))
+    ):
         found = [_value_of(one, label, many) for one in sets]
         own = labels.get(label, {}) if label is not None else _own_mean(result, many)
         rows.append({"label": label, "labels": many, "own": own, "values": found})

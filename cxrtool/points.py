@@ -36,8 +36,21 @@ class Calibration:
     labels: Mapping[str, Calibrator]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
+    def of_thresholds(self, labels: Sequence[str], thresholds: Floats) -> Floats:
+        """The calibrated form of (C,) thresholds: the same images stay at or over them."""
+        out = np.array(thresholds, np.float64)
+        for column, label in enumerate(labels):
+            if label not in self.labels or np.isnan(out[column]):
+                continue
+            below = np.nextafter(out[column], -np.inf)
+            if np.float32(below) == below:  # just above the highest score: nobody is positive
+                out[column] = np.nextafter(float(self.labels[label](below)), np.inf)
+            else:
+                out[column] = float(self.labels[label](out[column]))
+        return out
+
     def of_scores(self, labels: Sequence[str], scores: Floats) -> Floats:
-        """The calibrated form of (n, C) scores, or of (1, C) thresholds; NaN stays NaN."""
+        """The calibrated form of (n, C) scores; NaN stays NaN."""
         out = np.array(scores, np.float64)
         for column, label in enumerate(labels):
             if label in self.labels:

@@ -23,6 +23,11 @@ _INDEX = re.compile(r"(?:unnamed:\d+|index|level\d+|row|rownumber)?")
 
 
 def read_columns(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table as text; and what the user should know of how.
+
+    Raises:
+        DataError: see `tables.read_table`; or it has one column only.
+    """
     frame, encoding, _ = read_foreign_table(path, ())
     columns = [str(column) for column in frame.columns]
     if len(columns) == 1:
@@ -37,12 +42,17 @@ def read_columns(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def other_names(named: dict[str, str], path: Path) -> list[str]:
+    """A note of the labels whose columns are called something else."""
     other = [f"{column} as {label}" for label, column in named.items() if column != label]
     return [f"{path.name}: read {first_few(other, 14)}"] if other else []
 
 
 def named_columns(names: Sequence[str], columns: Sequence[str], path: Path) -> dict[str, str]:
-    """Which column each name is, in the columns' order: the very name, or but for case, _ and -."""
+    """Which column each name is, in the columns' order: of the very name, or folded the same.
+
+    Raises:
+        DataError: two columns are one name's.
+    """
     by_fold = {fold(name): name for name in names}
     found: dict[str, list[str]] = {}
     for column in columns:
@@ -56,4 +66,10 @@ def named_columns(names: Sequence[str], columns: Sequence[str], path: Path) -> d
 
 
 def may_be_label(column: str) -> bool:
-    return fold(column) not in _NO_LABELS and not is_index(fold(column))
+    """Whether a column's name is none of those that mean something else."""
+    return fold(column) not in _NO_LABELS and not is_index(column)
+
+
+def is_index(column: str) -> bool:
+    """Whether a column is called as pandas calls the rows' numbers."""
+    return bool(_INDEX.fullmatch(fold(column)))

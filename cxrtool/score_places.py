@@ -38,7 +38,7 @@ class Place(NamedTuple):
     codes: Rows
     """(m,) equal numbers for rows of the other table that have the same key."""
     how: str
-    """What was compared, if it is not the cells themselves."""
+    """What was compared, if it is not the cells or CheXpert's paths themselves."""
 
     @property
     def found(self) -> int:
@@ -70,7 +70,7 @@ class Side:
 
 
 class Pair(NamedTuple):
-    """A column of the predictions and one of the truth, and how the first is found in the second."""
+    """A column of the predictions, one of the truth, and where the first is in the second."""
 
     mine: KeyColumn
     theirs: KeyColumn
@@ -135,14 +135,14 @@ def _order(pair: Pair) -> tuple[bool, bool, int, int]:
 
 
 def _place(mine: KeyColumn, theirs: KeyColumn) -> Place:
-    exact = _locate(mine.exact, theirs.exact, "")
+    exact = _locate(mine.exact, theirs.exact)
     if len(set(theirs.normal)) < len(set(theirs.exact)):
         return exact  # the same patients' numbers in two folders
-    normal = _locate(mine.normal, theirs.normal, "the paths from the patient's folder on")
+    normal = _locate(mine.normal, theirs.normal)
     return normal if normal.found > exact.found else exact
 
 
-def _locate(mine: Texts, theirs: Texts, how: str) -> Place:
+def _locate(mine: Texts, theirs: Texts, how: str = "") -> Place:
     codes, values = pd.factorize(theirs)
     _, first = np.unique(codes, return_index=True)
     at = pd.Index(values, dtype=object).get_indexer(pd.Index(mine, dtype=object))
@@ -168,7 +168,7 @@ def _by_ends(mine: KeyColumn, theirs: KeyColumn) -> Place:
             if [len(set(end)) for end in ends] != counts:
                 continue
             parts = "file names" if depth == 1 else f"last {depth} parts of the paths"
-            found = _locate(*ends, f"the {parts}" + ", without their endings" * drop)
+            found = _locate(ends[0], ends[1], f"the {parts}" + ", without their endings" * drop)
             best = found if found.found > best.found else best
     return best
 
@@ -178,9 +178,7 @@ def _ends(paths: Texts, depth: int, *, drop: bool) -> Texts:
     return np.array([_ENDING.sub("", end) for end in ends] if drop else ends, dtype=object)
 
 
-def _refuse_contradiction(
-    best: Pair, found: Sequence[Pair], scores: Side, truth: Side
-) -> None:
+def _refuse_contradiction(best: Pair, found: Sequence[Pair], scores: Side, truth: Side) -> None:
     """Refuse to choose where another pair finds as many rows, and others."""
     rivals = [pair for pair in found if _contradict(best.place, pair.place)]
     rivals = [pair for pair in rivals if pair.place.found >= best.place.found]

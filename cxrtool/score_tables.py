@@ -69,11 +69,9 @@ def read_score_table(path: Path, truth: TruthTable, key: str | None = None) -> S
     notes += other_names(named, path) + _table_notes(path, truth, named, beyond, failed)
     if pair.place.how:
         notes.append(f"{path.name}: its rows were found in the truth by {pair.place.how}")
-    images = pair.mine.unit == IMAGE or pair.mine.images is not None or not pair.mine.unique
     return ScoreTable(
         path=path,
-        unit=IMAGE if images and not truth.unit == pair.theirs.unit == STUDY == pair.mine.unit
-        else STUDY,
+        unit=_unit(pair, truth),
         keys=list((pair.mine.normal if pair.mine.images is None else pair.mine.images)[~failed]),
         labels=tuple(named),
         scores=scores[~failed],
@@ -83,6 +81,13 @@ def read_score_table(path: Path, truth: TruthTable, key: str | None = None) -> S
         failed=int(failed.sum()),
         notes=tuple(notes),
     )
+
+
+def _unit(pair: Pair, truth: TruthTable) -> str:
+    """What a row of the scores is."""
+    if pair.mine.images is not None or not pair.mine.unique:
+        return IMAGE
+    return IMAGE if truth.unit == pair.theirs.unit == IMAGE else STUDY
 
 
 def _shared_labels(
@@ -179,7 +184,10 @@ def _number(text: str) -> float:
 
 
 def _table_notes(
-    path: Path, truth: TruthTable, named: dict[str, str], beyond: Sequence[str],
+    path: Path,
+    truth: TruthTable,
+    named: dict[str, str],
+    beyond: Sequence[str],
     failed: NDArray[np.bool_],
 ) -> list[str]:
     notes = []

@@ -1,4 +1,4 @@
-"""Anybody's table of truth and table of scores: which columns are what, read and checked."""
+"""Anybody's table of truth: its labels, patients, studies, and what else it says of its rows."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.manifest import ABOUT, RESERVED, label_values, parse_labels
-from cxrtool.predictions import AFTER
+from cxrtool.manifest import label_values, parse_labels
+from cxrtool.score_columns import (
+    MEANS,
+    is_index,
+    may_be_label,
+    named_columns,
+    other_names,
+    read_columns,
+)
 from cxrtool.score_keys import (
     GENERIC,
     IMAGE,
@@ -20,7 +27,6 @@ from cxrtool.score_keys import (
     PATIENTS,
     STUDY,
     KeyColumn,
-    Rows,
     Texts,
     fold,
     key_columns,
@@ -29,8 +35,7 @@ from cxrtool.score_keys import (
     refuse_blank,
     refuse_repeated,
 )
-from cxrtool.score_places import Side, choose_pair
-from cxrtool.tables import FALLBACK, FIRST_ROW, OTHER_SEPARATORS, read_foreign_table
+from cxrtool.score_places import Side
 
 SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
 VIEWS = {
@@ -42,6 +47,7 @@ PARTS = {"train": (1, 64_540), "valid": (64_541, 64_740), "test": (64_741, 65_24
 _PATIENT = re.compile(r"(?:^|/)(patient\d+|p\d{8})(?:/|_|$)|^(\d{8})_\d{3}(?:\.\w+)?$")
 _PART = re.compile(r"(?:(?:^|/)(train|valid|test)/)?patient(\d{5})/study\d+(?:/|$)")
 _VIEW = re.compile(r"/view\d+_(frontal|lateral)\.\w+$")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TruthTable:
@@ -99,20 +105,21 @@ def read_truth_table(
     others = [column for column in frame.columns if column not in named.values()]
     columns = _truth_keys(frame[others], name)
     first = _first_key(columns, name, others, path)
-    patients, patients_known = _patients(frame, [first, *columns])
-    about = _about(frame[others], first, columns)
+    columns.sort(key=lambda column: column is not first)
+    patients, patients_known = _patients(frame, columns)
+    about = _about(frame[others], columns)
     return TruthTable(
         path=path,
         unit=first.unit,
         keys=_unique_keys(first),
         patients=patients,
         patients_known=patients_known,
-        studies=_studies(first, columns),
+        studies=_studies(columns),
         labels=tuple(named),
         raw=raw,
         about=about,
         views=_views(about),
-        dataset_part=_dataset_part([first, *columns]),
+        dataset_part=_dataset_part(columns),
         notes=tuple(notes),
         side=Side(path=path, columns=columns, key=name, names=list(frame.columns)),
     )
@@ -133,7 +140,7 @@ def _label_columns(
     rest = [column for column in columns if column not in named.values() and may_be_label(column)]
     values, wrong = parse_labels(frame, rest)
     good = ~wrong.any(axis=0) & ~np.isnan(values).all(axis=0)
-    named |= {column: column for column, label in zip(rest, good, strict=True) if label}
+    named |= {rest[at]: rest[at] for at in np.flatnonzero(good)}
     if not named:
         raise DataError(
             f"{path} has no label: no column is named as one of CheXpert's or holds only 1, 0, -1 "
@@ -178,9 +185,7 @@ def _unique_keys(column: KeyColumn) -> list[str]:
     return list(column.normal if normal.is_unique else column.exact)
 
 
-def _patients(
-    frame: pd.DataFrame, columns: Sequence[KeyColumn]
-) -> tuple[NDArray[np.str_], bool]:
+def _patients(frame: pd.DataFrame, columns: Sequence[KeyColumn]) -> tuple[NDArray[np.str_], bool]:
     """Each row's patient by a column of their names, else by the key; else its own."""
     cells = patient_cells(frame)
     if cells is None:
@@ -198,33 +203,33 @@ def _patients_of_keys(columns: Sequence[KeyColumn]) -> Texts:
     return np.full(len(columns[0].exact), "", dtype=object)
 
 
-def _studies(first: KeyColumn, columns: Sequence[KeyColumn]) -> NDArray[np.str_] | None:
-    if first.unit == STUDY:
-        return np.array(_unique_keys(first), dtype=np.str_)
+def _studies(columns: Sequence[KeyColumn]) -> NDArray[np.str_] | None:
+    if columns[0].unit == STUDY:
+        return np.array(_unique_keys(columns[0]), dtype=np.str_)
     for column in columns:
         if column.unit == STUDY and column.filled:
             return np.asarray(column.normal, dtype=np.str_)
     return None
 
 
-def _about(frame: pd.DataFrame, first: KeyColumn, columns: Sequence[KeyColumn]) -> pd.DataFrame:
+def _about(frame: pd.DataFrame, columns: Sequence[KeyColumn]) -> pd.DataFrame:
     """The columns that are neither label nor key, under the manifest's names."""
     about: dict[str, NDArray[np.object_]] = {}
     for column in map(str, frame.columns):
         folded = fold(column)
-        if folded in (*PATIENTS, *KNOWN) or column == first.name or is_index(folded):
+        if folded in (*PATIENTS, *KNOWN) or column == columns[0].name or is_index(column):
             continue
         name = MEANS.get(folded, column)
         cells: Texts = frame[column].str.strip().to_numpy(dtype=object)
         about[column if name in about else name] = cells
-    result = pd.DataFrame(about, index=frame.index, dtype=object)
+    result = pd.DataFrame(about, index=frame.index)
     if "sex" in result:
         result["sex"] = [SEXES.get(cell.lower(), cell) for cell in result["sex"]]
     if "age" in result:
         # NIH's first release writes 058Y.
         years = [cell.upper().removesuffix("Y") for cell in result["age"]]
         result["age"] = pd.to_numeric(pd.Series(years), errors="coerce").astype(float)
-    views = _each_view(result, [first, *columns])
+    views = _each_view(result, columns)
     return result if views is None else result.assign(view=views)
 
 
@@ -248,14 +253,14 @@ def _views(about: pd.DataFrame) -> tuple[str, ...]:
 
 def _dataset_part(columns: Sequence[KeyColumn]) -> str | None:
     """The part of CheXpert that all rows are of, by the patients' numbers and the folders."""
+    folders: set[str] = set()
+    numbers: set[int] = set()
     for column in columns:
-        found = [_PART.search(cell.replace("\\", "/")) for cell in column.exact]
-        matches = [at for at in found if at]
-        if len(matches) < len(found):
-            continue
-        folders = {at[1] for at in matches} - {None}
-        numbers = np.array([int(at[2]) for at in matches])
-        for part, (low, high) in PARTS.items():
-            if folders <= {part} and ((low <= numbers) & (numbers <= high)).all():
-                return part
+        if column.shaped and column.images is None:
+            found = [_PART.search(cell.replace("\\", "/")) for cell in column.exact]
+            folders |= {at[1] for at in found if at and at[1]}
+            numbers |= {int(at[2]) if at else 0 for at in found}
+    for part, (low, high) in PARTS.items():
+        if numbers and folders <= {part} and low <= min(numbers) and max(numbers) <= high:
+            return part
     return None

@@ -24,6 +24,7 @@ from cxrtool.report import (
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.evaluate import EvaluateResult
+    from cxrtool.workflows.evaluate_tables import TablesResult
     from cxrtool.workflows.list_runs import ListedRun
     from cxrtool.workflows.predict import PredictResult
     from cxrtool.workflows.prepare_record import PrepareResult
@@ -207,11 +208,37 @@ def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
         print_json(result.as_json())
         return
     show_scores(result)
+    if result.written:
+        print_line(f"written: {result.written[0]}")
     next_command(f"cxrtool predict IMAGE --run {shlex.quote(result.run)}{_option(common)}")
 
 
+def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
+    """The scores of tables of predictions, and how far they are apart."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    for one in result.results:
+        show_scores(one)
+        print_line()
+    show_differences(result.differences)
+    if result.written:
+        print_line(f"written: {', '.join(str(path) for path in result.written)}")
+
+
+def show_differences(differences: list[dict[str, Any]]) -> None:
+    """The difference of each pair's mean AUROC, with its interval."""
+    for pair in differences:
+        apart = pair["mean"]
+        ends = apart["auroc_ci"]
+        within = f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else ""
+        value = "n/a" if apart["auroc"] is None else f"{apart['auroc']:+.3f}"
+        print_line(f"{pair['run']} less {pair['baseline']}: mean AUROC {value}{within}")
+
+
 def show_scores(result: EvaluateResult) -> None:
-    """The table of scores, its mean, and the protocol."""
+    """The table of scores, their means, the largest gaps between groups, and the protocol."""
+    values = result.values
     rows = [_score_row(label, figures) for label, figures in result.labels.items()]
     columns = {
         "label": "left",
@@ -222,19 +249,53 @@ def show_scores(result: EvaluateResult) -> None:
         "spec.": "right",
         "pos.": "right",
     }
-    print_table(table(f"{result.run} on {result.split}: {result.n:,} images", columns, rows))
+    things = "studies" if values["unit"] == "study" else "images"
+    part = f" on {values['split']}" if values["split"] else ""
+    print_table(table(f"{result.run}{part}: {result.n:,} {things}", columns, rows))
+    print_line(_mean_line("mean AUROC", values, len(result.labels)))
+    five = values["competition"]
+    if five and len(five["labels"]) > 1:
+        print_line(_mean_line("of the CheXpert competition's:", five, len(five["labels"])))
+    _show_gaps(values)
+    _show_protocol(values)
+
+
+def _mean_line(what: str, figures: dict[str, Any], labels: int) -> str:
+    ends = figures["mean_auroc_ci"]
+    within = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
+    mean = number(figures["mean_auroc"])
+    return f"{what} {mean}{within} over {figures['defined']} of {labels} labels"
+
+
+def _show_gaps(values: dict[str, Any]) -> None:
+    """The largest gap of AUROC between the groups of each column, if its interval is clear of 0."""
+    for column, told in values["subgroups"].items():
+        clear = [
+            (gap["auroc"], label)
+            for label, gap in told["gaps"].items()
+            if gap["auroc"] and gap["auroc"]["ci"] and gap["auroc"]["ci"][0] > 0
+        ]
+        if clear:
+            gap, label = max(clear, key=lambda one: one[0]["gap"])
+            print_line(
+                f"largest gap by {column}: {label}, AUROC {gap['gap']:.3f} higher for "
+                f"{gap['highest']} than for {gap['lowest']}"
+            )
+
+
+def _show_protocol(values: dict[str, Any]) -> None:
+    told = values["protocol"]
+    point = values["operating_point"]
+    thresholds = f"{point['rule']}, chosen on {point['chosen_on']}" if point else "none"
+    calibration = values["calibration"]
+    curve = f";\n  probabilities: {calibration['method']}, fitted on valid" if calibration else ""
+    views = " and ".join(told["views"]) or "not known which"
     print_line(
-        f"mean AUROC {number(result.mean_auroc)} "
-        f"over {result.defined} of {len(result.labels)} labels"
-    )
-    told = result.protocol
-    print_line(
-        f"protocol: {told['name']}, split by {told['split_by']}, "
-        f"{' and '.join(told['views'])} views;\n"
+        f"protocol: {told['name']}, split by {told['split_by']}, {views} views;\n"
         f"  labels by {told['labels_by']};\n"
         f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; "
-        "intervals over patients;\n"
-        "  thresholds from valid (Youden's J)"
+        f"intervals over {values['patients']:,} patients;\n"
+        f"  thresholds: {thresholds}{curve}"
     )
 
 

@@ -2,7 +2,9 @@
 
 import doctest
 import json
+import re
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -184,9 +186,9 @@ def test_temperature_and_platt_are_their_formulas():
 
 
 def test_isotonic_is_straight_between_its_knots_but_for_a_share_of_the_raw_logit():
-    knots, shares = [0.1, 0.4, 0.8], [0.0, 0.2, 0.9]
+    knots, shares = [0.1, 0.4, 0.8], [0.05, 0.2, 0.9]
     raw = np.linspace(0.001, 0.999, 999)
-    line = np.interp(raw, [0, *knots, 1], [0, *shares, 1]).clip(FLOOR, 1 - FLOOR)
+    line = np.interp(raw, knots, shares).clip(FLOOR, 1 - FLOOR)
     bent = expit((1 - OWN_LOGIT) * scipy_logit(line) + OWN_LOGIT * scipy_logit(raw))
     assert np.abs(isotonic(knots, shares)(raw) - bent).max() <= OWN_SHARE
     assert np.abs(isotonic(knots, shares)(raw) - line).max() < 2e-3
@@ -256,20 +258,14 @@ def test_isotonic_blocks_are_scikit_learns(drawn):
     y_true, y_score = drawn
     reference = IsotonicRegression().fit(y_score.astype(float), y_true)
     steps = reference.predict(y_score.astype(float))
-    parameters = fit("isotonic", y_true, y_score).parameters
-    assert parameters["shares"] == pytest.approx(np.unique(steps.round(12)), abs=1e-11)
-    centres = [
-        y_score[np.abs(steps - share) < 1e-9].astype(float).mean() for share in parameters["shares"]
-    ]
-    assert parameters["scores"] == pytest.approx(centres, abs=1e-12)
-    assert reference.predict(parameters["scores"]) == pytest.approx(parameters["shares"], abs=1e-9)
-    between = [share for share in parameters["shares"] if FLOOR < share < 1 - FLOOR]
-    at = (
-        [x for x, share in zip(*parameters.values(), strict=True) if FLOOR < share < 1 - FLOOR]
-        if list(parameters) == ["scores", "shares"]
-        else None
-    )
-    assert fit("isotonic", y_true, y_score)(at) == pytest.approx(between, abs=2e-3)
+    found = fit("isotonic", y_true, y_score)
+    scores, shares = (np.array(found.parameters[name]) for name in ("scores", "shares"))
+    assert shares == pytest.approx(np.unique(steps.round(12)), abs=1e-11)
+    centres = [y_score[np.abs(steps - share) < 1e-9].astype(float).mean() for share in shares]
+    assert scores == pytest.approx(centres, abs=1e-12)
+    # A score of 0 has the lowest logit that there is, and a share of it shows.
+    within = np.where(scores > 0, 2e-3, 0.02)
+    assert (np.abs(found(scores) - shares) <= within).all()
 
 
 def test_isotonic_curves_are_mended_where_platt_cannot():
@@ -303,30 +299,60 @@ def test_many_blocks_are_thinned_to_knots_that_still_rise():
     assert len(scores) == MOST_KNOTS
     assert (np.diff(scores) > 0).all()
     assert (np.diff(shares) > 0).all()
-    assert np.abs(found(y_score) - np.repeat(1 - 1 / sizes, sizes)).max() < 0.1
+    assert np.abs(found(y_score) - np.repeat(1 - 1 / sizes, sizes)).max() < 0.2
     assert np.abs(found(y_score) - np.repeat(1 - 1 / sizes, sizes)).mean() < 2e-3
 
 
-def test_blocks_of_neighbours_keep_their_order():
-    low = 0.1
-    y_score = np.repeat([low, np.nextafter(low, 1), 0.7], [300, 300, 300])
-    y_true = np.concatenate([np.arange(300) < positives for positives in (30, 60, 90)])
+@pytest.mark.parametrize("low", [0.9127555772777217, 0.8574042765875693, 0.8631789223498866])
+def test_blocks_of_neighbours_keep_their_order(low):
+    # 301 times this number, over 301, is no less than 301 times the next one, over 301.
+    high = float(np.nextafter(low, 1))
+    y_score = np.repeat([0.7, low, high], 301)
+    y_true = np.concatenate([np.arange(301) < positives for positives in (50, 60, 90)])
     found = fit("isotonic", y_true, y_score)
-    assert found.parameters["scores"] == (low, float(np.nextafter(low, 1)), 0.7)
+    assert found.parameters["scores"][1:] == (low, high)
+
+
+@pytest.mark.parametrize("far", [0, 1e-26, 1e-7])
+@pytest.mark.parametrize("right", [True, False])
+def test_platt_bears_scores_that_are_far_off_the_others(far, right):
+    rng = np.random.default_rng(7)
+    logit = rng.normal(3, 0.3, 1000)
+    y_true, y_score = rng.random(1000) < expit(logit), expit(logit)
+    y_score[:8], y_true[:8] = far, not right
+    target = np.where(y_true, (y_true.sum() + 1) / (y_true.sum() + 2), 1 / ((~y_true).sum() + 2))
+    found = fit("platt", y_true, y_score)
+    logit = clipped_logit(y_score)
+    loss = loss_of(logit, target)
+    best = minimize(lambda line: loss(*line), [0.1, 0.0], method="Nelder-Mead", tol=1e-10)
+    if best.x[0] < 0:
+        assert "turn its ranks around" in found
+    else:
+        slope, intercept = found.parameters["slope"][0], found.parameters["intercept"][0]
+        assert (slope, intercept) == pytest.approx(best.x, rel=1e-3)
+        assert loss(slope, intercept) <= best.fun + 1e-14
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("side", [0.0, 1.0])
 def test_scores_of_0_and_1_are_fitted_and_kept_apart(method, side):
     y_true, y_score = draw("too sure")
-    y_score[::10] = side
+    y_score[::10], y_true[::10] = side, side
+    y_true[::300] = 1 - side
     found = fit(method, y_true, y_score)
     calibrated = found(y_score)
     assert np.isfinite(calibrated).all()
     assert auroc(y_true, calibrated) == auroc(y_true, y_score)
-    if method == "isotonic":
-        observed = y_true[y_score == side].mean()
-        assert found(side) == pytest.approx(observed, abs=0.15)
+    assert len(np.unique(calibrated)) == len(np.unique(y_score))
+
+
+@pytest.mark.parametrize("side", [0.0, 1.0])
+def test_isotonic_believes_a_score_of_0_or_1_no_more_than_it_was_right(side):
+    y_true, y_score = draw("too sure")
+    y_score[::5], y_true[::5] = side, side
+    y_true[::25] = 1 - side
+    found = fit("isotonic", y_true, y_score)
+    assert abs(found(side) - side) == pytest.approx(0.2, abs=0.05)
 
 
 @pytest.mark.parametrize("method", ["temperature", "platt"])
@@ -404,9 +430,9 @@ def test_equal_scores_are_left_as_they_are(method):
 )
 def test_a_fit_that_would_turn_ranks_around_is_not_made(method, says):
     y_true, y_score = draw("too sure")
-    with pytest.raises(AssertionError):
-        assert isinstance(fit(method, 1 - y_true, y_score), Calibrator)
-    assert __import__("re").match(says, fit(method, 1 - y_true, y_score))
+    reason = fit(method, 1 - y_true, y_score)
+    assert isinstance(reason, str)
+    assert re.match(says, reason)
 
 
 def test_isotonic_of_falling_scores_is_not_made():
@@ -415,12 +441,12 @@ def test_isotonic_of_falling_scores_is_not_made():
 
 
 def test_a_slope_next_to_nothing_is_not_made():
-    rng = np.random.default_rng(0)
-    y_score = expit(rng.normal(0, 8, 4000))
-    y_true = rng.permutation(np.arange(4000) < 2000)
-    y_true[:20] = y_score[:20] > 0.5
-    reason = fit("platt", y_true, y_score)
-    assert "its slope would be" in reason
+    # As many positives as negatives at each logit, but for a handful at the ends.
+    logit = np.repeat(np.linspace(-20, 20, 1001), 2)
+    y_true = np.tile([0, 1], 1001)
+    y_true[:8], y_true[-8:] = 0, 1
+    reason = fit("platt", y_true, expit(logit))
+    assert re.match(r"its slope would be 0\.00.* hardly rise with the label", reason)
 
 
 def test_scores_too_near_to_each_other_are_left_as_they_are():
@@ -429,11 +455,10 @@ def test_scores_too_near_to_each_other_are_left_as_they_are():
     assert "too near to each other" in fit("platt", y_true, y_score)
 
 
-def test_a_curve_that_is_at_1_for_the_lowest_scores_is_not_made():
-    y_score = np.concatenate([np.geomspace(1e-30, 1e-29, 200), np.geomspace(1e-9, 0.9, 200)])
-    y_true = np.concatenate([np.arange(200) > 97, np.ones(200)])
-    reason = fit("platt", y_true, y_score)
-    assert isinstance(reason, str) or (np.diff(reason(y_score)) > 0).all()
+def test_a_curve_that_is_at_1_for_low_scores_already_is_not_made():
+    y_score = np.geomspace(1e-30, 0.5, 400)
+    y_true = np.arange(400) >= 30
+    assert fit("platt", y_true, y_score) == "its curve would be at 1 for scores below 1/64 already"
     with pytest.raises(DataError, match="at 1 for scores below 1/64"):
         platt(1.0, 30.0)
 
@@ -606,7 +631,7 @@ def test_the_calibration_error_weighs_bins_by_their_images(bins, probabilities):
     edges = np.linspace(0, 1, bins + 1)
     inside = [
         (y_score > low if low else y_score >= 0) & (y_score <= high)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     ]
     assert np.sum(inside, axis=0).tolist() == [1] * len(y_true)
     parts = [

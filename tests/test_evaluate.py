@@ -13,12 +13,13 @@ from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder, read_card
-from cxrtool.workflows.evaluate import evaluate_run, read_truth
+from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.evaluate_truth import sample_of_rows
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 
 LABELS = list(CHEXPERT_LABELS)
-QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50}
+QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50, "report": False}
 
 
 def evaluate(trained, reporter=None, **options):
@@ -152,9 +153,11 @@ def test_what_is_not_mentioned_counts_as_it_did_in_training(trained):
     rows, _ = truth_of(trained, "test")
     blank = rows[LABELS].isna().to_numpy()
     assert blank.any()
-    assert read_truth(rows, card, "ones").mask.all()
-    ignoring = read_truth(rows, replace(card, blank="ignore"), "ones")
+    scores = np.zeros(blank.shape)
+    assert sample_of_rows(rows, card, "ones", card.blank, scores, {}).mask.all()
+    ignoring = sample_of_rows(rows, card, "ones", "ignore", scores, {})
     np.testing.assert_array_equal(ignoring.mask, ~blank)
+    assert evaluate(trained, blank="ignore").labels["Edema"]["n"] == (~blank).sum(axis=0)[5]
 
 
 def test_a_label_of_which_no_image_counts_is_undefined(trained):

@@ -6,10 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from cxrtool import metrics
-from cxrtool.errors import DataError, UsageError
+from cxrtool.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -231,20 +237,6 @@ def draw_labels(seed, n=300, patients=90, distinct=None):
     return targets, scores, mask, groups
 
 
-def image_weights(groups, replicates, seed=42):
-    """How often each image's patient is drawn in each replicate, said plainly: (replicates, n)."""
-    rng, patients = np.random.default_rng(seed), np.unique(groups)
-    drawn = [patients[rng.integers(0, len(patients), len(patients))] for _ in range(replicates)]
-    return np.array([[np.sum(row == group) for group in groups] for row in drawn])
-
-
-def reference_auroc(y_true, y_score, weight):
-    drawn = weight > 0
-    if len(np.unique(y_true[drawn])) < 2:
-        return math.nan
-    return roc_auc_score(y_true[drawn], y_score[drawn], sample_weight=weight[drawn])
-
-
 def test_auroc_per_label_is_auroc_of_each():
     targets, scores, mask, _ = draw_labels(0)
     found = metrics.auroc_per_label(targets, scores, mask)
@@ -254,137 +246,26 @@ def test_auroc_per_label_is_auroc_of_each():
     assert np.isnan(found).tolist() == [False] * 4 + [True]
 
 
-@pytest.mark.parametrize("distinct", [None, 12, 2])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_bootstrap_equals_scikit_learn_with_weights(distinct, seed):
-    targets, scores, mask, groups = draw_labels(seed, distinct=distinct)
-    found = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=12, seed=seed)
-    assert found.shape == (12, 5)
-    for row, weight in zip(found, image_weights(groups, 12, seed), strict=True):
-        for label in range(5):
-            kept = mask[:, label]
-            expected = reference_auroc(targets[kept, label], scores[kept, label], weight[kept])
-            assert row[label] == pytest.approx(expected, abs=1e-12, nan_ok=True)
-
-
-def test_bootstrap_draws_a_patients_images_together():
-    targets, scores, mask, groups = draw_labels(3)
-    once = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=20)
-    thrice = [np.repeat(array, 3, axis=0) for array in (targets, scores, mask, groups)]
-    np.testing.assert_array_equal(metrics.bootstrap_auroc(*thrice, replicates=20), once)
-
-
-def test_bootstrap_weights_are_whole_patients():
-    weights = image_weights(draw_labels(4)[3], 30)
-    patients = np.unique(draw_labels(4)[3])
-    rng = np.random.default_rng(42)
-    drawn = metrics._draw_patients(rng, 30, len(patients))
-    assert (drawn.sum(axis=1) == len(patients)).all()
-    np.testing.assert_array_equal(
-        drawn[:, np.searchsorted(patients, draw_labels(4)[3])],
-        weights,
-    )
-
-
-def test_bootstrap_by_patient_is_wider_than_by_image():
-    rng = np.random.default_rng(5)
-    y_true = rng.random((150, 1)) < 0.5
-    y_score = rng.normal(y_true, 1.0)
-    copies = [np.repeat(array, 9, axis=0) for array in (y_true, y_score, np.ones((150, 1), bool))]
-    by_patient = metrics.bootstrap_auroc(*copies, np.repeat(np.arange(150), 9), replicates=600)
-    by_image = metrics.bootstrap_auroc(*copies, np.arange(1350), replicates=600)
-    assert by_patient.std() / by_image.std() == pytest.approx(3, rel=0.15)
-
-
-def test_bootstrap_spread_is_hanley_and_mcneils():
-    """Their standard error (1982, formula 1), for one image a patient."""
-    rng = np.random.default_rng(6)
-    y_true = np.repeat([[0.0], [1.0]], 400, axis=0)
-    y_score = rng.normal(y_true, 1.0)
-    area = metrics.auroc(y_true[:, 0], y_score[:, 0])
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + 399 * (q1 - area**2) + 399 * (q2 - area**2)
-    found = metrics.bootstrap_auroc(y_true, y_score, y_true >= 0, np.arange(800))
-    assert found.std() == pytest.approx(math.sqrt(variance) / 400, rel=0.1)
-    low, high = metrics.percentile_interval(found)[0]
-    assert low < area < high
-    assert high - low == pytest.approx(2 * 1.96 * found.std(), rel=0.1)
-
-
-def test_bootstrap_hangs_on_seed_and_patients_alone(monkeypatch):
-    targets, scores, mask, groups = draw_labels(7)
-    found = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=25)
-    again = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=25)
-    other = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=25, seed=1)
-    np.testing.assert_array_equal(found, again)
-    assert not np.array_equal(found, other, equal_nan=True)
-    order = np.random.default_rng(0).permutation(len(groups))
-    moved = metrics.bootstrap_auroc(
-        targets[order], scores[order], mask[order], groups[order], replicates=25
-    )
-    np.testing.assert_array_equal(found, moved)
-    fewer = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=9)
-    np.testing.assert_array_equal(found[:9], fewer)
-    one_label = metrics.bootstrap_auroc(targets[:, 1:2], scores[:, 1:2], mask[:, 1:2], groups)
-    np.testing.assert_array_equal(found[:, 1], one_label[:25, 0])
-    names = np.array([f"patient{group:05d}" for group in groups], dtype=object)
-    named = metrics.bootstrap_auroc(targets, scores, mask, names, replicates=25)
-    np.testing.assert_array_equal(found, named)
-    for cells in (1, 4 * len(groups), 10**9):
-        monkeypatch.setattr(metrics, "CHUNK_CELLS", cells)
-        chunked = metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=25)
-        np.testing.assert_array_equal(found, chunked)
-
-
-def test_bootstrap_is_nan_where_a_class_is_not_drawn():
-    targets = np.array([[1, 1, 0]] + [[0, 1, 0]] * 5)
-    scores = np.random.default_rng(8).random(targets.shape)
-    found = metrics.bootstrap_auroc(targets, scores, targets >= 0, range(6), replicates=200)
-    weights = image_weights(np.arange(6), 200)
-    np.testing.assert_array_equal(np.isnan(found[:, 0]), (weights[:, 0] == 0) | (weights[:, 0] > 5))
-    assert np.isnan(found[:, 1:]).all()
-
-
-def test_bootstrap_without_images_is_nan():
-    nothing = np.zeros((0, 2))
-    found = metrics.bootstrap_auroc(nothing, nothing, nothing, [], replicates=3)
-    assert found.shape == (3, 2)
-    assert np.isnan(found).all()
-
-
 def test_many_labels_name_what_is_wrong():
-    targets, scores, mask, groups = draw_labels(9)
+    targets, scores, mask, _ = draw_labels(9)
     wrong = targets.copy()
     wrong[7, 3] = -1
-    for call in (metrics.auroc_per_label, lambda *a: metrics.bootstrap_auroc(*a, groups)):
-        with pytest.raises(DataError, match="scores"):
-            call(targets, scores[:, :4], mask)
-        with pytest.raises(DataError, match=r"column 3: .* 1 have a target other"):
-            call(wrong, scores, mask)
-    with pytest.raises(DataError, match="groups"):
-        metrics.bootstrap_auroc(targets, scores, mask, groups[:-1])
-    with pytest.raises(UsageError, match="replicates"):
-        metrics.bootstrap_auroc(targets, scores, mask, groups, replicates=0)
+    with pytest.raises(DataError, match="scores"):
+        metrics.auroc_per_label(targets, scores[:, :4], mask)
+    with pytest.raises(DataError, match=r"column 3: .* 1 have a target other"):
+        metrics.auroc_per_label(wrong, scores, mask)
 
 
-def test_percentile_interval_is_numpys_over_the_defined():
-    values = np.random.default_rng(10).random((400, 4))
-    values[:200, 1] = np.nan
-    values[:201, 2] = np.nan
-    values[:, 3] = np.nan
-    found = metrics.percentile_interval(values, level=0.9)
-    assert found.shape == (4, 2)
-    np.testing.assert_allclose(found[:2], np.nanpercentile(values[:, :2], [5, 95], axis=0).T)
-    assert np.isnan(found[2:]).all()
-    assert np.isnan(metrics.percentile_interval(np.zeros((0, 1)))).all()
-
-
-def test_percentile_interval_names_what_is_wrong():
-    with pytest.raises(DataError, match="shape"):
-        metrics.percentile_interval([0.5, 0.6])
-    for level in (0, 1, 95, math.nan):
-        with pytest.raises(UsageError, match="level"):
-            metrics.percentile_interval([[0.5]], level=level)
+@pytest.mark.parametrize("seed", range(4))
+def test_precision_recall_points_equal_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    y_true, y_score = rng.random(60) < 0.3, rng.integers(0, [5, 1000][seed % 2], 60) / 7
+    recall, precision, thresholds = metrics.precision_recall_points(y_true, y_score)
+    theirs = precision_recall_curve(y_true, y_score)
+    np.testing.assert_allclose(precision, theirs[0][-2::-1], atol=1e-15)
+    np.testing.assert_allclose(recall, theirs[1][-2::-1], atol=1e-15)
+    np.testing.assert_allclose(thresholds, theirs[2][::-1])
+    assert np.isnan(metrics.precision_recall_points(y_true & False, y_score)[:2]).all()
 
 
 def test_docstrings_say_what_happens():

@@ -93,7 +93,28 @@ def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
         "views": ["frontal", "lateral"],
     }
     labels = dict.fromkeys(CHEXPERT_LABELS, figures)
-    show_scores(EvaluateResult("resnet101-ones", "test", protocol, 19_100, 0.8, 14, labels))
+    values = {
+        "run": "resnet101-ones",
+        "split": "test",
+        "protocol": protocol,
+        "unit": "image",
+        "n": 19_100,
+        "patients": 6_453,
+        "operating_point": {"rule": "sensitivity=0.9", "chosen_on": "valid"},
+        "calibration": {"method": "temperature"},
+        "mean_auroc": 0.8,
+        "mean_auroc_ci": [0.79, 0.81],
+        "defined": 14,
+        "competition": {
+            "labels": ["Edema", "Atelectasis"],
+            "mean_auroc": 0.8,
+            "mean_auroc_ci": [0.79, 0.81],
+            "defined": 2,
+        },
+        "labels": labels,
+        "subgroups": {},
+    }
+    show_scores(EvaluateResult(values))
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "…" not in out

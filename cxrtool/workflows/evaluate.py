@@ -55,6 +55,27 @@ class EvaluateResult:
         return int(self.values["n"])
 
     @property
+    def split(self) -> str | None:
+        """The part that they are scores on; None for a table."""
+        split = self.values["split"]
+        return None if split is None else str(split)
+
+    @property
+    def unit(self) -> str:
+        """Whether a row is an image or a study."""
+        return str(self.values["unit"])
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Whose labels, which policies, how it was split, which views."""
+        return dict(self.values["protocol"])
+
+    @property
+    def defined(self) -> int:
+        """Over how many labels the mean is."""
+        return int(self.values["defined"])
+
+    @property
     def mean_auroc(self) -> float:
         """Over the labels that are defined; NaN where none is."""
         mean = self.values["mean_auroc"]
@@ -108,7 +129,7 @@ def evaluate_run(
         part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
     )
     with reporter.busy("drawing"):
-        written = write_evaluation(scored, part, reporter)
+        written = write_evaluation(scored, part, reporter, report=config.report)
     return EvaluateResult(scored.values, tuple(written))
 
 

@@ -113,9 +113,14 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def write_evaluation(scored: Scored, part: Any, reporter: Reporter) -> list[Path]:
-    """Write all files of a run's evaluation into its folder; the page comes first in the list."""
+def write_evaluation(scored: Scored, part: Any, reporter: Reporter, *, report: bool) -> list[Path]:
+    """Write an evaluation into its run's folder: tables, and with `report` pictures and the page.
+
+    Returns the files; the page, if there is one, comes first.
+    """
     run: RunFolder = part.run
+    if not report:
+        return write_scores(scored.values, run.metrics(part.stem))
     page = run.report(part.stem)
     drawn = draw_scores(scored, run.score_figures(part.stem))
     write_report(scored.values, card_of_run(run, part.folder, scored.values), drawn, page)

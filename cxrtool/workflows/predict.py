@@ -22,9 +22,9 @@ from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import check_writable, refuse_existing
 from cxrtool.images import SUFFIXES, ImageError, read_grey, shape_warning, squish
 from cxrtool.networks import build_network, score_batch
-from cxrtool.points import Calibration, stored_calibration
+from cxrtool.points import Calibration, stored_calibration, stored_point
 from cxrtool.predictions import format_scores, prediction_frame
-from cxrtool.report import SILENT, Reporter
+from cxrtool.report import SILENT, Reporter, or_none
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
 from cxrtool.tables import read_table, write_table
 from cxrtool.workspace import Workspace
@@ -82,14 +82,11 @@ class Scorer:
     @property
     def thresholds(self) -> dict[str, float | None]:
         """Each label's, on the scale of the probabilities that are shown."""
-        limits = self.card.thresholds
         if self.calibration is None:
-            return limits
-        curves = self.calibration.labels
-        return {
-            label: float(curves[label](limit)) if limit is not None and label in curves else limit
-            for label, limit in limits.items()
-        }
+            return self.card.thresholds
+        labels = self.card.labels
+        shown = self.calibration.of_thresholds(labels, stored_point(self.card).thresholds)
+        return {label: or_none(float(limit)) for label, limit in zip(labels, shown, strict=True)}
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (n, labels) of grey images (n, size, size)."""

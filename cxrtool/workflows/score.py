@@ -70,7 +70,7 @@ def score_sample(
             raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
         scores = calibration.of_scores(sample.labels, sample.scores)
         sample = replace(sample, scores=scores)
-        thresholds = calibration.of_scores(sample.labels, thresholds[None])[0]
+        thresholds = calibration.of_thresholds(sample.labels, thresholds)
     draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
     figures = assess(sample, thresholds, draws)
     same, other = sort_references(

@@ -1,0 +1,310 @@
+"""`evaluate --predictions`: anybody's tables of scores against anybody's table of labels."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.bootstrap import draw_patients
+from cxrtool.comparison import paired_differences
+from cxrtool.config import EvaluateConfig, TruthConfig
+from cxrtool.errors import DataError, UsageError, first_few
+from cxrtool.files import write_json
+from cxrtool.labels import targets_and_mask
+from cxrtool.operating import parse_rule
+from cxrtool.page import Card, write_report
+from cxrtool.points import choose_point, fit_calibration
+from cxrtool.report import SILENT, Reporter
+from cxrtool.score_matching import Matched, match_scores
+from cxrtool.score_tables import read_score_table
+from cxrtool.score_truth import TruthTable, read_truth_table
+from cxrtool.scoring import Sample, by_study
+from cxrtool.workflows.evaluate import EvaluateResult, known_groups
+from cxrtool.workflows.evaluate_report import draw_scores, write_scores
+from cxrtool.workflows.evaluate_truth import wanted_columns
+from cxrtool.workflows.score import About, Scored, score_sample
+
+DEFAULT_POLICY, DEFAULT_BLANK = "ones", "zeros"
+PROTOCOLS = {
+    "train": ("holdout", "labeler of train.csv"),
+    "valid": ("expert", "radiologists of valid.csv"),
+    "test": ("test500", "five radiologists, the majority of their votes"),
+}
+"""What a score on each part of CheXpert is called, and whose its labels are."""
+NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class TablesResult:
+    """The scores of some tables of predictions, of their mean, and how far they are apart."""
+
+    results: list[EvaluateResult]
+    differences: list[dict[str, Any]]
+    notes: list[str]
+    written: tuple[Path, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """One table's result as that of a run; of several, `results` and `differences`."""
+        if len(self.results) == 1:
+            return {**self.results[0].as_json(), "notes": self.notes}
+        return {
+            "results": [result.as_json() for result in self.results],
+            "differences": self.differences,
+            "notes": self.notes,
+        }
+
+
+def evaluate_tables(
+    config: EvaluateConfig, *, seed: int, reporter: Reporter = SILENT
+) -> TablesResult:
+    """Score tables of predictions against a table of truth; no run, no workspace.
+
+    Writes only where `config.output` names a folder.
+
+    Raises:
+        UsageError: options that do not go together.
+        DataError: a table cannot be read, or its rows or labels do not fit the truth's.
+    """
+    _check_options(config)
+    files = config.predictions or []
+    samples, protocol, unit, notes = read_samples(files, config.truth, config)
+    for note in notes:
+        reporter.note(note)
+    points, calibrations, warnings = _chosen(config, files, samples, reporter)
+    names = _names(files)
+    if len(samples) > 1:
+        names.append(f"mean of {len(files)} files")
+        samples.append(mean_sample(samples, reporter))
+    scored = [
+        score_sample(
+            sample,
+            About(
+                run=name,
+                split=None,
+                protocol=protocol,
+                unit=unit,
+                aggregate=config.aggregate if unit == "study" else None,
+                dataset="chexpert" if protocol["name"] != "other" else "other",
+                warnings=tuple(warnings),
+            ),
+            point=points[at] if at < len(points) else None,
+            calibration=calibrations[at] if at < len(calibrations) else None,
+            replicates=config.bootstrap,
+            seed=seed,
+        )
+        for at, (name, sample) in enumerate(zip(names, samples, strict=True))
+    ]
+    for text in scored[0].values["warnings"]:
+        reporter.warn(text)
+    differences = differences_of(scored)
+    written: list[Path] = []
+    if config.output is not None:
+        with reporter.busy("drawing"):
+            written = _write(config.output, scored, differences, force=config.force)
+    return TablesResult(
+        [EvaluateResult(one.values) for one in scored], differences, notes, tuple(written)
+    )
+
+
+def _check_options(config: EvaluateConfig) -> None:
+    if config.truth is None:
+        raise UsageError("--predictions: name the table of labels with --truth CSV")
+    if config.run is not None:
+        raise UsageError("--predictions scores tables: leave the run out")
+    if config.keep:
+        raise UsageError("--keep stores something with a run: there is none")
+    chosen = config.operating_point is not None or config.calibrate not in (None, "none")
+    if chosen and not config.valid_predictions:
+        raise UsageError(
+            "--operating-point and --calibrate are chosen on other images: give the model's "
+            "scores of those with --valid-predictions"
+        )
+    valid, files = len(config.valid_predictions or []), len(config.predictions or [])
+    if valid not in (0, files):
+        raise UsageError(
+            f"{files} times --predictions and {valid} times --valid-predictions: give one each, "
+            "in the same order"
+        )
+
+
+def read_samples(
+    files: Sequence[Path], truth: Path | None, config: TruthConfig
+) -> tuple[list[Sample], dict[str, Any], str, list[str]]:
+    """The samples of tables of predictions on the rows that all have, in the same order.
+
+    Returns:
+        A sample a file, the protocol, the unit, and notes on what was left out.
+    """
+    if truth is None:
+        raise UsageError("name the table of labels with --truth CSV")
+    table = read_truth_table(truth, config.key)
+    tables = [read_score_table(path, table, config.key) for path in files]
+    matched = match_scores(table, tables, config.aggregate)
+    policy, blank = config.uncertainty or DEFAULT_POLICY, config.blank or DEFAULT_BLANK
+    # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
+    targets, mask = targets_and_mask(matched.whole, table.labels, policy, blank)
+    columns = [table.labels.index(label) for label in matched.labels]
+    wanted = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
+    samples = [
+        Sample(
+            labels=matched.labels,
+            keys=np.array(matched.keys, dtype=str),
+            patients=matched.patients,
+            studies=_studies(table, matched),
+            targets=targets[:, columns] == 1,
+            mask=mask[:, columns],
+            scores=scores,
+            groups=known_groups(matched.about, wanted),
+        )
+        for scores in matched.scores
+    ]
+    unit = matched.unit
+    if config.unit == "study" and unit == "image":
+        samples, unit = [by_study(sample, config.aggregate) for sample in samples], "study"
+    notes = [*table.notes, *matched.notes]
+    if not table.patients_known:
+        notes.append(f"{truth.name} names no patients: each row counts as one")
+    return samples, _protocol(table, policy, blank), unit, notes
+
+
+def _studies(truth: TruthTable, matched: Matched) -> NDArray[np.str_]:
+    if matched.unit == "study":
+        return np.array(matched.keys, dtype=str)
+    if truth.studies is None:
+        return np.full(len(matched.keys), "")
+    studies: NDArray[np.str_] = truth.studies[matched.rows]
+    return studies
+
+
+def _protocol(truth: TruthTable, policy: str, blank: str) -> dict[str, Any]:
+    name, labels_by = PROTOCOLS.get(
+        str(truth.dataset_part), ("other", f"whoever made {truth.path.name}")
+    )
+    return {
+        "name": name,
+        "labels_by": labels_by,
+        "uncertainty": policy,
+        "blank": blank,
+        "split_by": "patient" if name in ("expert", "test500") else NOT_KNOWN,
+        "views": list(truth.views),
+    }
+
+
+def _chosen(
+    config: EvaluateConfig, files: Sequence[Path], samples: list[Sample], reporter: Reporter
+) -> tuple[list[Any], list[Any], list[str]]:
+    """Operating points and calibrations from --valid-predictions, one a file and one their mean."""
+    if not config.valid_predictions:
+        return [], [], []
+    plain = replace(config, by="none")
+    truth = config.valid_truth or config.truth
+    valid, _, _, notes = read_samples(config.valid_predictions, truth, plain)
+    for note in notes:
+        reporter.note(f"valid: {note}")
+    labels = samples[0].labels
+    absent = [label for label in labels if label not in valid[0].labels]
+    if absent:
+        raise DataError(
+            f"the tables of --valid-predictions lack {first_few(absent)}: thresholds are chosen "
+            "label by label"
+        )
+    valid = [sample.choose(labels) for sample in valid]
+    warnings = []
+    both = np.intersect1d(valid[0].patients, samples[0].patients)
+    if len(both):
+        warnings.append(
+            f"{len(both)} patients are among those that thresholds were chosen on: what is given "
+            "at the thresholds is too good"
+        )
+    if len(valid) > 1:
+        valid.append(mean_sample(valid, reporter))
+    rule = parse_rule(config.operating_point or "youden")
+    points = [choose_point(rule, sample, "valid") for sample in valid]
+    if config.calibrate in (None, "none"):
+        return points, [], warnings
+    fitted = [fit_calibration(str(config.calibrate), sample, "valid") for sample in valid]
+    return points, fitted, warnings
+
+
+def mean_sample(samples: Sequence[Sample], reporter: Reporter) -> Sample:
+    """The mean of several models' scores; of their ranks, where scores are no probabilities."""
+    if all(sample.probabilities for sample in samples):
+        return replace(samples[0], scores=np.mean([sample.scores for sample in samples], axis=0))
+    reporter.note("the mean is of ranks: not all scores lie between 0 and 1")
+    return replace(samples[0], scores=np.mean([_ranks(sample) for sample in samples], axis=0))
+
+
+def _ranks(sample: Sample) -> NDArray[np.float64]:
+    """Each label's ranks among the rows, ties sharing their mean rank, as shares of 1."""
+    out = np.empty_like(sample.scores)
+    for column, scores in enumerate(sample.scores.T):
+        _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+        above = np.cumsum(count)
+        out[:, column] = (above - (count - 1) / 2)[place] / len(scores)
+    return out
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """What tells the files apart: their names, or so much of their paths as is needed."""
+    for parts in range(1, 20):
+        names = [str(Path(*path.parts[-parts:])) for path in files]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path} ({number})" for number, path in enumerate(files, start=1)]
+
+
+def differences_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """The differences of each pair that is held against one truth, the later less the earlier."""
+    found = []
+    for earlier, later in itertools.combinations(scored, 2):
+        of_both = [
+            (one.values["protocol"], one.values["unit"], one.values["aggregate"], one.values["n"])
+            for one in (earlier, later)
+        ]
+        if of_both[0] != of_both[1] or not np.array_equal(earlier.raw.keys, later.raw.keys):
+            continue
+        draws = earlier.draws
+        if draws is not None:
+            draws = draw_patients(later.raw.patients, replicates=draws.replicates, seed=draws.seed)
+        apart = paired_differences(later.raw, earlier.raw, draws)
+        pair = {"run": later.values["run"], "baseline": earlier.values["run"]}
+        found.append({**pair, **apart})
+    return found
+
+
+def _write(
+    folder: Path, scored: Sequence[Scored], differences: list[dict[str, Any]], *, force: bool
+) -> list[Path]:
+    """Each model's files in a folder of its own, where there are several."""
+    claim_folder(folder, force=force)
+    written = []
+    for one in scored:
+        place = folder
+        if len(scored) > 1:
+            place = folder / Path(one.values["run"]).stem.replace(" ", "-")
+            place.mkdir(exist_ok=True)
+        drawn = draw_scores(one, place / "figures")
+        page = place / "report.html"
+        write_report(one.values, Card(title=one.values["run"]), drawn, page)
+        written += [page, *write_scores(one.values, place / "metrics.json")]
+    if differences:
+        write_json(folder / "differences.json", {"differences": differences})
+        written.append(folder / "differences.json")
+    return written
+
+
+def claim_folder(folder: Path, *, force: bool) -> None:
+    """Make a folder for results, or take an empty one.
+
+    Raises:
+        DataError: it holds something, and `force` is not given, or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: --output names a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise DataError(f"{folder} is not empty: --force writes into it, or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
