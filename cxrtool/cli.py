@@ -12,6 +12,7 @@ from cxrtool import __version__
 from cxrtool.config import (
     BLANKS,
     CommonConfig,
+    CompareConfig,
     DemoConfig,
     EvaluateConfig,
     PredictConfig,
@@ -157,6 +158,24 @@ def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
     workspace = Workspace(common.workspace)
     result = evaluate_run(config, workspace, seed=common.seed, reporter=show.reporter(common))
     show.evaluated(result, common)
+
+
+_Compared = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Runs, or tables of predictions (CSV, with --truth)."),
+]
+
+
+@command(app, CompareConfig, runs=_Compared, force=_ForceScores, **_TruthOptions)
+def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
+    """Set runs, or anybody's predictions, side by side, with published scores."""
+    from cxrtool import show
+    from cxrtool.workflows.compare import compare_runs
+    from cxrtool.workspace import Workspace
+
+    workspace = Workspace(common.workspace)
+    result = compare_runs(config, runs, workspace, seed=common.seed, reporter=show.reporter(common))
+    show.compared(result, config, common)
 
 
 _Inputs = Annotated[

@@ -459,6 +459,10 @@ OPTIONS: dict[str, Any] = {
             metavar="POLICY",
         ),
     ],
+    "table": Annotated[
+        Literal[config.PAPER_TABLES],
+        typer.Option(help="How the tables are printed: for reading, or for a paper."),
+    ],
     "truth": Annotated[
         Path | None,
         typer.Option(

@@ -250,8 +250,10 @@ def next_command(text: str) -> None:
     _say(console, f"[dim]next:[/dim] [bold]{escape(text)}[/bold]")
 
 
-def table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
-    """A plain table; `columns` maps each heading to `left` or `right`."""
+def table(
+    title: str, columns: dict[str, str], rows: list[list[str]], *, wrap: bool = False
+) -> Table:
+    """A plain table; `columns` maps each heading to `left` or `right`; long cells may `wrap`."""
     made = Table(
         title=escape(title) or None,
         title_justify="left",
@@ -262,7 +264,7 @@ def table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
     )
     for heading, side in columns.items():
         made.add_column(
-            escape(heading), justify="right" if side == "right" else "left", no_wrap=True
+            escape(heading), justify="right" if side == "right" else "left", no_wrap=not wrap
         )
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))

@@ -86,9 +86,9 @@ class Pair(NamedTuple):
 def choose_pair(scores: Side, truth: Side) -> Pair:
     """The pair of key columns by which most rows of the predictions are found in the truth.
 
-    Columns pair up that have the same name or both a known one. Cells count as they are or, where
-    that finds more, CheXpert's paths from the patient on. Where nothing is found at all, the ends
-    of the paths are tried.
+    Columns pair up that have the same name or both a known one. Of CheXpert's paths what counts
+    is from the patient on, unless that makes two of the truth's the same. Where nothing is found
+    at all, the ends of the paths are tried.
 
     Raises:
         DataError: no columns pair up, nothing is found, two pairs find as many rows and contradict
@@ -135,11 +135,9 @@ def _order(pair: Pair) -> tuple[bool, bool, int, int]:
 
 
 def _place(mine: KeyColumn, theirs: KeyColumn) -> Place:
-    exact = _locate(mine.exact, theirs.exact)
     if len(set(theirs.normal)) < len(set(theirs.exact)):
-        return exact  # the same patients' numbers in two folders
-    normal = _locate(mine.normal, theirs.normal)
-    return normal if normal.found > exact.found else exact
+        return _locate(mine.exact, theirs.exact)  # one patient's number in two folders
+    return _locate(mine.normal, theirs.normal)
 
 
 def _locate(mine: Texts, theirs: Texts, how: str = "") -> Place:
@@ -207,7 +205,6 @@ def _refuse_repeated(pair: Pair, scores: Side, truth: Side) -> None:
     if mine.images is not None:
         refuse_repeated(mine.images, mine.name, scores.path)
     elif not (mine.unit == STUDY and scores.names_images):
-        refuse_repeated(mine.exact, mine.name, scores.path)
         # Two ways of writing one key are found in one row.
         keys = np.where(rows >= 0, theirs.exact[rows], mine.exact)
         refuse_repeated(keys, mine.name, scores.path)

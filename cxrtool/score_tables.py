@@ -114,9 +114,11 @@ def _refuse_unknown(
     theirs = {fold(name) for name in truth.side.names}
     beyond, unknown = [], []
     for column in map(str, frame.columns):
+        if column == key or fold(column) in theirs:
+            continue
         if fold(column) in chexpert:
             beyond.append(chexpert[fold(column)])
-        elif column != key and fold(column) not in theirs and may_be_label(column):
+        elif may_be_label(column):
             unknown += [column] * _is_numeric(frame[column])
     if unknown:
         told = "\n".join(unknown_name("label", name, truth.labels) for name in unknown)

@@ -256,7 +256,7 @@ def _dataset_part(columns: Sequence[KeyColumn]) -> str | None:
     folders: set[str] = set()
     numbers: set[int] = set()
     for column in columns:
-        if column.shaped and column.images is None:
+        if column.shaped:
             found = [_PART.search(cell.replace("\\", "/")) for cell in column.exact]
             folders |= {at[1] for at in found if at and at[1]}
             numbers |= {int(at[2]) if at else 0 for at in found}

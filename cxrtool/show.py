@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.config import CommonConfig
+from cxrtool.config import CommonConfig, CompareConfig
 from cxrtool.report import (
     PLAIN_WIDTH,
     Reporter,
@@ -22,6 +22,8 @@ from cxrtool.report import (
 )
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
+    from cxrtool.paper import PaperTable
+    from cxrtool.workflows.compare import CompareResult
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.evaluate import EvaluateResult
     from cxrtool.workflows.evaluate_tables import TablesResult
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
 TABLES_FOR = 3
 """Up to so many images get a table each."""
 PREVALENCE_DIGITS = 2
+LONGEST = 40
+"""A longer cell of a table for papers is told below it."""
 NAME_WIDTH = 39
 """Of a run's name, beside five columns of figures within 80."""
 
@@ -226,6 +230,46 @@ def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
         print_line(f"written: {', '.join(str(path) for path in result.written)}")
 
 
+def compared(result: CompareResult, config: CompareConfig, common: CommonConfig) -> None:
+    """The tables of a comparison, to be read or for a paper."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if config.table != "text":
+        from cxrtool.paper import to_latex, to_markdown
+
+        write = to_latex if config.table == "latex" else to_markdown
+        print_text("\n".join(write(one) for one in result.tables.values()))
+        return
+    for one in result.tables.values():
+        _show_paper_table(one)
+    if result.written:
+        print_line(f"written: {', '.join(str(path) for path in result.written)}")
+
+
+def _show_paper_table(one: PaperTable) -> None:
+    """A table that fits 80 columns: what is too long in it has a mark, and stands below."""
+    headings, legend = list(one.columns), []
+    rows = [[cell if cell is not None else "n/a" for cell in row] for row in one.rows]
+    others = [cell for row in rows for cell in row[1:] if len(cell) > LONGEST]
+    sentences = list(dict.fromkeys(others))
+    marks = {sentence: f"({chr(97 + at)})" for at, sentence in enumerate(sentences[:26])}
+    rows = [[row[0], *(marks.get(cell, cell) for cell in row[1:])] for row in rows]
+    widths = [
+        max(len(heading), *(len(row[column]) for row in rows))
+        for column, heading in enumerate(headings)
+    ]
+    if sum(widths) + 2 * len(widths) > PLAIN_WIDTH:
+        legend = [f"{number}: {heading}" for number, heading in enumerate(headings[1:], start=1)]
+        headings = [headings[0], *(str(number) for number in range(1, len(headings)))]
+    sides = {heading: "right" if at else "left" for at, heading in enumerate(headings)}
+    print_table(table(one.caption, sides, rows, wrap=True))
+    told = [f"{mark} {sentence}" for sentence, mark in marks.items()]
+    for line in (*legend, *told, *one.notes):
+        print_line(textwrap.fill(line, PLAIN_WIDTH, subsequent_indent="  "))
+    print_line()
+
+
 def show_differences(differences: list[dict[str, Any]]) -> None:
     """The difference of each pair's mean AUROC, with its interval."""
     for pair in differences:
@@ -249,12 +293,17 @@ def show_scores(result: EvaluateResult) -> None:
         "spec.": "right",
         "pos.": "right",
     }
+    if values["operating_point"] is None:
+        # Without thresholds there is room for the other measure of ranking.
+        columns = {"label": "left", **dict.fromkeys(("AUROC", "95 % CI"), "right")}
+        columns |= dict.fromkeys(("AUPRC", "its CI", "pos."), "right")
+        rows = [_ranking_row(label, figures) for label, figures in result.labels.items()]
     things = "studies" if values["unit"] == "study" else "images"
     part = f" on {values['split']}" if values["split"] else ""
     print_table(table(f"{result.run}{part}: {result.n:,} {things}", columns, rows))
     print_line(_mean_line("mean AUROC", values, len(result.labels)))
     five = values["competition"]
-    if five and len(five["labels"]) > 1:
+    if five and 1 < len(five["labels"]) < len(result.labels):
         print_line(_mean_line("of the CheXpert competition's:", five, len(five["labels"])))
     _show_gaps(values)
     _show_protocol(values)
@@ -310,6 +359,15 @@ def _score_row(label: str, figures: dict[str, Any]) -> list[str]:
         number(figures["specificity"], 2),
         f"{figures['positives']:,}",
     ]
+
+
+def _ranking_row(label: str, figures: dict[str, Any]) -> list[str]:
+    cells = [label]
+    for name in ("auroc", "auprc"):
+        ends = figures[f"{name}_ci"]
+        cells.append(number(figures[name]))
+        cells.append(f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "n/a")
+    return [*cells, f"{figures['positives']:,}"]
 
 
 def predicted(result: PredictResult, common: CommonConfig) -> None:

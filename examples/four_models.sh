@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The report's four models: ResNet-101 and DenseNet-121, each under U-Zeros and U-Ones, on one
-# and the same split, and the table of their test AUROCs.
+# and the same split, and its two tables: the test AUROCs, and published scores beside and apart.
 #
 #   bash examples/four_models.sh path/to/CheXpert-v1.0-small
 #
@@ -24,5 +24,4 @@ for arch in resnet101 densenet121; do
   done
 done
 
-python "$(dirname "$0")/auroc_table.py" "${CXRTOOL_WORKSPACE:-cxr}" \
-  resnet101-zeros resnet101-ones densenet121-zeros densenet121-ones
+cxrtool compare resnet101-zeros resnet101-ones densenet121-zeros densenet121-ones --table markdown

@@ -281,6 +281,7 @@ def test_it_is_made_for_everybody(figures):
         box = next(one for one in table["in"][::-1] if one["tag"] == "div")
         assert box["at"]["tabindex"] == "0"
     assert tree.one("body")["in"][-1]["tag"] == "html"
+    assert not [one for one in tree.elements if "hidden" in one["at"]]
     first = tree.all("a")[0]
     assert first["at"] == {"class": "skip", "href": "#main"}
 
@@ -822,3 +823,18 @@ def test_it_is_written_whole_or_not_at_all(figures, tmp_path):
         write_report(minimal(), CARD, {"gone": tmp_path / "gone.png"}, path)
     assert path.read_bytes() == text.encode()
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_leaves_the_page_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("before")
+
+    def half(self, text, **_):
+        self.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="no space"):
+        write_report(a_result(), CARD, {}, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -87,6 +87,7 @@ def test_the_public_test_labels_and_a_leaderboards_predictions(write):
     assert table.keys[0] == "patient64741/study1"
     assert table.patients_known
     assert table.patients[:2].tolist() == ["patient64741", "patient64742"]
+    assert read_score_table(write("q.csv", other), table).labels == FIVE
     matched = read(at, write("p.csv", scores), write("q.csv", other))
     assert matched.labels == FIVE
     assert matched.unit == "study"
@@ -101,7 +102,7 @@ def test_the_public_test_labels_and_a_leaderboards_predictions(write):
 
 
 def test_chexperts_own_table_as_truth(write):
-    frame = chexpert()
+    frame = chexpert().astype({"Age": object})
     frame.loc[0, ["Sex", "Age"]] = ("Unknown", "")
     table = read_truth_table(write("train.csv", frame))
     assert table.unit == "image"
@@ -440,10 +441,21 @@ def test_lateral_images_are_not_taken_for_frontal_ones(write):
         keyed(write, truth, ["path", path.format(1, "2_lateral"), path.format(2, "2_lateral")])
 
 
+def test_images_are_matched_before_their_studies(write):
+    frame = manifest()
+    frontal = frame[frame["view"] == "frontal"]
+    scores = scores_of(frame, key="path").assign(study_id=frame["study_id"])
+    matched = read(write("t.csv", frontal), write("p.csv", scores))
+    assert matched.unit == "image"
+    assert matched.keys == [short(path) for path in frontal["path"]]
+    assert list(matched.extra.values()) == [len(frame) - len(frontal)]
+
+
 def test_the_same_number_in_two_folders_is_two_patients(write):
     path = "{}/patient00001/study1/view1_frontal.jpg"
     names = ["Path", path.format("train"), path.format("valid")]
     assert keyed(write, names, [names[0], names[2], names[1]]) == [1, 0]
+    assert keyed(write, names, [names[0], "other/" + names[2], names[1]]) == [1]
 
 
 def test_studies_named_under_each_patient(write):
@@ -485,6 +497,12 @@ def test_predictions_of_chexperts_labels_that_the_truth_lacks_are_noted(write):
     matched = read(truth, write("p.csv", ["path,Edema,Fracture", "a,1,x", "b,2,"]))
     assert matched.labels == ("Edema",)
     assert any("p.csv predicts Fracture: the truth has no such label" in n for n in matched.notes)
+    truth = write("t.csv", ["path,Edema,Fracture", "a,1,1", "b,0,1"])
+    chosen = read(
+        truth, write("p.csv", ["path,Edema,Fracture", "a,1,2", "b,2,3"]), labels=["Edema"]
+    )
+    assert chosen.labels == ("Edema",)
+    assert chosen.notes == []
 
 
 def test_known_columns_and_text_are_ignored(write):

@@ -82,15 +82,7 @@ def evaluate_tables(
     scored = [
         score_sample(
             sample,
-            About(
-                run=name,
-                split=None,
-                protocol=protocol,
-                unit=unit,
-                aggregate=config.aggregate if unit == "study" else None,
-                dataset="chexpert" if protocol["name"] != "other" else "other",
-                warnings=tuple(warnings),
-            ),
+            _about(name, protocol, unit, config, warnings),
             point=points[at] if at < len(points) else None,
             calibration=calibrations[at] if at < len(calibrations) else None,
             replicates=config.bootstrap,
@@ -107,6 +99,47 @@ def evaluate_tables(
             written = _write(config.output, scored, differences, force=config.force)
     return TablesResult(
         [EvaluateResult(one.values) for one in scored], differences, notes, tuple(written)
+    )
+
+
+def score_files_alone(
+    files: Sequence[Path], config: TruthConfig, *, seed: int, reporter: Reporter
+) -> list[Scored]:
+    """Score tables of predictions without thresholds: what a comparison needs.
+
+    Raises what `evaluate_tables` does.
+    """
+    samples, protocol, unit, notes = read_samples(files, config.truth, config)
+    for note in notes:
+        reporter.note(note)
+    return [
+        score_sample(
+            sample,
+            _about(name, protocol, unit, config),
+            point=None,
+            calibration=None,
+            replicates=config.bootstrap,
+            seed=seed,
+        )
+        for name, sample in zip(_names(files), samples, strict=True)
+    ]
+
+
+def _about(
+    name: str,
+    protocol: dict[str, Any],
+    unit: str,
+    config: TruthConfig,
+    warnings: Sequence[str] = (),
+) -> About:
+    return About(
+        run=name,
+        split=None,
+        protocol=protocol,
+        unit=unit,
+        aggregate=config.aggregate if unit == "study" else None,
+        dataset="chexpert" if protocol["name"] != "other" else "other",
+        warnings=tuple(warnings),
     )
 
 

@@ -1,0 +1,173 @@
+"""`compare`: runs, or tables of predictions, side by side and beside published scores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrtool import score_figures
+from cxrtool.config import CompareConfig
+from cxrtool.errors import UsageError, first_few
+from cxrtool.files import whole_file, write_json, write_text
+from cxrtool.paper import (
+    PaperTable,
+    auroc_table,
+    differences_table,
+    references_tables,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from cxrtool.report import SILENT, Reporter
+from cxrtool.runs import find_run
+from cxrtool.workflows.evaluate import choose_part, score_part
+from cxrtool.workflows.evaluate_tables import (
+    claim_folder,
+    differences_of,
+    score_files_alone,
+)
+from cxrtool.workflows.score import Scored
+from cxrtool.workspace import Workspace
+
+WRITERS: dict[str, Callable[[PaperTable], str]] = {
+    ".csv": to_csv,
+    ".md": to_markdown,
+    ".tex": to_latex,
+}
+"""How a table is written, by the suffix of its file."""
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Each one's scores, the differences of those held against one truth, and the tables."""
+
+    results: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    tables: dict[str, PaperTable]
+    """By the names that their files have: aurocs, references, other_references, differences."""
+    written: tuple[Path, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {"results": self.results, "differences": self.differences}
+
+
+def compare_runs(
+    config: CompareConfig,
+    names: Sequence[str],
+    workspace: Workspace,
+    *,
+    seed: int,
+    reporter: Reporter = SILENT,
+) -> CompareResult:
+    """Score runs of a workspace on one part, or tables of predictions, and set them side by side.
+
+    Each run is held against the truth of its own policy, unless `config.uncertainty` names one
+    for all; differences are taken where the truth is the same. Nothing of a run is changed but
+    that scores which are missing are made; tables and the picture go to `config.output`.
+
+    Raises:
+        UsageError: a name twice, runs beside tables, or tables without --truth.
+        RunError, DataError: as for `evaluate`.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise UsageError(f"{first_few(twice)} is named twice")
+    files = [Path(name) for name in names if name.lower().endswith((".csv", ".csv.gz"))]
+    if files and len(files) < len(names):
+        raise UsageError("runs and tables of predictions cannot be mixed: name one kind")
+    if not files and (config.truth is not None or config.key is not None):
+        raise UsageError("--truth and --key belong to tables of predictions, not to runs")
+    if files:
+        scored = score_files_alone(files, config, seed=seed, reporter=reporter)
+    else:
+        scored = _score_runs(config, names, workspace, seed, reporter)
+    differences = differences_of(scored)
+    results = [one.values for one in scored]
+    tables = _tables(results, differences)
+    written = [] if config.output is None else _write(config, results, differences, tables)
+    return CompareResult(results, differences, tables, tuple(written))
+
+
+def _score_runs(
+    config: CompareConfig,
+    names: Sequence[str],
+    workspace: Workspace,
+    seed: int,
+    reporter: Reporter,
+) -> list[Scored]:
+    # All are found before the first is scored: that may take long.
+    parts = [
+        choose_part(find_run(workspace.runs, name), config, workspace, reporter) for name in names
+    ]
+    return [
+        score_part(part, config, seed=seed, point=None, calibration=None, reporter=reporter)
+        for part in parts
+    ]
+
+
+def _tables(
+    results: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]
+) -> dict[str, PaperTable]:
+    """The tables there are something for, in the order of a paper."""
+    same, other = references_tables(results)
+    found = {
+        "aurocs": auroc_table(results, digits=3, intervals=False),
+        "references": same,
+        "other_references": other,
+    }
+    if differences:
+        found["differences"] = differences_table(_flat(differences))
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def _flat(differences: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a pair and label; None for the mean."""
+    rows = []
+    for pair in differences:
+        of_labels = [*pair["labels"].items(), (None, pair["mean"])]
+        rows += [
+            {
+                "run": pair["run"],
+                "baseline": pair["baseline"],
+                "label": label,
+                "difference": apart["auroc"],
+                "ci": apart["auroc_ci"],
+            }
+            for label, apart in of_labels
+        ]
+    return rows
+
+
+def _write(
+    config: CompareConfig,
+    results: Sequence[dict[str, Any]],
+    differences: Sequence[dict[str, Any]],
+    tables: dict[str, PaperTable],
+) -> list[Path]:
+    folder = Path(str(config.output))
+    claim_folder(folder, force=config.force)
+    written = [folder / "compare.json", folder / "aurocs.png"]
+    write_json(written[0], {"results": list(results), "differences": list(differences)})
+    with whole_file(written[1]) as path:
+        score_figures.draw_comparison(_areas(results), path)
+    for name, table in tables.items():
+        for suffix, write in WRITERS.items():
+            written.append(folder / f"{name}{suffix}")
+            write_text(written[-1], write(table))
+    return written
+
+
+def _areas(
+    results: Sequence[dict[str, Any]],
+) -> dict[str, dict[str, tuple[float, tuple[float, float] | None]]]:
+    return {
+        result["run"]: {
+            label: (
+                float("nan") if figures["auroc"] is None else figures["auroc"],
+                (figures["auroc_ci"][0], figures["auroc_ci"][1]) if figures["auroc_ci"] else None,
+            )
+            for label, figures in result["labels"].items()
+        }
+        for result in results
+    }
