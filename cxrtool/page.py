@@ -23,6 +23,8 @@ COUNTS_AS = {"ones": "positive", "zeros": "negative"}
 CLEARLY_BELOW = 0.02
 """So far under the overall AUROC (and its interval) is the one within groups worth a word."""
 PNG = b"\x89PNG\r\n\x1a\n"
+READ_WHOLE = 1000
+"""Pixels from which on a picture gets the page's whole width: one of many panels."""
 STRIP = 100
 """The width in pixels of the line that an AUROC's dot stands on."""
 RATES = {"auroc": ("AUROC", 3), "tpr": ("TPR", 2), "fpr": ("FPR", 2)}
@@ -51,6 +53,11 @@ class Picture:
     uri: str
     width: int
     height: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether half the page's width would make it too small to read."""
+        return self.width >= READ_WHOLE or self.width > 1.35 * self.height
 
 
 def render_report(result: dict[str, Any], card: Card, figures: Mapping[str, Path]) -> str:
@@ -266,17 +273,22 @@ def _subgroup(result: dict[str, Any], column: str) -> dict[str, Any]:
 def _group_rows(labels: dict[str, Any], told: dict[str, Any]) -> list[dict[str, Any]]:
     groups, gaps = (told.get("groups") or {}).values(), told.get("gaps") or {}
     within = told.get("within") or {}
-    return [
-        {
-            "label": label,
-            "cells": [(group.get("labels") or {}).get(label) or {} for group in groups],
-            "overall": _as_a_group(overall),
-            "gaps": gaps.get(label) or {},
-            "within": within.get(label),
-            "below": below(overall, within.get(label)),
-        }
-        for label, overall in labels.items()
-    ]
+    rows = []
+    for label, overall in labels.items():
+        cells = [(group.get("labels") or {}).get(label) or {} for group in groups]
+        # Among groups that are too small, the difference is chance.
+        large = sum(not cell.get("too_few", True) for cell in cells)
+        rows.append(
+            {
+                "label": label,
+                "cells": cells,
+                "overall": _as_a_group(overall),
+                "gaps": gaps.get(label) or {},
+                "within": within.get(label),
+                "below": below(overall, within.get(label)) if large > 1 else None,
+            }
+        )
+    return rows
 
 
 def _as_a_group(overall: dict[str, Any]) -> dict[str, Any]:

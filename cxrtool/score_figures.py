@@ -300,7 +300,7 @@ def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
     words = ("score", "share of the class's images")
     figure, panels = _panels(told, legend, words, _Grid(own_scales=True))
     for axes, one in zip(panels, scores.values(), strict=True):
-        if not told[axes.get_label()]:
+        if not told[str(axes.get_label())]:
             axes.set(xticks=[], yticks=[])
             _say_nothing_drawn(axes, one.note)
             continue
@@ -664,7 +664,7 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], left: float, width: f
             prop=FontProperties(family=_fonts()[0], size=NORMAL),
             labelcolor=INK,
         )
-        for text, handle in zip(legend.get_texts(), handles, strict=True):
+        for text in legend.get_texts():
             text.set_parse_math(False)
         size = legend.get_window_extent()
         if columns == 1 or left + size.width / figure.dpi < width:

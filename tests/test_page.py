@@ -365,7 +365,8 @@ def test_what_is_not_defined_is_na_and_said():
     row = results_row(tree, "Fracture")
     assert row[1] == "0 of 2,000, 0.0 %"
     assert row[2:] == ["n/a", "", *["n/a"] * 9]
-    assert "n/a means not defined. Fracture:" in tree.text
+    assert "n/a means not defined" in tree.text
+    assert ". Fracture: positives or negatives are missing" in tree.text
     for text in (tree.text, page(minimal()).text):
         assert "None" not in re.sub(r"None (?:were|are)|none\.|None\.", "", text)
         assert "nan" not in text.split()
@@ -384,7 +385,7 @@ def test_a_score_of_zero_is_a_score():
     assert row[2] == "0.000 0.000–0.000"
     assert row[10].startswith("0.00")
     assert row[12] == "0.000"
-    assert "means not defined. Fracture:" in page(result).text
+    assert ". Fracture: positives or negatives" in page(result).text
 
 
 def test_the_means_are_the_last_rows():
@@ -525,6 +526,7 @@ def test_figures_are_in_the_page_itself(figures):
         assert base64.b64decode(data) == path.read_bytes()
         assert image["at"]["alt"].startswith(caption)
     assert (images[0]["at"]["width"], images[0]["at"]["height"]) == ("60", "40")
+    assert [one["at"].get("class") for one in tree.all("figure")] == ["wide", None]
     assert "figures" not in [one["at"].get("id") for one in page().elements]
 
 
@@ -616,6 +618,15 @@ def test_an_auroc_that_tells_the_group_is_called_so_beside_it(within, ends, told
     assert (told is not None) == named
     assert (told or "") in cell
     assert ("below" in cell) == named
+
+
+def test_groups_that_are_too_small_tell_nothing_of_the_auroc_within():
+    result = a_result()
+    result["subgroups"]["sex"]["within"]["Edema"] = 0.6
+    assert "tells the group, and not the finding: Edema" in page(result).text
+    result["subgroups"]["sex"]["groups"]["Male"]["labels"]["Edema"]["too_few"] = True
+    assert "tells the group, and not the finding: Edema" not in page(result).text
+    assert groups_of(page(result), "Edema")[-1] == ["AUROC within", "0.600"]
 
 
 def test_no_subgroups_are_said_to_be_none():

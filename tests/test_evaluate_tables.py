@@ -1,0 +1,275 @@
+"""Anybody's predictions against anybody's labels, and comparisons of runs and of tables."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from cxrtool.cli import app
+from cxrtool.config import CompareConfig, EvaluateConfig
+from cxrtool.errors import DataError, UsageError
+from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.runs import RunFolder, read_card
+from cxrtool.workflows.compare import compare_runs
+from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.evaluate_tables import evaluate_tables
+
+FIVE = ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
+PARTS = range(64_741, 64_861)
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """CheXpert's test labels in their form, and two models' predictions of five of them."""
+    rng = np.random.default_rng(0)
+    studies = [f"CheXpert-v1.0/test/patient{number}/study1" for number in PARTS]
+    truth = pd.DataFrame(rng.integers(0, 2, (120, 14)), columns=list(CHEXPERT_LABELS))
+    truth.insert(0, "Study", studies)
+    (tmp_path / "groundtruth.csv").write_text(truth.to_csv(index=False).rstrip("\n"))
+    for name, noise in (("a", 1.0), ("b", 3.0)):
+        logits = truth[FIVE].to_numpy() + rng.normal(0, noise, (120, 5))
+        scores = pd.DataFrame(1 / (1 + np.exp(-logits)), columns=FIVE)
+        scores.insert(0, "Study", studies)
+        scores.sample(frac=1, random_state=1).to_csv(tmp_path / f"{name}.csv", index=False)
+    return tmp_path
+
+
+def scored(folder, *names, **options):
+    files = [folder / f"{name}.csv" for name in names]
+    values = {"predictions": files, "truth": folder / "groundtruth.csv", "bootstrap": 50}
+    return evaluate_tables(EvaluateConfig(**{**values, **options}), seed=1)
+
+
+def test_the_leaderboards_files_work_as_they_are(tables):
+    found = scored(tables, "a").as_json()
+    truth = pd.read_csv(tables / "groundtruth.csv").set_index("Study")
+    scores = pd.read_csv(tables / "a.csv").set_index("Study").loc[truth.index]
+    assert found["protocol"]["name"] == "test500"
+    assert (found["unit"], found["n"], found["patients"]) == ("study", 120, 120)
+    assert sorted(found["labels"]) == sorted(FIVE)
+    for label, figures in found["labels"].items():
+        assert figures["auroc"] == pytest.approx(roc_auc_score(truth[label], scores[label]))
+        assert figures["threshold"] is None
+    # 120 studies are not the 500 of the published scores.
+    assert found["references"]["same"] == []
+    assert any("120" in reference["why"] for reference in found["references"]["other"])
+
+
+def test_several_files_are_compared_and_averaged(tables):
+    found = scored(tables, "a", "b").as_json()
+    assert [one["run"] for one in found["results"]] == ["a.csv", "b.csv", "mean of 2 files"]
+    both = [pd.read_csv(tables / f"{name}.csv").set_index("Study") for name in "ab"]
+    truth = pd.read_csv(tables / "groundtruth.csv").set_index("Study")
+    mean = (both[0] + both[1]) / 2
+    expected = roc_auc_score(truth["Edema"], mean["Edema"].loc[truth.index])
+    assert found["results"][2]["labels"]["Edema"]["auroc"] == pytest.approx(expected)
+    apart = found["differences"][0]
+    assert (apart["run"], apart["baseline"]) == ("b.csv", "a.csv")
+    means = [one["mean_auroc"] for one in found["results"]]
+    assert apart["mean"]["auroc"] == pytest.approx(means[1] - means[0])
+    assert apart["mean"]["auroc_ci"][1] < 0
+
+
+def test_scores_of_any_range_give_the_same_auroc_and_a_mean_of_ranks(tables):
+    plain = scored(tables, "a", "b").as_json()["results"]
+    frame = pd.read_csv(tables / "a.csv")
+    frame[FIVE] = frame[FIVE].rank()
+    frame.to_csv(tables / "ranks.csv", index=False)
+    found = scored(tables, "ranks", "b").as_json()["results"]
+    for label in FIVE:
+        assert found[0]["labels"][label]["auroc"] == plain[0]["labels"][label]["auroc"]
+        assert found[0]["labels"][label]["brier"] is None
+        assert found[2]["labels"][label]["auroc"] > plain[1]["labels"][label]["auroc"]
+    with pytest.raises(DataError, match=r"calibrated|probabilit"):
+        scored(
+            tables,
+            "ranks",
+            valid_predictions=[tables / "ranks.csv"],
+            calibrate="temperature",
+        )
+
+
+def test_thresholds_come_from_valid_predictions(tables):
+    truth, scores = (pd.read_csv(tables / name) for name in ("groundtruth.csv", "a.csv"))
+    held_out = truth["Study"][:60]
+    truth[~truth["Study"].isin(held_out)].to_csv(tables / "groundtruth.csv", index=False)
+    pd.read_csv(tables / "groundtruth.csv")
+    valid_truth = tables / "valid_truth.csv"
+    truth[truth["Study"].isin(held_out)].to_csv(valid_truth, index=False)
+    found = scored(
+        tables,
+        "a",
+        valid_predictions=[tables / "a.csv"],
+        valid_truth=valid_truth,
+        operating_point="sensitivity=0.9",
+    ).as_json()
+    assert found["operating_point"] == {"rule": "sensitivity=0.9", "chosen_on": "valid"}
+    of_valid = scores.set_index("Study").loc[held_out, "Edema"]
+    positive = truth.set_index("Study").loc[held_out, "Edema"] == 1
+    threshold = found["labels"]["Edema"]["threshold"]
+    assert (of_valid[positive] >= threshold).mean() >= 0.9
+    assert (of_valid[positive] > threshold).mean() < 0.9
+    assert found["warnings"] == [] or "chosen on" not in found["warnings"][0]
+    seen = scored(tables, "a", valid_predictions=[tables / "a.csv"]).as_json()
+    assert any("too good" in warning for warning in seen["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"truth": None}, "--truth"),
+        ({"run": "tiny"}, "leave the run out"),
+        ({"keep": True}, "there is none"),
+        ({"operating_point": "f1"}, "--valid-predictions"),
+        ({"calibrate": "platt"}, "--valid-predictions"),
+        ({"valid_predictions": [Path("x.csv")] * 2}, "give one each"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tables, options, message):
+    with pytest.raises(UsageError, match=message):
+        scored(tables, "a", **options)
+
+
+def test_only_an_output_folder_is_written(tables, monkeypatch):
+    before = sorted(tables.rglob("*"))
+    scored(tables, "a")
+    assert sorted(tables.rglob("*")) == before
+    found = scored(tables, "a", output=tables / "out")
+    assert (tables / "out" / "report.html") in found.written
+    page = (tables / "out" / "report.html").read_text()
+    assert "a.csv" in page
+    assert str(tables) not in page
+    written = json.loads((tables / "out" / "metrics.json").read_text())
+    assert written["mean_auroc"] == found.results[0].values["mean_auroc"]
+    with pytest.raises(DataError, match="not empty"):
+        scored(tables, "a", output=tables / "out")
+
+
+def test_tables_are_compared_with_nothing_else_at_hand(tables):
+    files = [str(tables / "a.csv"), str(tables / "b.csv")]
+    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=50, output=tables / "out")
+    found = compare_runs(config, files, None, seed=1)
+    assert list(found.tables) == ["aurocs", "other_references", "differences"]
+    for name in ("aurocs.tex", "aurocs.md", "differences.csv", "compare.json", "aurocs.png"):
+        assert (tables / "out" / name).stat().st_size > 100
+    with pytest.raises(UsageError, match="named twice"):
+        compare_runs(config, files[:1] * 2, None, seed=1)
+    with pytest.raises(UsageError, match="cannot be mixed"):
+        compare_runs(config, [files[0], "tiny"], None, seed=1)
+
+
+def test_a_run_is_compared_as_it_is_evaluated(trained):
+    config = CompareConfig(bootstrap=50, device="cpu", precision="fp32", workers=0)
+    found = compare_runs(config, ["tiny"], trained.workspace, seed=1)
+    alone = evaluate_run(
+        EvaluateConfig(run="tiny", bootstrap=50, report=False), trained.workspace, seed=1
+    )
+    for label, figures in found.results[0]["labels"].items():
+        assert figures["auroc"] == alone.labels[label]["auroc"]
+        assert figures["auroc_ci"] == alone.labels[label]["auroc_ci"]
+    assert found.differences == []
+
+
+def evaluate(trained, **options):
+    values = {"run": "tiny", "bootstrap": 0, "report": False, "workers": 0, "device": "cpu"}
+    config = EvaluateConfig(**{**values, **options})
+    return evaluate_run(config, trained.workspace, seed=1)
+
+
+def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    before = read_card(run)
+    assert set(before.operating_points) == {"youden", "f1"}
+    assert before.thresholds == before.operating_points["youden"]
+    found = evaluate(trained, operating_point="specificity=0.8")
+    assert found.values["operating_point"]["rule"] == "specificity=0.8"
+    stored = read_card(run)
+    assert stored.thresholds == before.thresholds
+    assert stored.operating_points["specificity=0.8"] == {
+        label: figures["threshold"] for label, figures in found.labels.items()
+    }
+    evaluate(trained, operating_point="specificity=0.8", keep=True)
+    kept = read_card(run)
+    assert kept.operating_point == "specificity=0.8"
+    assert kept.thresholds == stored.operating_points["specificity=0.8"]
+    assert evaluate(trained).values["operating_point"]["rule"] == "specificity=0.8"
+    with pytest.raises(UsageError, match="say what to keep"):
+        evaluate(trained, keep=True)
+    with pytest.raises(UsageError, match="scores images"):
+        evaluate(trained, keep=True, operating_point="f1", unit="study")
+
+
+def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
+    from cxrtool.config import PredictConfig
+    from cxrtool.workflows.predict import predict_images
+
+    plain = evaluate(trained)
+    image = trained.data / json.loads(json.dumps(sorted(trained.data.rglob("*.jpg"))[0].as_posix()))
+    config = PredictConfig(run="tiny", device="cpu", precision="fp32", workers=0)
+    before = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
+    found = evaluate(trained, calibrate="platt", keep=True)
+    fitted = found.values["calibration"]["labels"]
+    told = found.values["calibration"]["left_out"]
+    assert set(fitted) | set(told) == set(found.labels)
+    for label, figures in found.labels.items():
+        assert figures["auroc"] == plain.labels[label]["auroc"]
+        assert figures["sensitivity"] == plain.labels[label]["sensitivity"]
+        assert (figures["brier"] != plain.labels[label]["brier"]) == (label in fitted)
+    after = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
+    assert after["positive"] == before["positive"]
+    for label in found.labels:
+        assert (after[label] != before[label]) == (label in fitted)
+    assert evaluate(trained).values["calibration"]["method"] == "platt"
+    evaluate(trained, calibrate="none", keep=True)
+    assert evaluate(trained).values["calibration"] is None
+
+
+def test_studies_have_thresholds_of_their_own_and_a_file_of_their_own(trained):
+    images = evaluate(trained)
+    found = evaluate(trained, unit="study", aggregate="max")
+    assert found.n < images.n
+    run = RunFolder(trained.workspace.runs / "tiny")
+    assert run.metrics("test-study-max").is_file()
+    assert "youden, study max" in read_card(run).operating_points
+    assert json.loads(run.metrics("test").read_text())["unit"] == "image"
+
+
+def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    run.predictions("valid").unlink()
+    evaluate(trained)
+    from cxrtool.errors import RunError
+
+    with pytest.raises(RunError, match=r"valid\.csv is missing"):
+        evaluate(trained, operating_point="f1")
+
+
+def test_the_page_is_whole_and_names_no_path(trained):
+    found = evaluate(trained, report=True, bootstrap=20)
+    page = Path(found.written[0])
+    assert page.name == "report.html"
+    text = page.read_text()
+    assert str(trained.workspace.folder) not in text
+    assert str(trained.data) not in text
+    assert "not a medical device" in text.lower()
+    for label in CHEXPERT_LABELS:
+        assert label in text
+
+
+def test_commands_print_json_and_tables(tables):
+    runner = CliRunner()
+    words = ["--predictions", str(tables / "a.csv"), "--truth", str(tables / "groundtruth.csv")]
+    done = runner.invoke(app, ["evaluate", *words, "--bootstrap", "20", "--json", "-q"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["n"] == 120
+    words = [str(tables / "a.csv"), str(tables / "b.csv"), "--truth", words[-1]]
+    for table, shown in (("latex", "\\begin{table}"), ("markdown", "| label |"), ("text", "Edema")):
+        done = runner.invoke(app, ["compare", *words, "--bootstrap", "20", "--table", table])
+        assert done.exit_code == 0
+        assert shown in done.stdout
+        if table == "text":
+            assert all(len(line) <= 80 for line in done.stdout.splitlines())
