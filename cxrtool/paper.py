@@ -3,11 +3,13 @@
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cxrtool.errors import UsageError
+from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.references import COMPETITION_LABELS, PROTOCOLS, policy_name
 
 MISSING = "n/a"
@@ -15,8 +17,13 @@ FEWEST_DIGITS, MOST_DIGITS = 2, 3
 """Of published scores, which are shown as they were printed."""
 LONGEST_CELL = 42
 """In LaTeX, longer cells go below the table, and a letter stands for them."""
-WIDE = 84
-"""In LaTeX, a table of more characters is set smaller, with less room between the columns."""
+WIDTHS = {
+    r"\footnotesize": (62, r"\setlength{\tabcolsep}{4pt}"),
+    r"\scriptsize": (86, r"\setlength{\tabcolsep}{2pt}"),
+}
+"""In LaTeX, a table of more characters is set in this size, with less room between columns."""
+NAME_WIDTH = 24
+"""In LaTeX, the characters at which the first column of a table in the smallest size breaks."""
 
 _NUMBER = re.compile(r"[+-]?[\d.]")
 _MARKDOWN = re.compile(r"[\\`*<|$~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<=\])\(")
@@ -79,16 +86,19 @@ def to_latex(table: PaperTable) -> str:
     table = _with_letters(table)
     rows = _marked_up(table, _escape_latex, r"\textbf{{{}}}".format)
     numeric = [_is_numeric(table, column) for column in _columns(table)]
-    heads = [
-        _latex_head(name, right=right) for name, right in zip(table.columns, numeric, strict=True)
-    ]
-    wide = sum(_width(table, column) + 2 for column in _columns(table)) > WIDE
+    heads = [_latex_head(table, column) for column in _columns(table)]
+    sizes, broken = _latex_sizes(table)
+    if broken:
+        box = r"\parbox[t]{0.2\linewidth}{\raggedright\hangindent=1em "
+        rows = [[rf"{box}{row[0]}\strut}}", *row[1:]] for row in rows]
+    # What is wider than the text all the same sticks out on both sides alike.
+    before, after = (r"\makebox[\linewidth]{%", "}") if sizes else ("", "")
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
         rf"\caption{{{_escape_latex(table.caption)}}}",
-        *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if wide else []),
-        rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric)}}}",
+        *sizes,
+        rf"{before}\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric)}}}",
         r"\toprule",
         _latex_row(heads),
         r"\midrule",
@@ -97,7 +107,7 @@ def to_latex(table: PaperTable) -> str:
         lines.append(_latex_row(row))
         if number in table.rules_after and number + 1 < len(rows):
             lines.append(r"\midrule")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", rf"\end{{tabular}}{after}"]
     if table.notes:
         notes = "\n\n".join(_escape_latex(note) for note in table.notes)
         lines += ["", r"\medskip", r"\begin{minipage}{\linewidth}", r"\footnotesize\raggedright"]
@@ -145,13 +155,24 @@ def _latex_row(cells: Sequence[str]) -> str:
     return rf"{guard}{' & '.join(cells)} \\"
 
 
-def _latex_head(name: str, *, right: bool) -> str:
-    r"""A column's name, a word a line where it is over numbers: `\\` breaks lines in a tabular."""
-    words = _escape_latex(name).split(" ")
-    if not right or len(words) == 1:
-        return " ".join(words)
-    stacked = r" \\ ".join(rf"{{}}{word}" for word in words)
+def _latex_head(table: PaperTable, column: int) -> str:
+    """A column's name, over numbers in lines no longer than it has to be anyway."""
+    name = table.columns[column]
+    lines = [_escape_latex(line) for line in textwrap.wrap(name, _width(table, column))]
+    if len(lines) < 2:
+        return _escape_latex(name)
+    stacked = r" \\ ".join(rf"{{}}{line}" for line in lines)
     return rf"\begin{{tabular}}[b]{{@{{}}r@{{}}}}{stacked}\end{{tabular}}"
+
+
+def _latex_sizes(table: PaperTable) -> tuple[list[str], bool]:
+    """The commands that make a table small enough, and whether its first column must break too."""
+    widths = [_width(table, column) + 2 for column in _columns(table)]
+    fitting: list[str] = []
+    for size, (limit, columns) in WIDTHS.items():
+        if sum(widths) > limit:
+            fitting = [size, columns]
+    return fitting, r"\scriptsize" in fitting and widths[0] > NAME_WIDTH
 
 
 def _width(table: PaperTable, column: int) -> int:
@@ -354,6 +375,10 @@ def references_tables(
     return _same_table(results, labels), _other_table(results, labels)
 
 
+MEANS = {5: "mean of five", 14: "mean of 14"}
+"""The columns of the means that are published, by over how many labels."""
+BLANKS = f"{MISSING}: not published, or not defined."
+
 Published = dict[tuple[str, ...], list[Mapping[str, Any]]]
 """A source's figures of one model, by what they share."""
 
@@ -372,13 +397,14 @@ def _same_table(results: Sequence[Mapping[str, Any]], labels: list[str]) -> Pape
         ends.append(len(rows) - 1)
     if not found:
         return None
-    return PaperTable(
+    table = PaperTable(
         caption=f"AUROC beside published scores of the same protocol{_split_name(results)}",
-        columns=("", *labels, "mean of five"),
+        columns=("", *labels, *MEANS.values()),
         rows=rows,
-        notes=(*_protocol_notes(results), *_source_notes(found)),
+        notes=(*_protocol_notes(results), *_measured_notes(found), *_source_notes(found), BLANKS),
         rules_after=tuple(dict.fromkeys(ends[:-1])),
     )
+    return _without_empty(table)
 
 
 def _grouped_results(results: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -416,42 +442,45 @@ def _published(result: Mapping[str, Any], which: str, labels: Sequence[str]) -> 
 def _run_cells(result: Mapping[str, Any], labels: Sequence[str]) -> list[str | None]:
     of = [(result["labels"].get(label) or {}).get("auroc") for label in labels]
     cells = [_score(value, None, MOST_DIGITS, False) for value in of]
-    five = result.get("competition") or {}
-    mean = _score(five.get("mean_auroc"), None, MOST_DIGITS, False)
-    whole = five.get("defined") == len(COMPETITION_LABELS)
-    return [*cells, mean if whole or mean is None else f"{mean} ({five['defined']} of 5)"]
+    # A mean over other labels than the published is no figure for these columns.
+    means = [(result.get("competition") or {}, 5), (result, len(CHEXPERT_LABELS))]
+    return cells + [
+        _score(of["mean_auroc"], None, MOST_DIGITS, False)
+        if of and of["defined"] == many == len(of["labels"])
+        else None
+        for of, many in means
+    ]
 
 
 def _published_cells(
     figures: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> list[str | None]:
-    of = {one["label"]: one for one in figures if one["label"] is not None}
-    cells = [_printed(of[label]) if label in of else None for label in labels]
-    means = [one for one in figures if one["label"] is None]
-    five = len(COMPETITION_LABELS)
-    told = [
-        _printed(one) + ("" if one["labels"] == five else f" (of {one['labels']})")
-        for one in sorted(means, key=lambda one: one["labels"] != five)
-    ]
-    return [*cells, ", ".join(told) or None]
+    of = {one["label"] or one["labels"]: _printed(one) for one in figures}
+    return [of.get(key) for key in (*labels, *MEANS)]
 
 
 def _printed(one: Mapping[str, Any]) -> str:
-    """A published score or range with as many digits as were printed, two at the least."""
+    """A published score or range with no more digits than were printed, but two at the least."""
     values = [one["low"], one["high"]] if one["auroc"] is None else [one["auroc"]]
-    exact = all(round(value, FEWEST_DIGITS) == value for value in values)
-    digits = FEWEST_DIGITS if exact else MOST_DIGITS
-    return " to ".join(f"{value:.{digits}f}" for value in values)
+    return " to ".join(
+        f"{value:.{FEWEST_DIGITS if round(value, FEWEST_DIGITS) == value else MOST_DIGITS}f}"
+        for value in values
+    )
 
 
-def _source_notes(found: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Where the scores are from and what was measured, each but once."""
+def _measured_notes(found: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What the published scores are of, and what their sources do not state of that."""
     grouped = _grouped(
-        (f"{one['source']}. {one['what']}", str(one["name"]))
+        (str(one["what"]), str(one["name"]) + (" (mean of 14)" if one["labels"] == 14 else ""))
         for figures in found
         for one in figures
     )
-    return [f"{', '.join(names)}: {text}." for text, names in grouped.items()]
+    return [f"{'; '.join(names)}: {text}." for text, names in grouped.items()]
+
+
+def _source_notes(found: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+    grouped = _grouped((str(one["source"]), str(one["name"])) for of in found for one in of)
+    return [f"Source of {'; '.join(names)}: {text}." for text, names in grouped.items()]
 
 
 def _other_table(results: Sequence[Mapping[str, Any]], labels: list[str]) -> PaperTable | None:
@@ -478,13 +507,25 @@ def _other_table(results: Sequence[Mapping[str, Any]], labels: list[str]) -> Pap
         for key, found in together.items():
             rows.append([key[0], *_published_cells(found, labels), why])
         ends.append(len(rows) - 1)
-    return PaperTable(
+    table = PaperTable(
         caption="Published AUROC measured otherwise, not to be ranked with the runs",
-        columns=("", *labels, "mean of five", "why apart"),
+        columns=("", *labels, *MEANS.values(), "reason"),
         rows=rows,
-        notes=tuple(_source_notes(figures.values())),
+        notes=(*_source_notes(figures.values()), BLANKS),
         rules_after=tuple(ends[:-1]),
     )
+    return _without_empty(table)
+
+
+def _without_empty(table: PaperTable) -> PaperTable:
+    """The table without the means that nothing in it has."""
+    kept = [
+        column
+        for column, name in enumerate(table.columns)
+        if name not in MEANS.values() or any(row[column] is not None for row in table.rows)
+    ]
+    rows = [[row[column] for column in kept] for row in table.rows]
+    return replace(table, columns=tuple(table.columns[column] for column in kept), rows=rows)
 
 
 def differences_table(differences: Sequence[Mapping[str, Any]]) -> PaperTable:

@@ -520,13 +520,14 @@ def _panels(
     told: Mapping[str, Sequence[str]],
     legend: Sequence[Artist],
     words: tuple[str, str],
-    grid: _Grid = _Grid(),
+    grid: "_Grid | None" = None,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel a label, under its name and the lines that are told of it.
 
     `legend` stands once over all panels; `words` name the x-axis of the lowest panels and the
     y-axis of the first ones. `Axes.get_label` is the label's name as it was given.
     """
+    grid = grid or _Grid()
     figure = _empty_figure(told)
     columns = _columns(len(told), grid.most)
     rows = math.ceil(len(told) / columns)
