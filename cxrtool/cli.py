@@ -122,7 +122,7 @@ _TruthOptions: dict[str, Any] = {
     ],
     "output": Annotated[
         Path | None,
-        typer.Option(help="Folder for tables, figures and the page.", metavar="DIR"),
+        typer.Option(help="Folder to write tables and figures to.", metavar="DIR"),
     ],
 }
 _By = Annotated[

@@ -92,7 +92,7 @@ def to_latex(table: PaperTable) -> str:
         box = r"\parbox[t]{0.2\linewidth}{\raggedright\hangindent=1em "
         rows = [[rf"{box}{row[0]}\strut}}", *row[1:]] for row in rows]
     # What is wider than the text all the same sticks out on both sides alike.
-    before, after = (r"\makebox[\linewidth]{%", "}") if sizes else ("", "")
+    before, after = (r"\makebox[\linewidth]{", "}") if sizes else ("", "")
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",

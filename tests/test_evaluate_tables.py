@@ -147,6 +147,8 @@ def test_only_an_output_folder_is_written(tables, monkeypatch):
     assert written["mean_auroc"] == found.results[0].values["mean_auroc"]
     with pytest.raises(DataError, match="not empty"):
         scored(tables, "a", output=tables / "out")
+    scored(tables, "a", output=tables / "plain", report=False)
+    assert {path.suffix for path in (tables / "plain").iterdir()} == {".json", ".csv"}
 
 
 def test_tables_are_compared_with_nothing_else_at_hand(tables):
@@ -226,6 +228,12 @@ def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
     assert evaluate(trained).values["calibration"]["method"] == "platt"
     evaluate(trained, calibrate="none", keep=True)
     assert evaluate(trained).values["calibration"] is None
+
+
+@pytest.mark.parametrize("option", ["truth", "valid_truth", "output"])
+def test_what_belongs_to_tables_is_refused_for_a_run(trained, tmp_path, option):
+    with pytest.raises(UsageError, match="goes with --predictions"):
+        evaluate(trained, **{option: tmp_path / "x"})
 
 
 def test_studies_have_thresholds_of_their_own_and_a_file_of_their_own(trained):

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.config import SUBGROUPS, EvaluateConfig, TruthConfig
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.files import sha256
 from cxrtool.manifest import (
     ABOUT,
@@ -123,6 +123,7 @@ def evaluate_run(
         DataError: no such part, or it holds patients that the run was trained on.
         UsageError: no such policy, rule or column.
     """
+    _refuse_table_options(config)
     part = choose_part(find_run(workspace.runs, config.run), config, workspace, reporter)
     point, calibration = chosen_points(part.run, part.card, workspace, config)
     scored = score_part(
@@ -131,6 +132,17 @@ def evaluate_run(
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
     return EvaluateResult(scored.values, tuple(written))
+
+
+def _refuse_table_options(config: EvaluateConfig) -> None:
+    """What belongs to tables of predictions would do nothing for a run."""
+    names = ("truth", "key", "valid_predictions", "valid_truth", "output")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(config, name)]
+    if given:
+        raise UsageError(
+            f"{first_few(given)}: goes with --predictions; a run is scored on its workspace, and "
+            "its files are written into its folder"
+        )
 
 
 def choose_part(

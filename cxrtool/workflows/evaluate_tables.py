@@ -96,7 +96,7 @@ def evaluate_tables(
     written: list[Path] = []
     if config.output is not None:
         with reporter.busy("drawing"):
-            written = _write(config.output, scored, differences, force=config.force)
+            written = _write(config.output, scored, differences, config)
     return TablesResult(
         [EvaluateResult(one.values) for one in scored], differences, notes, tuple(written)
     )
@@ -310,20 +310,24 @@ def differences_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def _write(
-    folder: Path, scored: Sequence[Scored], differences: list[dict[str, Any]], *, force: bool
+    folder: Path,
+    scored: Sequence[Scored],
+    differences: list[dict[str, Any]],
+    config: EvaluateConfig,
 ) -> list[Path]:
     """Each model's files in a folder of its own, where there are several."""
-    claim_folder(folder, force=force)
+    claim_folder(folder, force=config.force)
     written = []
     for one in scored:
         place = folder
         if len(scored) > 1:
             place = folder / Path(one.values["run"]).stem.replace(" ", "-")
             place.mkdir(exist_ok=True)
-        drawn = draw_scores(one, place / "figures")
-        page = place / "report.html"
-        write_report(one.values, Card(title=one.values["run"]), drawn, page)
-        written += [page, *write_scores(one.values, place / "metrics.json")]
+        if config.report:
+            drawn = draw_scores(one, place / "figures")
+            written.append(place / "report.html")
+            write_report(one.values, Card(title=one.values["run"]), drawn, written[-1])
+        written += write_scores(one.values, place / "metrics.json")
     if differences:
         write_json(folder / "differences.json", {"differences": differences})
         written.append(folder / "differences.json")
