@@ -144,7 +144,7 @@ _ForceScores = Annotated[
 
 @command(app, EvaluateConfig, run=_RunArgument, by=_By, force=_ForceScores, **_TruthOptions)
 def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
-    """Score a run on a part of the split, or anybody's predictions, label by label."""
+    """Score a run on a part of the split, or anybody's predictions."""
     from cxrtool import show
     from cxrtool.workflows.evaluate import evaluate_run
     from cxrtool.workspace import Workspace
@@ -168,7 +168,7 @@ _Compared = Annotated[
 
 @command(app, CompareConfig, runs=_Compared, force=_ForceScores, **_TruthOptions)
 def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
-    """Set runs, or anybody's predictions, side by side, with published scores."""
+    """Runs, or anybody's predictions, side by side."""
     from cxrtool import show
     from cxrtool.workflows.compare import compare_runs
     from cxrtool.workspace import Workspace

@@ -18,8 +18,8 @@ FEWEST_DIGITS, MOST_DIGITS = 2, 3
 LONGEST_CELL = 42
 """In LaTeX, longer cells go below the table, and a letter stands for them."""
 WIDTHS = {
-    r"\footnotesize": (62, r"\setlength{\tabcolsep}{4pt}"),
-    r"\scriptsize": (86, r"\setlength{\tabcolsep}{2pt}"),
+    r"\footnotesize": (68, r"\setlength{\tabcolsep}{4pt}"),
+    r"\scriptsize": (92, r"\setlength{\tabcolsep}{2pt}"),
 }
 """In LaTeX, a table of more characters is set in this size, with less room between columns."""
 NAME_WIDTH = 24
@@ -443,12 +443,12 @@ def _run_cells(result: Mapping[str, Any], labels: Sequence[str]) -> list[str | N
     of = [(result["labels"].get(label) or {}).get("auroc") for label in labels]
     cells = [_score(value, None, MOST_DIGITS, False) for value in of]
     # A mean over other labels than the published is no figure for these columns.
-    means = [(result.get("competition") or {}, 5), (result, len(CHEXPERT_LABELS))]
+    means = [(result.get("competition") or {}, COMPETITION_LABELS), (result, CHEXPERT_LABELS)]
     return cells + [
         _score(of["mean_auroc"], None, MOST_DIGITS, False)
-        if of and of["defined"] == many == len(of["labels"])
+        if of and set(of["labels"]) == set(names) and of["defined"] == len(names)
         else None
-        for of, many in means
+        for of, names in means
     ]
 
 
@@ -567,5 +567,5 @@ def differences_table(differences: Sequence[Mapping[str, Any]]) -> PaperTable:
 def _change(one: Mapping[str, Any]) -> str | None:
     if one["difference"] is None:
         return None
-    text, ci = f"{one['difference']:+.{MOST_DIGITS}f}", one.get("ci")
-    return f"{text} [{ci[0]:+.{MOST_DIGITS}f}, {ci[1]:+.{MOST_DIGITS}f}]" if ci else text
+    text, ci = f"{one['difference']:+z.{MOST_DIGITS}f}", one.get("ci")
+    return f"{text} [{ci[0]:+z.{MOST_DIGITS}f}, {ci[1]:+z.{MOST_DIGITS}f}]" if ci else text

@@ -19,6 +19,7 @@ COMMANDS = {
     "split": config.SplitConfig,
     "train": config.TrainConfig,
     "evaluate": config.EvaluateConfig,
+    "compare": config.CompareConfig,
     "predict": config.PredictConfig,
     "runs": config.RunsConfig,
     "demo": config.DemoConfig,
@@ -69,7 +70,7 @@ def test_help_fits_eighty_columns(name):
     assert not any(
         line.rstrip().endswith("...")
         for line in lines
-        if "[ARGS]" not in line and "INPUT..." not in line
+        if "[ARGS]" not in line and "INPUT..." not in line and "RUN..." not in line
     )
 
 
