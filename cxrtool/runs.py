@@ -194,7 +194,7 @@ def _card(
         uncertainty=labels["uncertainty"],
         blank=labels["blank"],
         thresholds={name: thresholds["thresholds"][name] for name in names},
-        operating_point=str(thresholds["operating_point"]),
+        operating_point=str(thresholds.get("operating_point", "youden")),
         operating_points=dict(thresholds.get("operating_points", {})),
         calibration=thresholds.get("calibration"),
         train_patients=frozenset(patients["train"]),

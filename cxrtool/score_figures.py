@@ -52,6 +52,7 @@ POINT: dict[str, Any] = {
     "markeredgewidth": 0.8,
     "linestyle": "",
     "zorder": 4,
+    "clip_on": False,
 }
 WHISKER: dict[str, Any] = {"linewidth": 1.1, "zorder": 3, "solid_capstyle": "butt"}
 SMALL, NORMAL, TITLE, LINE = 7.0, 8.0, 8.5, 1.25
@@ -60,6 +61,8 @@ SIDES = {1: 3.3, 2: 2.6, 3: 2.1, 4: 1.75}
 """A panel's side where so many stand in a row."""
 FOREST_WIDTH = {1: 2.8, 2: 2.0, 3: 1.5}
 LINE_HEIGHT = 0.165
+BOX = "□"
+"""For a character that no font here has."""
 UNSEEN = ("Cc", "Cf", "Cs", "Co")
 """Categories of characters (Unicode) that have no picture."""
 FONTS = (
@@ -251,7 +254,7 @@ def _curves_figure(
 def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
     """The figure that `draw_reliability` saves; a dot's area goes with the images in its bin."""
     dot: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.1}
-    words = "share of positives in a bin (larger: more images), 95 % interval"
+    words = "bin of scores (larger: more images), 95 % interval"
     legend = [Line2D([], [], markersize=4.5, label=words, **dot)]
     faint: dict[str, Any] = {"color": FAINT, "marker": "s", "markersize": 2.6, "linewidth": 0.9}
     if any(one.before for one in bins.values()):
@@ -272,11 +275,11 @@ def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
         axes.plot([0, 1], [0, 1], **CHANCE)
         if one.before:
             axes.plot(*one.before, zorder=2, **faint)
-        axes.plot(one.predicted, one.observed, color=BLUE, linewidth=1.1, zorder=3)
-        axes.vlines(one.predicted, one.low, one.high, color=BLUE, linewidth=1.1, zorder=3)
-        areas = 5 + 50 * one.count / one.count.max()
+        axes.plot(one.predicted, one.observed, color=BLUE, linewidth=0.9, alpha=0.5, zorder=3)
+        axes.vlines(one.predicted, one.low, one.high, color=BLUE, linewidth=1.0, zorder=3)
+        areas = 9 + 41 * one.count / one.count.max()
         axes.scatter(
-            one.predicted, one.observed, areas, BLUE, edgecolors="white", linewidths=0.6, zorder=4
+            one.predicted, one.observed, areas, BLUE, linewidths=0, zorder=4, clip_on=False
         )
     return figure
 
@@ -292,7 +295,7 @@ def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
     if any(one.threshold is not None for one in scores.values()):
         legend += [Line2D([], [], label="threshold", **line)]
     told = {
-        label: [f"{one.positives:,} positive, {one.negatives:,} negative", one.note]
+        label: [one.note or f"{one.positives:,} positive, {one.negatives:,} negative"]
         if one.positives or one.negatives
         else []
         for label, one in scores.items()
@@ -309,7 +312,7 @@ def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
         if one.threshold is not None:
             axes.axvline(one.threshold, **line)
         ends = [one.edges[0], one.edges[-1], *([] if one.threshold is None else [one.threshold])]
-        room = 0.02 * (max(ends) - min(ends))
+        room = 0.03 * (max(ends) - min(ends))
         axes.set_xlim(min(ends) - room, max(ends) + room)
         axes.set_ylim(0, 1.06 * max(one.positive.max(), one.negative.max()))
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
@@ -323,20 +326,25 @@ def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.9
     The range holds every interval. A group that a label has no row of stays empty there.
     """
     lines = _forest_lines(rows)
+    if not lines:
+        raise UsageError("there is no group to draw: pass at least one row of a label")
     shown = [row for of_label in rows.values() for row in of_label if not math.isnan(row.auroc)]
     told = {
-        label: [_with_interval(row.auroc, row.interval) for row in of_label if not row.column][:1]
+        label: [
+            f"AUROC {_with_interval(row.auroc, row.interval)}" for row in of_label if not row.column
+        ][:1]
         for label, of_label in rows.items()
     }
     legend = [_whiskered(f"AUROC, {100 * level:g} % interval", BLUE, "o")]
     if any(row.too_few for row in shown):
         legend += [_whiskered("too few patients to say (*)", GREY, "o", hollow=True)]
     legend += [Line2D([], [], color=INK, linewidth=0.8, label="AUROC of all")]
+    edges = _number_edges([row for of_label in rows.values() for row in of_label])
     grid = _Grid(
         size=(FOREST_WIDTH[_columns(len(rows), 3)], LINE_HEIGHT * len(lines)),
         most=3,
-        beside=0.8,
-        names=[name for name, _ in lines],
+        beside=edges[-1] + 0.1,
+        names=[(name, not column) for name, column in lines],
     )
     figure, panels = _panels(told, legend, ("AUROC", ""), grid)
     limits = _auroc_limits((row.auroc, row.interval) for row in shown)
@@ -344,7 +352,7 @@ def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.9
         axes.set(ylim=(len(lines) - 0.5, -0.5), yticks=[], xlim=limits)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.grid(True, color=GRID, linewidth=0.7)
-        _draw_forest_rows(axes, of_label, lines)
+        _draw_forest_rows(axes, of_label, lines, edges)
     return figure
 
 
@@ -361,38 +369,50 @@ def _forest_lines(rows: Mapping[str, Sequence[ForestRow]]) -> list[tuple[str, st
 
 
 def _draw_forest_rows(
-    axes: Axes, rows: Sequence[ForestRow], lines: Sequence[tuple[str, str | None]]
+    axes: Axes,
+    rows: Sequence[ForestRow],
+    lines: Sequence[tuple[str, str | None]],
+    edges: tuple[float, float],
 ) -> None:
-    across, beside = axes.get_yaxis_transform(), axes.bbox.width / DOTS_PER_INCH
-    edges = [1 + part / beside for part in (0.4, 0.72)]
+    """Draw one label's rows; `edges` are where its numbers end, at the right of the panel."""
     for edge, word in zip(edges, ("n", "pos."), strict=True):
-        axes.text(edge, -0.75, word, transform=across, ha="right", **_text(SMALL, GREY))
+        _write_beside(axes, edge, -0.7, word, GREY)
     overall = [row.auroc for row in rows if not row.column and not math.isnan(row.auroc)]
     for value in overall[:1]:
         axes.axvline(value, color=INK, linewidth=0.8, zorder=2)
     for row in rows:
         height = lines.index((row.group, row.column))
         ink = GREY if row.too_few else INK
-        numbers = (f"{row.n:,}", f"{row.positives:,}")
-        for edge, number in zip(edges, numbers, strict=True):
-            axes.text(
-                edge, height, number, transform=across, ha="right", va="center", **_text(SMALL, ink)
-            )
+        for edge, number in zip(edges, (row.n, row.positives), strict=True):
+            _write_beside(axes, edge, height, f"{number:,}", ink)
+        if row.too_few:
+            _write_beside(axes, edges[-1] + 0.07, height, "*", ink)
         if math.isnan(row.auroc):
             _say_undefined(axes, height)
             continue
-        _draw_whisker(
-            axes, row.auroc, row.interval, height, GREY if row.too_few else BLUE, "o", row.too_few
-        )
-        if row.too_few:
-            axes.text(
-                edges[-1] + 0.02 / beside,
-                height,
-                "*",
-                transform=across,
-                va="center",
-                **_text(SMALL, ink),
-            )
+        colour = GREY if row.too_few else BLUE
+        _draw_whisker(axes, row.auroc, row.interval, height, colour, "o", row.too_few)
+
+
+def _number_edges(rows: Sequence[ForestRow]) -> tuple[float, float]:
+    """Where the numbers of images and of positives end, in inches from their panel's right."""
+    digit = 0.062
+    first = 0.1 + digit * max([4, *(len(f"{row.n:,}") for row in rows)])
+    return first, first + 0.1 + digit * max([4, *(len(f"{row.positives:,}") for row in rows)])
+
+
+def _write_beside(axes: Axes, edge: float, height: float, text: str, ink: str) -> None:
+    """Write what ends so far at the right of a panel, at a height of its rows."""
+    place, font = (1.0, height), _text(SMALL, ink) | {"ha": "right", "va": "center"}
+    axes.annotate(
+        text,
+        place,
+        (72 * edge, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        annotation_clip=False,
+        **font,
+    )
 
 
 def comparison_figure(
@@ -409,11 +429,14 @@ def comparison_figure(
         )
     labels = list(dict.fromkeys(label for of_run in runs.values() for label in of_run))
     figure = _empty_figure(labels)
-    names = [_fitted(figure, label, 2.4, 2, NORMAL) for label in labels]
+    names = [_fitted(figure, name, 2.4, 2, NORMAL) for name in _names(labels)]
     left = max(_width(figure, line, NORMAL) for name in names for line in name) + 0.2
-    step = max(0.13 * len(runs) + 0.11, 0.17 * max(len(name) for name in names) + 0.05)
-    marks = zip(runs, RUNS, strict=False)
-    handles = [_whiskered(_fitted(figure, name, 6.4, 1, NORMAL)[0], *mark) for name, mark in marks]
+    beside = 0.13 if len(runs) < 4 else 0.1
+    step = max(beside * len(runs) + 0.11, 0.17 * max(len(name) for name in names) + 0.05)
+    handles = [
+        _whiskered(_fitted(figure, name, 6.0, 1, NORMAL)[0], *mark)
+        for name, mark in zip(_names(runs), RUNS, strict=False)
+    ]
     width, height = 7.9, step * len(labels)
     top = _add_legend(figure, handles, left, width)
     whole = top + height + 0.5
@@ -429,7 +452,7 @@ def comparison_figure(
     axes.xaxis.grid(True, color=GRID, linewidth=0.7)
     axes.set_xlabel(f"AUROC, {100 * level:g} % interval", **_text(NORMAL))
     for row, label in enumerate(labels):
-        _draw_runs(axes, row, [of_run.get(label) for of_run in runs.values()], 0.13 / step)
+        _draw_runs(axes, row, [of_run.get(label) for of_run in runs.values()], beside / step)
     return figure
 
 
@@ -510,8 +533,8 @@ class _Grid:
     """Panels in a row."""
     beside: float = 0.0
     """Room at the right of each panel, for numbers."""
-    names: Sequence[str] = ()
-    """Instead of the y-axis: what its height's equal parts are called."""
+    names: Sequence[tuple[str, bool]] = ()
+    """Instead of the y-axis: what its height's equal parts are called, and which are headings."""
     own_scales: bool = False
     """Whether each panel needs numbers of its own at its axes."""
 
@@ -530,26 +553,26 @@ def _panels(
     grid = grid or _Grid()
     figure = _empty_figure(told)
     columns = _columns(len(told), grid.most)
-    rows = math.ceil(len(told) / columns)
     width, height = grid.size or (SIDES[columns], SIDES[columns])
     across, down = (0.42, 0.34) if grid.own_scales else (0.2, 0.16)
     across += grid.beside
-    heads = _heads(figure, told, width + across - 0.08)
-    title, under = (max(len(head[part]) for head in heads) for part in (0, 1))
-    head_height = (title * TITLE + under * SMALL) * LINE / 72 + 0.07
-    left = max([0.5, *(_width(figure, name, SMALL) + 0.12 for name in grid.names)])
+    heads = _heads(figure, told, width + across - 0.14)
+    in_rows = [heads[start : start + columns] for start in range(0, len(heads), columns)]
+    names = [_fitted(figure, name, 1.5, 1, SMALL)[0] for name, _ in grid.names]
+    left = max([0.5, *(_width(figure, name, SMALL, "bold") + 0.3 for name in names)])
     whole_width = max(left + columns * (width + across) - across + grid.beside + 0.12, 4.2)
     top = _add_legend(figure, legend, left, whole_width)
-    whole_height = top + rows * (head_height + height + down) - down + 0.46
+    ends = np.cumsum([_head_height(row) + height + down for row in in_rows])
+    whole_height = top + float(ends[-1]) - down + 0.46
     figure.set_size_inches(whole_width, whole_height)
     panels = []
     for place, (label, head) in enumerate(zip(told, heads, strict=True)):
         x = left + place % columns * (width + across)
-        y = whole_height - top - (place // columns + 1) * (head_height + height + down) + down
+        y = whole_height - top - float(ends[place // columns]) + down
         box = (x / whole_width, y / whole_height, width / whole_width, height / whole_height)
         axes = figure.add_axes(box, label=label)
         make_plain(axes)
-        _write_head(axes, *head, under)
+        _write_head(axes, *head, max(len(under) for _, under in in_rows[place // columns]))
         _write_axes(axes, words, grid, place % columns == 0, place + columns >= len(told))
         panels.append(axes)
     return figure, panels
@@ -567,11 +590,17 @@ def _heads(
     """Each panel's name, and what is told of it, in lines that fit."""
     return [
         (
-            _fitted(figure, label, room, 2, TITLE, "bold"),
+            _fitted(figure, name, room, 2, TITLE, "bold"),
             [part for line in lines if line for part in _fitted(figure, line, room, 2, SMALL)],
         )
-        for label, lines in told.items()
+        for name, lines in zip(_names(told), told.values(), strict=True)
     ]
+
+
+def _head_height(heads: Sequence[tuple[list[str], list[str]]]) -> float:
+    """Room for the names and for what is told of them, over one row of panels."""
+    title, under = (max(len(head[part]) for head in heads) for part in (0, 1))
+    return (title * TITLE + under * SMALL) * LINE / 72 + 0.07
 
 
 def _write_head(axes: Axes, title: list[str], under: list[str], most_under: int) -> None:
@@ -597,7 +626,7 @@ def _write_axes(
     axes: Axes, words: tuple[str, str], grid: _Grid, is_first: bool, is_lowest: bool
 ) -> None:
     """Leave an axis' numbers and words where no panel before it or below it has the same."""
-    axes.tick_params(labelsize=SMALL, pad=2)
+    axes.tick_params(labelsize=SMALL, pad=3)
     axes.tick_params(
         labelbottom=is_lowest or grid.own_scales, labelleft=is_first or grid.own_scales
     )
@@ -605,23 +634,33 @@ def _write_axes(
         axes.set_xlabel(words[0], labelpad=3, **_text(SMALL))
     if is_first and not grid.names:
         axes.set_ylabel(words[1], labelpad=3, **_text(SMALL))
-    if is_first:
-        parts = len(grid.names)
-        for place, name in enumerate(grid.names):
-            axes.annotate(
-                name,
-                (0, 1 - (place + 0.5) / parts),
-                (-6, 0),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                **_text(SMALL),
-            )
+    if not is_first:
+        return
+    figure = _figure_of(axes)
+    start = -72 * axes.get_position().x0 * figure.get_figwidth()
+    for place, (name, heads) in enumerate(grid.names):
+        axes.annotate(
+            _fitted(figure, name, 1.5, 1, SMALL)[0],
+            (0, 1 - (place + 0.5) / len(grid.names)),
+            (start + (9 if heads else 15), 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            annotation_clip=False,
+            fontweight="bold" if heads else "normal",
+            **_text(SMALL),
+        )
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
 def _unit_square(axes: Axes) -> None:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.spines["bottom"].set_visible(False)  # the grid has a line at 0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axes.grid(True, color=GRID, linewidth=0.6)
@@ -631,8 +670,7 @@ def _say_nothing_drawn(axes: Axes, note: str) -> None:
     """Leave a panel without lines, with the reason in its middle."""
     axes.grid(False)
     axes.set_facecolor("#f7f8fa")
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = _figure_of(axes)
     room = axes.get_position().width * figure.get_figwidth() - 0.2
     lines = _fitted(figure, note or "not defined", room, 5, SMALL)
     font = _text(SMALL, GREY) | {"ha": "center", "va": "center", "fontstyle": "italic"}
@@ -653,7 +691,8 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], left: float, width: f
     figure.set_size_inches(width, 4)
     for columns in range(len(handles), 0, -1):
         legend = figure.legend(
-            handles=handles,
+            handles,
+            ["not yet named"] * len(handles),  # a name with _ in front would be left out
             loc="upper left",
             bbox_to_anchor=((left - 0.04) / width, 1),
             ncols=columns,
@@ -665,8 +704,8 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], left: float, width: f
             prop=FontProperties(family=_fonts()[0], size=NORMAL),
             labelcolor=INK,
         )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        for text, handle in zip(legend.get_texts(), handles, strict=True):
+            text.set(text=handle.get_label(), parse_math=False)
         size = legend.get_window_extent()
         if columns == 1 or left + size.width / figure.dpi < width:
             break
@@ -690,7 +729,16 @@ def _fonts() -> tuple[list[str], frozenset[int]]:
 def _readable(text: str) -> str:
     """One line of text without what no font can write: a box stands for such a character."""
     shown = (char for char in " ".join(text.split()) if unicodedata.category(char) not in UNSEEN)
-    return "".join(char if ord(char) in _fonts()[1] else "□" for char in shown)
+    return "".join(char if ord(char) in _fonts()[1] else BOX for char in shown)
+
+
+def _names(given: Iterable[str]) -> list[str]:
+    """Names as they can be written: with a number where boxes alone would tell nobody apart."""
+    shown = [_readable(name) for name in given]
+    return [
+        f"no. {place}: {name}" if BOX in name or not name else name
+        for place, name in enumerate(shown, start=1)
+    ]
 
 
 def _width(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
