@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cxrtool import __version__
+from cxrtool.commands import command
 from cxrtool.config import (
     BLANKS,
     CommonConfig,
@@ -21,7 +22,6 @@ from cxrtool.config import (
     SplitConfig,
     TrainConfig,
 )
-from cxrtool.options import command
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
@@ -145,7 +145,7 @@ _ForceScores = Annotated[
 @command(app, EvaluateConfig, run=_RunArgument, by=_By, force=_ForceScores, **_TruthOptions)
 def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
     """Score a run on a part of the split, or anybody's predictions."""
-    from cxrtool import show
+    from cxrtool import show, show_scores
     from cxrtool.workflows.evaluate import evaluate_run
     from cxrtool.workspace import Workspace
 
@@ -153,11 +153,11 @@ def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
         from cxrtool.workflows.evaluate_tables import evaluate_tables
 
         found = evaluate_tables(config, seed=common.seed, reporter=show.reporter(common))
-        show.evaluated_tables(found, common)
+        show_scores.evaluated_tables(found, common)
         return
     workspace = Workspace(common.workspace)
     result = evaluate_run(config, workspace, seed=common.seed, reporter=show.reporter(common))
-    show.evaluated(result, common)
+    show_scores.evaluated(result, common)
 
 
 _Compared = Annotated[
@@ -169,13 +169,13 @@ _Compared = Annotated[
 @command(app, CompareConfig, runs=_Compared, force=_ForceScores, **_TruthOptions)
 def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
     """Runs, or anybody's predictions, side by side."""
-    from cxrtool import show
+    from cxrtool import show, show_scores
     from cxrtool.workflows.compare import compare_runs
     from cxrtool.workspace import Workspace
 
     workspace = Workspace(common.workspace)
     result = compare_runs(config, runs, workspace, seed=common.seed, reporter=show.reporter(common))
-    show.compared(result, config, common)
+    show_scores.compared(result, config, common)
 
 
 _Inputs = Annotated[

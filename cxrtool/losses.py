@@ -6,6 +6,7 @@ counts has the loss 0 and a gradient of zeros. All is computed in fp32, whatever
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ from cxrtool.errors import UsageError, unknown_name
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class _CellMean(nn.Module):
+class _CellMean(nn.Module, ABC):
     """A loss that is the mean over the cells that count, each judged by itself."""
 
     share: Callable[[Tensor], Tensor] | None = None
@@ -40,9 +41,9 @@ class _CellMean(nn.Module):
         # Not clamped to 1: a mean count over processes may well lie between 0 and 1.
         return losses.sum() / torch.where(count > 0, count, 1)
 
+    @abstractmethod
     def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of each cell (n, labels), finite wherever the logit is."""
-        raise NotImplementedError
 
 
 class MaskedCrossEntropy(_CellMean):

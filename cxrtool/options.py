@@ -1,106 +1,12 @@
 """The options of the commands, declared once each; their defaults stand in `config.py`."""
 
-import dataclasses
-import functools
-import inspect
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cxrtool import config
-from cxrtool.errors import CxrToolError, unknown_name
-
-Body = TypeVar("Body", bound=Callable[..., None])
-_RECIPES = tuple(config.RECIPES)
-
-
-def _known_arch(name: str) -> str:
-    if name not in config.ARCHS:
-        raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
-    return name
-
-
-def _known_policy(text: str | None) -> str | None:
-    """Refuse a policy that is none, before anything is read; labels are known only later."""
-    for part in (text or "").split(","):
-        name = part.rpartition("=")[2].strip()
-        if text is not None and name not in config.POLICIES:
-            raise typer.BadParameter(unknown_name("uncertainty policy", name, config.POLICIES))
-    return text
-
-
-def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Make a YAML file's values the defaults, so that flags still win over them."""
-    if path is None or ctx.resilient_parsing:
-        return path
-    values = _values_in(path, ctx)
-    ctx.default_map = {**(ctx.default_map or {}), **values}
-    _show_in_help(values, ctx)
-    return path
-
-
-def _read_recipe(ctx: typer.Context, recipe: str) -> str:
-    """Make a recipe's values the defaults; a config file's, and flags, win over them."""
-    if ctx.resilient_parsing:
-        return recipe
-    if recipe in config.RECIPES:
-        values = dict(config.RECIPES[recipe])
-    elif Path(recipe).is_file():
-        values = _values_in(Path(recipe), ctx)
-        base = str(values.pop("recipe", _RECIPES[0]))
-        if base not in config.RECIPES:
-            raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))
-        values = {**config.RECIPES[base], **values}
-    else:
-        raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
-    ctx.default_map = {**values, **(ctx.default_map or {})}
-    _show_in_help(values, ctx)
-    return recipe
-
-
-def _show_in_help(values: dict[str, object], ctx: typer.Context) -> None:
-    """Let the help tell these defaults also where it says in words how one is chosen."""
-    for parameter in ctx.command.params:
-        if values.get(str(parameter.name)) is not None and hasattr(parameter, "show_default"):
-            parameter.show_default = True
-
-
-def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
-    """A YAML file's option values, as the command line would have them."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise typer.BadParameter(f"{path} cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise typer.BadParameter(f"{path}: `option: value` lines were expected")
-    names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
-    unknown = [str(key) for key in values if key not in names]
-    if unknown:
-        raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
-    flags = {str(p.name) for p in ctx.command.params if getattr(p, "is_flag", False)}
-    return {key: _as_written(value, key in flags) for key, value in values.items()}
-
-
-def _as_written(value: object, flag: bool) -> object:
-    """A YAML value as the command line would have it: YAML reads `off` as false, and has
-    lists and pairs of its own."""
-    if isinstance(value, bool) and not flag:
-        return "on" if value else "off"
-    if isinstance(value, dict):
-        value = [f"{name}={item}" for name, item in value.items()]
-    if isinstance(value, list):
-        items = [str(item) for item in value]
-        return ",".join(f'"{item}"' if "," in item else item for item in items)
-    if isinstance(value, float) and not value.is_integer():
-        return str(value)  # as a number, 2.5 epochs would silently be 2
-    return value
-
+from cxrtool.option_values import known_arch, known_policy, read_config, read_recipe
 
 COMMON: dict[str, Any] = {
     "config": Annotated[
@@ -109,7 +15,7 @@ COMMON: dict[str, Any] = {
             exists=True,
             dir_okay=False,
             is_eager=True,
-            callback=_read_config,
+            callback=read_config,
             help="YAML file of option values; flags win over it.",
         ),
     ],
@@ -131,7 +37,7 @@ OPTIONS: dict[str, Any] = {
         typer.Option(help="With --unit study: how its images' scores become one."),
     ],
     "arch": Annotated[
-        str, typer.Option(callback=_known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
+        str, typer.Option(callback=known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
     ],
     "auc_after": Annotated[
         int, typer.Option(min=0, help="With --loss auc: epochs of bce before it.")
@@ -393,7 +299,7 @@ OPTIONS: dict[str, Any] = {
         str,
         typer.Option(
             is_eager=True,
-            callback=_read_recipe,
+            callback=read_recipe,
             help=f"Named set of defaults: {', '.join(config.RECIPES)}, or a YAML file of one's "
             "own, which may begin from one of them (recipe: strong). `--recipe strong --help` "
             "shows them.",
@@ -453,7 +359,7 @@ OPTIONS: dict[str, Any] = {
     "uncertainty": Annotated[
         str,
         typer.Option(
-            callback=_known_policy,
+            callback=known_policy,
             help=f"What -1 becomes: {', '.join(config.POLICIES)}; for single labels LABEL=POLICY "
             "after it, as in ones,Edema=zeros.",
             metavar="POLICY",
@@ -499,98 +405,3 @@ OPTIONS: dict[str, Any] = {
     ],
     "workspace": COMMON["workspace"],
 }
-
-
-def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callable[[Body], Body]:
-    """Make a function of (config, common, ...) a command with an option for each config field.
-
-    Args:
-        app: where the command is added.
-        config_class: the dataclass whose fields are the options and whose defaults are theirs.
-        instead: other declarations than those in `OPTIONS`, and arguments that are no field.
-    """
-
-    def decorate(body: Body) -> Body:
-        # A class's own fields come first in the help, those that it inherits after them.
-        own = inspect.get_annotations(config_class)
-        fields = {
-            field.name: field.default
-            for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
-        }
-        extra = [name for name in instead if name not in fields]
-        common = {
-            field.name: field.default
-            for field in dataclasses.fields(config.CommonConfig)
-            if field.name not in fields
-        }
-        declared = {**OPTIONS, **instead}
-
-        resumes = "resume" in fields  # such a command must know what was really asked for
-
-        @functools.wraps(body)
-        def run(**values: Any) -> None:
-            values.pop("config")
-            context = values.pop("context", None)
-            shared = config.CommonConfig(**{name: values.pop(name) for name in common})
-            others = {name: values.pop(name) for name in extra}
-            if context is not None:
-                others["given"] = _given(context)
-            with boundary(shared):
-                body(config_class(**values), shared, **others)
-
-        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * resumes
-        parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
-        parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
-        parameters += [_parameter("config", COMMON["config"], None)]
-        parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command()(run)
-        return body
-
-    return decorate
-
-
-def _given(context: typer.Context) -> frozenset[str]:
-    """The options that a flag, a variable, a config file or a recipe set."""
-    names = [str(parameter.name) for parameter in context.command.params]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return frozenset(
-        name for name, source in sources.items() if source and source.name != "DEFAULT"
-    )
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
-@contextmanager
-def boundary(common: config.CommonConfig) -> Iterator[None]:
-    """The one place where errors become a message and an exit code; bugs keep their traceback."""
-    try:
-        yield
-    except (CxrToolError, OSError, KeyboardInterrupt) as error:
-        code, text = _told(error)
-        if common.debug or code is None:
-            raise
-        if text:
-            from cxrtool.report import print_error
-
-            rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
-            print_error(text if rank == "0" else f"process {rank}: {text}", code)
-        raise typer.Exit(code) from None
-
-
-def _told(error: BaseException) -> tuple[int | None, str]:
-    """The exit code and the message of what a user can mend; no code for what is a bug."""
-    if isinstance(error, CxrToolError):
-        return error.exit_code, str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted"
-    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
-        return 1, ""
-    if isinstance(error, OSError) and error.strerror:
-        return 1, f"{error.filename or 'the system'}: {error.strerror}"
-    return None, ""

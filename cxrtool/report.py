@@ -1,6 +1,7 @@
 """What a person sees: results on stdout, progress and warnings on stderr; tables and JSON."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
+
+from cxrtool.config import CommonConfig
 
 SHOWN_SECONDS = 1.0
 """A step that took longer than this leaves a line where bars cannot be shown."""
@@ -242,6 +245,12 @@ def print_line(text: str = "") -> None:
 def print_text(text: str) -> None:
     """Text on stdout as it is: CSV, for other programs."""
     sys.stdout.write(text)
+
+
+def workspace_option(common: CommonConfig) -> str:
+    """The -w option that the next command needs, if any."""
+    usual = CommonConfig.workspace
+    return "" if common.workspace == usual else f" -w {shlex.quote(str(common.workspace))}"
 
 
 def next_command(text: str) -> None:

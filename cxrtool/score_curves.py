@@ -1,17 +1,19 @@
 """What the pictures of an evaluation show: curves, bins and rows, from a sample and its figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.calibration import reliability_bins
 from cxrtool.metrics import confusion_at, precision_recall_points, roc_points
+from cxrtool.reliability import reliability_bins
 from cxrtool.score_figures import Curve, ForestRow, Reliability, Scores
 from cxrtool.scoring import Sample
 
 Floats = NDArray[np.float64]
+Point = tuple[float, float] | None
 MOST_POINTS = 500
 """Of a curve: more cannot be seen."""
 BINS = 25
@@ -21,12 +23,8 @@ ALL = "all"
 
 def roc_curves(sample: Sample, labels: Mapping[str, Any]) -> dict[str, Curve]:
     """Each label's ROC curve with its operating point; `labels` are the figures of `assess`."""
-    found = {}
-    for column, label in enumerate(sample.labels):
-        figures = labels[label]
-        if figures["auroc"] is None:
-            found[label] = _no_curve(figures)
-            continue
+
+    def drawn(column: int, figures: Mapping[str, Any]) -> tuple[Floats, Floats, Point]:
         fpr, tpr, _ = roc_points(*_of(sample, column))
         point = None
         if figures["threshold"] is not None:
@@ -34,34 +32,45 @@ def roc_curves(sample: Sample, labels: Mapping[str, Any]) -> dict[str, Curve]:
                 *_of(sample, column)[:2], figures["threshold"], sample.mask[:, column]
             )
             point = (1 - at.specificity, at.sensitivity)
-        x, y = _thinned(np.append(0.0, fpr), np.append(0.0, tpr))
-        found[label] = Curve(
-            x=x, y=y, point=point, area=figures["auroc"], interval=_ends(figures["auroc_ci"])
-        )
-    return found
+        return np.append(0.0, fpr), np.append(0.0, tpr), point
+
+    return _curves(sample, labels, "auroc", drawn)
 
 
 def precision_recall_curves(sample: Sample, labels: Mapping[str, Any]) -> dict[str, Curve]:
     """Each label's precision-recall curve with its operating point and the prevalence."""
-    found = {}
-    for column, label in enumerate(sample.labels):
-        figures = labels[label]
-        if figures["auprc"] is None:
-            found[label] = _no_curve(figures)
-            continue
+
+    def drawn(column: int, figures: Mapping[str, Any]) -> tuple[Floats, Floats, Point]:
         recall, precision, _ = precision_recall_points(*_of(sample, column))
         point = None
         if figures["ppv"] is not None and figures["sensitivity"] is not None:
             point = (figures["sensitivity"], figures["ppv"])
         # From the left edge on: before the first image that is called there is no precision.
-        x, y = _thinned(np.append(0.0, recall), np.append(precision[0], precision))
+        return np.append(0.0, recall), np.append(precision[0], precision), point
+
+    found = _curves(sample, labels, "auprc", drawn)
+    return {
+        label: replace(curve, baseline=labels[label]["prevalence"]) if curve.x.size else curve
+        for label, curve in found.items()
+    }
+
+
+def _curves(
+    sample: Sample,
+    labels: Mapping[str, Any],
+    area: str,
+    drawn: Callable[[int, Mapping[str, Any]], tuple[Floats, Floats, Point]],
+) -> dict[str, Curve]:
+    found = {}
+    for column, label in enumerate(sample.labels):
+        figures = labels[label]
+        if figures[area] is None:
+            found[label] = _no_curve(figures)
+            continue
+        x, y, point = drawn(column, figures)
+        x, y = _thinned(x, y)
         found[label] = Curve(
-            x=x,
-            y=y,
-            point=point,
-            area=figures["auprc"],
-            interval=_ends(figures["auprc_ci"]),
-            baseline=figures["prevalence"],
+            x=x, y=y, point=point, area=figures[area], interval=_ends(figures[f"{area}_ci"])
         )
     return found
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, Rankings, bootstrap_rankings, bootstrap_sums
-from cxrtool.calibration import brier_score, expected_calibration_error
 from cxrtool.errors import DataError
 from cxrtool.intervals import bootstrap_interval, mean_freedom, share_interval
 from cxrtool.metrics import auprc, auroc, mean_defined
+from cxrtool.reliability import brier_score, expected_calibration_error
 
 Floats = NDArray[np.float64]
 
@@ -204,6 +204,7 @@ class _Points:
         }
 
     def of(self, column: int) -> dict[str, Any]:
+        """One label's areas and their intervals."""
         figures: dict[str, Any] = {}
         for name, values in self.values.items():
             ends = self.intervals[name][column] if self.intervals else np.full(2, np.nan)

@@ -6,7 +6,8 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.config import CommonConfig, CompareConfig
+from cxrtool import show_scores
+from cxrtool.config import CommonConfig
 from cxrtool.report import (
     PLAIN_WIDTH,
     Reporter,
@@ -19,14 +20,11 @@ from cxrtool.report import (
     print_table,
     print_text,
     table,
+    workspace_option,
 )
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
-    from cxrtool.paper import PaperTable
-    from cxrtool.workflows.compare import CompareResult
     from cxrtool.workflows.demo import DemoResult, DrawnResult
-    from cxrtool.workflows.evaluate import EvaluateResult
-    from cxrtool.workflows.evaluate_tables import TablesResult
     from cxrtool.workflows.list_runs import ListedRun
     from cxrtool.workflows.predict import PredictResult
     from cxrtool.workflows.prepare_record import PrepareResult
@@ -39,8 +37,6 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
 TABLES_FOR = 3
 """Up to so many images get a table each."""
 PREVALENCE_DIGITS = 2
-LONGEST = 40
-"""A longer cell of a table for papers is told below it."""
 NAME_WIDTH = 39
 """Of a run's name, beside five columns of figures within 80."""
 
@@ -48,12 +44,6 @@ NAME_WIDTH = 39
 def reporter(common: CommonConfig) -> Reporter:
     """What a command reports through, as its options say."""
     return Reporter(quiet=common.quiet, verbose=common.verbose, progress=common.progress)
-
-
-def _option(common: CommonConfig) -> str:
-    """The -w option that the next command needs, if any."""
-    usual = CommonConfig.workspace
-    return "" if common.workspace == usual else f" -w {shlex.quote(str(common.workspace))}"
 
 
 def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) -> None:
@@ -95,7 +85,7 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
         print_table(table(f"Problems, each in {workspace.problems}", sides, found))
     cache = f", cache at {result.cache_size} px" if result.cache_size else ""
     print_line(f"written: {workspace.manifest}, figures in {workspace.figures}{cache}")
-    next_command(f"cxrtool split{_option(common)}")
+    next_command(f"cxrtool split{workspace_option(common)}")
 
 
 def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
@@ -137,7 +127,7 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
         )
     print_line(f"written: {workspace.split}")
     fold = " --fold 0" if result.folds else ""
-    next_command(f"cxrtool train{fold}{_option(common)}")
+    next_command(f"cxrtool train{fold}{workspace_option(common)}")
 
 
 def trained(result: TrainResult, common: CommonConfig) -> None:
@@ -150,7 +140,7 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
         f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
     )
     print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
-    next_command(f"cxrtool evaluate {shlex.quote(result.run.name)}{_option(common)}")
+    next_command(f"cxrtool evaluate {shlex.quote(result.run.name)}{workspace_option(common)}")
 
 
 def planned(result: PlanResult, common: CommonConfig) -> None:
@@ -204,170 +194,6 @@ def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     print_line(f"suggested: {suggested} (of {result.steps} rates tried)")
     print_line(f"written: {result.figure}, {result.table}")
     print_line(f"next: the same command with {suggested} in place of --lr-find")
-
-
-def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
-    """The table of scores, and the protocol they were made by."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    show_scores(result)
-    if result.written:
-        print_line(f"written: {result.written[0]}")
-    next_command(f"cxrtool predict IMAGE --run {shlex.quote(result.run)}{_option(common)}")
-
-
-def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
-    """The scores of tables of predictions, and how far they are apart."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    for one in result.results:
-        show_scores(one)
-        print_line()
-    show_differences(result.differences)
-    if result.written:
-        print_line(f"written: {', '.join(str(path) for path in result.written)}")
-
-
-def compared(result: CompareResult, config: CompareConfig, common: CommonConfig) -> None:
-    """The tables of a comparison, to be read or for a paper."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if config.table != "text":
-        from cxrtool.paper import to_latex, to_markdown
-
-        write = to_latex if config.table == "latex" else to_markdown
-        print_text("\n".join(write(one) for one in result.tables.values()))
-        return
-    for one in result.tables.values():
-        _show_paper_table(one)
-    if result.written:
-        print_line(f"written: {', '.join(str(path) for path in result.written)}")
-
-
-def _show_paper_table(one: PaperTable) -> None:
-    """A table that fits 80 columns: what is too long in it has a mark, and stands below."""
-    headings, legend = list(one.columns), []
-    rows = [[cell if cell is not None else "n/a" for cell in row] for row in one.rows]
-    others = [cell for row in rows for cell in row[1:] if len(cell) > LONGEST]
-    sentences = list(dict.fromkeys(others))
-    marks = {sentence: f"({chr(97 + at)})" for at, sentence in enumerate(sentences[:26])}
-    rows = [[row[0], *(marks.get(cell, cell) for cell in row[1:])] for row in rows]
-    widths = [
-        max(len(heading), *(len(row[column]) for row in rows))
-        for column, heading in enumerate(headings)
-    ]
-    if sum(widths) + 2 * len(widths) > PLAIN_WIDTH:
-        legend = [f"{number}: {heading}" for number, heading in enumerate(headings[1:], start=1)]
-        headings = [headings[0], *(str(number) for number in range(1, len(headings)))]
-    sides = {heading: "right" if at else "left" for at, heading in enumerate(headings)}
-    print_table(table(one.caption, sides, rows, wrap=True))
-    told = [f"{mark} {sentence}" for sentence, mark in marks.items()]
-    for line in (*legend, *told, *one.notes):
-        print_line(textwrap.fill(line, PLAIN_WIDTH, subsequent_indent="  "))
-    print_line()
-
-
-def show_differences(differences: list[dict[str, Any]]) -> None:
-    """The difference of each pair's mean AUROC, with its interval."""
-    for pair in differences:
-        apart = pair["mean"]
-        ends = apart["auroc_ci"]
-        within = f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else ""
-        value = "n/a" if apart["auroc"] is None else f"{apart['auroc']:+.3f}"
-        print_line(f"{pair['run']} less {pair['baseline']}: mean AUROC {value}{within}")
-
-
-def show_scores(result: EvaluateResult) -> None:
-    """The table of scores, their means, the largest gaps between groups, and the protocol."""
-    values = result.values
-    rows = [_score_row(label, figures) for label, figures in result.labels.items()]
-    columns = {
-        "label": "left",
-        "AUROC": "right",
-        "95 % CI": "right",
-        "thresh.": "right",
-        "sens.": "right",
-        "spec.": "right",
-        "pos.": "right",
-    }
-    if values["operating_point"] is None:
-        # Without thresholds there is room for the other measure of ranking.
-        columns = {"label": "left", **dict.fromkeys(("AUROC", "95 % CI"), "right")}
-        columns |= dict.fromkeys(("AUPRC", "its CI", "pos."), "right")
-        rows = [_ranking_row(label, figures) for label, figures in result.labels.items()]
-    things = "studies" if values["unit"] == "study" else "images"
-    part = f" on {values['split']}" if values["split"] else ""
-    print_table(table(f"{result.run}{part}: {result.n:,} {things}", columns, rows))
-    print_line(_mean_line("mean AUROC", values, len(result.labels)))
-    five = values["competition"]
-    if five and 1 < len(five["labels"]) < len(result.labels):
-        print_line(_mean_line("of the CheXpert competition's:", five, len(five["labels"])))
-    _show_gaps(values)
-    _show_protocol(values)
-
-
-def _mean_line(what: str, figures: dict[str, Any], labels: int) -> str:
-    ends = figures["mean_auroc_ci"]
-    within = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
-    mean = number(figures["mean_auroc"])
-    return f"{what} {mean}{within} over {figures['defined']} of {labels} labels"
-
-
-def _show_gaps(values: dict[str, Any]) -> None:
-    """The largest gap of AUROC between the groups of each column, if its interval is clear of 0."""
-    for column, told in values["subgroups"].items():
-        clear = [
-            (gap["auroc"], label)
-            for label, gap in told["gaps"].items()
-            if gap["auroc"] and gap["auroc"]["ci"] and gap["auroc"]["ci"][0] > 0
-        ]
-        if clear:
-            gap, label = max(clear, key=lambda one: one[0]["gap"])
-            print_line(
-                f"largest gap by {column}: {label}, AUROC {gap['gap']:.3f} higher for "
-                f"{gap['highest']} than for {gap['lowest']}"
-            )
-
-
-def _show_protocol(values: dict[str, Any]) -> None:
-    told = values["protocol"]
-    point = values["operating_point"]
-    thresholds = f"{point['rule']}, chosen on {point['chosen_on']}" if point else "none"
-    calibration = values["calibration"]
-    curve = f";\n  probabilities: {calibration['method']}, fitted on valid" if calibration else ""
-    views = " and ".join(told["views"]) or "not known which"
-    print_line(
-        f"protocol: {told['name']}, split by {told['split_by']}, {views} views;\n"
-        f"  labels by {told['labels_by']};\n"
-        f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; "
-        f"intervals over {values['patients']:,} patients;\n"
-        f"  thresholds: {thresholds}{curve}"
-    )
-
-
-def _score_row(label: str, figures: dict[str, Any]) -> list[str]:
-    interval = figures["auroc_ci"]
-    return [
-        label,
-        number(figures["auroc"]),
-        f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "n/a",
-        number(figures["threshold"]),
-        number(figures["sensitivity"], 2),
-        number(figures["specificity"], 2),
-        f"{figures['positives']:,}",
-    ]
-
-
-def _ranking_row(label: str, figures: dict[str, Any]) -> list[str]:
-    cells = [label]
-    for name in ("auroc", "auprc"):
-        ends = figures[f"{name}_ci"]
-        cells.append(number(figures[name]))
-        cells.append(f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "n/a")
-    return [*cells, f"{figures['positives']:,}"]
 
 
 def predicted(result: PredictResult, common: CommonConfig) -> None:
@@ -426,7 +252,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
         return
     if not runs:
         print_line(f"no runs in {workspace.runs}")
-        next_command(f"cxrtool train{_option(common)}")
+        next_command(f"cxrtool train{workspace_option(common)}")
         return
     print_line(_run_line("run", "epochs", "best", "valid", "test", "state"))
     print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it")
@@ -441,7 +267,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
     print_line("best: epoch; valid, test: mean AUROC")
     following = _after_runs(runs)
     if following:
-        next_command(f"{following}{_option(common)}")
+        next_command(f"{following}{workspace_option(common)}")
 
 
 def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:
@@ -497,7 +323,7 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
-    show_scores(result.scores)
+    show_scores.show_scores(result.scores)
     print_line(
         f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
         "over the same labels"

@@ -27,13 +27,11 @@ from cxrtool.calibration import (
     OWN_SHARE,
     SLOPES,
     Calibrator,
-    brier_score,
-    expected_calibration_error,
     fit,
-    reliability_bins,
 )
 from cxrtool.errors import DataError, UsageError
 from cxrtool.metrics import auprc, auroc, youden_threshold
+from cxrtool.reliability import brier_score, expected_calibration_error, reliability_bins
 
 pytestmark = pytest.mark.filterwarnings("error")
 

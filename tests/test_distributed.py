@@ -711,7 +711,7 @@ BAD_OPTION = """
 from cxrtool.config import CommonConfig
 from cxrtool.distributed import launched, one_voice
 from cxrtool.errors import UsageError
-from cxrtool.options import boundary
+from cxrtool.commands import boundary
 
 with boundary(CommonConfig()), one_voice(launched()):
     raise UsageError("--batch-size 15: 2 cannot share it evenly")

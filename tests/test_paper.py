@@ -14,13 +14,11 @@ from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.paper import (
     LONGEST_CELL,
     PaperTable,
-    auroc_table,
-    differences_table,
-    references_tables,
     to_csv,
     to_latex,
     to_markdown,
 )
+from cxrtool.paper_tables import auroc_table, differences_table, references_tables
 from cxrtool.references import COMPETITION_LABELS, sort_references
 
 ODD = r"& % $ # _ { } ~ ^ \ < > | -- *a* _b_ `c` [d](e) &amp; $f$ é ü"

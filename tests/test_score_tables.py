@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from cxrtool.errors import DataError, UsageError
+from cxrtool.given.matching import match_scores
+from cxrtool.given.tables import read_score_table
+from cxrtool.given.truth import read_truth_table
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.predictions import format_scores, prediction_frame
-from cxrtool.score_matching import match_scores
-from cxrtool.score_tables import read_score_table
-from cxrtool.score_truth import read_truth_table
 from cxrtool.tables import write_table
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")

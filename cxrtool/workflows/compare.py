@@ -9,15 +9,8 @@ from cxrtool import score_figures
 from cxrtool.config import CompareConfig
 from cxrtool.errors import UsageError, first_few
 from cxrtool.files import whole_file, write_json, write_text
-from cxrtool.paper import (
-    PaperTable,
-    auroc_table,
-    differences_table,
-    references_tables,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from cxrtool.paper import PaperTable, to_csv, to_latex, to_markdown
+from cxrtool.paper_tables import auroc_table, differences_table, references_tables
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import find_run
 from cxrtool.workflows.evaluate import choose_part, score_part

@@ -14,14 +14,14 @@ from cxrtool.comparison import paired_differences
 from cxrtool.config import EvaluateConfig, TruthConfig
 from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.files import write_json
+from cxrtool.given.matching import Matched, match_scores
+from cxrtool.given.tables import read_score_table
+from cxrtool.given.truth import TruthTable, read_truth_table
 from cxrtool.labels import targets_and_mask
 from cxrtool.operating import parse_rule
 from cxrtool.page import Card, write_report
 from cxrtool.points import choose_point, fit_calibration
 from cxrtool.report import SILENT, Reporter
-from cxrtool.score_matching import Matched, match_scores
-from cxrtool.score_tables import read_score_table
-from cxrtool.score_truth import TruthTable, read_truth_table
 from cxrtool.scoring import Sample, by_study
 from cxrtool.workflows.evaluate import EvaluateResult, known_groups
 from cxrtool.workflows.evaluate_report import draw_scores, write_scores

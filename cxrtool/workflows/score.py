@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, draw_patients
-from cxrtool.calibration import brier_score, expected_calibration_error
 from cxrtool.errors import DataError
 from cxrtool.intervals import LEVEL
 from cxrtool.points import Calibration, OperatingPoint
 from cxrtool.references import sort_references
+from cxrtool.reliability import brier_score, expected_calibration_error
 from cxrtool.scoring import Sample, assess, json_number
 from cxrtool.subgroups import assess_groups
 

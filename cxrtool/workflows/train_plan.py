@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,9 +164,9 @@ def _seconds_to_validate(setup: Setup) -> float:
         setup.learner.dl = loader
         setup.learner.add_cb(watch)
         try:
-            setup.learner._do_epoch_validate()  # fastai's; a fit would train before it
-        except CancelFitException:
-            pass
+            # The watch ends it so; fastai's method, for a fit would train before it.
+            with suppress(CancelFitException):
+                setup.learner._do_epoch_validate()
         finally:
             setup.learner.remove_cb(watch)
     return watch.seconds_a_batch * float(math.ceil(loader.n / loader.bs))

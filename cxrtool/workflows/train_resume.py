@@ -46,9 +46,9 @@ def read_resumed(
     """The run that `--resume` names, with its settings.
 
     Args:
-        config: what was asked for now; of it only what may differ is taken.
+        config: this call's settings, of which only what may differ is taken.
         workspace: where the run is.
-        seed: what was asked for now.
+        seed: this call's.
         given: the options that were given, by the names of their fields (and `seed`).
 
     Raises:

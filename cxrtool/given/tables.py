@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, first_few, unknown_name
+from cxrtool.given.columns import may_be_label, named_columns, other_names, read_columns
+from cxrtool.given.keys import IMAGE, KNOWN, STUDY, KeyColumn, Rows, fold, key_columns, key_name
+from cxrtool.given.places import Pair, Side, choose_pair
+from cxrtool.given.truth import TruthTable
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.score_columns import may_be_label, named_columns, other_names, read_columns
-from cxrtool.score_keys import IMAGE, KNOWN, STUDY, KeyColumn, Rows, fold, key_columns, key_name
-from cxrtool.score_places import Pair, Side, choose_pair
-from cxrtool.score_truth import TruthTable
 from cxrtool.tables import FIRST_ROW
 
 Scores = NDArray[np.float64]

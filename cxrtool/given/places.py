@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxrtool.errors import DataError, first_few
-from cxrtool.score_keys import (
+from cxrtool.given.keys import (
     GENERIC,
     IMAGE,
     KNOWN,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from cxrtool.errors import DataError, first_few
+from cxrtool.given.keys import KNOWN, PATIENTS, fold
 from cxrtool.manifest import ABOUT, RESERVED
 from cxrtool.predictions import AFTER
-from cxrtool.score_keys import KNOWN, PATIENTS, fold
 from cxrtool.tables import FALLBACK, OTHER_SEPARATORS, read_foreign_table
 
 MEANS = {

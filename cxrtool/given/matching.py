@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, UsageError, first_few, unknown_name
+from cxrtool.given.keys import IMAGE, STUDY, Rows
+from cxrtool.given.tables import Scores, ScoreTable
+from cxrtool.given.truth import TruthTable
 from cxrtool.labels import NEGATIVE, POSITIVE, UNCERTAIN
-from cxrtool.score_keys import IMAGE, STUDY, Rows
-from cxrtool.score_tables import Scores, ScoreTable
-from cxrtool.score_truth import TruthTable
 
 AGGREGATES = {"mean": np.add, "max": np.maximum}
 """How a study's score is made of its images'."""

@@ -10,9 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, UsageError, first_few, unknown_name
-from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.manifest import label_values, parse_labels
-from cxrtool.score_columns import (
+from cxrtool.given.columns import (
     MEANS,
     is_index,
     may_be_label,
@@ -20,7 +18,7 @@ from cxrtool.score_columns import (
     other_names,
     read_columns,
 )
-from cxrtool.score_keys import (
+from cxrtool.given.keys import (
     GENERIC,
     IMAGE,
     KNOWN,
@@ -35,7 +33,9 @@ from cxrtool.score_keys import (
     refuse_blank,
     refuse_repeated,
 )
-from cxrtool.score_places import Side
+from cxrtool.given.places import Side
+from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.manifest import label_values, parse_labels
 
 SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
 VIEWS = {

@@ -1,0 +1,112 @@
+"""Functions as commands: an option for each field of a config, and one boundary for errors."""
+
+import dataclasses
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+
+from cxrtool import config
+from cxrtool.errors import CxrToolError
+from cxrtool.options import COMMON, OPTIONS
+
+Body = TypeVar("Body", bound=Callable[..., None])
+
+
+def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callable[[Body], Body]:
+    """Make a function of (config, common, ...) a command with an option for each config field.
+
+    Args:
+        app: where the command is added.
+        config_class: the dataclass whose fields are the options and whose defaults are theirs.
+        instead: other declarations than those in `OPTIONS`, and arguments that are no field.
+    """
+
+    def decorate(body: Body) -> Body:
+        # A class's own fields come first in the help, those that it inherits after them.
+        own = inspect.get_annotations(config_class)
+        fields = {
+            field.name: field.default
+            for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
+        }
+        extra = [name for name in instead if name not in fields]
+        common = {
+            field.name: field.default
+            for field in dataclasses.fields(config.CommonConfig)
+            if field.name not in fields
+        }
+        declared = {**OPTIONS, **instead}
+
+        resumes = "resume" in fields  # such a command must know what was really asked for
+
+        @functools.wraps(body)
+        def run(**values: Any) -> None:
+            values.pop("config")
+            context = values.pop("context", None)
+            shared = config.CommonConfig(**{name: values.pop(name) for name in common})
+            others = {name: values.pop(name) for name in extra}
+            if context is not None:
+                others["given"] = _given(context)
+            with boundary(shared):
+                body(config_class(**values), shared, **others)
+
+        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * resumes
+        parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
+        parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
+        parameters += [_parameter("config", COMMON["config"], None)]
+        parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command()(run)
+        return body
+
+    return decorate
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The options that a flag, a variable, a config file or a recipe set."""
+    names = [str(parameter.name) for parameter in context.command.params]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return frozenset(
+        name for name, source in sources.items() if source and source.name != "DEFAULT"
+    )
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+@contextmanager
+def boundary(common: config.CommonConfig) -> Iterator[None]:
+    """The one place where errors become a message and an exit code; bugs keep their traceback."""
+    try:
+        yield
+    except (CxrToolError, OSError, KeyboardInterrupt) as error:
+        code, text = _told(error)
+        if common.debug or code is None:
+            raise
+        if text:
+            from cxrtool.report import print_error
+
+            rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+            print_error(text if rank == "0" else f"process {rank}: {text}", code)
+        raise typer.Exit(code) from None
+
+
+def _told(error: BaseException) -> tuple[int | None, str]:
+    """The exit code and the message of what a user can mend; no code for what is a bug."""
+    if isinstance(error, CxrToolError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
+        return 1, ""
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.filename or 'the system'}: {error.strerror}"
+    return None, ""

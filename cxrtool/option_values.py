@@ -1,0 +1,95 @@
+"""Values of options: the ones that are refused, and those that a file or a recipe gives."""
+
+from pathlib import Path
+
+import typer
+
+from cxrtool import config
+from cxrtool.errors import unknown_name
+
+_RECIPES = tuple(config.RECIPES)
+
+
+def known_arch(name: str) -> str:
+    """Refuse an architecture that is none."""
+    if name not in config.ARCHS:
+        raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
+    return name
+
+
+def known_policy(text: str | None) -> str | None:
+    """Refuse a policy that is none, before anything is read; labels are known only later."""
+    for part in (text or "").split(","):
+        name = part.rpartition("=")[2].strip()
+        if text is not None and name not in config.POLICIES:
+            raise typer.BadParameter(unknown_name("uncertainty policy", name, config.POLICIES))
+    return text
+
+
+def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make a YAML file's values the defaults, so that flags still win over them."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    values = _values_in(path, ctx)
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    _show_in_help(values, ctx)
+    return path
+
+
+def read_recipe(ctx: typer.Context, recipe: str) -> str:
+    """Make a recipe's values the defaults; a config file's, and flags, win over them."""
+    if ctx.resilient_parsing:
+        return recipe
+    if recipe in config.RECIPES:
+        values = dict(config.RECIPES[recipe])
+    elif Path(recipe).is_file():
+        values = _values_in(Path(recipe), ctx)
+        base = str(values.pop("recipe", _RECIPES[0]))
+        if base not in config.RECIPES:
+            raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))
+        values = {**config.RECIPES[base], **values}
+    else:
+        raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
+    ctx.default_map = {**values, **(ctx.default_map or {})}
+    _show_in_help(values, ctx)
+    return recipe
+
+
+def _show_in_help(values: dict[str, object], ctx: typer.Context) -> None:
+    """Let the help tell these defaults also where it says in words how one is chosen."""
+    for parameter in ctx.command.params:
+        if values.get(str(parameter.name)) is not None and hasattr(parameter, "show_default"):
+            parameter.show_default = True
+
+
+def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
+    """A YAML file's option values, as the command line would have them."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise typer.BadParameter(f"{path}: `option: value` lines were expected")
+    names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
+    unknown = [str(key) for key in values if key not in names]
+    if unknown:
+        raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
+    flags = {str(p.name) for p in ctx.command.params if getattr(p, "is_flag", False)}
+    return {key: _as_written(value, key in flags) for key, value in values.items()}
+
+
+def _as_written(value: object, flag: bool) -> object:
+    """A YAML value as the command line would have it: YAML reads `off` as false, and has
+    lists and pairs of its own."""
+    if isinstance(value, bool) and not flag:
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        value = [f"{name}={item}" for name, item in value.items()]
+    if isinstance(value, list):
+        items = [str(item) for item in value]
+        return ",".join(f'"{item}"' if "," in item else item for item in items)
+    if isinstance(value, float) and not value.is_integer():
+        return str(value)  # as a number, 2.5 epochs would silently be 2
+    return value
