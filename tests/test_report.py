@@ -73,7 +73,7 @@ def test_undefined_figures_read_n_a_and_null():
 
 def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
     from cxrtool.labels import CHEXPERT_LABELS
-    from cxrtool.show import show_scores
+    from cxrtool.show_scores import show_scores
     from cxrtool.workflows.evaluate import EvaluateResult
 
     figures = {

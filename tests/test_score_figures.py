@@ -12,6 +12,7 @@ from PIL import Image
 from cxrtool import score_figures as figures
 from cxrtool.errors import UsageError
 from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.score_figures import writing
 
 pytestmark = pytest.mark.filterwarnings("error")
 NOTHING = np.array([])
@@ -396,7 +397,7 @@ def test_an_operating_point_in_a_corner_is_a_whole_dot():
 
 
 def test_names_that_no_font_can_write_are_told_apart(monkeypatch):
-    monkeypatch.setattr(figures, "_fonts", lambda: (["DejaVu Sans"], frozenset(range(32, 127))))
+    monkeypatch.setattr(writing, "_fonts", lambda: (["DejaVu Sans"], frozenset(range(32, 127))))
     figure = figures.roc_figure({"Edema": curve(0), "心脏": curve(1), "肥大": curve(2)})
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "Edema",
