@@ -40,6 +40,12 @@ def first_few(things: Sequence[object], limit: int = 3) -> str:
     return shown if len(things) <= limit else f"{shown}, ... ({len(things)} in all)"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many things: `1 image`, `2,000 images`, `3 studies`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
+
+
 def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
     """The message for a name that is not among `names`: the near ones first, if there are any."""
     near = get_close_matches(name, names, n=3, cutoff=0.6)

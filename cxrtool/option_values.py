@@ -8,6 +8,7 @@ from cxrtool import config
 from cxrtool.errors import unknown_name
 
 _RECIPES = tuple(config.RECIPES)
+FEWEST_REPLICATES = 100
 
 
 def known_arch(name: str) -> str:
@@ -15,6 +16,16 @@ def known_arch(name: str) -> str:
     if name not in config.ARCHS:
         raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
     return name
+
+
+def enough_replicates(number: int) -> int:
+    """Refuse so few draws that a 95 % interval would rest on one or two of them."""
+    if 0 < number < FEWEST_REPLICATES:
+        raise typer.BadParameter(
+            f"{number} draws are too few for 95 % intervals: give {FEWEST_REPLICATES} or more, "
+            "or 0 for none"
+        )
+    return number
 
 
 def known_policy(text: str | None) -> str | None:

@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cxrtool import config
-from cxrtool.option_values import known_arch, known_policy, read_config, read_recipe
+from cxrtool.option_values import (
+    enough_replicates,
+    known_arch,
+    known_policy,
+    read_config,
+    read_recipe,
+)
 
 COMMON: dict[str, Any] = {
     "config": Annotated[
@@ -54,7 +60,13 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "bootstrap": Annotated[
-        int, typer.Option(min=0, help="Draws of patients for the intervals; 0: none.")
+        int,
+        typer.Option(
+            min=0,
+            max=100_000,
+            callback=enough_replicates,
+            help="Draws of patients for the intervals, 100 or more; 0: none.",
+        ),
     ],
     "by": Annotated[
         Literal["patient", "image", "official"],

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 from cxrtool import __version__
-from cxrtool.errors import DataError, UsageError, first_few
+from cxrtool.errors import DataError, UsageError, counted, first_few
 from cxrtool.files import whole_file
 from cxrtool.labels import NO_FINDING, parse_policy
 
@@ -146,12 +146,6 @@ def count(value: Any) -> str:
     return f"{value:,.0f}" if _known(value) else "n/a"
 
 
-def counted(value: Any, noun: str) -> str:
-    """So many things: `1 image`, `2,000 images`, `3 studies`."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count(value)} {noun if value == 1 else many}"
-
-
 def percent(value: Any) -> str:
     """A share in [0, 1] as `12.3 %`."""
     return f"{100 * value:.1f} %" if _known(value) else "n/a"
@@ -193,7 +187,7 @@ def _level(result: dict[str, Any]) -> str:
 def summary(result: dict[str, Any]) -> str:
     """The page in a sentence: mean AUROC, over how many labels, images and patients."""
     all_labels, defined = len(result.get("labels") or {}), result.get("defined") or 0
-    over = counted(result.get("n"), result.get("unit") or "image")
+    over = counted(result.get("n") or 0, result.get("unit") or "image")
     if _known(result.get("patients")):
         over += f" of {counted(result['patients'], 'patient')}"
     if not _known(result.get("mean_auroc")):

@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from cxrtool.config import CommonConfig, CompareConfig
+from cxrtool.errors import counted
 from cxrtool.report import (
     PLAIN_WIDTH,
     next_command,
@@ -121,9 +122,8 @@ def show_scores(result: EvaluateResult) -> None:
         columns = {"label": "left", **dict.fromkeys(("AUROC", "95 % CI"), "right")}
         columns |= dict.fromkeys(("AUPRC", "its CI", "pos."), "right")
         rows = [_ranking_row(label, figures) for label, figures in result.labels.items()]
-    things = "studies" if values["unit"] == "study" else "images"
     part = f" on {values['split']}" if values["split"] else ""
-    print_table(table(f"{result.run}{part}: {result.n:,} {things}", columns, rows))
+    print_table(table(f"{result.run}{part}: {counted(result.n, values['unit'])}", columns, rows))
     print_line(_mean_line("mean AUROC", values, len(result.labels)))
     five = values["competition"]
     if five and 1 < len(five["labels"]) < len(result.labels):
@@ -162,11 +162,12 @@ def _show_protocol(values: dict[str, Any]) -> None:
     calibration = values["calibration"]
     curve = f";\n  probabilities: {calibration['method']}, fitted on valid" if calibration else ""
     views = " and ".join(told["views"]) or "not known which"
+    patients = counted(values["patients"], "patient")
+    drawn = f"intervals over {patients}" if values["intervals"] else f"no intervals, {patients}"
     print_line(
         f"protocol: {told['name']}, split by {told['split_by']}, {views} views;\n"
         f"  labels by {told['labels_by']};\n"
-        f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; "
-        f"intervals over {values['patients']:,} patients;\n"
+        f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; {drawn};\n"
         f"  thresholds: {thresholds}{curve}"
     )
 

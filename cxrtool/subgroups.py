@@ -44,6 +44,11 @@ def group_rows(about: pd.DataFrame, columns: Sequence[str]) -> dict[str, NDArray
     """
     found = {}
     for column in columns:
+        if not len(about.columns):
+            raise UsageError(
+                f"--by {column}: the truth has no column beside its labels and keys to form groups "
+                "by: add one, or pass --by none"
+            )
         if column not in about.columns:
             raise UsageError(unknown_name("column of --by", column, list(about.columns)))
         if column == "age":

@@ -66,7 +66,9 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
     try:
         text, encoding = _decode(_read_bytes(path))
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
+        # The system's own words name the path once more, and a number.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as a CSV table: {reason}") from None
     # pandas ends a line at a lone carriage return, which the check of the fields must see too.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     ended = text.endswith("\n")
@@ -129,9 +131,13 @@ def _check_fields(text: str, path: Path) -> list[str]:
     expected = len(header)
     wrong = [f"line {line} has {count}" for line, count in counts if count != expected]
     if wrong:
+        other = [mark for mark in OTHER_SEPARATORS if len(header) == 1 and mark in header[0]]
+        advice = "is it cut off? Copy it again, or correct the lines"
+        if other:
+            advice = f"is it separated by {other[0]!r}? Save it with commas, and decimal points"
         raise DataError(
             f"{path}: {len(wrong)} of {len(counts):,} lines have not the header's {expected} "
-            f"fields ({first_few(wrong)}): is it cut off? Copy it again, or correct the lines"
+            f"fields ({first_few(wrong)}): {advice}"
         )
     return header
 

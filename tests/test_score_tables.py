@@ -565,7 +565,7 @@ TRUTH = ["path,Edema,Fracture", "a,1,0", "b,0,1", "c,0,1"]
             [TRUTH[0], "a,0.1,", "b,inf,1", "c,no,2"],
             r"3 scores .*line 2, Fracture: blank, line 3, E.*inf.*line 4, .*no",
         ),
-        ([TRUTH[0], "a,NaN,1"], r"1 scores are not finite numbers \(line 2, Edema: NaN\)"),
+        ([TRUTH[0], "a,NaN,1"], r"no finite number in 1 cell of scores \(line 2, Edema: NaN\)"),
         (
             [TRUTH[0] + ",error", "a,,,bad", "b,,1,", "c,no,,bad"],
             r"2 scores .*line 3, Edema: blank, line 4, Edema: no",
@@ -575,7 +575,7 @@ TRUTH = ["path,Edema,Fracture", "a,1,0", "b,0,1", "c,0,1"]
         ([TRUTH[0], "z,1,1"], r"no row of .*such as 'z', path of the truth such as 'a'"),
         (
             ["path,Edema,Fractures", "a,1,1"],
-            r"1 columns of numbers.*\n.*'Fractures' is not known: did you mean Fracture",
+            r"1 column of numbers.*\n.*'Fractures' is not known: did you mean Fracture",
         ),
         (["path,Mass", "a,1"], "no label in common: p.csv has the columns path, Mass, the truth"),
         (["patient,Edema", "a,1"], "no key column in common"),

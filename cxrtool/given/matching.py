@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.errors import DataError, UsageError, first_few, unknown_name
+from cxrtool.errors import DataError, UsageError, counted, first_few, unknown_name
 from cxrtool.given.keys import IMAGE, STUDY, Rows
 from cxrtool.given.tables import Scores, ScoreTable
 from cxrtool.given.truth import TruthTable
@@ -189,17 +189,17 @@ def _left_out(
         lacks, more = int((~has).sum()), _extra(table)
         if lacks:
             notes.append(
-                f"{table.path.name} has no scores of {lacks:,} of {len(has):,} {_many(unit)} of "
+                f"{table.path.name} has no scores of {lacks:,} of {counted(len(has), unit)} of "
                 f"{truth.path.name}: they are left out"
             )
         if more:
             notes.append(
-                f"{truth.path.name} does not have {more:,} of {len(table.keys):,} rows of "
+                f"{truth.path.name} does not have {more:,} of {counted(len(table.keys), 'row')} of "
                 f"{table.path.name}: they are left out"
             )
     if len(tables) > 1 and not there.all():
-        shared = there.all(axis=0).sum()
-        notes.append(f"{shared:,} {_many(unit)} are in all tables: only these count")
+        shared = int(there.all(axis=0).sum())
+        notes.append(f"only what is in all tables counts: {counted(shared, unit)}")
     return notes
 
 
@@ -214,11 +214,7 @@ def _combined_notes(
         if table.unit == IMAGE
     ]
     if truth.unit == IMAGE:
-        told = f", as in {differ:,} studies a positive label goes before" if differ else ""
+        told = f", as in {counted(differ, 'study')} a positive label goes before" if differ else ""
         told += " an uncertain one, a negative one and a blank" if differ else ""
         notes.append(f"{truth.path.name}: its images count as studies{told}")
     return notes
-
-
-def _many(unit: str) -> str:
-    return "studies" if unit == STUDY else "images"

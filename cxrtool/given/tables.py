@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.errors import DataError, first_few, unknown_name
+from cxrtool.errors import DataError, counted, first_few, unknown_name
 from cxrtool.given.columns import may_be_label, named_columns, other_names, read_columns
 from cxrtool.given.keys import IMAGE, KNOWN, STUDY, KeyColumn, Rows, fold, key_columns, key_name
 from cxrtool.given.places import Pair, Side, choose_pair
@@ -123,7 +123,8 @@ def _refuse_unknown(
     if unknown:
         told = "\n".join(unknown_name("label", name, truth.labels) for name in unknown)
         raise DataError(
-            f"{path} has {len(unknown)} columns of numbers that are no label of {truth.path}: "
+            f"{path} has {counted(len(unknown), 'column')} of numbers by names that are no label "
+            f"of {truth.path}: "
             f"rename or remove them\n{told}"
         )
     return beyond
@@ -163,8 +164,8 @@ def _scores(
             told.append(f"line {row + FIRST_ROW}, {columns[column]}: {cell or 'blank'}")
     if told:
         raise DataError(
-            f"{path}: {len(told)} scores are not finite numbers ({first_few(told)}): correct them, "
-            "or remove the rows"
+            f"{path}: no finite number in {counted(len(told), 'cell')} of scores "
+            f"({first_few(told)}): correct them, or remove the rows"
         )
     return scores, errors & bad.any(axis=1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cxrtool import score_figures
 from cxrtool.config import CompareConfig
-from cxrtool.errors import UsageError, first_few
+from cxrtool.errors import UsageError, counted, first_few
 from cxrtool.files import whole_file, write_json, write_text
 from cxrtool.paper import PaperTable, to_csv, to_latex, to_markdown
 from cxrtool.paper_tables import auroc_table, differences_table, references_tables
@@ -76,6 +76,12 @@ def compare_runs(
     else:
         scored = _score_runs(config, names, workspace, seed, reporter)
     differences = differences_of(scored)
+    pairs = len(scored) * (len(scored) - 1) // 2
+    if len(differences) < pairs:
+        reporter.note(
+            f"{counted(pairs - len(differences), 'pair')} of {pairs} held against another truth, "
+            "whose difference means nothing: --uncertainty POLICY scores all against one"
+        )
     results = [one.values for one in scored]
     tables = _tables(results, differences)
     written = [] if config.output is None else _write(config, results, differences, tables)

@@ -129,6 +129,8 @@ def evaluate_run(
     scored = score_part(
         part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
     )
+    for text in scored.values["warnings"][len(part.warnings) :]:
+        reporter.warn(text)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
     return EvaluateResult(scored.values, tuple(written))
@@ -149,6 +151,8 @@ def choose_part(
     run: RunFolder, config: TruthConfig, workspace: Workspace, reporter: Reporter
 ) -> Part:
     """The rows that a run is scored on, checked against those that it was trained on."""
+    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
+        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256

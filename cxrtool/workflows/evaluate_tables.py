@@ -71,7 +71,8 @@ def evaluate_tables(
     """
     _check_options(config)
     files = config.predictions or []
-    samples, protocol, unit, notes = read_samples(files, config.truth, config)
+    samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
+    _refuse_idle_aggregate(config, aggregate)
     for note in notes:
         reporter.note(note)
     points, calibrations, warnings = _chosen(config, files, samples, reporter)
@@ -82,7 +83,7 @@ def evaluate_tables(
     scored = [
         score_sample(
             sample,
-            _about(name, protocol, unit, config, warnings),
+            _about(name, protocol, unit, aggregate, warnings),
             point=points[at] if at < len(points) else None,
             calibration=calibrations[at] if at < len(calibrations) else None,
             replicates=config.bootstrap,
@@ -109,13 +110,14 @@ def score_files_alone(
 
     Raises what `evaluate_tables` does.
     """
-    samples, protocol, unit, notes = read_samples(files, config.truth, config)
+    samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
+    _refuse_idle_aggregate(config, aggregate)
     for note in notes:
         reporter.note(note)
     return [
         score_sample(
             sample,
-            _about(name, protocol, unit, config),
+            _about(name, protocol, unit, aggregate),
             point=None,
             calibration=None,
             replicates=config.bootstrap,
@@ -129,7 +131,7 @@ def _about(
     name: str,
     protocol: dict[str, Any],
     unit: str,
-    config: TruthConfig,
+    aggregate: str | None,
     warnings: Sequence[str] = (),
 ) -> About:
     return About(
@@ -137,7 +139,7 @@ def _about(
         split=None,
         protocol=protocol,
         unit=unit,
-        aggregate=config.aggregate if unit == "study" else None,
+        aggregate=aggregate,
         dataset="chexpert" if protocol["name"] != "other" else "other",
         warnings=tuple(warnings),
     )
@@ -156,6 +158,12 @@ def _check_options(config: EvaluateConfig) -> None:
             "--operating-point and --calibrate are chosen on other images: give the model's "
             "scores of those with --valid-predictions"
         )
+    if config.split != TruthConfig.split:
+        raise UsageError("--split goes with a run: all rows of --predictions are scored")
+    if config.valid_truth is not None and not config.valid_predictions:
+        raise UsageError("--valid-truth goes with --valid-predictions: name these too")
+    if config.output is None and (config.force or not config.report):
+        raise UsageError("--force and --no-report are of what --output DIR writes: name a folder")
     valid, files = len(config.valid_predictions or []), len(config.predictions or [])
     if valid not in (0, files):
         raise UsageError(
@@ -164,13 +172,22 @@ def _check_options(config: EvaluateConfig) -> None:
         )
 
 
+def _refuse_idle_aggregate(config: TruthConfig, aggregate: str | None) -> None:
+    if aggregate is None and config.aggregate != TruthConfig.aggregate:
+        raise UsageError(
+            f"--aggregate {config.aggregate}: no study's score is made of its images' here; "
+            "it goes with --unit study, or with a truth of studies and predictions of images"
+        )
+
+
 def read_samples(
     files: Sequence[Path], truth: Path | None, config: TruthConfig
-) -> tuple[list[Sample], dict[str, Any], str, list[str]]:
+) -> tuple[list[Sample], dict[str, Any], str, str | None, list[str]]:
     """The samples of tables of predictions on the rows that all have, in the same order.
 
     Returns:
-        A sample a file, the protocol, the unit, and notes on what was left out.
+        A sample a file, the protocol, the unit, how a study's score was made of its images' (None
+        where it was not), and notes on what was left out.
     """
     if truth is None:
         raise UsageError("name the table of labels with --truth CSV")
@@ -195,13 +212,14 @@ def read_samples(
         )
         for scores in matched.scores
     ]
-    unit = matched.unit
+    unit, aggregate = matched.unit, matched.aggregate
     if config.unit == "study" and unit == "image":
         samples, unit = [by_study(sample, config.aggregate) for sample in samples], "study"
+        aggregate = config.aggregate
     notes = [*table.notes, *matched.notes]
     if not table.patients_known:
         notes.append(f"{truth.name} names no patients: each row counts as one")
-    return samples, _protocol(table, policy, blank), unit, notes
+    return samples, _protocol(table, policy, blank), unit, aggregate, notes
 
 
 def _studies(truth: TruthTable, matched: Matched) -> NDArray[np.str_]:
@@ -235,7 +253,7 @@ def _chosen(
         return [], [], []
     plain = replace(config, by="none")
     truth = config.valid_truth or config.truth
-    valid, _, _, notes = read_samples(config.valid_predictions, truth, plain)
+    valid, _, _, _, notes = read_samples(config.valid_predictions, truth, plain)
     for note in notes:
         reporter.note(f"valid: {note}")
     labels = samples[0].labels
@@ -246,6 +264,8 @@ def _chosen(
             "label by label"
         )
     valid = [sample.choose(labels) for sample in valid]
+    for path, known, sample in zip(config.valid_predictions, valid, samples, strict=True):
+        _refuse_other_scale(path, known, sample)
     warnings = []
     both = np.intersect1d(valid[0].patients, samples[0].patients)
     if len(both):
@@ -261,6 +281,16 @@ def _chosen(
         return points, [], warnings
     fitted = [fit_calibration(str(config.calibrate), sample, "valid") for sample in valid]
     return points, fitted, warnings
+
+
+def _refuse_other_scale(path: Path, valid: Sample, sample: Sample) -> None:
+    """A threshold is a score: one chosen among probabilities says nothing about logits."""
+    if valid.probabilities != sample.probabilities:
+        lie = {True: "lie between 0 and 1", False: "do not all lie between 0 and 1"}
+        raise DataError(
+            f"{path}: its scores {lie[valid.probabilities]}, those that its thresholds are for "
+            f"{lie[sample.probabilities]}: give both on one scale, as the model writes them"
+        )
 
 
 def mean_sample(samples: Sequence[Sample], reporter: Reporter) -> Sample:

@@ -1,6 +1,6 @@
 """From scores and truth to the whole result of an evaluation, whoever made the scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,12 @@ def score_sample(
             "same": [reference.as_json() for reference in same],
             "other": [{**reference.as_json(), "why": why} for reference, why in other],
         },
-        "warnings": [*about.warnings, *_few(figures["labels"], raw)],
+        "warnings": [
+            *about.warnings,
+            *_few(figures["labels"], figures["defined"]),
+            *_without_threshold(figures["labels"], point),
+            *_not_calibrated(raw.labels, calibration),
+        ],
     }
     return Scored(values=values, sample=sample, raw=raw, thresholds=thresholds, draws=draws)
 
@@ -134,7 +139,9 @@ def _told(calibration: Calibration, raw: Sample) -> dict[str, Any]:
     }
 
 
-def _few(labels: Mapping[str, Mapping[str, Any]], sample: Sample) -> list[str]:
+def _few(labels: Mapping[str, Mapping[str, Any]], defined: int) -> list[str]:
+    if not defined:
+        return ["no label has both a positive and a negative here: there is nothing to score"]
     few = [
         label
         for label, figures in labels.items()
@@ -145,4 +152,36 @@ def _few(labels: Mapping[str, Mapping[str, Any]], sample: Sample) -> list[str]:
     return [
         f"fewer than {FEW_FOR_INTERVALS} patients with a positive: {', '.join(few)}: "
         "such a label's scores say next to nothing"
+    ]
+
+
+def _without_threshold(
+    labels: Mapping[str, Mapping[str, Any]], point: OperatingPoint | None
+) -> list[str]:
+    if point is None:
+        return []
+    without = [
+        label
+        for label, figures in labels.items()
+        if figures["auroc"] is not None and figures["threshold"] is None
+    ]
+    if not without:
+        return []
+    return [
+        f"no threshold for {', '.join(without)}: on {point.chosen_on} such a label has no "
+        "positive or no negative to choose one by"
+    ]
+
+
+def _not_calibrated(labels: Sequence[str], calibration: Calibration | None) -> list[str]:
+    """A warning a reason: the probabilities of these labels are the network's own."""
+    if calibration is None:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for label in labels:
+        if label in calibration.left_out:
+            reasons.setdefault(calibration.left_out[label], []).append(label)
+    return [
+        f"{calibration.method} left the probabilities of {', '.join(those)} as they were: {reason}"
+        for reason, those in reasons.items()
     ]
