@@ -271,12 +271,12 @@ def test_the_page_is_whole_and_names_no_path(trained):
 def test_commands_print_json_and_tables(tables):
     runner = CliRunner()
     words = ["--predictions", str(tables / "a.csv"), "--truth", str(tables / "groundtruth.csv")]
-    done = runner.invoke(app, ["evaluate", *words, "--bootstrap", "20", "--json", "-q"])
+    done = runner.invoke(app, ["evaluate", *words, "--bootstrap", "100", "--json", "-q"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["n"] == 120
     words = [str(tables / "a.csv"), str(tables / "b.csv"), "--truth", words[-1]]
     for table, shown in (("latex", "\\begin{table}"), ("markdown", "| label |"), ("text", "Edema")):
-        done = runner.invoke(app, ["compare", *words, "--bootstrap", "20", "--table", table])
+        done = runner.invoke(app, ["compare", *words, "--bootstrap", "100", "--table", table])
         assert done.exit_code == 0
         assert shown in done.stdout
         if table == "text":
