@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, Rankings, bootstrap_rankings, bootstrap_sums
 from cxrtool.errors import DataError
-from cxrtool.intervals import bootstrap_interval, mean_freedom, share_interval
+from cxrtool.intervals import area_interval, bootstrap_interval, mean_freedom, share_interval
 from cxrtool.metrics import auprc, auroc, mean_defined
 from cxrtool.reliability import brier_score, expected_calibration_error
 
@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The five labels of the CheXpert competition (Irvin et al. 2019, section 4.2)."""
+INTERVALS = {"auroc": area_interval, "auprc": bootstrap_interval}
 OUTCOMES = ("tp", "fp", "tn", "fn")
 RATES = {
     "sensitivity": (("tp",), ("tp", "fn")),
@@ -199,7 +200,7 @@ class _Points:
         self.patients = patients_of_classes(sample, sample.mask)
         self.freedom = self.patients.min(axis=0) - 1.0
         self.intervals = {
-            name: bootstrap_interval(drawn, self.values[name], self.freedom)
+            name: INTERVALS[name](drawn, self.values[name], self.freedom)
             for name, drawn in self.replicates.items()
         }
 
@@ -226,7 +227,7 @@ class _Points:
                 # A draw without one of the labels has no mean over the same labels.
                 means = drawn.mean(axis=1, keepdims=True)
                 found[f"mean_{name}_ci"] = json_interval(
-                    bootstrap_interval(means, [mean], [freedom])[0]
+                    INTERVALS[name](means, [mean], [freedom])[0]
                 )
         return found
 

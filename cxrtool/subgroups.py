@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, bootstrap_rankings
 from cxrtool.errors import UsageError, unknown_name
-from cxrtool.intervals import bootstrap_interval
+from cxrtool.intervals import area_interval, bootstrap_interval
 from cxrtool.metrics import auroc
 from cxrtool.scoring import (
     Floats,
@@ -162,7 +162,7 @@ def _assess_one(
     few = patients_of_classes(sample, mask).min(axis=0)
     ends = np.full((len(values), 2), np.nan)
     if auroc_drawn is not None:
-        ends = bootstrap_interval(auroc_drawn, values, few - 1.0)
+        ends = area_interval(auroc_drawn, values, few - 1.0)
     rows = outcomes(sample, thresholds, mask)
     totals = {name: of.sum(axis=0).astype(float) for name, of in rows.items()}
     counts = None if draws is None else drawn_counts(rows, draws)

@@ -102,6 +102,7 @@ def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
         "patients": 6_453,
         "operating_point": {"rule": "sensitivity=0.9", "chosen_on": "valid"},
         "calibration": {"method": "temperature"},
+        "intervals": {"replicates": 1000},
         "mean_auroc": 0.8,
         "mean_auroc_ci": [0.79, 0.81],
         "defined": 14,

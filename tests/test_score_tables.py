@@ -333,7 +333,7 @@ def test_only_what_all_tables_have_counts(write, seed):
     sizes = [len(parts[0]) - 2, len(parts[1]), len(parts[2])]
     assert list(matched.missing.values()) == [len(truth) - size for size in sizes]
     assert list(matched.extra.values()) == [2, 0, 0]
-    assert any(f"{len(shared)} images are in all tables" in note for note in matched.notes)
+    assert any(f"in all tables counts: {len(shared)} image" in note for note in matched.notes)
 
 
 # Keys
@@ -563,12 +563,12 @@ TRUTH = ["path,Edema,Fracture", "a,1,0", "b,0,1", "c,0,1"]
     [
         (
             [TRUTH[0], "a,0.1,", "b,inf,1", "c,no,2"],
-            r"3 scores .*line 2, Fracture: blank, line 3, E.*inf.*line 4, .*no",
+            r"3 cells .*line 2, Fracture: blank, line 3, E.*inf.*line 4, .*no",
         ),
         ([TRUTH[0], "a,NaN,1"], r"no finite number in 1 cell of scores \(line 2, Edema: NaN\)"),
         (
             [TRUTH[0] + ",error", "a,,,bad", "b,,1,", "c,no,,bad"],
-            r"2 scores .*line 3, Edema: blank, line 4, Edema: no",
+            r"2 cells .*line 3, Edema: blank, line 4, Edema: no",
         ),
         ([TRUTH[0], "a,1,1", "b,1,1", "a,1,1"], r"1 keys of its column path .*\(a; lines 2, 4\)"),
         ([TRUTH[0], "a,1,1", "b,1,1", ",1,1"], r"1 of 3 rows have no path \(lines 4\)"),

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from cxrtool.bootstrap import bootstrap_rankings, draw_patients
-from cxrtool.intervals import bootstrap_interval
+from cxrtool.intervals import area_interval
 from cxrtool.metrics import auroc
 
 ALIKE = 0.6
@@ -34,7 +34,7 @@ def simulate(rng, positives, negatives, apart, seed, replicates):
     for groups, few in ((patients, positives), (np.arange(len(truth)), truth.sum())):
         draws = draw_patients(groups, replicates=replicates, seed=seed)
         drawn = bootstrap_rankings(*columns, draws).auroc
-        low, high = bootstrap_interval(drawn, [area], [few - 1])[0]
+        low, high = area_interval(drawn, [area], [few - 1])[0]
         held.append(low <= true <= high)
         plain = np.quantile(drawn, [0.025, 0.975])
         held.append(plain[0] <= true <= plain[1])
