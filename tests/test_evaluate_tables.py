@@ -127,11 +127,79 @@ def test_thresholds_come_from_valid_predictions(tables):
         ({"operating_point": "f1"}, "--valid-predictions"),
         ({"calibrate": "platt"}, "--valid-predictions"),
         ({"valid_predictions": [Path("x.csv")] * 2}, "give one each"),
+        ({"split": "valid"}, "--split goes with a run"),
+        ({"valid_truth": Path("x.csv")}, "--valid-truth goes with"),
+        ({"force": True}, "name a folder"),
+        ({"report": False}, "name a folder"),
+        ({"aggregate": "max"}, "--unit study"),
+        ({"by": "sex"}, "--by sex: the truth has no column"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tables, options, message):
     with pytest.raises(UsageError, match=message):
         scored(tables, "a", **options)
+
+
+def test_a_name_is_not_a_group_where_others_are(tables):
+    truth = pd.read_csv(tables / "groundtruth.csv").assign(site="a")
+    truth.to_csv(tables / "groundtruth.csv", index=False)
+    with pytest.raises(UsageError, match="'sex' is not known: there are site"):
+        scored(tables, "a", by="sex")
+
+
+def test_what_was_not_aggregated_is_not_said_to_be(tables):
+    assert scored(tables, "a").as_json()["aggregate"] is None
+
+
+def test_thresholds_of_another_scale_are_refused(tables):
+    frame = pd.read_csv(tables / "a.csv")
+    frame[FIVE] = np.log(frame[FIVE] / (1 - frame[FIVE]))
+    frame.to_csv(tables / "logits.csv", index=False)
+    for one, other in (("a", "logits"), ("logits", "a")):
+        with pytest.raises(DataError, match=rf"{other}\.csv: its scores .* on one scale"):
+            scored(tables, one, valid_predictions=[tables / f"{other}.csv"])
+    found = scored(tables, "logits", valid_predictions=[tables / "logits.csv"]).as_json()
+    assert found["labels"]["Edema"]["sensitivity"] > 0
+
+
+def test_what_could_not_be_chosen_or_fitted_is_told(tables):
+    truth = pd.read_csv(tables / "groundtruth.csv")
+    truth.assign(Edema=0).to_csv(tables / "valid_truth.csv", index=False)
+    options = {
+        "valid_predictions": [tables / "a.csv"],
+        "valid_truth": tables / "valid_truth.csv",
+    }
+    found = scored(tables, "a", **options, calibrate="platt").as_json()
+    assert found["labels"]["Edema"]["threshold"] is None
+    [told] = [text for text in found["warnings"] if "no threshold" in text]
+    assert told.startswith("no threshold for Edema: on valid")
+    [told] = [text for text in found["warnings"] if "platt" in text]
+    assert told.startswith("platt left the probabilities of Edema as they were: ")
+    # Of 120 studies none has 100 positives.
+    found = scored(tables, "a", **options, calibrate="isotonic").as_json()
+    told = [text for text in found["warnings"] if text.startswith("isotonic left")]
+    assert all(any(label in text for text in told) for label in FIVE)
+
+
+def test_where_nothing_has_both_classes_it_is_told(tables):
+    truth = pd.read_csv(tables / "groundtruth.csv")
+    truth.assign(**dict.fromkeys(CHEXPERT_LABELS, 0)).to_csv(
+        tables / "groundtruth.csv", index=False
+    )
+    found = scored(tables, "a").as_json()
+    assert found["mean_auroc"] is None
+    assert found["warnings"] == [
+        "no label has both a positive and a negative here: there is nothing to score"
+    ]
+
+
+@pytest.mark.parametrize("number", ["1", "99", "-5", "1000000000"])
+def test_draws_that_give_no_interval_are_refused(tables, number):
+    words = ["--predictions", str(tables / "a.csv"), "--truth", str(tables / "groundtruth.csv")]
+    done = CliRunner().invoke(app, ["evaluate", *words, "--bootstrap", number])
+    assert done.exit_code == 2
+    done = CliRunner().invoke(app, ["evaluate", *words, "--bootstrap", "0"])
+    assert "no intervals, 120 patients" in done.output
 
 
 def test_only_an_output_folder_is_written(tables, monkeypatch):
