@@ -8,6 +8,9 @@ os.environ["TERMINAL_WIDTH"] = "80"
 os.environ["COLUMNS"] = "80"
 for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "FORCE_COLOR", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: threads of several torches on one core wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
 from dataclasses import dataclass
