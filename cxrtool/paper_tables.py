@@ -122,6 +122,8 @@ def _protocol_text(result: Mapping[str, Any]) -> str:
     told = [PROTOCOLS.get(protocol["name"], str(protocol["name"]))]
     if protocol["name"] == "other":
         told = [f"labels by {protocol.get('labels_by') or 'not known'}"]
+    if protocol.get("trained_on"):
+        told.insert(0, "patients that the run was trained or chosen on")
     if protocol["name"] in ("holdout", "other"):
         told.append(f"truth by {policy_name(str(protocol.get('uncertainty') or 'not known'))}")
         told.append(f"split by {protocol.get('split_by') or 'not known'}".replace("by not", "not"))

@@ -175,6 +175,8 @@ def _data_reasons(
     wanted, name = PROTOCOLS[reference.protocol], protocol["name"]
     if dataset != "chexpert":
         return [f"CheXpert's {wanted}, here data that are not CheXpert ({dataset})"]
+    if protocol.get("trained_on"):
+        return [f"{wanted}, here patients that the run was trained or chosen on"]
     if name != reference.protocol:
         return [f"{wanted}, here {HERE.get(name, PROTOCOLS['other'])}"]
     counted = f"{rows:,} {_plural(unit, rows)}"

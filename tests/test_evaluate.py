@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -209,8 +210,12 @@ def test_patients_of_the_training_are_refused_unless_forced(trained):
     with pytest.raises(DataError, match=r"patients in test are among those .* trained or chosen"):
         evaluate(trained)
     listening = Listening()
-    evaluate(trained, listening, force=True)
+    result = evaluate(trained, listening, force=True, report=True)
     assert "too good" in listening.warnings[0]
+    assert (result.protocol["name"], result.protocol["trained_on"]) == ("other", True)
+    page = RunFolder(trained.workspace.runs / trained.run).report("test").read_text("utf-8")
+    assert "the run has seen patients of these images" in page
+    assert re.search(r"cxrtool evaluate .*--force", page)
 
 
 def test_a_split_by_image_is_scored_with_a_warning_if_the_run_was_trained_on_it(trained):
@@ -221,7 +226,8 @@ def test_a_split_by_image_is_scored_with_a_warning_if_the_run_was_trained_on_it(
     train_model(config, trained.workspace, seed=1)
     listening = Listening()
     result = evaluate(trained, listening, run="by-image")
-    assert result.protocol["split_by"] == "image"
+    assert (result.protocol["name"], result.protocol["split_by"]) == ("holdout", "image")
+    assert "trained_on" not in result.protocol
     assert "too good" in listening.warnings[0]
 
 
@@ -250,6 +256,13 @@ def test_scores_of_what_a_run_was_made_on_carry_a_warning(trained, part):
     of_part = [text for text in listening.warnings if "patients with a positive" not in text]
     assert len(of_part) == 1
     assert expected in of_part[0]
+
+
+@pytest.mark.parametrize(("part", "name"), [("train", "other"), ("valid", "holdout")])
+def test_a_score_of_the_training_is_no_hold_out(trained, part, name):
+    protocol = evaluate(trained, split=part).protocol
+    assert protocol["name"] == name
+    assert protocol.get("trained_on", False) == (part == "train")
 
 
 def test_another_data_sets_scores_do_not_replace_the_runs_own(trained, tmp_path):

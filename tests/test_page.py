@@ -472,6 +472,8 @@ def test_the_protocol_is_in_plain_words():
         assert told in text
     assert "optimistic" not in text
     assert "these scores are optimistic" in protocol(split_by="image")
+    assert "the run has seen patients" in protocol(name="other", trained_on=True)
+    assert "no patient is in two parts" not in protocol(name="other", trained_on=True)
     assert "three radiologists" in protocol(name="expert")
     assert "five radiologists" in protocol(name="test500")
     assert "are left out" in protocol(blank="ignore")

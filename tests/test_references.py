@@ -182,6 +182,13 @@ def test_every_figure_is_in_one_of_the_two():
     assert all(reason for _, reason in other)
 
 
+@pytest.mark.parametrize("name", ["holdout", "expert", "test500", "other"])
+def test_nothing_stands_beside_scores_of_patients_that_were_trained_on(name):
+    same, other = sort({**REPORTS_WAY, "name": name, "trained_on": True}, labels=CHEXPERT_LABELS)
+    assert not same
+    assert all("the run was trained or chosen on" in reason for _, reason in other)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

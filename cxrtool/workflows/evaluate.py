@@ -29,6 +29,7 @@ from cxrtool.workflows.evaluate_points import chosen_points
 from cxrtool.workflows.evaluate_report import write_evaluation
 from cxrtool.workflows.evaluate_truth import (
     check_patients,
+    known_patients,
     protocol_of,
     sample_of_rows,
     wanted_columns,
@@ -171,9 +172,9 @@ def choose_part(
         f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
-    warnings = check_patients(
-        card, rows, config, by_image=unchanged and by_image, reporter=reporter
-    )
+    parted = unchanged and by_image
+    warnings = check_patients(card, rows, config, by_image=parted, reporter=reporter)
+    seen = not parted and bool(known_patients(card, rows, config.split))
     info = workspace.read_data_info()
     policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
     # Another data set's scores are kept beside those of the run's own, under another name.
@@ -187,7 +188,14 @@ def choose_part(
         run=run,
         card=card,
         rows=rows,
-        protocol=protocol_of(rows, info, policy=policy, blank=blank, by_image=by_image),
+        protocol=protocol_of(
+            rows,
+            info,
+            policy=policy,
+            blank=blank,
+            by_image=by_image,
+            trained_on=config.split == "train" or seen,
+        ),
         dataset=info.dataset,
         folder=info.folder,
         own=own,

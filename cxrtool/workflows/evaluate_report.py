@@ -180,6 +180,7 @@ def command_line(values: Mapping[str, Any]) -> str:
     words += ["--uncertainty", shlex.quote(protocol["uncertainty"]), "--blank", protocol["blank"]]
     words += ["--unit", values["unit"]]
     words += ["--aggregate", values["aggregate"]] if values["aggregate"] else []
+    words += ["--force"] if protocol.get("trained_on") and values["split"] != "train" else []
     return " ".join(words)
 
 

@@ -44,16 +44,36 @@ def sample_of_rows(
 
 
 def protocol_of(
-    rows: pd.DataFrame, info: DataInfo, *, policy: str, blank: str, by_image: bool
+    rows: pd.DataFrame,
+    info: DataInfo,
+    *,
+    policy: str,
+    blank: str,
+    by_image: bool,
+    trained_on: bool = False,
 ) -> dict[str, Any]:
-    """What a score on these rows is a score of."""
+    """What a score on these rows is a score of.
+
+    Args:
+        rows: of the manifest, those that are scored.
+        info: of the data set that they are of.
+        policy: for uncertain labels of the truth.
+        blank: the same for labels not mentioned.
+        by_image: the split parted images and not patients.
+        trained_on: the run has seen patients of these rows, and no split by image says so: that
+            is a measurement of none of the published kinds, whatever the rows are.
+
+    Returns:
+        The protocol, with `trained_on` where it is so.
+    """
     return {
-        "name": _protocol_name(rows, info),
+        "name": "other" if trained_on else _protocol_name(rows, info),
         "labels_by": _labellers(rows, info),
         "uncertainty": policy,
         "blank": blank,
         "split_by": "image" if by_image else "patient",
         "views": sorted(rows["view"].unique()),
+        **({"trained_on": True} if trained_on else {}),
     }
 
 
@@ -98,11 +118,16 @@ def check_patients(
     return told
 
 
+def known_patients(card: RunCard, rows: pd.DataFrame, split: str) -> list[str]:
+    """Patients of some rows that a run was trained on or, unless these are its valid, chosen on."""
+    seen = card.train_patients | (frozenset() if split == "valid" else card.valid_patients)
+    return [patient for patient in rows["patient_id"].unique() if patient in seen]
+
+
 def _known_patients(
     card: RunCard, rows: pd.DataFrame, config: TruthConfig, by_image: bool
 ) -> list[str]:
-    seen = card.train_patients | (frozenset() if config.split == "valid" else card.valid_patients)
-    known = [patient for patient in rows["patient_id"].unique() if patient in seen]
+    known = known_patients(card, rows, config.split)
     if not known:
         return []
     text = (
