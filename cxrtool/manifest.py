@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.config import SPLITS
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, counted, first_few
 from cxrtool.labels import label_number
 from cxrtool.tables import FIRST_ROW, line_numbers, read_table, write_table
 
@@ -54,7 +54,7 @@ def label_values(frame: pd.DataFrame, labels: Sequence[str], where: str) -> NDAr
             for row, column in np.argwhere(wrong)
         ]
         raise DataError(
-            f"{where}: {len(told)} label values are not 1, 0, -1 or blank "
+            f"{where}: {counted(len(told), 'label value')} other than 1, 0, -1 or blank "
             f"({first_few(told)}): correct them and run the command again"
         )
     return values

@@ -334,5 +334,7 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
         "The scores say that the chain works, and nothing about real X-rays."
     )
+    if result.scores.written:
+        print_line(f"the page to look at: {result.scores.written[0]}")
     print_line(f"{result.seconds:.0f} s in all")
     next_command("cxrtool prepare PATH/TO/CheXpert-v1.0-small")

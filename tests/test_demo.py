@@ -33,9 +33,11 @@ def test_the_demo_runs_the_whole_chain_and_says_that_it_is_a_drawing(
         "probability",
         "labelled there",
         "drawing",
+        "cxr-demo/runs/demo/report.html",
     ):
         assert told in done.stdout
     workspace = tmp_path / "cxr-demo"
+    assert (workspace / "runs" / "demo" / "report.html").is_file()
     assert RunFolder(workspace / "runs" / "demo").finished
     assert (workspace / "data" / "CheXpert-v1.0-small" / "boxes.csv").is_file()
     again = CliRunner().invoke(app, ["demo", "--patients", "120"])

@@ -64,7 +64,7 @@ def test_labels_are_written_as_1_0_minus_1_and_blank(path):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        (",1,\n", ",7,\n", r"1 label values .*line 2, No Finding: '7'"),
+        (",1,\n", ",7,\n", r"1 label value .*line 2, No Finding: '7'"),
         ("patient00001/study1/view1_frontal.jpg,patient00001", "x,", r"no patient_id \(lines 3\)"),
         ("train/patient00001/study1/v", "../patient00001/study1/v", r"not inside .*lines 3"),
         ("train/patient00001/study1/v", "train/patient00000/study1/v", r"given twice \(lines 3\)"),

@@ -570,7 +570,7 @@ TRUTH = ["path,Edema,Fracture", "a,1,0", "b,0,1", "c,0,1"]
             [TRUTH[0] + ",error", "a,,,bad", "b,,1,", "c,no,,bad"],
             r"2 cells .*line 3, Edema: blank, line 4, Edema: no",
         ),
-        ([TRUTH[0], "a,1,1", "b,1,1", "a,1,1"], r"1 keys of its column path .*\(a; lines 2, 4\)"),
+        ([TRUTH[0], "a,1,1", "b,1,1", "a,1,1"], r"1 name in its column path .*\(a; lines 2, 4\)"),
         ([TRUTH[0], "a,1,1", "b,1,1", ",1,1"], r"1 of 3 rows have no path \(lines 4\)"),
         ([TRUTH[0], "z,1,1"], r"no row of .*such as 'z', path of the truth such as 'a'"),
         (
@@ -596,8 +596,8 @@ def test_bad_predictions_are_told(write, lines, message):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,Edema", "a,1", "b,0.3"], r"1 label values .*line 3, Edema: '0.3'"),
-        (["path,Edema", "a,1", "b,0", "a,0"], r"1 keys of its column path .*\(a; lines 2, 4\)"),
+        (["path,Edema", "a,1", "b,0.3"], r"1 label value .*line 3, Edema: '0.3'"),
+        (["path,Edema", "a,1", "b,0", "a,0"], r"1 name in its column path .*\(a; lines 2, 4\)"),
         (["path,Edema", "a,1", ",0"], r"1 of 2 rows have no path \(lines 3\)"),
         (["path,Note", "a,x"], "has no label: .*Its columns are path, Note"),
         (["Edema,Fracture", "1,1", "0,0"], "no column that names its images or studies"),
@@ -616,14 +616,14 @@ def test_the_same_image_in_two_ways_of_writing_is_told(write):
     path = "patient00001/study1/view1_frontal.jpg"
     lines = ["Path,Edema", f"CheXpert-v1.0/train/{path},1", f"train/{path},2"]
     for truth in (f"x/{path},1", f"{path.rpartition('/')[0]},1"):
-        with pytest.raises(DataError, match=r"1 keys of its column Path .*lines 2, 3"):
+        with pytest.raises(DataError, match=r"1 name in its column Path .*lines 2, 3"):
             read(write("t.csv", ["Path,Edema", truth]), write("p.csv", lines))
 
 
 def test_a_study_given_twice_is_told(write):
     truth = ["Study,Edema", "patient00001/study1,1"]
     lines = ["Study,Edema", "patient00001/study1,1", "patient00001/study1,2"]
-    with pytest.raises(DataError, match=r"1 keys of its column Study .*lines 2, 3"):
+    with pytest.raises(DataError, match=r"1 name in its column Study .*lines 2, 3"):
         read(write("t.csv", truth), write("p.csv", lines))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.errors import DataError, UsageError, first_few, unknown_name
+from cxrtool.errors import DataError, UsageError, counted, first_few, unknown_name
 from cxrtool.tables import line_numbers
 
 IMAGE, STUDY = "image", "study"
@@ -172,7 +172,7 @@ def refuse_repeated(keys: Texts, name: str, path: Path) -> None:
     if twice.any():
         names = list(dict.fromkeys(keys[twice]))
         raise DataError(
-            f"{path}: {len(names)} keys of its column {name} are given more than once "
+            f"{path}: {counted(len(names), 'name')} in its column {name} given more than once "
             f"({first_few(names)}; lines {first_few(line_numbers(twice))}): keep one row of each, "
             "or name another column with --key"
         )
