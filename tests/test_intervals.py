@@ -104,6 +104,25 @@ def test_alike_rows_are_worth_fewer():
     assert alike == pytest.approx([of_forty.low, of_forty.high], abs=0.02)
 
 
+def wilson(share, rows):
+    """By the formula, also for rows that are no whole number."""
+    z = stats.norm.ppf(0.975)
+    middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
+    return [middle - half, middle + half]
+
+
+def test_six_patients_drawn_with_replacement_are_worth_five():
+    spread = np.sqrt(0.25 / 6)  # the standard deviation of a mean of six, drawn so
+    found = intervals.share_interval([0.5], [[0.5 - spread], [0.5 + spread]], [60], [6])[0]
+    assert found == pytest.approx(wilson(0.5, 5))
+
+
+def test_no_row_is_worth_more_than_one():
+    found = intervals.share_interval([0.5], [[0.499], [0.501]], [30], [30])[0]
+    assert found == pytest.approx(wilson(0.5, 30))
+
+
 def test_a_share_of_nothing_has_none():
     assert np.isnan(intervals.share_interval([np.nan], [[np.nan]], [0], [0])).all()
 

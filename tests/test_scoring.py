@@ -14,11 +14,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cxrtool.bootstrap import draw_patients
+from cxrtool.bootstrap import bootstrap_rankings, draw_patients
+from cxrtool.calibration import Calibrator
 from cxrtool.comparison import paired_differences
 from cxrtool.errors import DataError, UsageError
+from cxrtool.intervals import area_interval, bootstrap_interval, mean_freedom
+from cxrtool.points import Calibration, OperatingPoint
 from cxrtool.scoring import Sample, assess, by_study
 from cxrtool.subgroups import assess_groups, group_rows
+from cxrtool.workflows.score import About, score_sample
 
 pytestmark = pytest.mark.filterwarnings("error")
 LABELS = ("Edema", "Cardiomegaly", "Fracture", "Nothing", "Pneumonia")
@@ -50,7 +54,10 @@ THRESHOLDS = np.array([0.5, 0.6, 0.4, np.nan, 0.55])
 @pytest.mark.parametrize("seed", range(3))
 def test_each_figure_is_scikit_learns(seed):
     sample = draw_sample(seed)
-    found = assess(sample, THRESHOLDS, None)
+    # Of scores that occur: an image on the threshold is positive.
+    thresholds = np.sort(sample.scores, axis=0)[150]
+    thresholds[LABELS.index("Nothing")] = np.nan
+    found = assess(sample, thresholds, None)
     for column, label in enumerate(LABELS):
         figures, kept = found["labels"][label], sample.mask[:, column]
         truth, score = sample.targets[kept, column], sample.scores[kept, column]
@@ -62,7 +69,7 @@ def test_each_figure_is_scikit_learns(seed):
             continue
         assert figures["auroc"] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
         assert figures["auprc"] == pytest.approx(average_precision_score(truth, score), abs=1e-12)
-        called = score >= THRESHOLDS[column]
+        called = score >= thresholds[column]
         tn, fp, fn, tp = confusion_matrix(truth, called).ravel()
         assert figures["sensitivity"] == pytest.approx(tp / (tp + fn))
         assert figures["specificity"] == pytest.approx(tn / (tn + fp))
@@ -92,6 +99,94 @@ def test_intervals_hold_their_figures_and_hang_on_patients():
     json.dumps(found, allow_nan=False)
     alone = draw_patients(sample.keys, replicates=200, seed=3)
     assert assess(sample, THRESHOLDS, alone)["mean_auroc_ci"] != [low, high]
+
+
+def with_three_fractures(sample):
+    targets = sample.targets.copy()
+    counted = np.flatnonzero(targets[:, 2] & sample.mask[:, 2])
+    targets[counted[3:], 2] = False
+    assert len(set(sample.patients[counted[:3]])) == 3
+    return replace(sample, targets=targets)
+
+
+def test_an_interval_rests_on_the_patients_of_the_rarer_class():
+    sample = with_three_fractures(draw_sample(8))
+    draws = draw_patients(sample.patients, replicates=200, seed=3)
+    drawn = bootstrap_rankings(sample.targets, sample.scores, sample.mask, draws)
+    found = assess(sample, THRESHOLDS, draws)
+    for name, of, interval in (
+        ("auroc", drawn.auroc, area_interval),
+        ("auprc", drawn.auprc, bootstrap_interval),
+    ):
+        rarer = []
+        for column, label in enumerate(LABELS):
+            kept, truth = sample.mask[:, column], sample.targets[:, column]
+            of_class = [len(set(sample.patients[kept & (truth == value)])) for value in (1, 0)]
+            rarer.append(min(of_class) - 1)
+            figures = found["labels"][label]
+            expected = interval(of[:, [column]], [figures[name] or np.nan], [rarer[-1]])[0]
+            assert figures[f"{name}_ci"] == (None if label == "Nothing" else expected.tolist())
+        # Draws without a positive of the rare label have no mean over the same four labels.
+        whole, others = of[:, [0, 1, 2, 4]], [rarer[at] for at in (0, 1, 2, 4)]
+        assert np.isnan(whole).any()
+        expected = interval(
+            whole.mean(axis=1)[:, None],
+            [found[f"mean_{name}"]],
+            [mean_freedom(whole, others)],
+        )[0]
+        assert found[f"mean_{name}_ci"] == expected.tolist()
+
+
+def scored(sample, **changes):
+    about = About(
+        run="one",
+        split="test",
+        protocol={"name": "other"},
+        unit="image",
+        aggregate=None,
+        dataset="other",
+    )
+    given = {"point": None, "calibration": None, "replicates": 200, "seed": 1}
+    return score_sample(sample, about, **{**given, **changes})
+
+
+def repeat(sample, times):
+    """The same patients, each with so many copies of their images."""
+    again = {
+        name: np.repeat(getattr(sample, name), times, axis=0)
+        for name in ("patients", "studies", "targets", "mask", "scores")
+    }
+    keys = np.array([f"{number:05d}.jpg" for number in range(times * len(sample.keys))])
+    return replace(sample, keys=keys, groups={}, **again)
+
+
+def test_copies_of_images_make_no_score_surer():
+    sample = draw_sample(7)
+    once, often = (scored(repeat(sample, times)).values["labels"] for times in (1, 9))
+    for label in LABELS:
+        for name in ("auroc_ci", "auprc_ci"):
+            assert once[label][name] == pytest.approx(often[label][name])
+
+
+def test_few_patients_are_told_however_many_their_images_are():
+    sample = with_three_fractures(draw_sample(7))
+    warnings = scored(repeat(sample, 9)).values["warnings"]
+    assert any("fewer than 10 patients" in text and "Fracture" in text for text in warnings)
+
+
+def test_a_calibration_moves_the_threshold_with_the_scores():
+    sample = draw_sample(9)
+    point = OperatingPoint(rule="youden", chosen_on="valid", thresholds=THRESHOLDS)
+    curve = Calibrator("platt", {"slope": (0.5,), "intercept": (-1.0,)})
+    calibration = Calibration(method="platt", chosen_on="valid", labels={"Edema": curve})
+    plain, moved = (
+        scored(sample, point=point, calibration=given).values["labels"]
+        for given in (None, calibration)
+    )
+    for label in LABELS:
+        assert moved[label]["auroc"] == plain[label]["auroc"]
+        assert moved[label]["sensitivity"] == plain[label]["sensitivity"]
+        assert (moved[label]["threshold"] == plain[label]["threshold"]) == (label != "Edema")
 
 
 def test_scores_that_are_no_probabilities_are_ranked_only():
@@ -171,6 +266,57 @@ def test_a_network_that_tells_the_group_alone_is_unmasked():
     within = assess_groups(sample, np.array([0.5]), None)["view"]["within"]["Edema"]
     assert over_all > 0.85
     assert 0.4 < within < 0.6
+
+
+def two_groups(patients):
+    """A label whose positives in group B are 40 images of so many patients."""
+    n = 400
+    rng = np.random.default_rng(patients)
+    group = np.where(np.arange(n) < 200, "A", "B")
+    positive = np.arange(n) % 200 < np.where(group == "A", 100, 40)
+    patient = np.array([f"p{number}" for number in range(n)])
+    rare = (group == "B") & positive
+    patient[rare] = [f"q{number % patients}" for number in range(40)]
+    return replace(
+        draw_sample(0, n=n),
+        labels=("Edema",),
+        patients=patient,
+        targets=positive[:, None],
+        mask=np.ones((n, 1), bool),
+        scores=rng.normal(positive * np.where(group == "A", 2.0, 0.5))[:, None],
+        groups={"site": group},
+    )
+
+
+@pytest.mark.parametrize(("patients", "enough"), [(9, False), (10, True)])
+def test_a_group_of_few_patients_says_nothing_and_makes_no_gap(patients, enough):
+    sample = two_groups(patients)
+    draws = draw_patients(sample.patients, replicates=300, seed=2)
+    found = assess_groups(sample, np.array([0.5]), draws)["site"]
+    assert found["groups"]["B"]["labels"]["Edema"]["too_few"] != enough
+    assert not found["groups"]["A"]["labels"]["Edema"]["too_few"]
+    gaps = found["gaps"]["Edema"]
+    assert [gaps[name] is not None for name in ("auroc", "tpr", "fpr")] == [enough] * 3
+    if enough:
+        rows = sample.groups["site"] == "A"
+        drawn = [
+            bootstrap_rankings(
+                sample.targets, sample.scores, sample.mask & of_group[:, None], draws
+            ).auroc
+            for of_group in (rows, ~rows)
+        ]
+        expected = bootstrap_interval(drawn[0] - drawn[1], [gaps["auroc"]["gap"]], [patients - 1])
+        assert gaps["auroc"]["ci"] == expected[0].tolist()
+
+
+def test_a_score_within_groups_weighs_pairs():
+    sample = two_groups(30)
+    positive, score = sample.targets[:, 0], sample.scores[:, 0]
+    group = sample.groups["site"]
+    pairs = (positive[:, None] & ~positive) & (group[:, None] == group)
+    higher = score[:, None] > score
+    found = assess_groups(sample, np.array([0.5]), None)["site"]["within"]["Edema"]
+    assert found == pytest.approx(higher[pairs].mean(), abs=1e-12)
 
 
 def test_groups_are_bands_of_age_and_views_with_their_orientation():
