@@ -250,6 +250,13 @@ def evaluate(trained, **options):
     return evaluate_run(config, trained.workspace, seed=1)
 
 
+@pytest.mark.parametrize("policy", ["ones", "zeros", "ignore"])
+def test_points_are_chosen_under_the_policy_of_the_training_whatever_is_scored(trained, policy):
+    stored = read_card(RunFolder(trained.workspace.runs / "tiny")).operating_points["f1"]
+    found = evaluate(trained, operating_point="f1", uncertainty=policy)
+    assert {label: of["threshold"] for label, of in found.labels.items()} == stored
+
+
 def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
     before = read_card(run)
@@ -267,6 +274,13 @@ def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
     assert kept.operating_point == "specificity=0.8"
     assert kept.thresholds == stored.operating_points["specificity=0.8"]
     assert evaluate(trained).values["operating_point"]["rule"] == "specificity=0.8"
+    values = json.loads(run.thresholds.read_text())
+    values["thresholds"]["Edema"] = 0.125
+    run.thresholds.write_text(json.dumps(values))
+    edited = evaluate(trained)
+    assert edited.labels["Edema"]["threshold"] == 0.125
+    told = edited.values["operating_point"]["rule"]
+    assert told == "specificity=0.8, edited by hand for Edema"
     with pytest.raises(UsageError, match="say what to keep"):
         evaluate(trained, keep=True)
     with pytest.raises(UsageError, match="scores images"):

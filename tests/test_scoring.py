@@ -19,6 +19,7 @@ from cxrtool.calibration import Calibrator
 from cxrtool.comparison import paired_differences
 from cxrtool.errors import DataError, UsageError
 from cxrtool.intervals import area_interval, bootstrap_interval, mean_freedom
+from cxrtool.operating import Rule, thresholds_for
 from cxrtool.points import Calibration, OperatingPoint
 from cxrtool.scoring import Sample, assess, by_study
 from cxrtool.subgroups import assess_groups, group_rows
@@ -189,6 +190,24 @@ def test_a_calibration_moves_the_threshold_with_the_scores():
         assert (moved[label]["threshold"] == plain[label]["threshold"]) == (label != "Edema")
 
 
+@pytest.mark.parametrize(
+    "curve",
+    [
+        Calibrator("temperature", {"temperature": (3.0,)}),
+        Calibrator("isotonic", {"scores": (0.1, 0.9), "shares": (0.2, 0.6)}),
+    ],
+)
+def test_where_nobody_is_positive_nobody_becomes_so_by_a_calibration(curve):
+    """The highest score is a tie of a negative: no score that occurs is specific enough."""
+    scores = np.float32([[0.2], [0.7], [0.95], [0.95]]).astype(float)
+    targets = np.array([[False], [True], [True], [False]])
+    thresholds = thresholds_for(Rule("specificity", 1.0), targets, scores, np.ones((4, 1), bool))
+    assert (scores < thresholds).all()
+    calibration = Calibration(method=curve.method, chosen_on="valid", labels={"Edema": curve})
+    moved = calibration.of_thresholds(("Edema",), thresholds)
+    assert (calibration.of_scores(("Edema",), scores) < moved).all()
+
+
 def test_scores_that_are_no_probabilities_are_ranked_only():
     sample = draw_sample(1)
     moved = replace(sample, scores=100 * sample.scores - 7)
@@ -350,6 +369,8 @@ def test_a_paired_difference_is_that_of_the_two_on_the_same_draws():
         values = [of["labels"][label]["auroc"] for of in figures]
         if None not in values:
             assert found["labels"][label]["auroc"] == pytest.approx(values[0] - values[1])
+    turned = paired_differences(one, other.choose(LABELS[::-1]), draws)
+    assert turned["labels"] == found["labels"]
     # What both have in common is gone: the pair is told apart far better than each alone.
     width = np.diff(found["labels"]["Edema"]["auroc_ci"])[0]
     assert width < np.diff(figures[0]["labels"]["Edema"]["auroc_ci"])[0] / 2
