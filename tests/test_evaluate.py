@@ -99,6 +99,15 @@ def test_the_protocol_is_told(trained_once, result):
     assert result.unit == "image"
 
 
+def test_the_protocol_names_the_views_that_are_there(trained):
+    frame = pd.read_csv(trained.workspace.manifest, dtype=str, keep_default_na=False)
+    split = pd.read_csv(trained.workspace.split)
+    at = split.index[split["split"] == "test"][0]
+    frame.loc[frame["path"] == split.loc[at, "path"], ["view", "orientation"]] = ["lateral", ""]
+    frame.to_csv(trained.workspace.manifest, index=False)
+    assert evaluate(trained).protocol["views"] == ["frontal", "lateral"]
+
+
 def test_radiologists_rows_are_another_protocol(trained):
     result = evaluate(trained, split="expert")
     assert result.protocol["name"] == "expert"
