@@ -133,6 +133,8 @@ def test_thresholds_come_from_valid_predictions(tables):
         ({"report": False}, "name a folder"),
         ({"aggregate": "max"}, "--unit study"),
         ({"by": "sex"}, "--by sex: the truth has no column"),
+        ({"device": "cpu"}, "--device goes with a run"),
+        ({"batch_size": 7}, "--batch-size goes with a run"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tables, options, message):

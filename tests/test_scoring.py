@@ -298,11 +298,11 @@ def two_groups(patients):
     patient[rare] = [f"q{number % patients}" for number in range(40)]
     return replace(
         draw_sample(0, n=n),
-        labels=("Edema",),
+        labels=("Fracture", "Edema"),
         patients=patient,
-        targets=positive[:, None],
-        mask=np.ones((n, 1), bool),
-        scores=rng.normal(positive * np.where(group == "A", 2.0, 0.5))[:, None],
+        targets=np.stack([positive, positive], axis=1),
+        mask=np.ones((n, 2), bool),
+        scores=rng.normal(np.outer(positive * np.where(group == "A", 2.0, 0.5), [0, 1])),
         groups={"site": group},
     )
 
@@ -311,7 +311,7 @@ def two_groups(patients):
 def test_a_group_of_few_patients_says_nothing_and_makes_no_gap(patients, enough):
     sample = two_groups(patients)
     draws = draw_patients(sample.patients, replicates=300, seed=2)
-    found = assess_groups(sample, np.array([0.5]), draws)["site"]
+    found = assess_groups(sample, np.full(2, 0.5), draws)["site"]
     assert found["groups"]["B"]["labels"]["Edema"]["too_few"] != enough
     assert not found["groups"]["A"]["labels"]["Edema"]["too_few"]
     gaps = found["gaps"]["Edema"]
@@ -324,17 +324,18 @@ def test_a_group_of_few_patients_says_nothing_and_makes_no_gap(patients, enough)
             ).auroc
             for of_group in (rows, ~rows)
         ]
-        expected = bootstrap_interval(drawn[0] - drawn[1], [gaps["auroc"]["gap"]], [patients - 1])
+        apart = (drawn[0] - drawn[1])[:, [1]]
+        expected = bootstrap_interval(apart, [gaps["auroc"]["gap"]], [patients - 1])
         assert gaps["auroc"]["ci"] == expected[0].tolist()
 
 
 def test_a_score_within_groups_weighs_pairs():
     sample = two_groups(30)
-    positive, score = sample.targets[:, 0], sample.scores[:, 0]
+    positive, score = sample.targets[:, 1], sample.scores[:, 1]
     group = sample.groups["site"]
     pairs = (positive[:, None] & ~positive) & (group[:, None] == group)
     higher = score[:, None] > score
-    found = assess_groups(sample, np.array([0.5]), None)["site"]["within"]["Edema"]
+    found = assess_groups(sample, np.full(2, 0.5), None)["site"]["within"]["Edema"]
     assert found == pytest.approx(higher[pairs].mean(), abs=1e-12)
 
 

@@ -71,6 +71,7 @@ def evaluate_tables(
     """
     _check_options(config)
     files = config.predictions or []
+    _refuse_computing(config)
     samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
     _refuse_idle_aggregate(config, aggregate)
     for note in notes:
@@ -110,6 +111,7 @@ def score_files_alone(
 
     Raises what `evaluate_tables` does.
     """
+    _refuse_computing(config)
     samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
     _refuse_idle_aggregate(config, aggregate)
     for note in notes:
@@ -170,6 +172,16 @@ def _check_options(config: EvaluateConfig) -> None:
             f"{files} times --predictions and {valid} times --valid-predictions: give one each, "
             "in the same order"
         )
+
+
+def _refuse_computing(config: TruthConfig) -> None:
+    """The scores of tables are there: no network runs that such an option could be for."""
+    for name in ("device", "workers", "precision", "batch_size"):
+        if getattr(config, name) != getattr(TruthConfig, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} goes with a run: no network scores the images of "
+                "--predictions"
+            )
 
 
 def _refuse_idle_aggregate(config: TruthConfig, aggregate: str | None) -> None:
