@@ -1,7 +1,7 @@
 """Every option's default, in frozen dataclasses: the only place where defaults live."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ AGGREGATES = ("mean", "max")
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 SUBGROUPS = ("sex", "age", "view")
 PAPER_TABLES = ("text", "markdown", "latex")
+BACKENDS = ("optuna", "wandb")
 TRACKING = ("off", "offline", "online")
 MOST_WORKERS = 8
 LEAST_RATE = 1e-6
@@ -198,6 +199,29 @@ class TrainConfig(ComputeConfig):
             KeyError: there is no such recipe.
         """
         return cls(recipe=recipe, **{**RECIPES[recipe], **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(TrainConfig):
+    """`tune`: what is not searched is as `train` has it. The defaults are the report's search."""
+
+    trials: int = 5
+    space: Path | None = None
+    """None: the report's, of `search_space.default_space`."""
+    timeout: float | None = None
+    """Minutes."""
+    prune: bool = False
+    backend: str = "optuna"
+    storage: str | None = None
+    """A database for many processes; None: SQLite in the study's folder."""
+    sweep: str | None = None
+    """One that is there, at Weights & Biases; None: a new one."""
+
+    def training(self) -> TrainConfig:
+        """What each trial is but for the options that are searched."""
+        names = [field.name for field in fields(TrainConfig)]
+        values = {name: getattr(self, name) for name in names}
+        return TrainConfig(**{**values, "name": None, "resume": None, "force": False})
 
 
 @dataclass(frozen=True, kw_only=True)

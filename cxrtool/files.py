@@ -137,5 +137,5 @@ def locked(folder: Path, what: str, instead: str = "take another workspace (-w)"
     finally:
         (folder / ".lock").unlink(missing_ok=True)
         lock.release()
-        if made and not any(folder.iterdir()):
+        if made and folder.exists() and not any(folder.iterdir()):
             folder.rmdir()

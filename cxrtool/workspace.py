@@ -71,6 +71,11 @@ class Workspace:
         """The trained models, a folder each."""
         return self.folder / "runs"
 
+    @property
+    def studies(self) -> Path:
+        """The searches, a folder each."""
+        return self.folder / "studies"
+
     def read_data_info(self) -> DataInfo:
         """Read data.json.
 
