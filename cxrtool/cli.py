@@ -21,6 +21,7 @@ from cxrtool.config import (
     RunsConfig,
     SplitConfig,
     TrainConfig,
+    TuneConfig,
 )
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
@@ -96,6 +97,48 @@ def train(config: TrainConfig, common: CommonConfig, given: frozenset[str]) -> N
         result = train_model(config, workspace, seed=common.seed, given=given, reporter=reporter)
         if result.writes:
             show.trained(result, common)
+
+
+_OfTheStudy: dict[str, Any] = {
+    "name": Annotated[
+        str | None, typer.Option(help="Of the study.", show_default="ARCH-UNCERTAINTY")
+    ],
+    "resume": Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a study that was stopped or killed, or with more --trials. Settings "
+            "come from the study.",
+            metavar="STUDY",
+        ),
+    ],
+    "force": Annotated[
+        bool, typer.Option("--force", help="Replace the study by this name; its runs stay.")
+    ],
+}
+
+
+@command(app, TuneConfig, without=("dry_run", "lr_find"), **_OfTheStudy)
+def tune(config: TuneConfig, common: CommonConfig, given: frozenset[str]) -> None:
+    """Search for the best options of train; test is never read."""
+    from cxrtool import show, show_tune
+    from cxrtool.options import allowed_values
+    from cxrtool.workspace import Workspace
+
+    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    workspace.need(workspace.manifest, "prepare")
+    workspace.need(workspace.split, "split")
+    with reporter.busy("loading torch and Optuna"):
+        from cxrtool.workflows.tune import tune_model
+
+    result = tune_model(
+        config,
+        workspace,
+        seed=common.seed,
+        given=given,
+        allowed=allowed_values(),
+        reporter=reporter,
+    )
+    show_tune.searched(result, common)
 
 
 _RunArgument = Annotated[

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,12 +17,15 @@ from cxrtool.options import COMMON, OPTIONS
 Body = TypeVar("Body", bound=Callable[..., None])
 
 
-def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callable[[Body], Body]:
+def command(
+    app: typer.Typer, config_class: type[Any], without: Collection[str] = (), **instead: Any
+) -> Callable[[Body], Body]:
     """Make a function of (config, common, ...) a command with an option for each config field.
 
     Args:
         app: where the command is added.
         config_class: the dataclass whose fields are the options and whose defaults are theirs.
+        without: fields that the command has no option for.
         instead: other declarations than those in `OPTIONS`, and arguments that are no field.
     """
 
@@ -32,6 +35,7 @@ def command(app: typer.Typer, config_class: type[Any], **instead: Any) -> Callab
         fields = {
             field.name: field.default
             for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
+            if field.name not in without
         }
         extra = [name for name in instead if name not in fields]
         common = {

@@ -1,7 +1,7 @@
 """The options of the commands, declared once each; their defaults stand in `config.py`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -13,6 +13,7 @@ from cxrtool.option_values import (
     read_config,
     read_recipe,
 )
+from cxrtool.search_space import KINDS, Allowed
 
 COMMON: dict[str, Any] = {
     "config": Annotated[
@@ -47,6 +48,13 @@ OPTIONS: dict[str, Any] = {
     ],
     "auc_after": Annotated[
         int, typer.Option(min=0, help="With --loss auc: epochs of bce before it.")
+    ],
+    "backend": Annotated[
+        Literal[config.BACKENDS],
+        typer.Option(
+            help="Optuna's TPE, on this machine alone; or a sweep at Weights & Biases (an account "
+            "and a network)."
+        ),
     ],
     "batch_size": Annotated[int, typer.Option(min=1, help="Images in a batch.")],
     "blank": Annotated[
@@ -303,6 +311,14 @@ OPTIONS: dict[str, Any] = {
             metavar="CSV",
         ),
     ],
+    "prune": Annotated[
+        bool,
+        typer.Option(
+            "--prune/--no-prune",
+            help="Stop a trial whose valid mean AUROC is below the median of the others at its "
+            "epoch, once three are trained to their end.",
+        ),
+    ],
     "rates": Annotated[
         Literal["demo", "chexpert"],
         typer.Option(help="How often findings are drawn: rare ones more often, or as in life."),
@@ -346,8 +362,27 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "sizes": Annotated[str, typer.Option(help="Shares of train, valid and test.")],
+    "storage": Annotated[
+        str | None,
+        typer.Option(
+            help="A database that several processes and machines share, as in "
+            "postgresql://user@host/database: each is started by the same command.",
+            metavar="URL",
+            show_default="SQLite in the study's folder",
+        ),
+    ],
     "strict": Annotated[
         bool, typer.Option("--strict", help="Any problem is an error; nothing is written then.")
+    ],
+    "space": Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What is searched: YAML of OPTION: {low: 1e-5, high: 1e-2, log: true}, or "
+            "OPTION: [A, B], for any option of train.",
+            show_default="rate, decay, patience, drop rate",
+        ),
     ],
     "split": Annotated[Literal[config.SPLITS], typer.Option(help="The part to score on.")],
     "unit": Annotated[
@@ -377,9 +412,26 @@ OPTIONS: dict[str, Any] = {
             metavar="POLICY",
         ),
     ],
+    "sweep": Annotated[
+        str | None,
+        typer.Option(
+            help="With --backend wandb: join this sweep.", metavar="ID", show_default="a new one"
+        ),
+    ],
     "table": Annotated[
         Literal[config.PAPER_TABLES],
         typer.Option(help="How the tables are printed: for reading, or for a paper."),
+    ],
+    "timeout": Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Begin no trial after so long, and stop the one at work, to go on with --resume.",
+            metavar="MINUTES",
+        ),
+    ],
+    "trials": Annotated[
+        int, typer.Option(min=1, help="How many in all, those before --resume among them.")
     ],
     "truth": Annotated[
         Path | None,
@@ -417,3 +469,16 @@ OPTIONS: dict[str, Any] = {
     ],
     "workspace": COMMON["workspace"],
 }
+
+
+def allowed_values() -> dict[str, Allowed]:
+    """What the options take that can be searched: their ranges and choices."""
+    found = {}
+    for name in KINDS:
+        kind, option, *_ = get_args(OPTIONS[name])
+        choices: tuple[str, ...] = config.ARCHS if name == "arch" else ()
+        for part in (kind, *get_args(kind)):
+            if get_origin(part) is Literal:
+                choices = get_args(part)
+        found[name] = Allowed(low=option.min, high=option.max, choices=choices)
+    return found

@@ -48,6 +48,41 @@ class TrainingDisplay:
         """A validation came to an end."""
 
 
+class SearchDisplay:
+    """What is seen of a search while it goes on: nothing here, where there is no terminal."""
+
+    live = False
+
+    def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
+        """Its trials so far, and a line about what goes on."""
+
+
+class LiveSearch(SearchDisplay):
+    """A table of trials at the foot of a terminal."""
+
+    live = True
+
+    def __init__(self, console: Console) -> None:
+        self._content: Group | Text = Text("")
+        self._live = Live(
+            console=console, transient=True, auto_refresh=True, get_renderable=self._render
+        )
+
+    def __enter__(self) -> "LiveSearch":
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
+        """Its trials so far, and a line about what goes on."""
+        self._content = Group(table("", columns, rows), Text(status))
+
+    def _render(self) -> Group | Text:
+        return self._content
+
+
 class LiveDisplay(TrainingDisplay):
     """Two lines at the foot of a terminal: where training stands, and a bar."""
 
@@ -184,6 +219,15 @@ class Reporter:
             yield TrainingDisplay()
             return
         with LiveDisplay(self.console, done, total) as display:
+            yield display
+
+    @contextmanager
+    def searching(self) -> Iterator[SearchDisplay]:
+        """Show the trials of a search."""
+        if not self.bars:
+            yield SearchDisplay()
+            return
+        with LiveSearch(self.console) as display:
             yield display
 
     def _bar(self) -> Progress:

@@ -1,11 +1,28 @@
 """Weights & Biases, off unless asked: figures and settings leave, never images or paths."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from cxrtool.errors import RunError
 from cxrtool.report import Reporter
+
+PROJECT = "cxrtool"
+QUIET: dict[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_disable_machine_info": True,
+}
+"""Neither code, console, requirements, machine nor git, where paths of patients could hide."""
 
 
 class Tracker:
@@ -80,19 +97,10 @@ def _start(
     try:
         import wandb
 
-        quiet = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            save_code=False,
-            x_disable_meta=True,
-            x_disable_stats=True,
-            x_disable_machine_info=True,
-        )
+        quiet = wandb.Settings(**QUIET)
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
-            project="cxrtool",
+            project=PROJECT,
             name=name,
             mode=mode,
             dir=str(folder),
@@ -107,3 +115,64 @@ def _start(
         reporter.warn(f"Weights & Biases cannot be used ({error}): training goes on without it")
         return None
     return run
+
+
+def create_sweep(config: Mapping[str, Any]) -> str:
+    """Begin a sweep at Weights & Biases; its identity.
+
+    Raises:
+        RunError: not logged in, no network, or it is refused.
+    """
+    with _told_apart():
+        import wandb
+
+        sweep: str = wandb.sweep(dict(config), project=PROJECT)
+    return sweep
+
+
+def one_of_sweep(
+    sweep: str,
+    trial: Callable[[Mapping[str, Any], Callable[[Mapping[str, float]], None]], bool],
+    folder: Path,
+) -> None:
+    """Let the agent of a sweep run its next trial, if it has one.
+
+    Args:
+        sweep: its identity.
+        trial: called in the agent's thread with the values proposed and a function that logs
+            figures; whether it came to its end. It must not raise.
+        folder: W&B keeps its files under `folder`/wandb.
+
+    Raises:
+        RunError: not logged in, no network, or no such sweep.
+    """
+    with _told_apart():
+        import wandb
+
+        def one() -> None:
+            run = wandb.init(dir=str(folder), settings=wandb.Settings(**QUIET))
+            ended = trial(dict(run.config), lambda figures: run.log(dict(figures)))
+            run.finish(exit_code=0 if ended else 1)
+
+        # One at a time: between two of them we decide whether to go on.
+        wandb.agent(sweep, function=one, count=1, project=PROJECT)
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Turn what W&B raises into one message, and keep it from asking and from printing."""
+    stdin = sys.stdin
+    try:
+        with open(os.devnull) as nothing, redirect_stdout(io.StringIO()):  # noqa: PTH123
+            sys.stdin = nothing  # at a terminal it would ask for a key
+            yield
+    except RunError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise RunError(
+            f"Weights & Biases cannot be used ({reason[0]}): log in with `wandb login` and see "
+            "that the network is there, or leave --backend wandb out"
+        ) from None
+    finally:
+        sys.stdin = stdin

@@ -10,7 +10,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from cxrtool.config import TrainConfig
 from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.options import allowed_values
+from cxrtool.search_space import read_space
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.slow
@@ -106,6 +109,13 @@ def test_the_sheet_of_drawings(shell, drawn, tmp_path):
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width == 5 * 240
         assert sheet.height == -(-findings // 5) * 258
+
+
+def test_a_space_of_ones_own():
+    found = read_space(EXAMPLES / "own_space.yaml", allowed_values(), TrainConfig())
+    space = {one.name: one for one in found}
+    assert space["lr"].log
+    assert space["batch_size"].choices == (16, 32, 64)
 
 
 def test_every_example_is_listed_and_run():

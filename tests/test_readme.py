@@ -8,7 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-COMMANDS = ("prepare", "split", "train", "evaluate", "compare", "predict", "runs", "demo")
+COMMANDS = (
+    *("prepare", "split", "train", "tune", "evaluate", "compare", "predict", "runs", "demo"),
+)
 MARKERS = ("<!-- help -->", "<!-- end of help -->")
 
 

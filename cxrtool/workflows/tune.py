@@ -1,0 +1,166 @@
+"""`tune`: a manifest and its split to a study of trials. Selected on valid; test is never read."""
+
+import shlex
+import shutil
+import time
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cxrtool.config import CommonConfig, TuneConfig
+from cxrtool.errors import CxrToolError, StoppedError, counted
+from cxrtool.report import SILENT, Reporter
+from cxrtool.search_space import Allowed
+from cxrtool.signals import stop_requests
+from cxrtool.studies import open_storage
+from cxrtool.workflows.tune_record import TrialsTable, draw_study, write_study
+from cxrtool.workflows.tune_setup import Search, begin_study, plan_search, selection
+from cxrtool.workflows.tune_wandb import search_by_sweep
+from cxrtool.workflows.tune_worker import Worker, run_proposed
+from cxrtool.workspace import Workspace
+
+WAIT = 1.0
+"""Seconds between two looks at a study whose last trials others are at work on."""
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search came to."""
+
+    study: str
+    folder: Path
+    backend: str
+    trials: list[dict[str, Any]]
+    """Each trial: `trial, state, valid_mean_auroc, best_epoch, seconds, run, reason, values`."""
+    best: dict[str, Any] | None
+    selected_on: str
+    seconds: float
+    written: tuple[Path, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    texts: list[list[str]] = field(default_factory=list)
+    """The same as `trials`, as people are shown it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        told = {key: value for key, value in vars(self).items() if key not in ("columns", "texts")}
+        return {
+            **told,
+            "folder": str(self.folder),
+            "written": [str(path) for path in self.written],
+        }
+
+
+def tune_model(
+    config: TuneConfig,
+    workspace: Workspace,
+    *,
+    seed: int,
+    given: Collection[str] = (),
+    allowed: Mapping[str, Allowed] | None = None,
+    reporter: Reporter = SILENT,
+) -> TuneResult:
+    """Search for the options with the best mean AUROC on valid, each trial a run of its own.
+
+    Args:
+        config: what is searched and how, and what all trials have in common.
+        workspace: with a manifest and a split.
+        seed: of the search and of each training.
+        given: with `resume`: which fields of `config` were asked for, and so must not contradict
+            the study; of the others the study's own count.
+        allowed: what `train` takes for its options, to check the space by.
+        reporter: told how it goes.
+
+    Raises:
+        UsageError: a space or options that cannot be.
+        DataError: no manifest or split, or a study by this name.
+        RunError: the database does not answer, or the trials fail one after the other.
+        StoppedError: Ctrl-C or SIGTERM asked for it; the study can be resumed.
+    """
+    started = time.monotonic()
+    known = allowed or {}
+    search = plan_search(config, workspace, seed=seed, allowed=known)
+    with ExitStack() as stack:
+        storage = stack.enter_context(open_storage(search.folder, config.storage))
+        study, search = begin_study(storage, search, config, given, known, reporter)
+        search = replace(search, selected_on=selection(search))
+        stop_asked = stack.enter_context(stop_requests())
+        run = search_by_sweep if search.backend == "wandb" else search_by_tpe
+        table = TrialsTable(study, search)
+        reporter.note(
+            f"study {search.folder.name}: {search.told}; selected on {search.selected_on}; "
+            "test is not read"
+        )
+        with reporter.searching() as display:
+            worker = Worker(study, search, config, table, display, reporter, stop_asked, started)
+            try:
+                run(worker)
+            except CxrToolError:
+                if not study.finished() and config.storage is None:
+                    # Nothing is worth going on with, and the name is free again.
+                    shutil.rmtree(search.folder.path, ignore_errors=True)
+                raise
+        written = write_study(study, search, table)
+        if worker.stopped:
+            raise StoppedError(
+                f"stopped after {len(study.finished())} of {config.trials} trials; go on with "
+                f"`{resume_command(search, config)}`"
+            )
+        with reporter.busy("drawing"):
+            written += draw_study(study, search, reporter)
+        best = study.best()
+        return TuneResult(
+            study=search.folder.name,
+            folder=search.folder.path,
+            backend=search.backend,
+            trials=table.rows(),
+            best=None if best is None else table.row(best),
+            selected_on=search.selected_on,
+            seconds=time.monotonic() - started,
+            written=tuple(written),
+            columns=table.headings(),
+            texts=table.texts(),
+        )
+
+
+def resume_command(search: Search, config: TuneConfig) -> str:
+    """The command that goes on with a study."""
+    usual = search.workspace.folder == CommonConfig.workspace
+    words = ["cxrtool", "tune", "--resume", shlex.quote(search.folder.name)]
+    words += ["--trials", str(config.trials)]
+    words += [] if config.storage is None else ["--storage", "URL"]  # it may hold a password
+    words += [] if usual else ["-w", shlex.quote(str(search.workspace.folder))]
+    return " ".join(words)
+
+
+def search_by_tpe(worker: Worker) -> None:
+    """Run trials that TPE proposes, until as many as wanted have ended.
+
+    Raises:
+        UsageError, DataError, WeightsError: no trial can work so.
+        RunError: the first trials all failed.
+    """
+    study, config = worker.study, worker.config
+    while True:
+        revived = study.revive()
+        if revived:
+            told = counted(revived, "trial")
+            worker.reporter.note(f"{told} died before the end, and will be done again")
+        if worker.stop_asked() or worker.late:
+            worker.stopped = worker.stop_asked()
+            break
+        if worker.search.exhausted(len(study.points())) and not study.unfinished():
+            worker.reporter.note("every combination of the space was tried")
+            break
+        proposed = study.next(min(config.trials, worker.search.most))
+        if proposed is None:
+            if not study.unfinished():
+                break
+            worker.show()
+            time.sleep(WAIT)  # others are at work; one of them may die, and leave us its trial
+            continue
+        run_proposed(worker, *proposed)
+        worker.check_failures()
+    if worker.late:
+        worker.reporter.note(f"the {config.timeout:g} minutes are over")

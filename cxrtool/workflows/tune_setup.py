@@ -1,0 +1,275 @@
+"""What a search begins with: its study, its space, and what its trials have in common."""
+
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.storages import RDBStorage
+
+from cxrtool.config import TrainConfig, TuneConfig
+from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
+from cxrtool.files import sha256
+from cxrtool.manifest import read_manifest, read_split
+from cxrtool.report import Reporter
+from cxrtool.search_space import (
+    Allowed,
+    Dimension,
+    Space,
+    applied,
+    as_yaml,
+    default_space,
+    parse_space,
+    read_space,
+    size,
+    values_of,
+)
+from cxrtool.studies import Study, StudyFolder, create_study, facts_of, load_study
+from cxrtool.workflows.train_record import settings_of
+from cxrtool.workflows.train_resume import HERE_ONLY
+from cxrtool.workflows.train_setup import resolve
+from cxrtool.workspace import Workspace
+
+BEFORE_PRUNING = 3
+"""Trials that are trained to their end before one is stopped for being below their median."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search that is ready to begin."""
+
+    folder: StudyFolder
+    workspace: Workspace
+    space: Space
+    training: TrainConfig
+    """What all trials have in common."""
+    seed: int
+    backend: str
+    fingerprints: Mapping[str, str]
+    sweep: str | None = None
+    selected_on: str = ""
+    """Which images the scores are of, in words; known once the study is."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the study keeps, so that only the same search goes on with it."""
+        return {
+            "format": 1,
+            "backend": self.backend,
+            "space": as_yaml(self.space),
+            "settings": settings_of(self.training, self.seed),
+            "seed": self.seed,
+            **self.fingerprints,
+        }
+
+    @property
+    def told(self) -> str:
+        """What is searched, in words."""
+        return ", ".join(dimension.name for dimension in self.space)
+
+    @property
+    def most(self) -> int:
+        """How many different trials there can be."""
+        return size(self.space) or 10**9
+
+    def exhausted(self, points: int) -> bool:
+        """Whether every combination was tried."""
+        return points >= self.most
+
+
+def plan_search(
+    config: TuneConfig,
+    workspace: Workspace,
+    *,
+    seed: int,
+    allowed: Mapping[str, Allowed],
+) -> Search:
+    """The search that the options ask for; `begin_study` may find that the study has another.
+
+    Raises:
+        UsageError: options or a space that cannot be.
+        DataError: no manifest or split, or a study by this name.
+        RunError: no study to go on with.
+    """
+    _refuse_idle(config)
+    workspace.need(workspace.manifest, "prepare")
+    workspace.need(workspace.split, "split")
+    training = config.training()
+    space = default_space(training)
+    if config.space is not None:
+        space = read_space(config.space, allowed, training)
+    check_space(space, training)
+    return Search(
+        folder=_folder(config, workspace),
+        workspace=workspace,
+        space=space,
+        training=training,
+        seed=seed,
+        backend=config.backend,
+        fingerprints={
+            "manifest_sha256": sha256(workspace.manifest),
+            "split_sha256": sha256(workspace.split),
+        },
+        sweep=config.sweep,
+    )
+
+
+def selection(search: Search) -> str:
+    """Which images the trials are chosen by, in words."""
+    workspace, training = search.workspace, search.training
+    manifest = read_manifest(workspace.manifest)
+    valid = manifest[read_split(workspace.split, manifest, training.fold) == "valid"]
+    images = min(len(valid), training.limit or len(valid))
+    whom = counted(valid["patient_id"].nunique(), "patient")
+    fold = "" if training.fold is None else f", fold {training.fold}"
+    limited = "" if images == len(valid) else f", {images:,} of them drawn"
+    return f"valid ({counted(len(valid), 'image')} of {whom}{limited}{fold})"
+
+
+def _refuse_idle(config: TuneConfig) -> None:
+    if config.backend == "wandb":
+        if config.prune or config.storage:
+            name = "--prune" if config.prune else "--storage"
+            raise UsageError(f"{name} goes with --backend optuna: a sweep has its own way")
+        if config.wandb != "off":
+            raise UsageError(f"--wandb {config.wandb}: a sweep logs its trials itself")
+    elif config.sweep is not None:
+        raise UsageError("--sweep goes with --backend wandb")
+    if config.resume is not None and (config.name is not None or config.force):
+        raise UsageError(f"--resume goes on with study {config.resume}: leave --name, --force out")
+    if config.storage is not None and config.force:
+        raise UsageError(
+            "--force: a study in a shared database is others' too; pass another --name"
+        )
+
+
+def check_space(space: Space, training: TrainConfig) -> None:
+    """Raise UsageError for a value of the space that `train` would refuse."""
+    for dimension in space:
+        for value in dimension.choices or _ends(dimension):
+            try:
+                resolve(applied(training, {dimension.name: value}))
+            except UsageError as error:
+                raise UsageError(f"the space: {dimension.name} {value}: {error}") from None
+
+
+def _ends(dimension: Dimension) -> tuple[float, ...]:
+    ends = dimension.low, dimension.high
+    return tuple(map(int, ends)) if dimension.whole else ends
+
+
+def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
+    """The study's folder; an older study makes room where that is asked for."""
+    there = sorted(path.parent.name for path in workspace.studies.glob("*/space.yaml"))
+    if config.resume is not None:
+        folder = StudyFolder(workspace.studies / config.resume)
+        if config.storage is None and not folder.database.is_file():
+            told = f"there are: {first_few(there, 8)}" if there else "there is none"
+            raise RunError(f"no study {config.resume!r} in {workspace.studies}; {told}")
+        return folder
+    default = f"{config.arch}-{config.uncertainty.replace('=', '-').replace(',', '-')}"
+    name = config.name or default
+    if not name.isprintable() or set(name) & set("/\\:") or name.startswith((".", "-")):
+        raise UsageError(f"--name {name!r}: give a plain folder name")
+    folder = StudyFolder(workspace.studies / name)
+    if config.name is None and config.storage is None and not config.force:
+        count = 1
+        while folder.path.exists():
+            count += 1
+            folder = StudyFolder(workspace.studies / f"{default}-{count}")
+    elif folder.path.exists() and config.storage is None:
+        if not config.force:
+            raise DataError(
+                f"study {name} exists in {workspace.studies}: --resume {name} goes on with it, "
+                "--force replaces it, or pass another --name"
+            )
+        if any(folder.path.iterdir()) and not folder.space.is_file():
+            raise DataError(f"{folder.path} is no study: it is left alone; pass another --name")
+        shutil.rmtree(folder.path)
+    return folder
+
+
+def begin_study(
+    storage: RDBStorage,
+    search: Search,
+    config: TuneConfig,
+    given: Collection[str],
+    allowed: Mapping[str, Allowed],
+    reporter: Reporter,
+) -> tuple[Study, Search]:
+    """A new study, or the one to go on with, and the search as it is there.
+
+    Raises:
+        RunError: there is no such study.
+        UsageError: options contradict the study.
+        DataError: manifest or split are not those of the study.
+    """
+    pruner: BasePruner = MedianPruner(BEFORE_PRUNING, 0) if config.prune else NopPruner()
+    name = search.folder.name
+    known = facts_of(storage, name)
+    if known is None and config.resume is not None:
+        raise RunError(f"no study {name!r} in the database: begin it without --resume")
+    if known is None:
+        try:
+            study = create_study(storage, name, search.space, search.facts, pruner=pruner)
+        except optuna.exceptions.DuplicatedStudyError:
+            known = facts_of(storage, name)  # another process was a moment faster
+        else:
+            if search.backend == "optuna":
+                _try_first(study, search, reporter)
+            return study, search
+    found = _of_study(known or {}, search, config, given, allowed)
+    study = load_study(storage, name, found.space, found.seed, pruner=pruner)
+    return study, found
+
+
+def _try_first(study: Study, search: Search, reporter: Reporter) -> None:
+    values = values_of(search.training, search.space)
+    told = ", ".join(f"{key} {value}" for key, value in values.items())
+    if study.try_first(values):
+        reporter.note(f"the first trial has the settings held: {told}")
+    else:
+        reporter.note(f"the settings held are not in the space ({told}): no trial begins from them")
+
+
+def _of_study(
+    known: Mapping[str, Any],
+    search: Search,
+    config: TuneConfig,
+    given: Collection[str],
+    allowed: Mapping[str, Allowed],
+) -> Search:
+    """The search as a study has it; what was asked for must not contradict it."""
+    name = search.folder.name
+    if known.get("format") != 1:
+        raise RunError(f"study {name} was not begun by cxrtool: pass another --name")
+    for key, value in search.fingerprints.items():
+        if known[key] != value:
+            file = key.partition("_")[0]
+            raise DataError(
+                f"{file}.csv is not the one that study {name} was begun with, so its scores could "
+                "not be compared: restore it, or begin another study"
+            )
+    if known["backend"] != search.backend:
+        raise UsageError(f"study {name} has --backend {known['backend']}")
+    settings, seed = dict(known["settings"]), int(known["seed"])
+    asked = {**settings_of(search.training, search.seed)}
+    names = [key for key in settings if config.resume is None or key in given]
+    differ = [key for key in names if asked.get(key) != settings[key]]
+    joins = config.resume is None or "space" in given
+    if joins and as_yaml(search.space) != known["space"]:
+        differ.append("space")
+    if differ:
+        options = [f"--{key.replace('_', '-')}" for key in differ]
+        raise UsageError(
+            f"{first_few(options)} contradicts study "
+            f"{name}: its settings come from itself, so leave that out, or begin another study"
+        )
+    settings.pop("seed")
+    here = {key: getattr(search.training, key) for key in HERE_ONLY}
+    training = TrainConfig(**{**settings, **here})
+    space = parse_space(known["space"], allowed, training, where=f"the space of study {name}")
+    sweep = search.sweep or known.get("sweep")
+    return replace(search, space=space, training=training, seed=seed, sweep=sweep)

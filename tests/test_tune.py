@@ -1,0 +1,324 @@
+import json
+import subprocess
+import sys
+import time
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY, Listening
+from searching import SEARCH, pretend, score, search
+from typer.testing import CliRunner
+
+from cxrtool.cli import app
+from cxrtool.config import TrainConfig
+from cxrtool.errors import DataError, RunError, StoppedError, UsageError
+from cxrtool.runs import RunFolder
+from cxrtool.workflows import tune_worker
+from cxrtool.workflows.tune_trial import Outcome, run_trial
+
+STATES = optuna.trial.TrialState
+
+
+@pytest.fixture
+def pretended(prepared, monkeypatch):
+    """A workspace in which trials are not trained."""
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    return prepared
+
+
+def trials(workspace, name):
+    return pd.read_csv(workspace.studies / name / "trials.csv", keep_default_na=False)
+
+
+def test_the_first_trial_has_the_settings_held_and_the_best_is_kept(pretended):
+    found = search(pretended, name="a", lr=2e-3)
+    assert [row["state"] for row in found.trials] == ["finished"] * 4
+    assert found.trials[0]["values"] == {
+        "lr": 2e-3,
+        "weight_decay": TINY.weight_decay,
+        "plateau_patience": TINY.plateau_patience,
+    }
+    best = max(found.trials, key=lambda row: row["valid_mean_auroc"])
+    assert found.best == best
+    assert "valid (" in found.selected_on
+    assert "of 11 patients" in found.selected_on
+    json.dumps(found.as_json(), allow_nan=False)
+    table = trials(pretended, "a")
+    assert table["valid_mean_auroc"].tolist() == [row["valid_mean_auroc"] for row in found.trials]
+    assert {path.name for path in found.written} == {
+        *("best.yaml", "trials.csv", "history.png", "slices.png", "importances.png")
+    }
+    assert all(path.stat().st_size > 100 for path in found.written)
+
+
+def test_the_best_options_are_a_file_for_train(pretended):
+    found = search(pretended, name="a")
+    settings = yaml.safe_load((found.folder / "best.yaml").read_text())
+    assert settings.pop("seed") == 1
+    best = TrainConfig(**settings)
+    assert score(best) == pytest.approx(found.best["valid_mean_auroc"])
+    assert (best.arch, best.epochs, best.batch_size) == (TINY.arch, TINY.epochs, TINY.batch_size)
+    planned = CliRunner().invoke(
+        app,
+        [
+            *("train", "--config", str(found.folder / "best.yaml"), "-w", str(pretended.folder)),
+            *("--dry-run", "--json", "--workers", "0", "--device", "cpu"),
+        ],
+    )
+    assert planned.exit_code == 0, planned.stderr
+
+
+def test_more_trials_go_on_as_one_search_would_have(pretended):
+    whole = search(pretended, name="whole", trials=6)
+    search(pretended, name="parts", trials=2)
+    parts = search(pretended, resume="parts", trials=6)
+    assert [row["values"] for row in parts.trials] == [row["values"] for row in whole.trials]
+
+
+def test_what_was_stopped_is_done_again_and_nothing_is_lost(pretended, monkeypatch):
+    whole = search(pretended, name="whole")
+    calls = []
+
+    def stopped(config, workspace, seed, *, on_message, shall_stop):
+        calls.append(config)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+
+    monkeypatch.setattr(tune_worker, "run_trial", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search(pretended, name="a")
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    found = search(pretended, resume="a")
+    states = [row["state"] for row in found.trials]
+    assert states == ["finished", "died, again as 3", "finished", "finished", "finished"]
+    ended = [row["values"] for row in found.trials if row["state"] == "finished"]
+    assert ended == [row["values"] for row in whole.trials]
+
+
+def test_after_its_time_nothing_is_begun(pretended, monkeypatch):
+    def slow(config, workspace, seed, *, on_message, shall_stop):
+        time.sleep(0.4)
+        return (
+            Outcome("stopped")
+            if shall_stop()
+            else pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+        )
+
+    monkeypatch.setattr(tune_worker, "run_trial", slow)
+    found = search(pretended, name="a", trials=50, timeout=3 / 60)
+    ended = [row for row in found.trials if row["state"] == "finished"]
+    assert 1 <= len(ended) < 9
+    waiting = [row for row in found.trials if row["state"] == "waiting"]
+    assert len(waiting) == 1  # the one that was stopped
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    assert len(search(pretended, resume="a", trials=len(ended) + 1).trials) == len(found.trials)
+
+
+def test_a_trial_that_fails_counts_and_says_why(pretended, monkeypatch):
+    def fails(config, workspace, seed, *, on_message, shall_stop):
+        if config.lr > 1e-4:
+            return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+        return Outcome("failed", reason="the loss is no number")
+
+    monkeypatch.setattr(tune_worker, "run_trial", fails)
+    listening = Listening()
+    found = search(pretended, listening, name="a", trials=8)
+    failed = [row for row in found.trials if row["state"] == "failed"]
+    assert failed
+    assert all(row["reason"] == "the loss is no number" for row in failed)
+    assert len(found.trials) == 8
+    assert any("no number" in text for text in listening.warnings)
+    assert found.best["values"]["lr"] > 1e-4
+
+
+def test_trials_that_all_fail_end_the_search(pretended, monkeypatch):
+    monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("failed", reason="full"))
+    with pytest.raises(RunError, match=r"first 3 trials all failed.*full"):
+        search(pretended, name="a", trials=9)
+
+
+def test_what_no_trial_can_do_ends_the_search_and_leaves_nothing(pretended, monkeypatch):
+    error = DataError("no positive image")
+    monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("refused", error=error))
+    with pytest.raises(DataError, match="no positive image"):
+        search(pretended, name="a")
+    assert not (pretended.studies / "a").exists()
+
+
+def test_what_is_killed_twice_has_failed(pretended, monkeypatch):
+    killed = Outcome("killed", reason="killed by SIGKILL")
+    seen = []
+
+    def first_is_killed(config, workspace, seed, *, on_message, shall_stop):
+        seen.append(config.lr)
+        if config.lr == seen[0]:
+            return killed
+        return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+
+    monkeypatch.setattr(tune_worker, "run_trial", first_is_killed)
+    found = search(pretended, name="a", trials=3)
+    assert [row["state"] for row in found.trials] == [
+        *("died, again as 2", "failed", "finished", "finished")
+    ]
+
+
+def test_a_trial_below_the_median_is_pruned(pretended, monkeypatch):
+    asked = []
+
+    def worse(config, workspace, seed, *, on_message, shall_stop):
+        asked.append(config)
+        value = 0.9 if len(asked) <= 3 else 0.5
+        on_message("score", value)
+        if shall_stop():
+            return Outcome("stopped")
+        return Outcome("done", {"best_epoch": 1, "valid_mean_auroc": value})
+
+    monkeypatch.setattr(tune_worker, "run_trial", worse)
+    found = search(pretended, name="a", trials=5, prune=True)
+    assert [row["state"] for row in found.trials] == ["finished"] * 3 + ["pruned"] * 2
+    asked.clear()
+    assert {row["state"] for row in search(pretended, name="b", trials=5).trials} == {"finished"}
+
+
+def test_a_small_space_is_tried_whole_and_no_more(pretended, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("batch_size: [8, 16]\nema: [0, 0.5]\n")
+    found = search(pretended, name="a", trials=20, space=path)
+    assert len({tuple(row["values"].values()) for row in found.trials}) == len(found.trials) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "error", "message"),
+    [
+        ({"name": "a"}, (), DataError, "--resume a goes on with it"),
+        ({"resume": "zz"}, (), RunError, r"no study 'zz' .*there are: a"),
+        ({"resume": "a", "lr": 0.5}, ("lr",), UsageError, "--lr contradicts study a"),
+        ({"resume": "a", "name": "b"}, (), UsageError, "leave --name"),
+        ({"resume": "a", "backend": "wandb"}, (), UsageError, "has --backend optuna"),
+        ({"sweep": "x"}, (), UsageError, "--backend wandb"),
+        ({"backend": "wandb", "prune": True}, (), UsageError, "--prune goes with"),
+        ({"backend": "wandb", "storage": "x"}, (), UsageError, "--storage goes with"),
+        ({"backend": "wandb", "wandb": "online"}, (), UsageError, "logs its trials itself"),
+        ({"name": "../b"}, (), UsageError, "plain folder name"),
+        ({"storage": "sqlite:///x.db"}, (), UsageError, "SQLite is the default"),
+        ({"storage": "nothing"}, (), UsageError, "--storage"),
+        ({"storage": "postgresql://u:secret@localhost:1/x"}, (), RunError, "does not answer"),
+        ({"name": "b", "drop_rate": 0.5}, (), UsageError, "drop"),
+    ],
+)
+def test_what_cannot_be_is_refused(pretended, options, given, error, message):
+    search(pretended, name="a", trials=1)
+    with pytest.raises(error, match=message) as caught:
+        search(pretended, given=given, **options)
+    assert "secret" not in str(caught.value)
+
+
+def test_another_split_is_another_study(pretended):
+    search(pretended, name="a", trials=1)
+    split = pd.read_csv(pretended.split)
+    split.iloc[::-1].to_csv(pretended.split, index=False)
+    with pytest.raises(DataError, match=r"split.csv is not the one that study a"):
+        search(pretended, resume="a", trials=2)
+
+
+def test_force_replaces_a_study_and_nothing_else(pretended):
+    search(pretended, name="a", trials=2)
+    found = search(pretended, name="a", trials=1, force=True)
+    assert len(found.trials) == 1
+    stranger = pretended.studies / "mine"
+    stranger.mkdir()
+    (stranger / "thesis.txt").write_text("all of it")
+    with pytest.raises(DataError, match="is no study"):
+        search(pretended, name="mine", force=True)
+    assert (stranger / "thesis.txt").exists()
+
+
+def test_two_searches_in_one_study_are_refused(pretended, monkeypatch):
+    def meanwhile(config, workspace, seed, *, on_message, shall_stop):
+        with pytest.raises(DataError, match="another search is at work"):
+            search(pretended, resume="a")
+        return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+
+    monkeypatch.setattr(tune_worker, "run_trial", meanwhile)
+    assert len(search(pretended, name="a", trials=1).trials) == 1
+
+
+def command(workspace, *words):
+    options = [
+        *("--arch", TINY.arch, "--weights", "none", "--epochs", "1", "--image-size", "32"),
+        *("--batch-size", "16", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
+    ]
+    first = [] if "--resume" in words else options
+    return [sys.executable, "-m", "cxrtool", "tune", "-w", str(workspace.folder), *first, *words]
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_loses_no_trial_and_its_trial_ends_with_it(prepared):
+    process = subprocess.Popen(command(prepared, "--trials", "2", "--name", "a"))
+    run = RunFolder(prepared.runs / "a-01")
+    until = time.monotonic() + 120
+    while not run.checkpoint.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = subprocess.run(
+        command(prepared, "--resume", "a", "--trials", "2", "--json"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    ended = [row for row in found["trials"] if row["state"] == "finished"]
+    assert len(ended) == 2
+    assert all(RunFolder(prepared.runs / row["run"]).finished for row in ended)
+    assert len({row["run"] for row in found["trials"]}) == 2  # the killed run was gone on with
+    best = RunFolder(prepared.runs / found["best"]["run"])
+    kept = yaml.safe_load((prepared.studies / "a" / "best.yaml").read_text())
+    assert kept == yaml.safe_load(best.config.read_text())
+
+
+@pytest.mark.slow
+def test_a_trial_tells_how_it_goes_and_stops_when_asked(prepared):
+    heard = []
+    config = SEARCH.training()
+    config = TrainConfig(**{**vars(config), "epochs": 50, "name": "one"})
+
+    def stop():
+        return any(kind == "score" for kind, _ in heard)
+
+    outcome = run_trial(
+        config,
+        prepared,
+        1,
+        on_message=lambda kind, value: heard.append((kind, value)),
+        shall_stop=stop,
+    )
+    assert outcome.kind == "stopped"
+    assert RunFolder(prepared.runs / "one").checkpoint.is_file()
+    assert {"epoch", "score", "share", "note"} <= {kind for kind, _ in heard}
+
+
+def test_a_trial_that_cannot_be_is_refused_with_its_error(prepared):
+    config = TrainConfig(**{**vars(SEARCH.training()), "labels": "Nothing", "name": "one"})
+    outcome = run_trial(config, prepared, 1, on_message=lambda *_: None, shall_stop=lambda: False)
+    assert outcome.kind == "refused"
+    assert "Nothing" in str(outcome.error)
+
+
+def test_ctrl_c_leaves_a_study_to_go_on_with(pretended, monkeypatch):
+    import os
+    import signal
+
+    def interrupted(config, workspace, seed, *, on_message, shall_stop):
+        os.kill(os.getpid(), signal.SIGINT)
+        return Outcome("stopped") if shall_stop() else None
+
+    monkeypatch.setattr(tune_worker, "run_trial", interrupted)
+    with pytest.raises(StoppedError, match="cxrtool tune --resume a --trials 3"):
+        search(pretended, name="a", trials=3)
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    found = search(pretended, resume="a", trials=3)
+    assert sum(row["state"] == "finished" for row in found.trials) == 3
