@@ -16,6 +16,7 @@ from cxrtool.config import (
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
+    GuiConfig,
     PredictConfig,
     PrepareConfig,
     RunsConfig,
@@ -23,6 +24,8 @@ from cxrtool.config import (
     TrainConfig,
     TuneConfig,
 )
+from cxrtool.errors import UsageError
+from cxrtool.prediction_options import OF_GUI, OF_PREDICT
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
@@ -227,22 +230,39 @@ _Inputs = Annotated[
 ]
 
 
-@command(app, PredictConfig, inputs=_Inputs)
+@command(app, PredictConfig, inputs=_Inputs, **OF_PREDICT)
 def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> None:
     """Each finding's probability and decision for images."""
-    from cxrtool import show
-    from cxrtool.runs import find_run
+    from cxrtool import show, show_predict
     from cxrtool.workspace import Workspace
 
     workspace, reporter = Workspace(common.workspace), show.reporter(common)
-    find_run(workspace.runs, config.run)  # before torch is imported
-    with reporter.busy("loading torch"):
+    with reporter.busy("loading"):
         from cxrtool.workflows.predict import predict_images
 
-    result = predict_images(config, inputs, workspace, reporter)
-    show.predicted(result, common)
+    if common.json and config.json_lines:
+        raise UsageError("--json is one object, --json-lines one a row: give one of them")
+    streams = config.output is None and not common.json
+    printer = show_predict.Printer(json_lines=config.json_lines) if streams else None
+    result = predict_images(config, inputs, workspace, reporter, printer)
+    show_predict.predicted(result, printer, common)
     if result.failed:
         raise typer.Exit(1)
+
+
+@command(app, GuiConfig, **OF_GUI)
+def gui(config: GuiConfig, common: CommonConfig) -> None:
+    """A local page: drop images, read findings and heat maps."""
+    from cxrtool import show, show_gui
+    from cxrtool.workspace import Workspace
+
+    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    with reporter.busy("loading"):
+        from cxrtool.workflows.gui import open_page
+
+    with open_page(config, workspace, reporter) as page:
+        show_gui.opened(page, common)
+        page.serve()
 
 
 @command(app, RunsConfig)

@@ -45,7 +45,8 @@ def command(
         }
         declared = {**OPTIONS, **instead}
 
-        resumes = "resume" in fields  # such a command must know what was really asked for
+        # What resumes must know what was really asked for.
+        asks = "given" in inspect.signature(body).parameters
 
         @functools.wraps(body)
         def run(**values: Any) -> None:
@@ -58,7 +59,7 @@ def command(
             with boundary(shared):
                 body(config_class(**values), shared, **others)
 
-        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * resumes
+        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * asks
         parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
         parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
         parameters += [_parameter("config", COMMON["config"], None)]

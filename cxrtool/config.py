@@ -71,6 +71,8 @@ SUBGROUPS = ("sex", "age", "view")
 PAPER_TABLES = ("text", "markdown", "latex")
 BACKENDS = ("optuna", "wandb")
 TRACKING = ("off", "offline", "online")
+ENGINES = ("auto", "torch", "openvino", "onnxruntime")
+HEATMAPS = ("gradcam", "cam")
 MOST_WORKERS = 8
 LEAST_RATE = 1e-6
 """Neither learning rate nor weight decay falls below this when blocks are unfrozen."""
@@ -272,9 +274,52 @@ class CompareConfig(TruthConfig):
 class PredictConfig(ComputeConfig):
     """`predict`."""
 
+    run: list[str] | None = None
+    """Runs or exported models; several make an ensemble."""
+    output: Path | None = None
+    """CSV, or JSON lines or JSON by its ending."""
+    json_lines: bool = False
+    resume: bool = False
+    split: str | None = None
+    """With a manifest: the part of its split."""
+    tta: bool = False
+    heatmaps: Path | None = None
+    heatmap_labels: str | None = None
+    """Names, comma between; None: the findings over their thresholds."""
+    heatmap_method: str = "gradcam"
+    engine: str = "auto"
+    batch_size: int | None = None
+    """None: the engine's own."""
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuiConfig:
+    """`gui`."""
+
+    run: str | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 7860
+    allow_host: list[str] | None = None
+    """Names besides its own under which the page may be asked for."""
+    max_mb: int = 100
+    """Of the files that are dropped at once, in MiB."""
+    browser: bool = False
+    """Open the page in the user's browser."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """`export`."""
+
     run: str | None = None
     output: Path | None = None
-    batch_size: int = 32
+    """None: `<run>.onnx` where the user is."""
+    check: list[Path] | None = None
+    """Images to hold the graph against the run on; None: of the run's valid part."""
     force: bool = False
 
 

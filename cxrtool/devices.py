@@ -1,12 +1,11 @@
 """Where a network computes, and in which number format."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 
 from cxrtool.errors import UsageError
+from cxrtool.processors import native_bf16
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -59,16 +58,5 @@ def choose_precision(name: str, device: torch.device) -> str:
         capability = torch.cuda.get_device_capability(device)
         return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
     if device.type == "cpu":
-        return "bf16" if set(_cpu_flags()) & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+        return "bf16" if native_bf16() else "fp32"
     return "fp32"
-
-
-def _cpu_flags() -> Iterator[str]:
-    """The processor's feature flags, where the system tells them (Linux)."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        if line.lower().startswith(("flags", "features")):
-            yield from line.split(":", 1)[1].split()
-            return

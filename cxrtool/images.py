@@ -1,17 +1,23 @@
-"""JPEG, PNG and TIFF to one 8-bit grey form: the same for training, prediction and statistics."""
+"""JPEG, PNG, TIFF and DICOM to one 8-bit grey form: the same for training and prediction."""
 
+import errno
 import os
+import stat
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cxrtool.errors import DataError
+from cxrtool.looks import implausible_looks
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *DICOM_SUFFIXES)
 FORMATS = ("JPEG", "PNG", "TIFF")
 """What Pillow may take a file for: some of its other formats start programs (EPS: Ghostscript)."""
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
@@ -26,8 +32,12 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LEAST_SIDE = 32
-GREATEST_ASPECT = 3.0
+PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0
+"""The TIFF tag that says whether the least value is black, and what says that it is white."""
+DICOM_MARK = b"DICM"
+MARK_PLACE = 128
+BARE_STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+"""A DICOM's first group of elements, where the mark and what goes before it are left out."""
 
 
 class ImageError(DataError):
@@ -38,30 +48,47 @@ class MissingImageError(ImageError):
     """An image file that is not there."""
 
 
+class _Read(NamedTuple):
+    """An image file's content."""
+
+    grey: Image.Image
+    mode: str
+    """As it was stored: Pillow's word, or DICOM's."""
+    warning: str
+
+
 def read_grey(path: Path) -> Image.Image:
     """Decode an image file to 8-bit grey at its own size; see `decode`."""
-    return decode(path)[0]
+    return _read(path).grey
 
 
 def decode(path: Path | str) -> tuple[Image.Image, str]:
     """Decode an image file to 8-bit grey at its own size; also the mode it was stored in.
 
-    Deeper pixels (16-bit, 32-bit, float) are scaled so that the image's greatest value becomes
-    255: a 12-bit picture in a 16-bit file is common, and dividing by 65535 would blacken it.
-    Transparent parts become black, and the rotation that a camera noted (EXIF) is applied.
+    What it is, its content says and not its name. Deeper pixels (16-bit, 32-bit, float) are scaled
+    so that the image's greatest value becomes 255: a 12-bit picture in a 16-bit file is common,
+    and dividing by 65535 would blacken it. Transparent parts become black, and the rotation that
+    a camera noted (EXIF) is applied. Of several pages the first is taken. A DICOM is shown as its
+    own window or look-up table says.
 
     Raises:
         ImageError: the file is missing, truncated, not an image, or larger than Pillow's limit
             against decompression bombs.
     """
-    try:
-        with _NoBombs(), Image.open(path, formats=FORMATS) as image:
-            mode = image.mode
-            image.load()
-            return _to_grey(image), mode
-    # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
-    except Exception as error:
-        raise _named(error, path) from None
+    read = _read(path)
+    return read.grey, read.mode
+
+
+def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
+    """Decode an image file, and say why it is no plausible frontal chest X-ray, or "".
+
+    Only what is cheap to see: its shape, colour, a blank, what a DICOM says of itself.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    read = _read(path, look=True)
+    return read.grey, read.warning
 
 
 def read_header(path: Path | str) -> tuple[int, int, str]:
@@ -71,10 +98,35 @@ def read_header(path: Path | str) -> tuple[int, int, str]:
         ImageError: the file is missing, has no image's header, or names too many pixels.
     """
     try:
-        with _NoBombs(), Image.open(path, formats=FORMATS) as image:
-            return image.width, image.height, image.mode
+        with _opened(path) as file, QUIET:
+            if _is_dicom(file, path):
+                from cxrtool.dicom.reading import read_dicom_header
+
+                return read_dicom_header(file)
+            with _open_picture(file) as image:
+                return image.width, image.height, image.mode
     except Exception as error:
         raise _named(error, path) from None
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file in a folder is taken for an image: by its suffix, or as a DICOM without one.
+
+    Scanners call theirs IM0001, archives by numbers with dots. A hidden file is none, and neither
+    is a DICOMDIR, which lists the others.
+    """
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+        return False
+    if suffix in SUFFIXES:
+        return path.is_file()
+    if suffix and not suffix[1:].isdecimal():
+        return False
+    try:
+        with _opened(path) as file:
+            return _is_dicom(file, path)
+    except OSError:
+        return False
 
 
 def file_state(path: Path | str) -> tuple[int, int]:
@@ -90,38 +142,123 @@ def file_state(path: Path | str) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-class _NoBombs(warnings.catch_warnings):
-    """Within, Pillow's warning of too many pixels is an error."""
+class _Quiet:
+    """Within, Pillow's warning of too many pixels is an error, and pydicom's are not shown.
+
+    Python's filters of warnings belong to the process: of several threads within, the first sets
+    them and the last sets them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before = warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                warnings.filterwarnings("ignore", module="pydicom")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+QUIET = _Quiet()
+
+
+def _read(path: Path | str, *, look: bool = False) -> _Read:
+    """Decode an image file; `look` for what makes it implausible, too."""
+    try:
+        with _opened(path) as file, QUIET:
+            if _is_dicom(file, path):
+                from cxrtool.dicom.reading import read_dicom
+
+                image, mode, warning = read_dicom(file)
+            else:
+                image = _open_picture(file)
+                mode = image.mode
+                image.load()
+                warning = "the first of several pages" if _has_pages(image) else ""
+            upright = _upright(image)
+            grey = upright if upright.mode == "L" else upright.convert("L")
+            if look:
+                warning = "; ".join(filter(None, (warning, *implausible_looks(upright, grey))))
+            return _Read(grey, mode, warning)
+    # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
+    except Exception as error:
+        raise _named(error, path) from None
+
+
+def _opened(path: Path | str) -> BinaryIO:
+    """A file to read, and only a file: opening a pipe would wait for who writes it.
+
+    Raises:
+        OSError: it is missing, out of reach, or no file.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise OSError(errno.EINVAL, f"it is {kind}")
+    return open(path, "rb")  # noqa: PTH123
+
+
+def _is_dicom(file: BinaryIO, path: Path | str) -> bool:
+    start = file.read(MARK_PLACE + len(DICOM_MARK))
+    file.seek(0)
+    if start[MARK_PLACE:] == DICOM_MARK:
+        return True
+    return start.startswith(BARE_STARTS) and str(path).lower().endswith(DICOM_SUFFIXES)
+
+
+def _open_picture(file: BinaryIO) -> Image.Image:
+    """A picture's header. Its size is checked here too: other threads may set the filters back."""
+    image = Image.open(file, formats=FORMATS)
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def _has_pages(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
 
 
 def _named(error: Exception, path: Path | str) -> ImageError:
-    """Whatever Pillow raised, as an error that names the file."""
+    """Whatever was raised while reading, as an error that names the file."""
     if isinstance(error, FileNotFoundError):
         return MissingImageError(f"{path}: no such file")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return ImageError(f"{path}: more pixels than {Image.MAX_IMAGE_PIXELS:,}")
     if isinstance(error, UnidentifiedImageError):
-        return ImageError(f"{path}: not a JPEG, PNG or TIFF image")
+        return ImageError(f"{path}: not a JPEG, PNG, TIFF or DICOM image")
+    if isinstance(error, DataError):
+        return ImageError(f"{path}: {error}")
+    if isinstance(error, MemoryError):
+        return ImageError(f"{path}: too large for this machine's memory")
+    if isinstance(error, OSError) and error.strerror:
+        return ImageError(f"{path}: cannot be read ({error.strerror})")
     return ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})")
 
 
-def _to_grey(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as it was held, of 8 bits, and without transparency."""
     turned = TURNED.get(image.getexif().get(ORIENTATION, 1))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
-        scaled = np.clip(values / (float(values.max()) or 1.0), 0, 1) * 255 + 0.5
-        image = Image.fromarray(scaled.astype(np.uint8))
+        scaled = np.clip(values / (float(values.max()) or 1.0), 0, 1)
+        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            scaled = 1 - scaled  # Pillow does so itself, up to 8 bits
+        image = Image.fromarray((scaled * 255 + 0.5).astype(np.uint8))
     elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, layer)
-    if turned is not None:
-        image = image.transpose(turned)
-    return image if image.mode == "L" else image.convert("L")
+    return image if turned is None else image.transpose(turned)
 
 
 def load_pixels(path: Path, *sides: int) -> NDArray[np.uint8]:
@@ -158,12 +295,3 @@ def pixel_sums(histograms: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     # Of many images at once: converting one list takes NumPy as long as adding it up.
     sums: NDArray[np.int64] = np.array(histograms, dtype=np.int64).reshape(-1, 256) @ POWERS
     return sums
-
-
-def shape_warning(width: int, height: int) -> str:
-    """Why an image of this shape is no plausible chest X-ray; empty if it may be one."""
-    if min(width, height) < LEAST_SIDE:
-        return f"{width}x{height} pixels is too small for an X-ray"
-    if max(width, height) > GREATEST_ASPECT * min(width, height):
-        return f"{width}x{height} pixels is not an X-ray's shape"
-    return ""

@@ -87,8 +87,19 @@ def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
     unknown = [str(key) for key in values if key not in names]
     if unknown:
         raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
-    flags = {str(p.name) for p in ctx.command.params if getattr(p, "is_flag", False)}
-    return {key: _as_written(value, key in flags) for key, value in values.items()}
+    flags, several = (
+        {str(p.name) for p in ctx.command.params if getattr(p, kind, False)}
+        for kind in ("is_flag", "multiple")
+    )
+    return {
+        key: _each_as_written(value) if key in several else _as_written(value, key in flags)
+        for key, value in values.items()
+    }
+
+
+def _each_as_written(value: object) -> list[object]:
+    """The values of an option that may be given several times: one of them needs no list."""
+    return [_as_written(one, False) for one in (value if isinstance(value, list) else [value])]
 
 
 def _as_written(value: object, flag: bool) -> object:

@@ -13,6 +13,7 @@ from cxrtool.option_values import (
     read_config,
     read_recipe,
 )
+from cxrtool.prediction_options import PREDICTION
 from cxrtool.search_space import KINDS, Allowed
 
 COMMON: dict[str, Any] = {
@@ -468,6 +469,7 @@ OPTIONS: dict[str, Any] = {
         typer.Option(min=0, help="Processes that decode images.", show_default="one a core"),
     ],
     "workspace": COMMON["workspace"],
+    **PREDICTION,
 }
 
 

@@ -108,17 +108,24 @@ def stored_calibration(card: RunCard) -> Calibration | None:
     Raises:
         RunError: what is stored is none.
     """
-    if card.calibration is None:
-        return None
+    return None if card.calibration is None else calibration_of(card.calibration)
+
+
+def calibration_of(stored: Mapping[str, Any]) -> Calibration:
+    """A calibration as thresholds.json, or an exported model, holds it.
+
+    Raises:
+        RunError: what is stored is none.
+    """
     try:
         return Calibration(
-            method=str(card.calibration["method"]),
+            method=str(stored["method"]),
             chosen_on=VALID,
             labels={
                 str(label): Calibrator.from_json(values)
-                for label, values in card.calibration["labels"].items()
+                for label, values in stored["labels"].items()
             },
-            left_out=dict(card.calibration.get("left_out", {})),
+            left_out=dict(stored.get("left_out", {})),
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise RunError(

@@ -122,6 +122,7 @@ class RunCard:
     pixel_std: float
     manifest_sha256: str
     split_sha256: str
+    weights_sha256: str
     labels: tuple[str, ...]
     uncertainty: str
     blank: str
@@ -190,6 +191,7 @@ def _card(
         pixel_std=float(model["pixel_std"]),
         manifest_sha256=model["manifest_sha256"],
         split_sha256=model["split_sha256"],
+        weights_sha256=model["sha256"]["model.safetensors"],
         labels=names,
         uncertainty=labels["uncertainty"],
         blank=labels["blank"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cxrtool import show_scores
+from cxrtool import show_predict, show_scores
 from cxrtool.config import CommonConfig
 from cxrtool.report import (
     PLAIN_WIDTH,
@@ -14,11 +14,9 @@ from cxrtool.report import (
     duration,
     next_command,
     number,
-    on_terminal,
     print_json,
     print_line,
     print_table,
-    print_text,
     table,
     workspace_option,
 )
@@ -26,7 +24,6 @@ from cxrtool.report import (
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.list_runs import ListedRun
-    from cxrtool.workflows.predict import PredictResult
     from cxrtool.workflows.prepare_record import PrepareResult
     from cxrtool.workflows.split import SplitResult
     from cxrtool.workflows.train import TrainResult
@@ -34,8 +31,6 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.train_rates import RatesResult
     from cxrtool.workspace import Workspace
 
-TABLES_FOR = 3
-"""Up to so many images get a table each."""
 PREVALENCE_DIGITS = 2
 NAME_WIDTH = 39
 """Of a run's name, beside five columns of figures within 80."""
@@ -196,55 +191,6 @@ def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     print_line(f"next: the same command with {suggested} in place of --lr-find")
 
 
-def predicted(result: PredictResult, common: CommonConfig) -> None:
-    """A table for a few images, a list or (off a terminal) CSV for many, or where the file is."""
-    if common.json:
-        print_json(result.as_json())
-    elif result.output is not None:
-        print_line(f"{result.images:,} images, {result.failed:,} failed; written: {result.output}")
-    elif result.images <= TABLES_FOR:
-        show_predictions(result)
-        print_line("Research software, not a medical device.")
-    elif on_terminal():
-        list_predictions(result)
-    else:
-        print_text(result.csv())
-    if result.failed:
-        reporter(common).warn(f"{result.failed:,} of {result.images:,} images could not be read")
-
-
-def list_predictions(result: PredictResult) -> None:
-    """A line an image: what is positive there, or why it could not be read."""
-    for row in result.table.to_dict("records"):
-        positive = str(row["positive"]).replace(";", ", ") or "nothing positive"
-        print_line(f"{row['path']}: {row['error'] or positive}")
-    print_line("Probabilities: --output CSV, or `| less`. Research software, no medical device.")
-
-
-def show_predictions(result: PredictResult) -> None:
-    """A table an image."""
-    for row in result.table.to_dict("records"):
-        _show_prediction({str(key): value for key, value in row.items()}, result)
-
-
-def _show_prediction(row: dict[str, Any], result: PredictResult) -> None:
-    if row["error"]:
-        print_line(f"{row['path']}: {row['error']}")
-        return
-    positive = row["positive"].split(";")
-    rows = []
-    for label in sorted(result.card.labels, key=lambda name: -row[name]):
-        threshold = result.thresholds[label]
-        decision = "positive" if label in positive else "negative"
-        decided = decision if threshold is not None else "n/a"
-        rows.append([label, number(row[label]), number(threshold), decided])
-    columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
-    print_line(f"{row['path']} by {result.run.name}")
-    print_table(table("", columns, rows))
-    if row["warning"]:
-        print_line(f"warning: {row['warning']}")
-
-
 def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) -> None:
     """Two lines a run: its scores, and what it is."""
     if common.json:
@@ -328,7 +274,11 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
         "over the same labels"
     )
-    show_predictions(result.prediction)
+    prediction = result.prediction
+    for row in prediction.rows:
+        show_predict.print_prediction(
+            row, prediction.model, prediction.labels, prediction.thresholds
+        )
     print_line(f"drawn and labelled there: {', '.join(result.findings)}")
     print_line(
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "

@@ -9,8 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
-    "base": {"config", "errors", "files", "labels", "signals"},
+    "base": {"config", "errors", "files", "labels", "processors", "signals"},
     "tables": {"findings", "references", "tables"},
+    "pictures": {"dicom", "dicom.*", "looks"},
     "io": {
         "cache",
         "curves",
@@ -19,6 +20,8 @@ LAYERS = {
         "new_cache",
         "page",
         "paper",
+        "journal",
+        "prediction_rows",
         "predictions",
         "report",
         "runs",
@@ -36,6 +39,7 @@ LAYERS = {
         "averaging",
         "balance",
         "dataloaders",
+        "decoding",
         "devices",
         "distributed",
         "fastai_parts",
@@ -46,11 +50,14 @@ LAYERS = {
         "phantoms.*",
         "schedules",
         "splits",
+        "trained",
         "weights",
     },
     "measures": {"bootstrap", "calibration", "intervals", "operating", "reliability"},
     "search": {"sampler", "search_space", "studies", "study_figures"},
     "scoring": {"comparison", "points", "score_curves", "scoring", "subgroups"},
+    "engines": {"engines", "engines.*"},
+    "models": {"ensemble", "scorer"},
     "training": {"checkpoints", "control", "learner"},
     "workflows": {"workflows.*"},
     "commands": {
@@ -58,7 +65,9 @@ LAYERS = {
         "commands",
         "option_values",
         "options",
+        "prediction_options",
         "show",
+        "show_predict",
         "show_scores",
         "show_tune",
         "__main__",
@@ -77,6 +86,7 @@ SIDEWAYS = {
     ("cli", "commands"),
     ("cli", "options"),
     ("cli", "show"),
+    ("cli", "show_predict"),
     ("cli", "show_scores"),
     ("cli", "show_tune"),
     ("sampler", "search_space"),
@@ -100,6 +110,12 @@ SIDEWAYS = {
     ("workflows.tune_worker", "workflows.tune_trial"),
     ("commands", "options"),
     ("options", "option_values"),
+    ("options", "prediction_options"),
+    ("cli", "prediction_options"),
+    ("ensemble", "scorer"),
+    ("journal", "prediction_rows"),
+    ("predictions", "prediction_rows"),
+    ("show", "show_predict"),
     ("show", "show_scores"),
     ("paper_tables", "paper"),
     ("reliability", "calibration"),
@@ -120,6 +136,7 @@ SIDEWAYS = {
     ("new_cache", "images"),
     ("splits", "balance"),
     ("tracking", "report"),
+    ("trained", "networks"),
     ("weights", "networks"),
     ("workflows.compare", "workflows.evaluate"),
     ("workflows.compare", "workflows.evaluate_tables"),
@@ -132,7 +149,6 @@ SIDEWAYS = {
     ("workflows.evaluate", "workflows.evaluate_points"),
     ("workflows.evaluate", "workflows.evaluate_report"),
     ("workflows.evaluate", "workflows.evaluate_truth"),
-    ("workflows.evaluate", "workflows.predict"),
     ("workflows.evaluate", "workflows.score"),
     ("workflows.evaluate_points", "workflows.evaluate_truth"),
     ("workflows.evaluate_report", "workflows.score"),
@@ -140,6 +156,8 @@ SIDEWAYS = {
     ("workflows.evaluate_tables", "workflows.evaluate_report"),
     ("workflows.evaluate_tables", "workflows.evaluate_truth"),
     ("workflows.evaluate_tables", "workflows.score"),
+    ("workflows.predict", "workflows.predict_heatmaps"),
+    ("workflows.predict", "workflows.predict_inputs"),
     ("workflows.prepare", "workflows.prepare_checks"),
     ("workflows.prepare", "workflows.prepare_images"),
     ("workflows.prepare", "workflows.prepare_record"),
@@ -155,7 +173,7 @@ SIDEWAYS = {
 }
 HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
 PRINTING = {"report"}
-INSIDE = {"given", "phantoms", "score_figures", "sources"}
+INSIDE = {"dicom", "engines", "given", "phantoms", "score_figures", "sources"}
 """Packages of one room: their modules import each other."""
 
 
@@ -234,7 +252,7 @@ def test_only_report_prints(name):
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("typer", {"cli", "commands", "option_values", "options"}),
+        ("typer", {"cli", "commands", "option_values", "options", "prediction_options"}),
         ("wandb", {"tracking"}),
         ("fastai", {"fastai_parts"}),
     ],
@@ -272,5 +290,5 @@ def test_runs_starts_with_nothing_heavy():
     assert loaded_after("import cxrtool.workflows.list_runs") == set()
 
 
-def test_predict_imports_no_fastai():
-    assert "fastai" not in loaded_after("import cxrtool.workflows.predict")
+def test_predict_starts_with_nothing_but_numpy():
+    assert loaded_after("import cxrtool.workflows.predict") == {"numpy"}

@@ -173,6 +173,20 @@ def test_yamls_off_and_lists_are_taken_as_written(prepared, tmp_path):
     assert "more than the 2 training images" in done.stderr
 
 
+@pytest.mark.parametrize("runs", ["run: tiny", "run: [tiny]", "run:\n- tiny\n- copy"])
+def test_an_option_that_is_given_several_times_is_a_list_in_a_config(trained, runs, tmp_path):
+    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
+    image = next(trained.data.rglob("*frontal.jpg"))
+    (tmp_path / "c.yaml").write_text(f"{runs}\nengine: torch\ndevice: cpu\n")
+    done = call(
+        *("predict", image, "-w", trained.workspace.folder, "--json"),
+        *("--config", tmp_path / "c.yaml"),
+    )
+    assert done.exit_code == 0, done.stderr
+    names = "tiny + copy" if "copy" in runs else "tiny"
+    assert json.loads(done.stdout)["run"] == names
+
+
 def test_a_runs_config_is_a_file_for_train(trained):
     config = trained.workspace.runs / "tiny" / "config.yaml"
     flags = ["--epochs", "1", "--name", "again", "--device", "cpu", "--workers", "0", "--json"]
@@ -297,7 +311,7 @@ def test_verbose_says_more_in_every_command(trained, tmp_path):
         "split": (["--force"], "seed 42, by patient"),
         "train": (once, "Edema: valid AUROC"),
         "evaluate": (["v", "--device", "cpu", "--workers", "0"], "trained on"),
-        "predict": ([image, "--run", "v", "--device", "cpu"], "in batches of 32"),
+        "predict": ([image, "--run", "v", "--device", "cpu"], "1 image in batches of"),
     }
     for name, (arguments, words) in told.items():
         done = call(name, *arguments, "-w", trained.workspace.folder, "-v")
@@ -331,7 +345,7 @@ def test_many_images_are_csv_on_stdout(trained_once):
 
 
 def test_many_images_on_a_terminal_are_a_list(trained_once, monkeypatch):
-    monkeypatch.setattr("cxrtool.show.on_terminal", lambda: True)
+    monkeypatch.setattr("cxrtool.show_predict.on_terminal", lambda: True)
     folder = Path(trained_once.data / "valid")
     done = call("predict", folder, "-w", trained_once.workspace.folder)
     lines = done.stdout.splitlines()

@@ -1,7 +1,9 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,14 +11,16 @@ import pytest
 from PIL import Image
 
 from cxrtool.config import PredictConfig
-from cxrtool.errors import DataError, UsageError
+from cxrtool.errors import DataError, StoppedError, UsageError
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.predictions import decisions, prediction_frame, read_scores
+from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
-from cxrtool.workflows.predict import list_images, predict_images
+from cxrtool.workflows import predict as workflow
+from cxrtool.workflows.predict import predict_images
+from cxrtool.workflows.predict_inputs import list_images
 
 LABELS = list(CHEXPERT_LABELS)
-CPU = PredictConfig(device="cpu", precision="fp32", workers=0)
+CPU = PredictConfig(device="cpu", precision="fp32", workers=0, engine="torch")
 
 
 @pytest.fixture
@@ -49,12 +53,7 @@ def test_positive_names_the_labels_at_or_over_their_threshold(trained_once, imag
         assert row["positive"] == ";".join(expected)
 
 
-def test_a_score_at_the_threshold_is_positive_and_without_threshold_none_is():
-    score = np.array([[0.25, 0.9]], np.float32)
-    assert decisions(score, ["a", "b"], {"a": 0.25, "b": None}).tolist() == [[True, False]]
-
-
-def test_processes_and_batches_change_nothing(trained_once, images):
+def test_threads_and_batches_change_nothing(trained_once, images):
     alone = predict(trained_once, images, batch_size=1).table
     together = predict(trained_once, images, batch_size=3, workers=2).table
     assert np.abs(alone[LABELS].to_numpy() - together[LABELS].to_numpy()).max() < 1e-5
@@ -68,7 +67,7 @@ def test_a_bad_file_gets_a_row_and_the_others_their_scores(trained_once, images,
     assert (result.images, result.failed) == (4, 2)
     assert result.table["error"].tolist() == [
         "",
-        "not a JPEG, PNG or TIFF image",
+        "not a JPEG, PNG, TIFF or DICOM image",
         "no such file",
         "",
     ]
@@ -110,25 +109,24 @@ def test_folders_globs_and_tables_stand_for_their_images(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     pd.DataFrame({"path": ["b/2.PNG", "1.jpg"]}).to_csv(tmp_path / "a" / "t.csv", index=False)
-    folder = [path for _, path in list_images([str(tmp_path / "a")])]
-    assert folder == [tmp_path / "a" / "1.jpg", tmp_path / "a" / "b" / "2.PNG"]
-    matched = [path for _, path in list_images([str(tmp_path / "a" / "*")])]
-    assert matched == [tmp_path / "a" / "1.jpg"]
+    files = [str(tmp_path / "a" / "1.jpg"), str(tmp_path / "a" / "b" / "2.PNG")]
+    assert list_images([str(tmp_path / "a")]).files == files
+    assert list_images([str(tmp_path / "a" / "*")]).files == files[:1]
     table = list_images([str(tmp_path / "a" / "t.csv")])
-    assert table == [("b/2.PNG", tmp_path / "a" / "b/2.PNG"), ("1.jpg", tmp_path / "a" / "1.jpg")]
-    assert list_images(["gone.jpg"])[0][0] == "gone.jpg"
+    assert (table.names, table.files) == (["b/2.PNG", "1.jpg"], files[::-1])
+    assert list_images(["gone.jpg"]).names == ["gone.jpg"]
 
 
 def test_a_name_with_brackets_is_a_file_first(tmp_path):
     (tmp_path / "x[PA].jpg").write_bytes(b"")
-    assert list_images([str(tmp_path / "x[PA].jpg")])[0][1] == tmp_path / "x[PA].jpg"
+    assert list_images([str(tmp_path / "x[PA].jpg")]).files == [str(tmp_path / "x[PA].jpg")]
 
 
 def test_chexperts_own_table_and_a_manifest_find_their_images(trained_once):
     for table in (trained_once.data / "valid.csv", trained_once.workspace.manifest):
         images = list_images([str(table)])
         assert len(images) > 5
-        assert all(path.is_file() for _, path in images)
+        assert all(Path(file).is_file() for file in images.files)
 
 
 def test_an_empty_input_is_wrong_use_and_not_the_whole_folder():
@@ -137,8 +135,9 @@ def test_an_empty_input_is_wrong_use_and_not_the_whole_folder():
 
 
 def test_an_output_that_cannot_be_is_told_before_the_work(trained_once, images, tmp_path):
+    (tmp_path / "x.csv").mkdir()
     with pytest.raises(DataError, match="is a folder"):
-        predict(trained_once, images, output=tmp_path, force=True)
+        predict(trained_once, images, output=tmp_path / "x.csv", force=True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="file is a file"):
         predict(trained_once, images, output=tmp_path / "file" / "x.csv")
@@ -170,20 +169,246 @@ def test_scores_that_are_no_numbers_are_named(tmp_path, cells):
         read_scores(tmp_path / "p.csv", ["Edema"])
 
 
-def test_a_row_without_scores_has_no_decision():
-    frame = prediction_frame(["a"], np.full((1, 1), np.nan, np.float32), ["Edema"], {"Edema": 0.0})
-    assert frame["positive"].tolist() == [""]
-
-
 @pytest.mark.slow
 def test_predict_loads_no_fastai(trained_once, images):
     code = (
         "import sys\n"
         "from cxrtool.cli import app\n"
-        f"app(['predict', {str(images[0])!r}, '-w', {str(trained_once.workspace.folder)!r}],"
-        " standalone_mode=False)\n"
+        f"app(['predict', {str(images[0])!r}, '-w', {str(trained_once.workspace.folder)!r},"
+        " '--engine', 'torch'], standalone_mode=False)\n"
         "assert 'torch' in sys.modules and 'fastai' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "probability" in done.stdout
+
+
+def numbered(names):
+    return [Path(name).name for name in names]
+
+
+def test_a_part_of_a_manifests_split_is_scored(trained_once):
+    workspace = trained_once.workspace
+    split = pd.read_csv(workspace.split)
+    wanted = split["path"][split["split"] == "test"]
+    found = list_images([str(workspace.manifest)], "test")
+    assert sorted(found.names) == sorted(wanted)
+    assert all(Path(file).is_file() for file in found.files)
+    with pytest.raises(UsageError, match="is none"):
+        list_images([str(trained_once.data)], "test")
+    with pytest.raises(UsageError, match=r"manifest.csv"):
+        list_images([str(trained_once.data / "valid.csv")], "test")
+
+
+def test_links_that_go_round_are_not_followed_and_hidden_folders_not_entered(tmp_path):
+    (tmp_path / "a" / ".git").mkdir(parents=True)
+    for name in ("a/1.jpg", "a/.git/2.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a" / "round").symlink_to(tmp_path / "a")
+    assert numbered(list_images([str(tmp_path / "a")]).names) == ["1.jpg"]
+
+
+def test_a_table_with_blank_paths_is_refused_and_says_where(tmp_path):
+    (tmp_path / "t.csv").write_text("path,x\n1.jpg,1\n ,2\n")
+    with pytest.raises(DataError, match=r"1 rows name no file \(lines 3\)"):
+        list_images([str(tmp_path / "t.csv")])
+
+
+def test_an_image_given_twice_has_two_rows_that_say_so(trained_once, images, tmp_path):
+    inputs = [images[0], images[1], images[0]]
+    for output in (None, tmp_path / "t.csv"):
+        result = predict(trained_once, inputs, output=output)
+        table = result.table if output is None else pd.read_csv(output, keep_default_na=False)
+        assert table["path"].tolist() == [str(path) for path in inputs]
+        assert table["warning"].tolist() == ["given 2 times", "", "given 2 times"]
+        assert table["Edema"][0] == table["Edema"][2]
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl"])
+def test_rows_that_are_done_are_not_scored_again(
+    trained_once, images, tmp_path, monkeypatch, ending
+):
+    whole, output = tmp_path / f"whole.{ending}", tmp_path / f"t.{ending}"
+    inputs = [images[0], tmp_path / "late.jpg", *images[1:]]
+    (tmp_path / "late.jpg").write_bytes(images[3].read_bytes())
+    predict(trained_once, inputs, output=whole, batch_size=1)
+    (tmp_path / "late.jpg").unlink()
+
+    class Killed(BaseException):
+        pass
+
+    scored = []
+    real = workflow.Journal._know
+
+    def know(self, path, failed, place):
+        if len(scored) == 2:
+            raise Killed
+        scored.append(path)
+        real(self, path, failed, place)
+
+    monkeypatch.setattr(workflow.Journal, "_know", know)
+    with pytest.raises(Killed):
+        predict(trained_once, inputs, output=output, batch_size=1)
+    monkeypatch.undo()
+    assert not output.exists()
+    (tmp_path / "late.jpg").write_bytes(images[3].read_bytes())
+    again = []
+    score = workflow.Ensemble.score
+
+    def counted(self, names, files, **options):
+        again.extend(files)
+        return score(self, names, files, **options)
+
+    monkeypatch.setattr(workflow.Ensemble, "score", counted)
+    result = predict(trained_once, inputs, output=output, resume=True, batch_size=1)
+    assert output.read_bytes() == whole.read_bytes()
+    assert str(images[0]) not in again
+    assert str(tmp_path / "late.jpg") in again  # it could not be read before
+    assert (result.images, result.failed) == (5, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["late.jpg", whole.name, output.name]
+    )
+
+
+def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(trained, images, tmp_path):
+    output = tmp_path / "t.csv"
+    predict(trained, images[:3], output=output)
+    before = output.read_text().splitlines()
+    with pytest.raises(DataError, match=r"exists: --resume .*--force"):
+        predict(trained, images, output=output)
+    predict(trained, images, output=output, resume=True)
+    assert output.read_text().splitlines()[:4] == before
+    assert len(output.read_text().splitlines()) == 5
+    # Another model, or other thresholds: rows of two kinds would stand in one table.
+    table = pd.read_csv(output, keep_default_na=False)
+    table["Edema"] = 0.9
+    table["positive"] = "Edema"
+    run = RunFolder(trained.workspace.runs / "tiny")
+    limits = json.loads(run.thresholds.read_text())
+    limits["thresholds"] = {**dict.fromkeys(LABELS), "Edema": 0.8}
+    run.thresholds.write_text(json.dumps(limits))
+    with pytest.raises(DataError, match="decided by other thresholds"):
+        predict(trained, images, output=output, resume=True)
+    table.to_csv(output, index=False)
+    with pytest.raises(DataError, match=r"gives .* other probabilities"):
+        predict(trained, images, output=output, resume=True)
+    assert pd.read_csv(output)["Edema"].tolist() == [0.9] * 4
+    assert list(tmp_path.glob("*.rows-*")) == []
+
+
+def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(
+    trained_once, images, tmp_path, monkeypatch
+):
+    real = workflow.Journal._know
+
+    def know(self, path, failed, place):
+        real(self, path, failed, place)
+        if len(self) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow.Journal, "_know", know)
+    with pytest.raises(StoppedError, match=r"stopped after 2 of 4 images.*--resume"):
+        predict(trained_once, images, output=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resume": True}, "name it with --output"),
+        ({"output": Path("x.csv"), "json_lines": True}, "for stdout"),
+        ({"output": Path("x.xlsx")}, "end it in"),
+        ({"heatmap_labels": "Edema"}, "goes with --heatmaps"),
+        ({"heatmaps": Path("h"), "run": ["tiny", "other"]}, "name one --run"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(trained_once, images, options, message):
+    with pytest.raises(UsageError, match=message):
+        predict(trained_once, images, **options)
+
+
+def test_rows_are_told_as_they_are_made(trained_once, images):
+    heard = []
+
+    class Hearing:
+        def begin(self, ensemble, images):
+            heard.append((ensemble.labels, images))
+
+        def row(self, row):
+            heard.append(row)
+
+    config = replace(CPU, batch_size=1)
+    inputs = [str(path) for path in images]
+    result = predict_images(config, inputs, trained_once.workspace, listener=Hearing())
+    assert heard[0] == (tuple(LABELS), 4)
+    assert [row.path for row in heard[1:]] == inputs
+    assert result.rows == []  # they are not kept as well
+
+
+def test_the_same_run_twice_is_one_model_and_two_are_their_mean(trained, images):
+    plain = predict(trained, images)
+    assert predict(trained, images, run=["tiny", "tiny"]).table.equals(plain.table)
+    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
+    both = predict(trained, images, run=["tiny", "copy"])
+    assert both.model == "tiny + copy"
+    assert np.abs(both.table[LABELS].to_numpy() - plain.table[LABELS].to_numpy()).max() < 1e-6
+
+
+def command(trained, *words):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "cxrtool", "predict", *map(str, words)),
+            *("-w", str(trained.workspace.folder), "--engine", "torch", "--device", "cpu"),
+        ],
+        capture_output=True,
+    )
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+@pytest.mark.slow
+def test_what_is_printed_suits_its_number_and_its_reader(trained_once, images, tmp_path):
+    code, out, err = command(trained_once, *images)
+    assert (code, "scoring with tiny (torch on cpu" in err) == (0, True)
+    assert [line.split(",")[0] for line in out.decode().splitlines()] == [
+        "path",
+        *map(str, images),
+    ]
+    code, out, _ = command(trained_once, *images, "--json-lines", "-q")
+    assert [json.loads(line)["path"] for line in out.splitlines()] == list(map(str, images))
+    (tmp_path / "bad\nname.jpg").write_text("text")
+    code, out, err = command(trained_once, images[0], tmp_path / "bad\nname.jpg")
+    assert code == 1
+    assert "probability" in out.decode()
+    assert r"bad\nname.jpg: not a JPEG" in out.decode()
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_list_and_write_one_table(trained_once, images, tmp_path):
+    alone, both = tmp_path / "alone.csv", tmp_path / "both.csv"
+    (tmp_path / "bad.jpg").write_text("text")
+    inputs = [*images, tmp_path / "bad.jpg"]
+    predict(trained_once, inputs, output=alone, batch_size=1)
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node",
+                "2",
+            ),
+            *("-m", "cxrtool", "predict", *map(str, inputs), "--output", str(both)),
+            *("-w", str(trained_once.workspace.folder), "--engine", "torch", "--device", "cpu"),
+            *("--precision", "fp32", "--batch-size", "1"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert "5 images, 1 failed" in done.stdout
+    assert done.stdout.count("written:") == 1
+    first, second = (pd.read_csv(path, keep_default_na=False) for path in (alone, both))
+    assert first[["path", "positive", "error"]].equals(second[["path", "positive", "error"]])
+    scores = (pd.to_numeric(table["Edema"]) for table in (first, second))
+    assert np.nanmax(np.abs(next(scores) - next(scores))) < 1e-6
+    assert list(tmp_path.glob("*.rows-*")) == []

@@ -9,8 +9,7 @@ from cxrtool.given.matching import match_scores
 from cxrtool.given.tables import read_score_table
 from cxrtool.given.truth import read_truth_table
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.predictions import format_scores, prediction_frame
-from cxrtool.tables import write_table
+from cxrtool.prediction_rows import Row, rows_of, write_rows
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 ABOUT = ["path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source"]
@@ -135,17 +134,17 @@ def manifest(seed=0):
 
 def own_predictions(paths, labels, failed=()):
     values = np.random.default_rng(3).random((len(paths), len(labels))).astype(np.float32)
-    errors = ["cannot be decoded" if row in failed else "" for row in range(len(paths))]
+    rows = list(rows_of(paths, values, labels, dict.fromkeys(labels, 0.5)))
+    for row in failed:
+        rows[row] = Row(path=paths[row], scores=None, error="cannot be decoded")
     values[list(failed)] = np.nan
-    thresholds = dict.fromkeys(labels, 0.5)
-    frame = prediction_frame(paths, values, labels, thresholds, errors=errors)
-    return format_scores(frame, labels), values
+    return rows, values
 
 
 def test_our_manifest_and_our_predictions(write, tmp_path):
     truth = manifest()
-    frame, values = own_predictions(truth["path"].tolist(), CHEXPERT_LABELS, failed=(2, 5))
-    write_table(frame, tmp_path / "test.csv")
+    rows, values = own_predictions(truth["path"].tolist(), CHEXPERT_LABELS, failed=(2, 5))
+    write_rows(rows, tmp_path / "test.csv", CHEXPERT_LABELS)
     at = write("manifest.csv", truth)
     matched = read(at, tmp_path / "test.csv")
     good = [row for row in range(len(truth)) if row not in (2, 5)]

@@ -9,7 +9,7 @@ import pandas as pd
 from cxrtool.errors import DataError, first_few
 from cxrtool.given.keys import KNOWN, PATIENTS, fold
 from cxrtool.manifest import ABOUT, RESERVED
-from cxrtool.predictions import AFTER
+from cxrtool.prediction_rows import AFTER
 from cxrtool.tables import FALLBACK, OTHER_SEPARATORS, read_foreign_table
 
 MEANS = {

@@ -12,7 +12,7 @@ from cxrtool.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT, RESERVED
-from cxrtool.predictions import SEPARATOR
+from cxrtool.prediction_rows import SEPARATOR
 from cxrtool.sources.rows import (
     SourceRows,
     label_cells,

@@ -19,12 +19,12 @@ from cxrtool.manifest import (
     read_manifest,
     read_split,
 )
-from cxrtool.predictions import format_scores, read_scores
+from cxrtool.prediction_rows import write_rows
+from cxrtool.predictions import read_scores
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
 from cxrtool.scoring import by_study
 from cxrtool.subgroups import NOT_KNOWN, group_rows
-from cxrtool.tables import write_table
 from cxrtool.workflows.evaluate_points import chosen_points
 from cxrtool.workflows.evaluate_report import write_evaluation
 from cxrtool.workflows.evaluate_truth import (
@@ -271,25 +271,25 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
     with reporter.busy("loading torch"):
-        from cxrtool.workflows.predict import load_scorer, score_files
+        from cxrtool.ensemble import Ensemble
+        from cxrtool.scorer import load_scorer
 
+        scorer = load_scorer(part.run, device=config.device, precision=config.precision)
     # The file holds what the network says; a calibration is applied where scores are read.
-    plain = replace(load_scorer(part.run, config.device, config.precision), calibration=None)
-    reporter.note(f"scoring with {part.run.name} on {plain.device}, {plain.precision}")
-    table = score_files(
-        plain,
-        paths,
-        [part.folder / path for path in paths],
-        batch_size=config.batch_size,
-        workers=config.workers,
-        reporter=reporter,
-    )
-    failed = table["error"] != ""
-    if failed.any():
-        examples = (table["path"] + ": " + table["error"])[failed].tolist()
+    ensemble = Ensemble(members=(replace(scorer, calibration=None),))
+    reporter.note(f"scoring with {ensemble.told}")
+    files = [part.folder / path for path in paths]
+    rows = []
+    with reporter.steps("scoring", len(files)) as advance:
+        scored = ensemble.score(paths, files, batch_size=config.batch_size, workers=config.workers)
+        for one in scored:
+            rows.append(one.row)
+            advance(1)
+    failed = [f"{row.path}: {row.error}" for row in rows if row.error]
+    if failed:
         raise DataError(
-            f"{failed.sum()} images of {config.split} cannot be read ({first_few(examples)}): "
+            f"{len(failed)} images of {config.split} cannot be read ({first_few(failed)}): "
             "run `cxrtool prepare` again"
         )
-    write_table(format_scores(table, part.card.labels), file)
-    return table[list(part.card.labels)].to_numpy(dtype=np.float32)
+    write_rows(rows, file, part.card.labels)
+    return np.array([row.scores for row in rows], np.float32)

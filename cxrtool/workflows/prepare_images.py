@@ -26,9 +26,9 @@ from cxrtool.images import (
     file_state,
     pixel_sums,
     read_header,
-    shape_warning,
     squish,
 )
+from cxrtool.looks import shape_warning
 from cxrtool.new_cache import CacheWriter, NewCache
 from cxrtool.report import Reporter
 

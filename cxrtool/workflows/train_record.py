@@ -26,7 +26,7 @@ from cxrtool.errors import RunError
 from cxrtool.files import remove_leftovers, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
 from cxrtool.operating import parse_rule, thresholds_for
-from cxrtool.predictions import format_scores, prediction_frame
+from cxrtool.prediction_rows import rows_of, write_rows
 from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.runs import OpenRun
 from cxrtool.tables import write_table
@@ -185,8 +185,8 @@ class RunRecorder:
         self.run.model.unlink(missing_ok=True)
         if self.run.best(state.best_step).is_file():
             self.run.best(state.best_step).replace(self.run.weights)
-        table = prediction_frame(valid["path"].tolist(), scores, labels, thresholds)
-        write_table(format_scores(table, labels), self.run.predictions("valid"))
+        rows = rows_of(valid["path"].tolist(), scores, labels, thresholds)
+        write_rows(rows, self.run.predictions("valid"), labels)
         write_json(
             self.run.thresholds,
             {

@@ -3,14 +3,16 @@
 python tests/benchmarks/bench_startup.py WORKSPACE IMAGE
 
 Pairs of runs in turn: `cxrtool --help` beside a bare Python, and `cxrtool predict IMAGE` with the
-last run of WORKSPACE beside a bare script that imports torch and torchvision, builds the same
-network, loads the same weights and scores the same image. Medians, and the median of the ratios.
+last run of WORKSPACE, on torch and on each other engine that is installed (from the graph that the
+first call keeps), beside a bare script that imports torch and torchvision, builds the same network,
+loads the same weights and scores the same image. Medians, and the median of the ratios.
 """
 
 import statistics
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 PAIRS = 7
@@ -57,7 +59,9 @@ def main(workspace: str, image: str) -> None:
     compare("cxrtool --help", [cxrtool, "--help"], "python -c pass", [sys.executable, "-c", ""])
     predict = [cxrtool, "predict", image, "-w", workspace, "--device", "cpu"]
     bare = [sys.executable, "-c", BARE, workspace, image]
-    compare("cxrtool predict", predict, "bare torch script", bare)
+    for engine in ("torch", "openvino", "onnxruntime"):
+        if find_spec(engine):
+            compare(f"predict, {engine}", [*predict, "--engine", engine], "bare torch script", bare)
 
 
 if __name__ == "__main__":

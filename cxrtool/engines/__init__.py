@@ -1,0 +1,1 @@
+"""What a network runs on: torch, OpenVINO or ONNX Runtime, behind one small interface."""

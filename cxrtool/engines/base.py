@@ -1,0 +1,33 @@
+"""The interface of the engines: grey bytes in, probabilities out, several batches in flight."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""Grey images (n, side, side), 0 to 255."""
+Probabilities = NDArray[np.float32]
+"""(n, labels), 0 to 1, as the network gives them: not calibrated."""
+Pending = Callable[[], Probabilities]
+"""A batch at work: waits for it and gives its probabilities. To be called once."""
+
+
+class Engine(Protocol):
+    """A network that is loaded and ready to score; safe to be used from several threads."""
+
+    name: str
+    """`torch`, `openvino` or `onnxruntime`."""
+    device: str
+    """`cpu`, `cuda:0`, `mps`."""
+    precision: str
+    """`fp32`, `bf16` or `fp16`: what it computes in."""
+    depth: int
+    """How many batches are worth having in flight at once."""
+    batch: int
+    """Images in a batch, where nobody asks for another number: the fastest here."""
+
+    def submit(self, pixels: Pixels) -> Pending:
+        """Begin to score images; the array must not change until the result is fetched."""
+        ...

@@ -1,0 +1,170 @@
+"""The rows of a table that is being made, so that it can be gone on with after a kill."""
+
+import glob
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxrtool.errors import DataError
+from cxrtool.files import FORMAT
+from cxrtool.prediction_rows import Row, json_line, row_of
+
+
+def files_of(output: Path) -> list[Path]:
+    """The files of a table that was begun and not finished."""
+    return sorted(output.parent.glob(f"{glob.escape(output.name)}.rows-*"))
+
+
+def check_begun(output: Path, *, force: bool, resume: bool) -> None:
+    """Refuse to replace what is there, before anything is done for it.
+
+    Raises:
+        DataError: the table is there, or was begun, and neither `force` nor `resume` is given.
+    """
+    if force or resume:
+        return
+    if output.exists():
+        raise DataError(f"{output} exists: --resume goes on with it, --force replaces it")
+    if found := files_of(output):
+        raise DataError(
+            f"{output} was begun and not finished ({found[0].name} is there): --resume goes on "
+            "with it, --force begins anew"
+        )
+
+
+class Journal:
+    """The rows that are done, in files beside the table that they will be: a line of JSON each.
+
+    A line is whole or, after a kill, cut off and not counted. The first one says what the rows were
+    made with, so that no others get among them. Each of several processes writes its own file.
+    """
+
+    def __init__(self, output: Path, made_with: Mapping[str, Any], labels: Sequence[str]) -> None:
+        self.output, self.labels = output, tuple(labels)
+        self.made_with = {"format": FORMAT, **made_with}
+        self._places: dict[str, tuple[Path, int]] = {}
+        """Where the last row of each path begins."""
+        self._failed: set[str] = set()
+        """Those that could not be read, and are tried again."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All processes' files."""
+        return files_of(self.output)
+
+    def read(self) -> None:
+        """Learn which rows are done.
+
+        Raises:
+            DataError: they were made with something else.
+        """
+        for file in self.files:
+            with file.open("rb") as lines:
+                place = 0
+                for number, line in enumerate(lines):
+                    values = _parsed(line)
+                    if number == 0:
+                        self._compare(values, file)
+                    elif values is not None:
+                        self._know(values["path"], bool(values["error"]), (file, place))
+                    place += len(line)
+
+    def _know(self, path: str, failed: bool, place: tuple[Path, int]) -> None:
+        if failed and path in self._places and path not in self._failed:
+            return
+        self._places[path] = place
+        (self._failed.add if failed else self._failed.discard)(path)
+
+    def _compare(self, found: Mapping[str, Any] | None, file: Path) -> None:
+        if found is None:  # killed before the first line was whole
+            return
+        for key, value in self.made_with.items():
+            if found.get(key) != value:
+                raise DataError(
+                    f"{file}: its rows were made with another {key} ({found.get(key)}, and now "
+                    f"{value}): --resume goes on with the same, --force begins anew"
+                )
+
+    def done(self, path: str) -> bool:
+        """Whether there is a row of this path, and it is no failure."""
+        return path in self._places and path not in self._failed
+
+    def __len__(self) -> int:
+        """How many rows are done."""
+        return len(self._places) - len(self._failed)
+
+    @contextmanager
+    def writing(self, process: int | str = 0) -> Iterator[Callable[[Row], None]]:
+        """A function that adds a row to this process's own file.
+
+        Raises:
+            DataError: the disk is full, or the folder is gone; the rows before it are kept.
+        """
+        file = self.output.with_name(f"{self.output.name}.rows-{process}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("ab", buffering=0) as stream:
+                _cut_last(file)
+                if stream.seek(0, 2) == 0:
+                    stream.write(json.dumps(self.made_with).encode() + b"\n")
+
+                def write(row: Row) -> None:
+                    place = stream.tell()
+                    line = json_line(row, self.labels).encode()
+                    if stream.write(line) != len(line):  # the last bytes of a disk
+                        stream.write(b"\n")
+                        raise OSError(28, "No space left on device")
+                    self._know(row.path, bool(row.error), (file, place))
+
+                yield write
+        except OSError as error:
+            raise DataError(
+                f"{file}: {error.strerror}; the {len(self):,} rows before it are kept, and "
+                "--resume goes on with them"
+            ) from None
+
+    def rows(self, paths: Iterable[str]) -> Iterator[Row]:
+        """The rows of paths, in that order.
+
+        Raises:
+            DataError: one of them is missing.
+        """
+        open_files = {file: file.open("rb") for file in self.files}
+        try:
+            for path in paths:
+                if path not in self._places:
+                    raise DataError(f"{self.output}: the row of {path} is missing")
+                file, place = self._places[path]
+                open_files[file].seek(place)
+                yield row_of(json.loads(open_files[file].readline()), self.labels)
+        finally:
+            for stream in open_files.values():
+                stream.close()
+
+    def remove(self) -> None:
+        """Forget all of it."""
+        self._places.clear()
+        self._failed.clear()
+        for file in self.files:
+            file.unlink(missing_ok=True)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A whole line's object; None for one that was cut off."""
+    try:
+        values = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _cut_last(file: Path) -> None:
+    """Remove what a kill left of a last line."""
+    with file.open("r+b") as stream:
+        whole = place = 0
+        for line in stream:
+            place += len(line)
+            whole = place if line.endswith(b"\n") else whole
+        stream.truncate(whole)

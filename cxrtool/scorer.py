@@ -1,0 +1,174 @@
+"""A model that is ready to score: its labels, thresholds and calibration around an engine.
+
+Nothing here imports torch: with a kept graph, none is needed.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.engines.base import Engine, Pixels
+from cxrtool.engines.choose import load_engine
+from cxrtool.report import SILENT, Reporter, or_none
+from cxrtool.runs import RunFolder, find_run, read_card
+
+if TYPE_CHECKING:
+    from cxrtool.points import Calibration
+
+EXPORTED = ".onnx"
+
+Shown = NDArray[np.floating]
+"""Probabilities (n, labels), calibrated where the model has a calibration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """A run or an exported model, ready to score; safe to be used from several threads."""
+
+    name: str
+    """Of the run, or of the exported model's file."""
+    labels: tuple[str, ...]
+    squish: tuple[int, ...]
+    """The squares that an image is squished to in turn; the last is the network's input."""
+    raw_thresholds: dict[str, float | None]
+    """Each label's, on the scale of what the network says."""
+    calibration: "Calibration | None"
+    """What is made of the probabilities before anybody sees them."""
+    fingerprint: str
+    """The SHA-256 of the weights, or of the exported file."""
+    engine: Engine
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """Each label's, on the scale of the probabilities that are shown."""
+        if self.calibration is None:
+            return self.raw_thresholds
+        limits = [self.raw_thresholds[label] for label in self.labels]
+        numbers = np.array([np.nan if limit is None else limit for limit in limits], np.float64)
+        shown = self.calibration.of_thresholds(self.labels, numbers)
+        return {
+            label: or_none(float(limit)) for label, limit in zip(self.labels, shown, strict=True)
+        }
+
+    @property
+    def told(self) -> str:
+        """What it computes with, in words."""
+        return f"{self.engine.name} on {self.engine.device}, {self.engine.precision}"
+
+    def submit(self, pixels: Pixels) -> Callable[[], Shown]:
+        """Begin to score grey images (n, side, side); the result is waited for when fetched."""
+        pending = self.engine.submit(pixels)
+        calibration = self.calibration
+        if calibration is None:
+            return pending
+        return lambda: calibration.of_scores(self.labels, pending().astype(np.float64))
+
+    def __call__(self, pixels: Pixels) -> Shown:
+        """Probabilities (n, labels) of grey images (n, side, side)."""
+        return self.submit(pixels)()
+
+
+def load_scorer(
+    run: RunFolder,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "torch",
+    images: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Scorer:
+    """A run's network on an engine.
+
+    Args:
+        run: a finished one.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        engine: auto, torch, openvino or onnxruntime.
+        images: how many are to be scored, where that is known.
+        reporter: told of what takes its time.
+
+    Raises:
+        RunError: a file of the run is missing or altered, or its weights do not fit.
+        UsageError: this machine has no such device or engine.
+    """
+    card = read_card(run)
+    loaded = load_engine(
+        run,
+        card,
+        engine=engine,
+        device=device,
+        precision=precision,
+        images=images,
+        reporter=reporter,
+    )
+    return Scorer(
+        name=run.name,
+        labels=card.labels,
+        squish=card.squish,
+        raw_thresholds=card.thresholds,
+        calibration=_calibration(card.calibration),
+        fingerprint=card.weights_sha256,
+        engine=loaded,
+    )
+
+
+def load_model(
+    runs: Path,
+    given: str | None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    images: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Scorer:
+    """The model that a user means: a run's name or path, an exported file, or the last run.
+
+    Raises:
+        RunError, UsageError: as `find_run`, `load_scorer` and `exported.load_exported`.
+    """
+    if is_exported(given):
+        return _load_exported(
+            Path(str(given)), device=device, precision=precision, engine=engine, reporter=reporter
+        )
+    return load_scorer(
+        find_run(runs, given),
+        device=device,
+        precision=precision,
+        engine=engine,
+        images=images,
+        reporter=reporter,
+    )
+
+
+def is_exported(given: str | None) -> bool:
+    """Whether a model that was named is a file and no run."""
+    return given is not None and (given.lower().endswith(EXPORTED) or os.path.isfile(given))  # noqa: PTH113
+
+
+def _load_exported(path: Path, **options: Any) -> Scorer:
+    from cxrtool.engines.exported import load_exported, read_exported
+
+    card = read_exported(path)
+    return Scorer(
+        name=path.name,
+        labels=card.labels,
+        squish=card.squish,
+        raw_thresholds=card.thresholds,
+        calibration=_calibration(card.calibration),
+        fingerprint=card.sha256,
+        engine=load_exported(path, card, **options),
+    )
+
+
+def _calibration(stored: dict[str, Any] | None) -> "Calibration | None":
+    if stored is None:
+        return None
+    from cxrtool.points import calibration_of
+
+    return calibration_of(stored)

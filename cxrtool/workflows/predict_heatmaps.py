@@ -1,0 +1,122 @@
+"""The heat maps of `predict`: pictures and raw maps, a file a finding of an image."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxrtool.config import PredictConfig
+from cxrtool.ensemble import Ensemble
+from cxrtool.errors import DataError, UsageError, unknown_name
+from cxrtool.explain import Explainer, load_explainer
+from cxrtool.files import whole_file
+from cxrtool.heatmap_figures import save_heatmap
+from cxrtool.images import ImageError, read_grey
+from cxrtool.prediction_rows import Row
+from cxrtool.report import Reporter
+from cxrtool.runs import RunFolder
+
+MARK = ".cxrtool-heatmaps"
+"""Says that a folder is one of heat maps, which --force may empty."""
+LONGEST = 60
+"""Letters of an image's name in the names of its files."""
+
+
+class Heatmaps:
+    """Draws where a run's network looked, into a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        explainer: Explainer,
+        ensemble: Ensemble,
+        labels: Sequence[str] | None,
+        method: str,
+    ) -> None:
+        self.folder, self.explainer, self.ensemble = folder, explainer, ensemble
+        self.labels, self.method = labels, method
+        self.drawn = 0
+
+    def draw(self, place: int, file: str | Path, pixels: NDArray[np.uint8], row: Row) -> None:
+        """Draw an image's findings: those asked for, or those over their thresholds.
+
+        Args:
+            place: the image's among all, from 0: its files begin with it.
+            file: where the image is.
+            pixels: (side, side): what the network saw.
+            row: its probabilities.
+        """
+        labels = row.positive if self.labels is None else self.labels
+        if not labels or row.scores is None:
+            return
+        scores = dict(zip(self.ensemble.labels, row.scores, strict=True))
+        try:
+            grey = read_grey(Path(file))
+        except ImageError:  # it was there a moment ago; what the network saw still is
+            grey = Image.fromarray(pixels)
+        maps = self.explainer.maps(pixels, labels, self.method)
+        for label, heat in zip(labels, maps, strict=True):
+            stem = f"{place + 1:05d}-{_plain(Path(row.path).stem)}-{_plain(label)}"
+            with whole_file(self.folder / f"{stem}.npy") as temporary:
+                np.save(temporary, heat)
+            save_heatmap(
+                self.folder / f"{stem}.png",
+                grey,
+                heat,
+                label=label,
+                probability=scores[label],
+                threshold=self.ensemble.thresholds[label],
+                name=Path(row.path).name,
+            )
+            self.drawn += 1
+
+
+def open_heatmaps(
+    config: PredictConfig, run: RunFolder, ensemble: Ensemble, reporter: Reporter, *, first: bool
+) -> Heatmaps:
+    """Get the folder and the network ready; of several processes the first one makes room.
+
+    Raises:
+        DataError: the folder holds something, and neither --force nor --resume is given.
+        UsageError: a label that the model does not have.
+    """
+    folder = config.heatmaps
+    assert folder is not None
+    labels = None
+    if config.heatmap_labels is not None:
+        labels = [name.strip() for name in config.heatmap_labels.split(",") if name.strip()]
+        for name in labels:
+            if name not in ensemble.labels:
+                raise UsageError(
+                    "--heatmap-labels: " + unknown_name("label", name, ensemble.labels)
+                )
+        if not labels:
+            raise UsageError("--heatmap-labels is empty: name labels, commas between")
+    if first:
+        _make_room(folder, force=config.force, resume=config.resume)
+    with reporter.busy("loading torch"):
+        device = ensemble.members[0].engine.device
+        explainer = load_explainer(run, device)
+    return Heatmaps(folder, explainer, ensemble, labels, config.heatmap_method)
+
+
+def _make_room(folder: Path, *, force: bool, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: --heatmaps names a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
+        if not force:
+            raise DataError(f"{folder} holds something: --force replaces it, or name another")
+        if not (folder / MARK).is_file():
+            raise DataError(f"{folder} is no folder of heat maps: it is left alone, name another")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+
+
+def _plain(text: str) -> str:
+    """A text as part of a file's name, whatever characters are in it."""
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:LONGEST] or "image"

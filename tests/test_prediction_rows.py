@@ -1,0 +1,202 @@
+"""Tables of predictions, row by row, and the journal that they are gone on from."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrtool import journal as journal_module
+from cxrtool.errors import DataError, UsageError
+from cxrtool.journal import Journal, check_begun, files_of
+from cxrtool.prediction_rows import (
+    Row,
+    cells,
+    decide,
+    header,
+    kind_of,
+    read_rows,
+    rows_of,
+    write_rows,
+)
+from cxrtool.predictions import frame_of_rows, read_scores
+
+LABELS = ("Edema", "Pleural Effusion")
+MADE = {"model": "a", "engine": "torch on cpu, fp32"}
+ODD = ['a,b"c".png', "two\nlines.png", "[red]x[/red]<b>.png", "ümlaut.png", "\udcff.png", " x .png"]
+
+
+def some_rows(exact=False):
+    kind = np.float64 if exact else np.float32
+    draws = np.random.default_rng(1).random((len(ODD), 2)).astype(kind)
+    rows = list(rows_of(ODD, draws, LABELS, {"Edema": 0.5, "Pleural Effusion": None}))
+    return [*rows, Row(path="gone.png", scores=None, error="no such file", warning="a; b")]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.jsonl", "t.ndjson", "t.CSV"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_table_is_read_back_as_it_was_written(tmp_path, name, exact):
+    rows = some_rows(exact)
+    write_rows(iter(rows), tmp_path / name, LABELS, exact=exact)
+    read = list(read_rows(tmp_path / name, LABELS))
+    kind = np.float64 if exact else np.float32
+    for row, found in zip(rows, read, strict=True):
+        assert (found.path, found.positive, found.warning, found.error) == (
+            *(row.path, row.positive, row.warning, row.error),
+        )
+        if row.scores is None:
+            assert found.scores is None
+        else:
+            assert np.array_equal(np.array(found.scores, kind), np.array(row.scores, kind))
+
+
+def test_json_is_an_array_and_json_lines_an_object_a_line(tmp_path):
+    rows = some_rows()
+    for name in ("t.json", "t.jsonl"):
+        write_rows(rows, tmp_path / name, LABELS)
+    array = json.loads((tmp_path / "t.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert array == lines
+    assert list(array[0]) == ["path", "Edema", "Pleural Effusion", "positive", "warning", "error"]
+    assert array[-1]["Edema"] is None
+    write_rows([], tmp_path / "t.json", LABELS)
+    assert json.loads((tmp_path / "t.json").read_text()) == []
+
+
+def test_a_csv_is_one_that_pandas_and_evaluate_read(tmp_path):
+    rows = [row for row in some_rows() if row.scores is not None and row.path.isprintable()]
+    write_rows(rows, tmp_path / "t.csv", LABELS)
+    scores = read_scores(tmp_path / "t.csv", LABELS)
+    assert scores.index.tolist() == [row.path for row in rows]
+    assert scores.to_numpy().tolist() == [list(row.scores) for row in rows]
+    assert list(pd.read_csv(tmp_path / "t.csv").columns) == header(LABELS)
+
+
+def test_an_ending_that_is_no_table_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"x.xlsx: end it in .csv, .json"):
+        kind_of(tmp_path / "x.xlsx")
+
+
+def test_a_table_of_something_else_is_not_read(tmp_path):
+    (tmp_path / "t.csv").write_text("path,Fracture,positive,warning,error\nx,0.5,,,\n")
+    with pytest.raises(DataError, match="no table of these predictions"):
+        list(read_rows(tmp_path / "t.csv", LABELS))
+    (tmp_path / "t.json").write_text("not json\n")
+    with pytest.raises(DataError, match="no table of these predictions"):
+        list(read_rows(tmp_path / "t.json", LABELS))
+
+
+def test_at_the_threshold_is_positive_and_without_one_nothing_is():
+    limits = {"Edema": 0.25, "Pleural Effusion": None}
+    assert decide((0.25, 0.9), LABELS, limits) == ("Edema",)
+    assert decide((np.nextafter(0.25, 0), 0.9), LABELS, limits) == ()
+
+
+def test_a_row_without_scores_is_blank_and_has_no_decision():
+    row = Row(path="a", scores=None, error="no such file")
+    assert cells(row, LABELS, exact=False) == ["a", "", "", "", "", "no such file"]
+    frame = frame_of_rows([row], LABELS, exact=False)
+    assert frame["positive"].tolist() == [""]
+    assert frame[list(LABELS)].isna().all(axis=None)
+    assert frame["Edema"].dtype == np.float32
+
+
+def begun(tmp_path, rows, process=0, made=MADE):
+    kept = Journal(tmp_path / "t.csv", made, LABELS)
+    with kept.writing(process) as write:
+        for row in rows:
+            write(row)
+    return kept
+
+
+def again(tmp_path, made=MADE):
+    kept = Journal(tmp_path / "t.csv", made, LABELS)
+    kept.read()
+    return kept
+
+
+def test_a_journal_knows_what_is_done_and_gives_it_in_any_order(tmp_path):
+    rows = some_rows()
+    begun(tmp_path, rows[:4])
+    begun(tmp_path, rows[4:], process=1)
+    kept = again(tmp_path)
+    assert len(kept) == len(ODD)
+    assert all(kept.done(name) for name in ODD)
+    assert not kept.done("gone.png")  # it is tried again
+    wanted = [row.path for row in rows[::-1]] + [ODD[0]]
+    assert [row.path for row in kept.rows(wanted)] == wanted
+    assert list(kept.rows([ODD[1]])) == [rows[1]]
+    kept.remove()
+    assert files_of(tmp_path / "t.csv") == []
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_row_that_a_kill_cut_off_is_not_counted_and_not_in_the_way(tmp_path, cut):
+    rows = some_rows()
+    begun(tmp_path, rows[:3])
+    (file,) = files_of(tmp_path / "t.csv")
+    os.truncate(file, file.stat().st_size - cut)
+    kept = again(tmp_path)
+    assert [kept.done(row.path) for row in rows[:3]] == [True, True, False]
+    with kept.writing(0) as write:
+        write(rows[2])
+        write(rows[3])
+    assert list(again(tmp_path).rows(row.path for row in rows[:4])) == rows[:4]
+
+
+def test_a_failure_is_replaced_by_a_later_row_and_not_the_other_way_round(tmp_path):
+    failed = Row(path="x", scores=None, error="no such file")
+    good = Row(path="x", scores=(0.5, 0.25))
+    begun(tmp_path, [failed, good])
+    assert list(again(tmp_path).rows(["x"])) == [good]
+    begun(tmp_path, [failed], process=1)
+    kept = again(tmp_path)
+    assert kept.done("x")
+    assert list(kept.rows(["x"])) == [good]
+
+
+def test_rows_of_another_model_are_not_put_among_them(tmp_path):
+    begun(tmp_path, some_rows()[:2])
+    with pytest.raises(DataError, match=r"made with another model \(a, and now b\)"):
+        again(tmp_path, {**MADE, "model": "b"})
+
+
+def test_what_is_there_is_replaced_or_gone_on_with_only_when_asked(tmp_path):
+    output = tmp_path / "t.csv"
+    check_begun(output, force=False, resume=False)
+    begun(tmp_path, some_rows()[:1])
+    with pytest.raises(DataError, match=r"begun and not finished .*--resume .*--force"):
+        check_begun(output, force=False, resume=False)
+    output.write_text("mine")
+    with pytest.raises(DataError, match=r"exists: --resume .*--force"):
+        check_begun(output, force=False, resume=False)
+    check_begun(output, force=True, resume=False)
+    check_begun(output, force=False, resume=True)
+
+
+def test_a_full_disk_is_one_message_and_the_rows_before_it_are_kept(tmp_path, monkeypatch):
+    rows = some_rows()
+    lines = iter([None, None, OSError(errno.ENOSPC, "No space left on device")])
+    real = journal_module.json_line
+
+    def full(row, labels):
+        error = next(lines)
+        if error is not None:
+            raise error
+        return real(row, labels)
+
+    monkeypatch.setattr(journal_module, "json_line", full)
+    with pytest.raises(DataError, match=r"No space left.*2 rows before it are kept.*--resume"):
+        begun(tmp_path, rows)
+    monkeypatch.undo()
+    assert list(again(tmp_path).rows([rows[0].path, rows[1].path])) == rows[:2]
+
+
+def test_a_glob_in_the_tables_name_is_a_name(tmp_path):
+    kept = Journal(tmp_path / "t[1].csv", MADE, LABELS)
+    with kept.writing() as write:
+        write(some_rows()[0])
+    assert len(files_of(tmp_path / "t[1].csv")) == 1
+    assert files_of(tmp_path / "t1.csv") == []
