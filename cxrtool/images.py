@@ -143,7 +143,9 @@ def file_state(path: Path | str) -> tuple[int, int]:
 
 
 class _Quiet:
-    """Within, Pillow's warning of too many pixels is an error, and pydicom's are not shown.
+    """Within, Pillow's warning of too many pixels is an error, and others of it are not shown.
+
+    Nor are pydicom's, which may name what is the patient's.
 
     Python's filters of warnings belong to the process: of several threads within, the first sets
     them and the last sets them back.
@@ -158,8 +160,8 @@ class _Quiet:
             if self._inside == 0:
                 self._before = warnings.catch_warnings()
                 self._before.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                warnings.filterwarnings("ignore", module="pydicom")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:

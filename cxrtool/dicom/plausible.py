@@ -1,0 +1,90 @@
+"""Why a DICOM may be no frontal X-ray of a chest, by what its header says."""
+
+from pydicom.dataset import Dataset
+
+LATERAL = {"LL", "RL", "LAT", "LATERAL"}
+OBLIQUE = {"LLO", "RLO"}
+"""View Positions (PS3.3, C.8.11.5.1.1, and what is often written)."""
+FRONTAL = {"AP", "PA"}
+OTHER_MODALITIES = {
+    "BMD": "densitometry",
+    "CT": "computed tomography",
+    "ES": "endoscopy",
+    "IO": "an X-ray of the mouth",
+    "MG": "mammography",
+    "MR": "magnetic resonance",
+    "NM": "nuclear medicine",
+    "OP": "ophthalmic photography",
+    "PT": "positron emission tomography",
+    "PX": "a panoramic X-ray",
+    "US": "ultrasound",
+    "XA": "angiography",
+    "XC": "photography",
+}
+"""PS3.3, C.7.3.1.1.1, those that are no radiographs of a body."""
+OTHER_PARTS = frozenset(
+    (
+        "ABDOMEN",
+        "ANKLE",
+        "ARM",
+        "BREAST",
+        "CALCANEUS",
+        "CLAVICLE",
+        "COCCYX",
+        "CSPINE",
+        "ELBOW",
+        "EXTREMITY",
+        "FEMUR",
+        "FINGER",
+        "FOOT",
+        "FOREARM",
+        "HAND",
+        "HEAD",
+        "HIP",
+        "HUMERUS",
+        "JAW",
+        "KNEE",
+        "LEG",
+        "LSPINE",
+        "NECK",
+        "PELVIS",
+        "SHOULDER",
+        "SKULL",
+        "SSPINE",
+        "THIGH",
+        "TOE",
+        "TSPINE",
+        "WRIST",
+    )
+)
+"""Body Parts Examined (PS3.16, annex L) other than the chest."""
+
+
+def implausible(dataset: Dataset) -> list[str]:
+    """The reasons; only words of the standard are repeated, never what else a file may say."""
+    reasons = []
+    view = _word(dataset, "ViewPosition")
+    if view in LATERAL or view in OBLIQUE:
+        kind = "a lateral" if view in LATERAL else "an oblique"
+        reasons.append(f"{kind} view by its View Position ({view})")
+    elif view not in FRONTAL and _is_sagittal(dataset):
+        reasons.append("a lateral view by its Patient Orientation")
+    modality = _word(dataset, "Modality")
+    if modality in OTHER_MODALITIES:
+        reasons.append(f"{OTHER_MODALITIES[modality]} by its Modality ({modality})")
+    part = _word(dataset, "BodyPartExamined")
+    if part in OTHER_PARTS:
+        reasons.append(f"{part} by its Body Part Examined")
+    if _word(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        reasons.append("raw pixels, for processing and not for presentation")
+    return reasons
+
+
+def _word(dataset: Dataset, keyword: str) -> str:
+    return str(dataset.get(keyword) or "").strip().upper()
+
+
+def _is_sagittal(dataset: Dataset) -> bool:
+    """Whether a row runs to the patient's front or back (PS3.3, C.7.6.1.1.1)."""
+    orientation = dataset.get("PatientOrientation") or ""
+    return str(orientation[0] if len(orientation) > 1 else "")[:1] in ("A", "P")
