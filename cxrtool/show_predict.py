@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrtool.config import CommonConfig
+from cxrtool.errors import counted
 from cxrtool.prediction_rows import Row, cells, csv_line, decide, header, json_line
 from cxrtool.report import (
     Reporter,
@@ -110,9 +111,10 @@ def predicted(result: PredictResult, printer: Printer | None, common: CommonConf
     elif printer is not None:
         printer.end()
     elif result.output is not None:
+        speed = f", {result.images_per_second:,.0f} a second" if result.images_per_second else ""
         print_line(
-            f"{result.images:,} images, {result.failed:,} failed, "
-            f"{result.images_per_second:,.0f} a second; written: {result.output}"
+            f"{counted(result.images, 'image')}, {result.failed:,} failed{speed}; "
+            f"written: {result.output}"
         )
     if result.heatmaps is not None and not common.json:
         print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")

@@ -283,9 +283,9 @@ class _Work:
         return open_heatmaps(self.config, self.run, self.ensemble, self.reporter, first=first)
 
     def result(
-        self, failed: int, seconds: float, drawn: int, rows: Sequence[Row] = ()
+        self, *, scored: int, failed: int, seconds: float, drawn: int, rows: Sequence[Row] = ()
     ) -> PredictResult:
-        """What came of it."""
+        """What came of it, after so many images were scored (all, but for a resumed table)."""
         engine = self.ensemble.members[0].engine
         return PredictResult(
             model=self.ensemble.name,
@@ -295,7 +295,7 @@ class _Work:
             images=len(self.images),
             failed=failed,
             seconds=seconds,
-            images_per_second=len(self.images) / seconds,
+            images_per_second=scored / seconds,
             output=self.config.output,
             engine={
                 "name": engine.name,
@@ -322,7 +322,13 @@ def _pass_on(work: _Work) -> PredictResult:
         failed += bool(row.error)
         take(row)
     seconds = time.perf_counter() - started
-    return work.result(failed, seconds, 0 if heatmaps is None else heatmaps.drawn, kept)
+    return work.result(
+        scored=len(work.images),
+        failed=failed,
+        seconds=seconds,
+        drawn=0 if heatmaps is None else heatmaps.drawn,
+        rows=kept,
+    )
 
 
 def _write(work: _Work, output: Path) -> PredictResult:
@@ -357,10 +363,20 @@ def _write(work: _Work, output: Path) -> PredictResult:
     if rank == 0:
         journal.read()
         rows = journal.rows(work.images.names)
-        write_rows(rows, output, work.ensemble.labels, exact=work.ensemble.exact)
+        try:
+            write_rows(rows, output, work.ensemble.labels, exact=work.ensemble.exact)
+        except OSError as error:
+            raise DataError(
+                f"{output}: {error.strerror}; all rows are kept, and --resume writes them"
+            ) from None
         failed = sum(not journal.done(name) for name in work.images.names)
         journal.remove()
-    return work.result(failed, seconds, 0 if heatmaps is None else heatmaps.drawn)
+    return work.result(
+        scored=len(todo),
+        failed=failed,
+        seconds=seconds,
+        drawn=0 if heatmaps is None else heatmaps.drawn,
+    )
 
 
 def _made_with(ensemble: Ensemble) -> dict[str, str]:

@@ -70,6 +70,7 @@ class Heatmaps:
                 label=label,
                 probability=scores[label],
                 threshold=self.ensemble.thresholds[label],
+                cells=self.explainer.cells,
                 name=Path(row.path).name,
             )
             self.drawn += 1
