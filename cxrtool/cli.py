@@ -16,6 +16,7 @@ from cxrtool.config import (
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
+    ExportConfig,
     GuiConfig,
     PredictConfig,
     PrepareConfig,
@@ -25,7 +26,7 @@ from cxrtool.config import (
     TuneConfig,
 )
 from cxrtool.errors import UsageError
-from cxrtool.prediction_options import OF_GUI, OF_PREDICT
+from cxrtool.prediction_options import OF_EXPORT, OF_GUI, OF_PREDICT
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
@@ -263,6 +264,19 @@ def gui(config: GuiConfig, common: CommonConfig) -> None:
     with open_page(config, workspace, reporter) as page:
         show_gui.opened(page, common)
         page.serve()
+
+
+@command(app, ExportConfig, run=_RunArgument, **OF_EXPORT)
+def export(config: ExportConfig, common: CommonConfig) -> None:
+    """A run as one ONNX file, checked against the run."""
+    from cxrtool import show, show_export
+    from cxrtool.workspace import Workspace
+
+    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    with reporter.busy("loading"):
+        from cxrtool.workflows.export import export_run
+
+    show_export.exported(export_run(config, workspace, reporter), common)
 
 
 @command(app, RunsConfig)

@@ -52,7 +52,21 @@ OF_GUI: dict[str, Any] = {
         ),
     ],
 }
+OF_EXPORT: dict[str, Any] = {
+    "output": Annotated[
+        Path | None,
+        typer.Option(help="File to write.", metavar="FILE.onnx", show_default="RUN.onnx"),
+    ],
+}
 PREDICTION: dict[str, Any] = {
+    "check": Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images, or folders of them, on which the file is held against the run.",
+            metavar="FILE|DIR",
+            show_default="16 of the run's valid part",
+        ),
+    ],
     "allow_host": Annotated[
         list[str] | None,
         typer.Option(

@@ -102,6 +102,11 @@ class RunFolder:
         return self.checkpoints / f"best-{step}.safetensors"
 
     @property
+    def graphs(self) -> Path:
+        """The network's graphs for engines other than torch."""
+        return self.path / "graphs"
+
+    @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         return self.model.is_file()

@@ -134,7 +134,12 @@ def load_model(
     """
     if is_exported(given):
         return _load_exported(
-            Path(str(given)), device=device, precision=precision, engine=engine, reporter=reporter
+            Path(str(given)),
+            device=device,
+            precision=precision,
+            engine=engine,
+            images=images,
+            reporter=reporter,
         )
     return load_scorer(
         find_run(runs, given),

@@ -14,6 +14,7 @@ LAYERS = {
     "pictures": {"dicom", "dicom.*", "looks"},
     "io": {
         "cache",
+        "cells",
         "curves",
         "images",
         "manifest",
@@ -30,6 +31,7 @@ LAYERS = {
         "score_figures.*",
         "tracking",
         "figures",
+        "heatmap_figures",
         "workspace",
     },
     "others' tables": {"given.*"},
@@ -42,7 +44,9 @@ LAYERS = {
         "decoding",
         "devices",
         "distributed",
+        "explain",
         "fastai_parts",
+        "feature_maps",
         "losses",
         "metrics",
         "networks",
@@ -59,6 +63,7 @@ LAYERS = {
     "engines": {"engines", "engines.*"},
     "models": {"ensemble", "scorer"},
     "training": {"checkpoints", "control", "learner"},
+    "page": {"gui", "gui.*"},
     "workflows": {"workflows.*"},
     "commands": {
         "cli",
@@ -67,6 +72,8 @@ LAYERS = {
         "options",
         "prediction_options",
         "show",
+        "show_export",
+        "show_gui",
         "show_predict",
         "show_scores",
         "show_tune",
@@ -86,6 +93,8 @@ SIDEWAYS = {
     ("cli", "commands"),
     ("cli", "options"),
     ("cli", "show"),
+    ("cli", "show_gui"),
+    ("cli", "show_export"),
     ("cli", "show_predict"),
     ("cli", "show_scores"),
     ("cli", "show_tune"),
@@ -127,7 +136,15 @@ SIDEWAYS = {
     ("dataloaders", "distributed"),
     ("dataloaders", "augmentation"),
     ("dataloaders", "fastai_parts"),
+    ("explain", "devices"),
+    ("explain", "feature_maps"),
+    ("explain", "networks"),
+    ("explain", "trained"),
+    ("feature_maps", "networks"),
     ("files", "errors"),
+    ("heatmap_figures", "cells"),
+    ("heatmap_figures", "figures"),
+    ("heatmap_figures", "score_figures.writing"),
     ("labels", "config"),
     ("labels", "errors"),
     ("learner", "control"),
@@ -156,6 +173,7 @@ SIDEWAYS = {
     ("workflows.evaluate_tables", "workflows.evaluate_report"),
     ("workflows.evaluate_tables", "workflows.evaluate_truth"),
     ("workflows.evaluate_tables", "workflows.score"),
+    ("workflows.export", "workflows.predict_inputs"),
     ("workflows.predict", "workflows.predict_heatmaps"),
     ("workflows.predict", "workflows.predict_inputs"),
     ("workflows.prepare", "workflows.prepare_checks"),
@@ -173,7 +191,7 @@ SIDEWAYS = {
 }
 HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
 PRINTING = {"report"}
-INSIDE = {"dicom", "engines", "given", "phantoms", "score_figures", "sources"}
+INSIDE = {"dicom", "engines", "given", "gui", "phantoms", "score_figures", "sources"}
 """Packages of one room: their modules import each other."""
 
 
@@ -255,6 +273,7 @@ def test_only_report_prints(name):
         ("typer", {"cli", "commands", "option_values", "options", "prediction_options"}),
         ("wandb", {"tracking"}),
         ("fastai", {"fastai_parts"}),
+        ("gradio", {"gui.blocks"}),
     ],
 )
 def test_a_library_has_its_homes(library, homes):

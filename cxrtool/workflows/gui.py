@@ -37,9 +37,7 @@ SILENCE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """What keeps Gradio, and the library that it reports through, off the network."""
-NO_MAPS = (
-    "An exported model has no heat maps: they need the run itself (cxrtool gui --run NAME)"
-)
+NO_MAPS = "An exported model has no heat maps: they need the run itself (cxrtool gui --run NAME)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,116 @@
+"""A run's graphs for engines other than torch: made once, kept beside the run. No torch.
+
+`graphs/<engine>-<fingerprint>/` holds a graph and the SHA-256 of its files.
+"""
+
+import atexit
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from filelock import FileLock
+
+from cxrtool.errors import RunError
+from cxrtool.files import read_json, sha256, write_json
+from cxrtool.report import SILENT, Reporter
+from cxrtool.runs import RunCard, RunFolder
+
+GRAPH_FORMAT = 1
+"""To be raised when what is made of the same network changes."""
+FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
+RECORD = "graph.json"
+
+Make = Callable[[Path], None]
+"""Writes a graph to the path that it is given, and other files beside it."""
+
+
+def fingerprint(card: RunCard, engine: str) -> str:
+    """The SHA-256, shortened, of all that shapes a run's graph for an engine."""
+    shaping = {
+        "format": GRAPH_FORMAT,
+        "engine": _version(engine),
+        "weights": card.weights_sha256,
+        "arch": card.arch,
+        "labels": len(card.labels),
+        "image_size": card.image_size,
+        "pixel_mean": card.pixel_mean,
+        "pixel_std": card.pixel_std,
+    }
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _version(engine: str) -> str:
+    try:
+        return version(engine)
+    except PackageNotFoundError:  # a build under another name, as onnxruntime-gpu
+        return ""
+
+
+def find_graph(run: RunFolder, card: RunCard, engine: str) -> Path | None:
+    """The kept graph's file, if it is there and as it was written."""
+    return _whole(_folder(run, card, engine), engine)
+
+
+def keep_graph(
+    run: RunFolder, card: RunCard, engine: str, make: Make, reporter: Reporter = SILENT
+) -> Path:
+    """The kept graph's file; made, where there is none or it was altered.
+
+    Graphs of other weights or versions are removed. A second process that wants the same waits.
+    Beside a run that cannot be written to, nothing is kept: the graph goes with the process.
+    """
+    folder = _folder(run, card, engine)
+    try:
+        run.graphs.mkdir(exist_ok=True)
+        with FileLock(run.graphs / ".lock"):
+            found = _whole(folder, engine)
+            if found is None:
+                for old in [*run.graphs.glob(f"{engine}-*"), *run.graphs.glob(f".{engine}-*")]:
+                    shutil.rmtree(old, ignore_errors=True)
+                reporter.note(
+                    f"making {run.name}'s graph for {engine}, once: it is kept in {run.graphs}"
+                )
+                made = Path(tempfile.mkdtemp(dir=run.graphs, prefix=f".{engine}-"))
+                _fill(made, engine, make)
+                made.chmod(run.graphs.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
+                made.rename(folder)
+            return found or folder / FILES[engine]
+    except OSError as error:
+        reporter.note(
+            f"making {run.name}'s graph for {engine}, for this time alone: {run.graphs} cannot be "
+            f"written to ({error.strerror or error})"
+        )
+    passing = Path(tempfile.mkdtemp(prefix="cxrtool-"))
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    _fill(passing, engine, make)
+    return passing / FILES[engine]
+
+
+def _folder(run: RunFolder, card: RunCard, engine: str) -> Path:
+    return run.graphs / f"{engine}-{fingerprint(card, engine)}"
+
+
+def _fill(folder: Path, engine: str, make: Make) -> None:
+    try:
+        make(folder / FILES[engine])
+        sums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+        write_json(folder / RECORD, {"sha256": sums})
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _whole(folder: Path, engine: str) -> Path | None:
+    """The graph in a folder whose files are all as they were written."""
+    try:
+        sums = read_json(folder / RECORD)["sha256"]
+        whole = FILES[engine] in sums and all(
+            sha256(folder / name) == expected for name, expected in sums.items()
+        )
+    except (RunError, OSError, KeyError, TypeError, AttributeError):
+        return None
+    return folder / FILES[engine] if whole else None

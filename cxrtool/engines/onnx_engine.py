@@ -1,0 +1,44 @@
+"""Scoring with ONNX Runtime on the CPU, from an ONNX file. No torch."""
+
+from pathlib import Path
+from typing import Any
+
+from cxrtool.config import worker_count
+from cxrtool.engines.base import Pending, Pixels, Probabilities
+
+INPUT, OUTPUT = "images", "probabilities"
+FATAL_ALONE = 4
+"""Of ONNX Runtime's five levels of its log, which goes to stderr."""
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, silent, and without the telemetry that its builds for Windows have."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(FATAL_ALONE)
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+class OnnxEngine:
+    """An ONNX graph on all cores, in fp32; a batch is scored when it is submitted."""
+
+    name = "onnxruntime"
+    device = "cpu"
+    precision = "fp32"
+    depth = 1
+    batch = 8
+
+    def __init__(self, graph: Path) -> None:
+        runtime = import_onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = worker_count(None, most=None)
+        options.log_severity_level = FATAL_ALONE
+        self._session = runtime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"]
+        )
+
+    def submit(self, pixels: Pixels) -> Pending:
+        """Score grey images (n, side, side)."""
+        scores: Probabilities = self._session.run([OUTPUT], {INPUT: pixels})[0]
+        return lambda: scores

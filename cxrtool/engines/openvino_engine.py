@@ -1,0 +1,85 @@
+"""Scoring with OpenVINO on the CPU, from a graph in its own form or ONNX. No torch."""
+
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrtool.engines.base import Pending, Pixels, Probabilities
+from cxrtool.errors import UsageError
+from cxrtool.processors import native_bf16
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def import_openvino() -> Any:
+    """OpenVINO, without the telemetry that it sends when it is imported and when it converts.
+
+    It would ask Google Analytics and keep files in the user's home. Where its package for that
+    cannot be imported, it takes a stub instead that does nothing.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def openvino_precision(asked: str) -> str:
+    """What OpenVINO computes in here; `auto` to bf16 where the processor has it.
+
+    Raises:
+        UsageError: this processor, or OpenVINO on a CPU, does not compute in what was asked for.
+    """
+    if asked == "fp16":
+        raise UsageError("--precision fp16: OpenVINO on a CPU computes in bf16 or fp32")
+    core = import_openvino().Core()
+    native = native_bf16() and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if asked == "bf16" and not native:
+        raise UsageError("--precision bf16: this processor does not have it; use fp32")
+    return ("bf16" if native else "fp32") if asked == "auto" else asked
+
+
+class OpenVinoEngine:
+    """A graph, compiled for this CPU; it scores two batches at once, on half of the cores each."""
+
+    name = "openvino"
+    device = "cpu"
+    depth = 2
+    batch = 8
+
+    def __init__(self, graph: Path, *, precision: str, images: int | None = None) -> None:
+        """`graph` is .xml or .onnx; `precision` is fp32 or bf16; `images`, of how many is known."""
+        self._openvino = import_openvino()
+        self.precision = precision
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            # One image is scored sooner by all cores together.
+            "PERFORMANCE_HINT": "LATENCY" if images == 1 else "THROUGHPUT",
+        }
+        self._compiled = self._openvino.Core().compile_model(str(graph), "CPU", options)
+        self._idle: deque[Any] = deque()
+
+    def submit(self, pixels: Pixels) -> Pending:
+        """Begin to score grey images (n, side, side)."""
+        request = self._request()
+        # Always a tensor, never the array itself: a request that was given first the one and then
+        # the other has been seen to spoil memory (OpenVINO 2026.4).
+        request.start_async({0: self._openvino.Tensor(np.ascontiguousarray(pixels))})
+
+        def fetch() -> Probabilities:
+            request.wait()
+            scores: Probabilities = request.get_output_tensor(0).data.copy()
+            self._idle.append(request)
+            return scores
+
+        return fetch
+
+    def _request(self) -> Any:
+        """One that is idle, or a new one: more than there are streams wait for each other."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()

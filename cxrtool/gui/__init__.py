@@ -1,0 +1,1 @@
+"""The local page: images dropped in a browser, findings and heat maps beside them."""

@@ -1,0 +1,124 @@
+"""The model's card: what a run says of itself, and how it scored on test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrtool.errors import RunError, counted
+from cxrtool.files import read_json
+from cxrtool.page import interval, number, summary
+from cxrtool.runs import RunCard, RunFolder, read_card
+
+NOT_SCORED = "not scored on test yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the page says of its model."""
+
+    name: str
+    score: str
+    """The mean AUROC on test with its interval, in a few words."""
+    brief: str
+    """What it is, in a line."""
+    rows: tuple[tuple[str, str], ...]
+    """What is told, and what it is."""
+    labels: tuple[tuple[str, str], ...]
+    """Each label, with its AUROC on test where there is one."""
+    warnings: tuple[str, ...] = ()
+    """Why its scores say less than they seem to."""
+
+
+def facts_of_run(run: RunFolder, computes: str) -> Facts:
+    """A finished run's card.
+
+    Args:
+        run: where it is.
+        computes: the engine, device and precision in use, in words.
+
+    Raises:
+        RunError: the run is not whole.
+    """
+    card, model, scores = read_card(run), _read(run.model), _read(run.metrics("test"))
+    seen_twice = card.train_patients & card.valid_patients
+    rows = {
+        "Network": f"{card.arch}, {card.image_size} × {card.image_size} pixels",
+        "Trained on": _trained_on(card, model),
+        "Epochs": f"{model.get('epochs', '?')}, the best of them {model.get('best_epoch', '?')}",
+        "Uncertain labels": _policy(card),
+        "Split": "by image: patients are in train and valid both"
+        if seen_twice
+        else "by patient: nobody is in train and valid both",
+        "Test": _tested(scores),
+        "Thresholds": f"{card.operating_point}, chosen on valid; probabilities "
+        + (f"calibrated ({card.calibration.get('method')})" if card.calibration else "as computed"),
+        "Computes with": computes,
+    }
+    trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
+    return Facts(
+        name=run.name,
+        score=_score(scores),
+        brief=f"{card.arch} at {card.image_size} px, trained on "
+        f"{counted(len(card.train_patients), 'patient')}, {computes}",
+        rows=tuple(rows.items()),
+        labels=tuple((label, _of_label(scores, label)) for label in card.labels),
+        warnings=("Its test score is of patients that it was trained on.",) * trained_on,
+    )
+
+
+def facts_of_file(path: Path, labels: Sequence[str], side: int, computes: str) -> Facts:
+    """The card of an exported model, which is no run: nothing of its training goes with it."""
+    rows = {
+        "Network": f"exported, {side} × {side} pixels",
+        "Trained on": "not told by an exported model: see the run that it was made of",
+        "Computes with": computes,
+    }
+    return Facts(
+        name=path.name,
+        score="no test score goes with an exported model",
+        brief=f"exported model at {side} px, {computes}",
+        rows=tuple(rows.items()),
+        labels=tuple((label, "") for label in labels),
+    )
+
+
+def _trained_on(card: RunCard, model: Mapping[str, Any]) -> str:
+    images = (model.get("images") or {}).get("train")
+    told = "" if images is None else f"{counted(images, 'image')} of "
+    start = model.get("weights_from")
+    return f"{told}{counted(len(card.train_patients), 'patient')}" + (
+        f", starting from {start}" if start else ""
+    )
+
+
+def _policy(card: RunCard) -> str:
+    blank = "not counted" if card.blank == "ignore" else card.blank
+    return f"{card.uncertainty}; labels not mentioned: {blank}"
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    if scores.get("mean_auroc") is None:
+        return NOT_SCORED
+    ends = interval(scores.get("mean_auroc_ci"), between=" to ")
+    return f"mean AUROC on test {number(scores['mean_auroc'])}" + (f" ({ends})" if ends else "")
+
+
+def _of_label(scores: Mapping[str, Any], label: str) -> str:
+    of_label = (scores.get("labels") or {}).get(label) or {}
+    if of_label.get("auroc") is None:
+        return ""
+    ends = interval(of_label.get("auroc_ci"), between=" to ")
+    return number(of_label["auroc"]) + (f" ({ends})" if ends else "")
+
+
+def _tested(scores: dict[str, Any]) -> str:
+    return summary(scores) if scores else f"{NOT_SCORED}: cxrtool evaluate"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of the run as far as it can be read: the card says "not known" of the rest."""
+    try:
+        return read_json(path)
+    except RunError:
+        return {}

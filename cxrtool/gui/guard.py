@@ -1,0 +1,287 @@
+"""What stands between a browser and Gradio: few paths, known hosts, no large bodies.
+
+Gradio serves many routes that this page has no use for: files by their paths, a proxy, direct calls
+of its functions. Here, only what the page needs goes through.
+"""
+
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from cxrtool.errors import DataError
+from cxrtool.gui.frontend import HEADERS, MOST_FILES, File
+from cxrtool.gui.uploads import Uploads
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+PASSED = frozenset(
+    ("/config", "/theme.css", f"{API}/info", f"{API}/queue/data", f"{API}/startup-events")
+)
+"""What is read of Gradio, beside its scripts."""
+SCRIPTS = "/assets/"
+UPLOAD, PROGRESS, JOIN = f"{API}/upload", f"{API}/upload_progress", f"{API}/queue/join"
+MOST_JSON = 2**17
+AROUND = 2**16
+"""Bytes of a form around its files: names, boundaries."""
+JOINED = ("fn_index", "trigger_id", "session_hash", "event_data")
+"""What Gradio is told of a call, beside its files."""
+WILD = ("0.0.0.0", "::", "")
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, without its port: `localhost`, `127.0.0.1`, `::1`."""
+    try:
+        return (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+class Guard:
+    """The ASGI application that is served: the page's own files and, behind a check, Gradio."""
+
+    def __init__(
+        self,
+        app: App,
+        files: Mapping[str, File],
+        uploads: Uploads,
+        *,
+        host: str,
+        allowed: Collection[str] = (),
+        most_bytes: int,
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            app: Gradio's.
+            files: the page's own, by their paths.
+            uploads: where files go that are sent.
+            host: the address that is served at.
+            allowed: other names under which the page may be asked for.
+            most_bytes: of the files of one request.
+        """
+        self.app, self.files, self.uploads = app, files, uploads
+        self.names = {"localhost", "127.0.0.1", "::1", host.lower(), *map(host_name, allowed)}
+        self.names -= set(WILD)
+        self.wild = host in WILD
+        self.most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, _with_headers(send, scope["path"]))
+        else:  # a WebSocket: the page has none
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        refused = self._refused(request)
+        path, method = scope["path"], "GET" if scope["method"] == "HEAD" else scope["method"]
+        if refused is not None:
+            await refused(scope, receive, send)
+        elif (method, path) == ("POST", UPLOAD):
+            await (await self._keep(request))(scope, receive, send)
+        elif (method, path) == ("POST", JOIN):
+            await self._join(request, send)
+        elif method != "GET":
+            await _told(405, "the page has no such action")(scope, receive, send)
+        elif path in self.files:
+            file = self.files[path]
+            await Response(file.content, media_type=file.kind)(scope, receive, send)
+        elif path == PROGRESS:  # what is sent to the same machine is there at once
+            done = Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
+            await done(scope, receive, send)
+        elif path in PASSED or path.startswith(SCRIPTS):
+            await self.app(_plain(scope), receive, send)
+        else:
+            await _told(404, "the page has no such part")(scope, receive, send)
+
+    def _refused(self, request: Request) -> Response | None:
+        """The answer to a request that does not come from this page, or is for another server.
+
+        A site elsewhere can have its visitor's browser send requests to this machine. Its name in
+        the Host header gives away one that has made its own name mean this address; the Origin
+        header gives away one that has not.
+        """
+        hosts = request.headers.getlist("host")
+        if len(hosts) != 1 or not self._known(host_name(hosts[0]), request.scope.get("server")):
+            asked = hosts[0][:100] if len(hosts) == 1 else "no one name"
+            return _told(
+                403,
+                f"this page is not served as {asked}: if it shall be, start it with --allow-host",
+            )
+        for origin in request.headers.getlist("origin"):
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or parts.netloc.lower() != hosts[0].lower():
+                return _told(403, "a request from another site is not answered")
+        if request.headers.get("sec-fetch-site") == "cross-site" and request.method != "GET":
+            return _told(403, "a request from another site is not answered")
+        return None
+
+    def _known(self, name: str, server: tuple[str, int | None] | None) -> bool:
+        if name in self.names:
+            return True
+        if not self.wild or server is None:
+            return False
+        try:  # served at every address of the machine: the one that this connection came to
+            return ipaddress.ip_address(name) == ipaddress.ip_address(server[0])
+        except ValueError:
+            return False
+
+    async def _keep(self, request: Request) -> Response:
+        """Files that are sent, to where they wait; the answer is their paths, as of Gradio's own.
+
+        Gradio would name a file by its content: two people with one image would share the file.
+        """
+        kept: list[str] = []
+        try:
+            limited = Request(request.scope, _limited(request, self.most_bytes + AROUND))
+            async with limited.form(max_files=MOST_FILES, max_fields=0) as form:
+                sent = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+                if sum(one.size or 0 for one in sent) > self.most_bytes:
+                    raise _TooLargeError
+                for one in sent:
+                    kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
+        except _TooLargeError:
+            most = self.most_bytes / 2**20
+            return _told(
+                413,
+                f"more than {most:,.0f} MiB at once: drop fewer, or start with a larger --max-mb",
+            )
+        except DataError as error:
+            for path in kept:
+                self.uploads.drop(path)
+            return _told(503, str(error))
+        except (ClientDisconnect, HTTPException, MultiPartException):
+            return _told(400, f"this is no form with 1 to {MOST_FILES} files, or it broke off")
+        return JSONResponse(kept) if kept else _told(400, "no file was sent")
+
+    async def _join(self, request: Request, send: Send) -> None:
+        """A call of Gradio's function: only with files that wait, told anew without anything else.
+
+        Gradio takes the files that a call names from the disk, or from the network.
+        """
+        scope = request.scope
+        try:
+            limited = Request(scope, _limited(request, MOST_JSON))
+            body = _call(json.loads(await limited.body()), self.uploads)
+        except _TooLargeError:
+            await _told(413, "this call is too long")(scope, request.receive, send)
+            return
+        except (ClientDisconnect, LookupError, RecursionError, TypeError, ValueError):
+            await _told(400, "this call names no file that was sent")(scope, request.receive, send)
+            return
+        content = json.dumps(body).encode()
+        headers = [
+            (name, value)
+            for name, value in scope["headers"]
+            if name not in (b"content-length", b"transfer-encoding", b"content-type")
+        ]
+        headers += [
+            (b"content-length", str(len(content)).encode()),
+            (b"content-type", b"application/json"),
+        ]
+
+        sent = False
+
+        async def receive() -> Message:
+            nonlocal sent
+            if sent:
+                return await request.receive()
+            sent = True
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        await self.app(_plain({**scope, "headers": headers}), receive, send)
+
+
+def _call(values: Any, uploads: Uploads) -> dict[str, Any]:
+    """A call as Gradio may see it.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is not one of this page's.
+    """
+    if not isinstance(values, dict):
+        raise TypeError("call")
+    call = {name: values[name] for name in JOINED if name in values}
+    data = values.get("data")
+    if not isinstance(data, list) or len(data) > 1:
+        raise ValueError("data")
+    if not isinstance(call.get("session_hash"), str) or not isinstance(call.get("fn_index"), int):
+        raise ValueError("session")
+    files = data[0] if data and data[0] is not None else []
+    for file in files:
+        if not isinstance(file["path"], str) or file["path"] not in uploads:
+            raise ValueError("file")
+    named = [{"path": file["path"], "meta": {"_type": "gradio.FileData"}} for file in files]
+    return {**call, "event_data": None, "data": [named] if data else []}
+
+
+def _plain(scope: Scope) -> Scope:
+    """A request without what a proxy would say: Gradio would believe it."""
+    headers = [
+        (name, value)
+        for name, value in scope["headers"]
+        if not name.startswith(b"x-forwarded") and name != b"forwarded"
+    ]
+    return {**scope, "headers": headers}
+
+
+def _limited(request: Request, most: int) -> Receive:
+    """A body that ends in `_TooLargeError` where it is longer than it may be."""
+    said = request.headers.get("content-length", "0")
+    left = most
+
+    async def receive() -> Message:
+        nonlocal left
+        if not said.isdecimal() or int(said) > most:
+            raise _TooLargeError
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise _TooLargeError
+        return message
+
+    return receive
+
+
+def _told(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, media_type="text/plain")
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    """Sends what is sent, with the headers of every answer."""
+    kept = {"cache-control": "no-cache" if path.startswith(SCRIPTS) else "no-store"}
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            named = {**HEADERS, **kept}
+            before = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if not (low := name.decode("latin-1").lower()).startswith("access-control-")
+                and low not in named
+            ]
+            own = [(name.encode(), value.encode()) for name, value in named.items()]
+            message = {**message, "headers": before + own}
+        await send(message)
+
+    return sending

@@ -1,0 +1,28 @@
+"""What is said of an exported model."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from cxrtool.config import CommonConfig
+from cxrtool.errors import counted
+from cxrtool.report import next_command, print_json, print_line
+
+if TYPE_CHECKING:
+    from cxrtool.workflows.export import ExportResult
+
+
+def exported(result: "ExportResult", common: CommonConfig) -> None:
+    """Where it is, how it was checked, and what takes it."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    print_line(
+        f"{result.run}: grey bytes (n, {result.image_size}, {result.image_size}) to probabilities "
+        f"(n, {len(result.labels)})"
+    )
+    print_line(
+        f"held against the run on {counted(result.images, 'real image')}: no probability differs "
+        f"by more than {result.difference:.1e}"
+    )
+    print_line(f"written: {result.output} ({result.bytes / 1e6:.1f} MB)")
+    next_command(f"cxrtool predict IMAGE --run {shlex.quote(str(result.output))}")

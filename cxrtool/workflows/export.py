@@ -1,0 +1,194 @@
+"""`export`: a run to one ONNX file that needs neither torch nor cxrtool, checked beforehand."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool import __version__
+from cxrtool.config import ExportConfig
+from cxrtool.engines.exported import KEY
+from cxrtool.errors import DataError, RunError, UsageError, counted
+from cxrtool.files import FORMAT, check_writable, read_json, refuse_existing, whole_file
+from cxrtool.images import ImageError, read_for_scoring, squish
+from cxrtool.report import SILENT, Reporter
+from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.scorer import EXPORTED
+from cxrtool.workflows.predict_inputs import list_images
+from cxrtool.workspace import Workspace
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+IMAGES = 16
+"""Real ones that the graph is held against the run on."""
+TOLERANCE = 1e-4
+"""The largest difference of a probability from fp32 torch's."""
+NOTICE = "Research software, not a medical device. No clinical decision may rest on it."
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An exported model, and how it was checked."""
+
+    run: str
+    output: Path
+    bytes: int
+    images: int
+    """On how many it was held against the run."""
+    difference: float
+    """The largest of a probability."""
+    labels: tuple[str, ...]
+    image_size: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {**vars(self), "output": str(self.output), "labels": list(self.labels)}
+
+
+def export_run(
+    config: ExportConfig, workspace: Workspace, reporter: Reporter = SILENT
+) -> ExportResult:
+    """Write a run as one ONNX file, and hold it against the run before it is there.
+
+    Its input `images` is grey bytes (n, side, side), its output `probabilities` (n, labels).
+
+    Raises:
+        RunError: no such run, an altered one, no image to check with, or a graph that gives other
+            probabilities: nothing is written then.
+        DataError: the file exists, or an image to check with cannot be read.
+        UsageError: what it needs is not installed, or the file's name does not end in .onnx.
+    """
+    started = time.perf_counter()
+    run = find_run(workspace.runs, config.run)
+    output = config.output or Path(f"{run.name}{EXPORTED}")
+    if output.suffix.lower() != EXPORTED:
+        raise UsageError(f"--output {output}: end it in {EXPORTED}")
+    refuse_existing(output, force=config.force, what="it")
+    check_writable(output)
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"export needs {', '.join(missing)}: `pip install 'cxrtool[export]'` adds it"
+        )
+    card = read_card(run)
+    pixels = _real_images(config, card, workspace)
+    with reporter.busy("loading torch"):
+        from cxrtool.engines.graphs import convert_onnx
+    with whole_file(output) as temporary:
+        with reporter.busy("exporting"):
+            convert_onnx(run, card, temporary)
+            _describe(temporary, _metadata(run, card))
+        with reporter.busy(f"checking on {counted(len(pixels), 'image')}"):
+            difference = _largest_difference(temporary, run, card, pixels)
+        if not difference <= TOLERANCE:
+            raise RunError(
+                f"{run.name}: the exported graph gives other probabilities than the run, up to "
+                f"{difference:.1e} apart ({TOLERANCE:.0e} is borne): it was not written"
+            )
+        size = temporary.stat().st_size
+    return ExportResult(
+        run=run.name,
+        output=output,
+        bytes=size,
+        images=len(pixels),
+        difference=difference,
+        labels=card.labels,
+        image_size=card.image_size,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _real_images(config: ExportConfig, card: RunCard, workspace: Workspace) -> NDArray[np.uint8]:
+    """Images as the network sees them: (n, side, side), of those named or of the valid part."""
+    if config.check:
+        files = list_images([str(path) for path in config.check]).files[:IMAGES]
+        return np.stack([squish(read_for_scoring(Path(file))[0], *card.squish) for file in files])
+    found: list[NDArray[np.uint8]] = []
+    for file in _valid_images(card, workspace):
+        try:
+            found.append(squish(read_for_scoring(file)[0], *card.squish))
+        except ImageError:
+            continue
+        if len(found) == IMAGES:
+            break
+    if not found:
+        raise RunError(
+            "there is no image of the valid part to hold the graph against the run on: name some "
+            "with --check FILE or FOLDER"
+        )
+    return np.stack(found)
+
+
+def _valid_images(card: RunCard, workspace: Workspace) -> Iterator[Path]:
+    """The files of the run's valid part, as far as this workspace has them."""
+    from cxrtool.manifest import read_manifest, read_split
+
+    try:
+        folder = workspace.read_data_info().folder
+        manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
+        split = read_split(workspace.need(workspace.split, "split"), manifest, card.fold)
+    except DataError:
+        return
+    for path in manifest["path"][split == "valid"]:
+        yield folder / path
+
+
+def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
+    """What the file says of itself: nothing of patients, and no place on this machine."""
+    scored = run.metrics("test")
+    metrics = read_json(scored) if scored.is_file() else {}
+    return {
+        "format": FORMAT,
+        "cxrtool": __version__,
+        "run": run.name,
+        "arch": card.arch,
+        "labels": list(card.labels),
+        "thresholds": card.thresholds,
+        "operating_point": card.operating_point,
+        "calibration": card.calibration,
+        "uncertainty": card.uncertainty,
+        "blank": card.blank,
+        "squish": list(card.squish),
+        "pixel_mean": card.pixel_mean,
+        "pixel_std": card.pixel_std,
+        "weights_sha256": card.weights_sha256,
+        "train_patients": len(card.train_patients),
+        "test_mean_auroc": metrics.get("mean_auroc"),
+        "test_protocol": metrics.get("protocol"),
+        "notice": NOTICE,
+    }
+
+
+def _describe(path: Path, about: dict[str, Any]) -> None:
+    """Put a graph's metadata into its file."""
+    import onnx
+
+    model = onnx.load(path)
+    model.producer_name, model.producer_version = "cxrtool", __version__
+    model.doc_string = (
+        "images: grey bytes (n, side, side), squished to the square with antialiasing; "
+        f"probabilities: (n, labels), not calibrated. {NOTICE}"
+    )
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(about, allow_nan=False)
+    onnx.save_model(model, path)
+
+
+def _largest_difference(
+    path: Path, run: RunFolder, card: RunCard, pixels: NDArray[np.uint8]
+) -> float:
+    """How far a graph's probabilities are from fp32 torch's, one image at a time and together."""
+    from cxrtool.engines.graphs import load_scoring, torch_probabilities
+    from cxrtool.engines.onnx_engine import OnnxEngine
+
+    expected = torch_probabilities(load_scoring(run, card), pixels)
+    engine = OnnxEngine(path)
+    together = engine.submit(pixels)()
+    alone = np.concatenate([engine.submit(one[None])() for one in pixels])
+    return float(max(np.abs(found - expected).max() for found in (together, alone)))
