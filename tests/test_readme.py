@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 COMMANDS = (
-    *("prepare", "split", "train", "tune", "evaluate", "compare", "predict", "runs", "demo"),
+    *("prepare", "split", "train", "tune", "evaluate", "compare", "predict", "gui", "export"),
+    *("runs", "demo"),
 )
 MARKERS = ("<!-- help -->", "<!-- end of help -->")
 
