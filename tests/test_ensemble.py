@@ -10,6 +10,7 @@ from PIL import Image
 from cxrtool.decoding import VIEWS
 from cxrtool.ensemble import Ensemble
 from cxrtool.errors import UsageError
+from cxrtool.images import load_pixels
 from cxrtool.scorer import Scorer
 
 LABELS = ("Edema", "Fracture")
@@ -35,6 +36,17 @@ class Brightness:
             return scores.astype(np.float32)
 
         return fetch
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """Pictures that are brighter towards the right, of different brightness."""
+    made = []
+    for number in range(1, 5):
+        made.append(tmp_path / f"uneven-{number}.png")
+        ramp = np.linspace(10 * number, 60 * number, 40).astype(np.uint8)
+        Image.fromarray(np.tile(ramp, (50, 1))).save(made[-1])
+    return made
 
 
 def scorer(engine=None, **changes):
@@ -98,7 +110,7 @@ def test_files_that_all_fail_are_rows_and_nothing_is_scored(tmp_path):
     assert engine.sizes == []
 
 
-def test_several_models_are_their_mean_whatever_the_order_of_their_labels(files):
+def test_several_models_are_their_mean_whatever_the_order_of_their_labels(uneven):
     one = scorer(name="one")
     other = scorer(
         name="other",
@@ -109,15 +121,17 @@ def test_several_models_are_their_mean_whatever_the_order_of_their_labels(files)
     both = Ensemble(members=(one, other))
     assert both.name == "one + other"
     assert both.thresholds == {"Edema": pytest.approx(0.4), "Fracture": None}
-    alone = [rows(Ensemble(members=(member,)), files) for member in (one, other)]
-    for row, first, second in zip(rows(both, files), *alone, strict=True):
-        if row.scores is not None:
-            mean = [
-                (first.scores[0] + second.scores[1]) / 2,
-                (first.scores[1] + second.scores[0]) / 2,
-            ]
-            assert row.scores == pytest.approx(mean, abs=1e-6)
-            assert row.positive == (("Edema",) if mean[0] >= 0.4 else ())
+    alone = [rows(Ensemble(members=(member,)), uneven) for member in (one, other)]
+    for row, first, second in zip(rows(both, uneven), *alone, strict=True):
+        assert abs(first.scores[0] - first.scores[1]) > 0.05
+        # What a table of float32 would give back.
+        assert row.scores == tuple(map(float, np.float32(row.scores)))
+        mean = [
+            (first.scores[0] + second.scores[1]) / 2,
+            (first.scores[1] + second.scores[0]) / 2,
+        ]
+        assert row.scores == pytest.approx(mean, abs=1e-6)
+        assert row.positive == (("Edema",) if mean[0] >= 0.4 else ())
 
 
 def test_models_of_other_labels_are_no_ensemble():
@@ -163,12 +177,17 @@ def test_a_calibration_moves_probabilities_and_thresholds_and_no_decision(files)
             assert np.array(other.scores) == pytest.approx(np.array(row.scores) / 2)
 
 
-def test_what_the_network_saw_is_kept_for_heat_maps(files):
+def test_calibrated_probabilities_keep_all_their_digits_also_in_a_mean(uneven):
+    both = Ensemble(members=(scorer(calibration=Halved()), scorer(name="b", squish=(16,))))
+    found = np.array([row.scores for row in rows(both, uneven)])
+    assert (found != found.astype(np.float32)).any()
+
+
+def test_what_the_network_saw_is_kept_for_heat_maps(uneven):
     ensemble = Ensemble(members=(scorer(),), tta=True)
-    for one in ensemble.score([file.name for file in files], files):
-        if one.pixels is not None:
-            assert one.pixels.shape == (32, 32)
-            assert one.pixels.min() == one.pixels.max()  # the image itself, and no other view
+    for one in ensemble.score([file.name for file in uneven], uneven):
+        # The image itself, and none of its other views.
+        assert np.array_equal(one.pixels, load_pixels(uneven[one.index], 32))
 
 
 def test_a_scorer_is_shared_by_threads(files):
