@@ -1,6 +1,7 @@
 """What the tests share: drawn data, and one training per session."""
 
 import os
+import sys
 
 # Help must read the same wherever the tests run; Typer looks at these when it is imported.
 os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
@@ -8,6 +9,9 @@ os.environ["TERMINAL_WIDTH"] = "80"
 os.environ["COLUMNS"] = "80"
 for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "FORCE_COLOR", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
+# Tests import these libraries by themselves too, and then their telemetry has to be off as well.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.modules.setdefault("openvino_telemetry", None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of several torches on one core wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -273,6 +273,8 @@ def test_only_report_prints(name):
         ("typer", {"cli", "commands", "option_values", "options", "prediction_options"}),
         ("wandb", {"tracking"}),
         ("fastai", {"fastai_parts"}),
+        ("openvino", {"engines.openvino_engine"}),
+        ("onnxruntime", {"engines.onnx_engine"}),
         ("gradio", {"gui.blocks"}),
     ],
 )

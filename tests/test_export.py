@@ -299,3 +299,11 @@ def test_the_whole_chain_from_a_file_is_the_runs(exported, trained_once, tmp_pat
     expected = scores(trained_once, [tmp_path / "deep.png"], engine="torch").table
     labels = list(exported.labels)
     assert np.abs(found[labels] - expected[labels]).to_numpy().max() < 1e-4
+
+
+def test_a_weight_that_was_changed_on_the_way_is_noticed(exported, trained_once, images, tmp_path):
+    content = bytearray(exported.output.read_bytes())
+    content[len(content) // 2] ^= 0x40  # in the middle of the weights
+    (tmp_path / "t.onnx").write_bytes(content)
+    with pytest.raises(RunError, match="not as it was exported"):
+        scores(trained_once, images, run=[str(tmp_path / "t.onnx")])

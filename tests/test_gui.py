@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from serving import Parts, file_data, form, probabilities, serving
 
@@ -33,7 +34,7 @@ from cxrtool.gui.guard import PASSED, Guard, host_name
 from cxrtool.gui.heat import SIDE, HeatMaps
 from cxrtool.gui.look import Desk
 from cxrtool.gui.pictures import LONGEST, xray_uri
-from cxrtool.gui.server import bind, url_of
+from cxrtool.gui.server import _Server, bind, url_of
 from cxrtool.gui.uploads import Uploads
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
@@ -404,11 +405,21 @@ def test_the_card_has_the_test_score_with_its_interval(trained):
     assert "trained on" in facts.warnings[0]
 
 
-def test_an_exported_model_says_nothing_that_it_does_not_know():
-    facts = facts_of_file(Path("x/model.onnx"), LABELS, 80, "onnxruntime on cpu, fp32")
+ABOUT = {"arch": "resnet18", "squish": [320, 80], "labels": list(LABELS)}
+
+
+def test_an_exported_model_says_what_it_knows_and_no_more():
+    facts = facts_of_file(Path("x/model.onnx"), ABOUT, "onnxruntime on cpu, fp32")
     assert facts.name == "model.onnx"
-    assert "no test score" in facts.score
-    assert "AUROC" not in facts.score
+    assert facts.score == "not scored on test yet"
+    assert facts.brief == "resnet18 at 80 px, onnxruntime on cpu, fp32"
+    assert [label for label, _ in facts.labels] == list(LABELS)
+    told = {"train_patients": 1, "test_mean_auroc": 0.75, "test_protocol": {"trained_on": True}}
+    facts = facts_of_file(Path("x/model.onnx"), {**ABOUT, **told, "run": "a"}, "")
+    assert facts.score == "mean AUROC on test 0.750"
+    assert "trained on" in facts.warnings[0]
+    assert dict(facts.rows)["Trained on"] == "1 patient"
+    assert dict(facts.rows)["Exported from"] == "a"
 
 
 # The document
@@ -423,7 +434,7 @@ def index(tmp_path, text=None):
 
 
 def test_the_document_asks_for_nothing_from_elsewhere(tmp_path):
-    facts = replace(facts_of_file(Path("m.onnx"), LABELS, 80, ""), name=MARKUP)
+    facts = replace(facts_of_file(Path("m.onnx"), ABOUT, ""), name=MARKUP)
     files = site(facts, index(tmp_path), most_mb=7, absent="")
     page = files["/"].content.decode()
     parts = Parts(page)
@@ -440,9 +451,7 @@ def test_the_document_asks_for_nothing_from_elsewhere(tmp_path):
 
 def test_another_gradio_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not known"):
-        site(
-            facts_of_file(Path("m.onnx"), LABELS, 8, ""), index(tmp_path, "x"), most_mb=1, absent=""
-        )
+        site(facts_of_file(Path("m.onnx"), ABOUT, ""), index(tmp_path, "x"), most_mb=1, absent="")
 
 
 # The guard
@@ -472,7 +481,7 @@ class Asked:
 
     def __init__(self, uploads, tmp_path, **options):
         self.behind = Behind()
-        facts = facts_of_file(Path("m.onnx"), LABELS, 80, "")
+        facts = facts_of_file(Path("m.onnx"), ABOUT, "")
         options = {"host": "127.0.0.1", "most_bytes": 1000, **options}
         files = site(facts, index(tmp_path), most_mb=1, absent="")
         self.guard = Guard(self.behind, files, uploads, **options)
@@ -718,6 +727,18 @@ def test_the_address_is_one_that_a_browser_can_open():
         assert url_of(made, "127.0.0.1") == f"http://127.0.0.1:{port}/"
         assert url_of(made, "0.0.0.0") == f"http://127.0.0.1:{port}/"
         assert url_of(made, "::1") == f"http://[::1]:{port}/"
+
+
+def test_what_nobody_takes_is_looked_for_once_a_minute():
+    swept = []
+    server = _Server(uvicorn.Config(lambda: None), lambda: swept.append(1))
+
+    async def minute():
+        for tick in range(600, 1200):
+            assert not await server.on_tick(tick)
+
+    asyncio.run(minute())
+    assert swept == [1]
 
 
 def test_without_gradio_the_message_says_what_to_install(trained_once, monkeypatch):

@@ -50,17 +50,17 @@ class Watched:
     def drop(self, *files):
         self.page.set_input_files("#drop input[type=file]", [str(file) for file in files])
 
-    def drop_beside(self, name, content):
-        """Drop a file somewhere on the page, where Gradio has no place for it."""
+    def drop_beside(self, *files):
+        """Drop files one by one, at once, where Gradio has no place for them."""
         self.page.locator("#main").evaluate(
-            """(place, [name, bytes]) => {
+            """(place, files) => files.forEach(([name, bytes]) => {
                 const carried = new DataTransfer();
                 carried.items.add(new File([new Uint8Array(bytes)], name));
                 const event = { dataTransfer: carried, bubbles: true, cancelable: true };
                 place.dispatchEvent(new DragEvent("dragover", event));
                 place.dispatchEvent(new DragEvent("drop", event));
-            }""",
-            [name, list(content)],
+            })""",
+            [[file.name, list(file.read_bytes())] for file in files],
         )
 
     @property
@@ -69,6 +69,7 @@ class Watched:
 
     def findings(self):
         """Label to probability, in the order of the table."""
+        assert self.answer.count() == 1
         rows = self.answer.locator("tbody tr").all()
         return {
             row.get_attribute("data-label"): float(row.locator("td").nth(1).inner_text())
@@ -276,17 +277,23 @@ def test_a_server_that_is_gone_is_told(watched, images):
 
 
 def test_a_file_beside_the_drop_zone_is_taken_too(watched, images, scorer):
-    watched.drop_beside("a.jpg", images[0].read_bytes())
+    watched.drop_beside(images[0])
     watched.answer.wait_for()
     assert watched.findings() == pytest.approx(expected(scorer, images[0]), abs=6e-4)
 
 
 def test_what_is_dropped_while_others_are_at_work_comes_after_them(watched, images):
-    for image in images:
-        watched.drop_beside(image.name, image.read_bytes())
+    watched.drop_beside(*images)
     watched.page.locator("#images li").nth(2).wait_for()
     watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
     assert watched.page.locator("#images li").count() == 3
+
+
+def test_what_is_chosen_while_others_are_sent_comes_after_them(watched, images):
+    for image in images:
+        watched.drop(image)
+    watched.page.locator("#images li").nth(2).wait_for()
+    watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

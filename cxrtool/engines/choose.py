@@ -16,8 +16,6 @@ from cxrtool.runs import RunCard, RunFolder
 
 FEW = 64
 """Up to so many images are scored by torch sooner than a graph is made."""
-RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",)}
-"""The packages that score with a graph, the faster engine first."""
 MAKERS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 """The packages that score with a run: they also make its graph."""
 EXTRAS = {"openvino": "cpu", "onnxruntime": "export"}

@@ -4,53 +4,41 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cxrtool.engines.base import Engine
-from cxrtool.engines.choose import (
-    RUNTIMES,
-    are_installed,
-    check_engine,
-    graph_precision,
-    open_graph,
-)
-from cxrtool.engines.onnx_file import parse_onnx
+from cxrtool.engines.choose import check_engine, graph_precision, open_graph
+from cxrtool.engines.onnx_engine import INPUT, OUTPUT
+from cxrtool.engines.onnx_file import OnnxFile, parse_onnx
 from cxrtool.errors import RunError, UsageError
+from cxrtool.report import SILENT, Reporter
 
 KEY = "cxrtool"
 """Under which the metadata holds one JSON object."""
 FORMAT = 1
-NOTICE = "Research software, not a medical device."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedCard:
     """What an exported model says of itself."""
 
-    name: str
-    """Of the run that it was exported from."""
-    arch: str
     labels: tuple[str, ...]
     squish: tuple[int, ...]
     """The squares that an image is squished to in turn; the last is the graph's input."""
     thresholds: dict[str, float | None]
     """Each label's, on the scale of what the graph gives."""
-    operating_point: str
     calibration: dict[str, Any] | None
     """As a run stores it."""
-    uncertainty: str
-    blank: str
-    test_mean_auroc: float | None
-    format: int
     sha256: str
     """Of the file."""
-    told: dict[str, Any]
-    """The whole of the metadata."""
+    about: dict[str, Any]
+    """All that its metadata has: the run's name, test AUROC, ..."""
 
 
 def read_exported(path: Path) -> ExportedCard:
-    """Read what an exported model says of itself, and check its graph against its fingerprint.
+    """Read what an exported model says of itself, and check that its graph goes with it.
 
     Raises:
         RunError: the file is missing, is no ONNX model, not one of ours, altered, or of another
@@ -58,59 +46,70 @@ def read_exported(path: Path) -> ExportedCard:
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
     found = parse_onnx(content, path)
     if KEY not in found.metadata:
         raise RunError(
-            f"{path} is an ONNX file that `cxrtool export` did not make (its metadata have no "
-            f"{KEY!r}): what its inputs and outputs mean is not known. Export a run"
+            f"{path} is an ONNX file, but none of cxrtool's (its metadata has no {KEY}): what it "
+            "takes and gives is not known. Give one that `cxrtool export` made"
         )
     try:
-        told = json.loads(found.metadata[KEY])
-        if told["format"] != FORMAT:
-            raise RunError(
-                f"{path} has format {told['format']!r}, this version of cxrtool reads format "
-                f"{FORMAT}: use the version that wrote it, or export again"
-            )
-        card = _card(told, hashlib.sha256(content).hexdigest())
+        about = json.loads(found.metadata[KEY])
+        written_as = about["format"]
+        card = _card(about, hashlib.sha256(content).hexdigest())
+        altered = hashlib.sha256(found.graph).hexdigest() != about["graph_sha256"]
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: its metadata were altered ({error}): export it again") from None
-    if hashlib.sha256(found.graph).hexdigest() != told.get("graph_sha256"):
+        raise RunError(f"{path}: its metadata was altered ({error}): export it again") from None
+    if written_as != FORMAT:
         raise RunError(
-            f"{path} is not the file that was exported (the SHA-256 of its graph differs from the "
-            "one in its metadata): copy it or export it again"
+            f"{path} has format {written_as!r}, this version of cxrtool reads format {FORMAT}: "
+            "use the version that wrote it, or export the run again"
         )
+    if altered:
+        raise RunError(
+            f"{path} is not as it was exported (its graph's SHA-256 differs from the one in its "
+            "metadata): copy it again, or export the run again"
+        )
+    _check_shapes(found, card, path)
     return card
 
 
-def _card(told: dict[str, Any], sha256: str) -> ExportedCard:
-    labels = tuple(str(label) for label in told["labels"])
-    score = told.get("test_mean_auroc")
+def _card(about: dict[str, Any], sha256: str) -> ExportedCard:
+    labels = tuple(str(label) for label in about["labels"])
     card = ExportedCard(
-        name=str(told["name"]),
-        arch=str(told["arch"]),
         labels=labels,
-        squish=tuple(int(side) for side in told["squish"]),
-        thresholds={label: told["thresholds"][label] for label in labels},
-        operating_point=str(told["operating_point"]),
-        calibration=told["calibration"],
-        uncertainty=str(told["uncertainty"]),
-        blank=str(told["blank"]),
-        test_mean_auroc=None if score is None else float(score),
-        format=int(told["format"]),
+        squish=tuple(int(side) for side in about["squish"]),
+        thresholds={label: about["thresholds"][label] for label in labels},
+        calibration=about["calibration"],
         sha256=sha256,
-        told=told,
+        about=about,
     )
     # As in a run: just above the highest score, where nobody shall be positive.
     for label, value in card.thresholds.items():
         if value is not None and not 0 <= float(value) <= math.nextafter(1, 2):
             raise ValueError(f"the threshold of {label} is {value}")
-    if not labels or len(set(labels)) != len(labels):
-        raise ValueError(f"labels {labels}")
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"a label twice in {labels}")
     if not card.squish or min(card.squish) < 1:
         raise ValueError(f"squish {card.squish}")
     return card
+
+
+def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
+    side, labels = card.squish[-1], len(card.labels)
+    if found.inputs != {INPUT: (None, side, side)}:
+        raise RunError(
+            f"{path} cannot be loaded: its graph takes {found.inputs}, by its metadata {INPUT} "
+            f"(n, {side}, {side}): export it again"
+        )
+    if found.outputs != {OUTPUT: (None, labels)}:
+        raise RunError(
+            f"{path} gives {found.outputs}, by its metadata {OUTPUT} of {labels} labels: "
+            "export it again"
+        )
 
 
 def load_exported(
@@ -121,6 +120,7 @@ def load_exported(
     device: str = "auto",
     precision: str = "auto",
     images: int | None = None,
+    reporter: Reporter = SILENT,
 ) -> Engine:
     """An exported model on OpenVINO, where that is installed, or ONNX Runtime.
 
@@ -130,18 +130,20 @@ def load_exported(
         device: auto or cpu.
         precision: auto, fp32, or with OpenVINO bf16.
         images: how many are to be scored, where that is known.
+        reporter: told where a faster engine could be had.
 
     Raises:
         RunError: the graph cannot be loaded.
         UsageError: neither engine is installed, or not the one named; or they do not compute on
             that device or in that precision.
     """
-    chosen = engine if engine != "auto" else _fastest()
+    chosen = engine if engine != "auto" else _fastest(reporter)
     if chosen == "torch":
         raise UsageError(
-            f"--engine torch: {path} is an exported model, which runs on openvino or onnxruntime"
+            f"--engine torch needs the run: {path} is an exported model, for openvino or "
+            "onnxruntime"
         )
-    check_engine(chosen, device, RUNTIMES[chosen])
+    check_engine(chosen, device, [chosen])
     computed = graph_precision(chosen, precision)
     try:
         return open_graph(path, chosen, computed, images)
@@ -153,12 +155,14 @@ def load_exported(
         ) from None
 
 
-def _fastest() -> str:
+def _fastest(reporter: Reporter) -> str:
     """Of the engines for exported models that are installed, the faster."""
-    there = [name for name, packages in RUNTIMES.items() if are_installed(packages)]
-    if not there:
+    if find_spec("openvino") is not None:
+        return "openvino"
+    if find_spec("onnxruntime") is None:
         raise UsageError(
             "an exported model needs OpenVINO or ONNX Runtime, and neither is installed: "
             "`pip install 'cxrtool[cpu]'` adds the faster of the two"
         )
-    return there[0]
+    reporter.detail("OpenVINO is not installed, which would be faster: cxrtool[cpu]")
+    return "onnxruntime"

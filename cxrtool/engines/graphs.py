@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxrtool.engines.base import Engine, Pixels
-from cxrtool.engines.onnx_engine import INPUT, OUTPUT, OnnxEngine
+from cxrtool.engines.onnx_engine import INPUT, OUTPUT, OnnxEngine, import_onnxruntime
 from cxrtool.engines.openvino_engine import OpenVinoEngine, import_openvino
 from cxrtool.engines.torch_engine import Scoring
 from cxrtool.errors import RunError
@@ -51,6 +51,7 @@ def convert_onnx(run: RunFolder, card: RunCard, path: Path) -> None:
     Raises:
         RunError: the weights do not fit, or the graph does not score as torch does.
     """
+    import_onnxruntime()  # before the exporter could import it: see there
     import onnx
 
     scoring = load_scoring(run, card)

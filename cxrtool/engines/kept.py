@@ -79,7 +79,7 @@ def keep_graph(
                 made.chmod(run.graphs.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
                 made.rename(folder)
             return found or folder / FILES[engine]
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # filelock: no locks there
         reporter.note(
             f"making {run.name}'s graph for {engine}, for this time alone: {run.graphs} cannot be "
             f"written to ({error.strerror or error})"

@@ -1,5 +1,6 @@
 """Scoring with ONNX Runtime on the CPU, from an ONNX file. No torch."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ FATAL_ALONE = 4
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, silent, and without the telemetry that its builds for Windows have."""
+    """ONNX Runtime, silent, and without the telemetry that its official builds have.
+
+    From 1.29 on it tells Microsoft of models and their hashes, and keeps an identifier in the
+    user's home: it looks at the variable when it is imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(FATAL_ALONE)
     onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(FATAL_ALONE)
     return onnxruntime
 
 

@@ -1,6 +1,6 @@
 """The model's card: what a run says of itself, and how it scored on test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from cxrtool.page import interval, number, summary
 from cxrtool.runs import RunCard, RunFolder, read_card
 
 NOT_SCORED = "not scored on test yet"
+TRAINED_ON = "Its test score is of patients that it was trained on."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +47,12 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         "Network": f"{card.arch}, {card.image_size} × {card.image_size} pixels",
         "Trained on": _trained_on(card, model),
         "Epochs": f"{model.get('epochs', '?')}, the best of them {model.get('best_epoch', '?')}",
-        "Uncertain labels": _policy(card),
+        "Uncertain labels": _policy(card.uncertainty, card.blank),
         "Split": "by image: patients are in train and valid both"
         if seen_twice
         else "by patient: nobody is in train and valid both",
         "Test": _tested(scores),
-        "Thresholds": f"{card.operating_point}, chosen on valid; probabilities "
-        + (f"calibrated ({card.calibration.get('method')})" if card.calibration else "as computed"),
+        "Thresholds": f"{card.operating_point}, chosen on valid; {_calibrated(card.calibration)}",
         "Computes with": computes,
     }
     trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
@@ -63,23 +63,43 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         f"{counted(len(card.train_patients), 'patient')}, {computes}",
         rows=tuple(rows.items()),
         labels=tuple((label, _of_label(scores, label)) for label in card.labels),
-        warnings=("Its test score is of patients that it was trained on.",) * trained_on,
+        warnings=(TRAINED_ON,) * trained_on,
     )
 
 
-def facts_of_file(path: Path, labels: Sequence[str], side: int, computes: str) -> Facts:
-    """The card of an exported model, which is no run: nothing of its training goes with it."""
+def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
+    """The card of an exported model, as far as the file tells.
+
+    Args:
+        path: of the file.
+        about: what it says of itself, of `exported.read_exported`.
+        computes: the engine, device and precision in use, in words.
+    """
+    arch, side = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
+    patients = about.get("train_patients")
+    trained = "not known" if patients is None else counted(patients, "patient")
+    scores = {"mean_auroc": about.get("test_mean_auroc")}
+    protocol = about.get("test_protocol") or {}
     rows = {
-        "Network": f"exported, {side} × {side} pixels",
-        "Trained on": "not told by an exported model: see the run that it was made of",
+        "Network": f"{arch}, {side} × {side} pixels",
+        "Exported from": about.get("run", "not known"),
+        "Trained on": trained,
+        "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
+        "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
+        "Test": _score(scores),
+        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid; "
+        + _calibrated(about.get("calibration")),
         "Computes with": computes,
     }
     return Facts(
         name=path.name,
-        score="no test score goes with an exported model",
-        brief=f"exported model at {side} px, {computes}",
-        rows=tuple(rows.items()),
-        labels=tuple((label, "") for label in labels),
+        score=_score(scores),
+        brief=f"{arch} at {side} px, "
+        + ("" if patients is None else f"trained on {trained}, ")
+        + computes,
+        rows=tuple((term, str(text)) for term, text in rows.items()),
+        labels=tuple((str(label), "") for label in about.get("labels") or ()),
+        warnings=(TRAINED_ON,) * bool(protocol.get("trained_on")),
     )
 
 
@@ -92,9 +112,15 @@ def _trained_on(card: RunCard, model: Mapping[str, Any]) -> str:
     )
 
 
-def _policy(card: RunCard) -> str:
-    blank = "not counted" if card.blank == "ignore" else card.blank
-    return f"{card.uncertainty}; labels not mentioned: {blank}"
+def _policy(uncertainty: Any, blank: Any) -> str:
+    """What became of labels called uncertain, and of those that were not mentioned."""
+    told = {None: "not known", "ignore": "not counted"}
+    return f"{uncertainty or 'not known'}; labels not mentioned: {told.get(blank, blank)}"
+
+
+def _calibrated(calibration: Mapping[str, Any] | None) -> str:
+    how = f"calibrated ({calibration.get('method')})" if calibration else "as computed"
+    return f"probabilities {how}"
 
 
 def _score(scores: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`export`: a run to one ONNX file that needs neither torch nor cxrtool, checked beforehand."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -175,8 +176,10 @@ def _describe(path: Path, about: dict[str, Any]) -> None:
         "images: grey bytes (n, side, side), squished to the square with antialiasing; "
         f"probabilities: (n, labels), not calibrated. {NOTICE}"
     )
+    fingerprint = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, json.dumps(about, allow_nan=False)
+    entry.key = KEY
+    entry.value = json.dumps({**about, "graph_sha256": fingerprint}, allow_nan=False)
     onnx.save_model(model, path)
 
 

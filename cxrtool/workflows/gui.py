@@ -136,7 +136,10 @@ def _private_folder() -> Iterator[Path]:
 def _facts(run: RunFolder | None, scorer: Scorer, config: GuiConfig) -> Facts:
     if run is not None:
         return facts_of_run(run, scorer.told)
-    return facts_of_file(Path(str(config.run)), scorer.labels, scorer.squish[-1], scorer.told)
+    from cxrtool.engines.exported import read_exported
+
+    path = Path(str(config.run))
+    return facts_of_file(path, read_exported(path).about, scorer.told)
 
 
 def _explainer(run: RunFolder, scorer: Scorer) -> Explains:

@@ -10,6 +10,7 @@ window.__gradio_mode__ = "app";
   let taken = 0; // parts of the present delivery that are in place
   let atWork = 0; // images of it without findings
   let sending = false; // files are on their way, and nothing came back yet
+  let feeding = false; // they are just being handed to Gradio
   let busy = false; // a delivery has begun and not ended
   let awaited = null; // the first image of the last drop: shown when it comes
   const held = []; // files that were dropped while others were at work
@@ -32,14 +33,18 @@ window.__gradio_mode__ = "app";
     if (!value && held.length) feed(held.splice(0));
   }
 
-  // Files from anywhere on the page, as if they were dropped on Gradio's own place for them.
+  // Files, however they came, as if they were chosen in Gradio's own place for them.
   function feed(files) {
     const input = dropZone();
-    if (!input || !files.length) return;
+    if (!input) return;
     const carried = new DataTransfer();
     files.forEach((file) => carried.items.add(file));
     input.files = carried.files;
+    sending = true;
+    say("Sending");
+    feeding = true;
     input.dispatchEvent(new Event("change", { bubbles: true }));
+    feeding = false;
   }
 
   function tooLarge(files) {
@@ -249,14 +254,11 @@ window.__gradio_mode__ = "app";
     "change",
     (event) => {
       if (!event.target.matches("#drop input[type=file]")) return;
+      if (feeding) return;
       const files = [...event.target.files];
-      if (tooMany(files) || tooLarge(files)) {
-        event.stopImmediatePropagation();
-        event.target.value = "";
-      } else if (files.length) {
-        sending = true;
-        say("Sending");
-      }
+      event.stopImmediatePropagation();
+      event.target.value = "";
+      offer(files);
     },
     true,
   );
