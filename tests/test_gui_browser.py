@@ -52,14 +52,30 @@ class Watched:
 
     def drop_beside(self, *files):
         """Drop files one by one, at once, where Gradio has no place for them."""
-        self.page.locator("#main").evaluate(
+        self.each_at_once(
+            "#main",
+            """const event = { dataTransfer: carried, bubbles: true, cancelable: true };
+            place.dispatchEvent(new DragEvent("dragover", event));
+            place.dispatchEvent(new DragEvent("drop", event));""",
+            files,
+        )
+
+    def choose(self, *files):
+        """Choose files one by one, at once, where Gradio has its place for them."""
+        self.each_at_once(
+            "#drop input[type=file]",
+            """place.files = carried.files;
+            place.dispatchEvent(new Event("change", { bubbles: true }));""",
+            files,
+        )
+
+    def each_at_once(self, place, action, files):
+        self.page.locator(place).evaluate(
             """(place, files) => files.forEach(([name, bytes]) => {
                 const carried = new DataTransfer();
                 carried.items.add(new File([new Uint8Array(bytes)], name));
-                const event = { dataTransfer: carried, bubbles: true, cancelable: true };
-                place.dispatchEvent(new DragEvent("dragover", event));
-                place.dispatchEvent(new DragEvent("drop", event));
-            })""",
+                ACTION
+            })""".replace("ACTION", action),
             [[file.name, list(file.read_bytes())] for file in files],
         )
 
@@ -290,8 +306,7 @@ def test_what_is_dropped_while_others_are_at_work_comes_after_them(watched, imag
 
 
 def test_what_is_chosen_while_others_are_sent_comes_after_them(watched, images):
-    for image in images:
-        watched.drop(image)
+    watched.choose(*images)
     watched.page.locator("#images li").nth(2).wait_for()
     watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
 
