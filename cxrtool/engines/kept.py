@@ -82,7 +82,7 @@ def keep_graph(
     except (OSError, NotImplementedError) as error:  # filelock: no locks there
         reporter.note(
             f"making {run.name}'s graph for {engine}, for this time alone: {run.graphs} cannot be "
-            f"written to ({error.strerror or error})"
+            f"written to ({getattr(error, 'strerror', None) or error})"
         )
     passing = Path(tempfile.mkdtemp(prefix="cxrtool-"))
     atexit.register(shutil.rmtree, passing, ignore_errors=True)
