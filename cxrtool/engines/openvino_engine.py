@@ -5,8 +5,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cxrtool.engines.base import Pending, Pixels, Probabilities
 from cxrtool.errors import UsageError
 from cxrtool.processors import native_bf16
@@ -67,7 +65,7 @@ class OpenVinoEngine:
         request = self._request()
         # Always a tensor, never the array itself: a request that was given first the one and then
         # the other has been seen to spoil memory (OpenVINO 2026.4).
-        request.start_async({0: self._openvino.Tensor(np.ascontiguousarray(pixels))})
+        request.start_async({0: self._openvino.Tensor(pixels)})
 
         def fetch() -> Probabilities:
             request.wait()
