@@ -650,6 +650,7 @@ def test_too_many_files_are_refused(asked, uploads):
 @pytest.mark.parametrize(
     ("body", "kind"),
     [(b"", "text/plain"), (b"x", "multipart/form-data; boundary=a"), form([])],
+    ids=["no form", "a damaged form", "an empty form"],  # a boundary is drawn at random
 )
 def test_a_form_without_files_is_refused(asked, body, kind):
     assert asked("POST", "/gradio_api/upload", [body], content_type=kind)[0] == 400
