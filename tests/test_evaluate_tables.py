@@ -295,7 +295,7 @@ def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
 
     plain = evaluate(trained)
     image = trained.data / json.loads(json.dumps(sorted(trained.data.rglob("*.jpg"))[0].as_posix()))
-    config = PredictConfig(run="tiny", device="cpu", precision="fp32", workers=0)
+    config = PredictConfig(run=["tiny"], device="cpu", precision="fp32", workers=0)
     before = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
     found = evaluate(trained, calibrate="platt", keep=True)
     fitted = found.values["calibration"]["labels"]

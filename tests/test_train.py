@@ -93,7 +93,9 @@ def test_predict_gives_the_scores_of_trainings_own_validation(trained, precision
         run = RunFolder(trained.workspace.runs / "half")
     rows = rows_of(trained, "valid")
     files = [str(trained.data / path) for path in rows["path"]]
-    config = PredictConfig(run=run.name, device="cpu", precision=precision, workers=0, batch_size=5)
+    config = PredictConfig(
+        run=[run.name], device="cpu", precision=precision, workers=0, batch_size=5
+    )
     table = predict_images(config, files, trained.workspace).table
     own = read_scores(run.predictions("valid"), LABELS)
     assert own.index.tolist() == rows["path"].tolist()
@@ -492,7 +494,7 @@ def test_what_was_read_from_a_larger_cache_is_predicted_the_same_way(prepared, d
     assert json.loads(run.model.read_text())["squish"] == [48, 32]
     kept = read_scores(run.predictions("valid"), CHEXPERT_LABELS)
     files = [str(drawn.folder / path) for path in kept.index]
-    scored = predict_images(PredictConfig(run=str(run.path), precision="fp32"), files, prepared)
+    scored = predict_images(PredictConfig(run=[str(run.path)], precision="fp32"), files, prepared)
     np.testing.assert_allclose(
         scored.table[list(CHEXPERT_LABELS)].to_numpy(float), kept.to_numpy(), atol=1e-4
     )
