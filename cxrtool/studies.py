@@ -5,12 +5,13 @@ marked as failed and its point is done again, by another trial with the attribut
 """
 
 import contextlib
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,6 +23,9 @@ from cxrtool.files import locked
 from cxrtool.sampler import AGAIN, SteeredSampler, distribution, suggest
 from cxrtool.search_space import Space, Value
 
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+
 FACTS, RUN, REASON, WITHDRAWN, SECONDS, EPOCH = (
     *("cxrtool", "run", "reason", "withdrawn", "seconds", "best_epoch"),
 )
@@ -29,6 +33,8 @@ BEAT = 10
 """Seconds between two signs of life of a trial in a shared database."""
 SILENCE = 60
 """Seconds without one, after which a trial has died."""
+MEETINGS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds to wait when others make the tables of the same empty database."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -232,7 +238,7 @@ def open_storage(folder: StudyFolder, url: str | None) -> Iterator[RDBStorage]:
 
 def _shared(url: str) -> RDBStorage:
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
     try:
         place = make_url(url)
@@ -242,12 +248,7 @@ def _shared(url: str) -> RDBStorage:
             raise UsageError("--storage is for a database of many processes; SQLite is the default")
         told = place.render_as_string(hide_password=True)
         with _experimental():
-            return RDBStorage(
-                place.render_as_string(hide_password=False),
-                heartbeat_interval=BEAT,
-                grace_period=SILENCE,
-                heartbeat_stale_trial_callback=_enqueue_again,
-            )
+            return _connected(place.render_as_string(hide_password=False))
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(f"--storage: {error}; as in postgresql://user@host/database") from None
     except ImportError as error:
@@ -256,8 +257,37 @@ def _shared(url: str) -> RDBStorage:
             "pip install 'cxrtool[postgresql]'"
         ) from None
     except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        raise RunError(f"--storage {told} does not answer: {reason}") from None
+        raise RunError(f"--storage {told} does not answer: {_first_line(error)}") from None
+    except DBAPIError as error:
+        raise RunError(f"--storage {told} refuses: {_first_line(error)}") from None
+
+
+def _connected(url: str) -> RDBStorage:
+    """The storage, with its tables.
+
+    Optuna asks whether its tables are there and then makes them, so of two processes that come to
+    an empty database together, one is told that what it makes exists. It finds it the next time.
+    """
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for wait in (*MEETINGS, None):
+        try:
+            return RDBStorage(
+                url,
+                heartbeat_interval=BEAT,
+                grace_period=SILENCE,
+                heartbeat_stale_trial_callback=_enqueue_again,
+            )
+        # A table that is there, or a row of PostgreSQL's catalogue of tables; in any language.
+        except (IntegrityError, ProgrammingError):
+            if wait is None:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _first_line(error: "DBAPIError") -> str:
+    return str(error.orig).strip().splitlines()[0]
 
 
 def create_study(

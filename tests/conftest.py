@@ -97,7 +97,19 @@ def trained_once(prepared_once, drawn, tmp_path_factory):
     shutil.copytree(prepared_once.folder, folder)
     workspace = Workspace(folder)
     train_model(replace(TINY, name="tiny"), workspace, seed=42)
-    return Trained(workspace, drawn.folder, "tiny")
+    before = _contents(folder)
+    yield Trained(workspace, drawn.folder, "tiny")
+    # Otherwise what another test finds would hang on which came first.
+    assert _contents(folder) == before, "a test wrote in the workspace that all tests share"
+
+
+def _contents(workspace: Path) -> dict[str, int]:
+    """The files with their times, but for the graphs that prediction keeps beside a run."""
+    return {
+        str(file.relative_to(workspace)): file.stat().st_mtime_ns
+        for file in sorted(workspace.rglob("*"))
+        if file.is_file() and "graphs" not in file.parts and file.suffix != ".lock"
+    }
 
 
 @pytest.fixture

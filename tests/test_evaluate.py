@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_truth import sample_of_rows
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
+from cxrtool.workspace import Workspace
 
 LABELS = list(CHEXPERT_LABELS)
 QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50, "report": False}
@@ -29,8 +31,16 @@ def evaluate(trained, reporter=None, **options):
 
 
 @pytest.fixture(scope="module")
-def result(trained_once):
-    return evaluate(trained_once)
+def scored(trained_once, tmp_path_factory):
+    """A workspace of this module's own, for the evaluation that `result` is of."""
+    folder = tmp_path_factory.mktemp("scored") / "cxr"
+    shutil.copytree(trained_once.workspace.folder, folder)
+    return replace(trained_once, workspace=Workspace(folder))
+
+
+@pytest.fixture(scope="module")
+def result(scored):
+    return evaluate(scored)
 
 
 def truth_of(trained, part, policy="ones"):
@@ -40,9 +50,9 @@ def truth_of(trained, part, policy="ones"):
     return rows, targets == 1
 
 
-def test_each_figure_equals_scikit_learns(trained_once, result):
-    rows, targets = truth_of(trained_once, "test")
-    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+def test_each_figure_equals_scikit_learns(scored, result):
+    rows, targets = truth_of(scored, "test")
+    run = RunFolder(scored.workspace.runs / scored.run)
     scores = read_scores(run.predictions("test"), LABELS)
     assert scores.index.tolist() == rows["path"].tolist()
     assert result.n == len(rows)
@@ -74,20 +84,20 @@ def test_intervals_hold_the_estimate(result):
             assert low <= figures["auroc"] <= high
 
 
-def test_thresholds_are_the_runs(trained_once, result):
-    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+def test_thresholds_are_the_runs(scored, result):
+    run = RunFolder(scored.workspace.runs / scored.run)
     kept = json.loads(run.thresholds.read_text())["thresholds"]
     assert {label: f["threshold"] for label, f in result.labels.items()} == kept
 
 
-def test_the_scores_are_written_as_they_are_returned(trained_once, result):
-    run = RunFolder(trained_once.workspace.runs / trained_once.run)
+def test_the_scores_are_written_as_they_are_returned(scored, result):
+    run = RunFolder(scored.workspace.runs / scored.run)
     written = json.loads(run.metrics("test").read_text())
     assert written.pop("format") == 1
     assert written == result.as_json()
 
 
-def test_the_protocol_is_told(trained_once, result):
+def test_the_protocol_is_told(scored, result):
     assert result.protocol == {
         "name": "holdout",
         "labels_by": "labeler of train.csv",

@@ -5,11 +5,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
 from searching import search, search_as_process
+
+from cxrtool.errors import RunError
+from cxrtool.studies import StudyFolder, open_storage
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 SERVER = shutil.which("postgres") or (BIN and shutil.which("postgres", path=str(BIN)))
@@ -53,6 +58,48 @@ def study(database):
     yield database
     url = database.replace("postgresql:", "postgresql+psycopg:")
     optuna.delete_study(study_name="shared", storage=url)
+
+
+def new_database(database, name):
+    """Another database of the server, with nothing in it."""
+    import psycopg
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return database.replace("/postgres", f"/{name}")
+
+
+@pytest.mark.parametrize("meeting", range(3))
+def test_many_that_come_to_an_empty_database_at_once_all_find_their_tables(
+    database, tmp_path, meeting
+):
+    url = new_database(database, f"empty{meeting}")
+    start = threading.Barrier(6)
+
+    def come(_):
+        start.wait()
+        with open_storage(StudyFolder(tmp_path), url) as storage:
+            storage.get_all_studies()
+            storage.remove_session()
+            storage.engine.dispose()
+
+    with ThreadPoolExecutor(6) as all_of_them:
+        assert list(all_of_them.map(come, range(6))) == [None] * 6
+
+
+def test_a_database_that_refuses_is_told_in_one_message(database, tmp_path):
+    import psycopg
+
+    url = new_database(database, "guarded")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN")
+        connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    guest = url.replace("cxr@", "guest@")
+    refused = f"--storage {guest.replace('postgresql:', 'postgresql+psycopg:')} refuses: "
+    with pytest.raises(RunError) as told, open_storage(StudyFolder(tmp_path), guest):
+        pass
+    assert str(told.value).startswith(refused)
+    assert "permission denied" in str(told.value)
 
 
 @pytest.mark.slow
