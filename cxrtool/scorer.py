@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.engines.base import Engine, Pixels
+from cxrtool.engines.base import FASTEST, Compute, Engine, Pixels
 from cxrtool.engines.choose import load_engine
 from cxrtool.report import SILENT, Reporter, or_none
 from cxrtool.runs import RunFolder, find_run, read_card
@@ -73,23 +73,49 @@ class Scorer:
         return self.submit(pixels)()
 
 
-def load_scorer(
-    run: RunFolder,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    engine: str = "torch",
-    images: int | None = None,
-    reporter: Reporter = SILENT,
+class ModelCard(Protocol):
+    """What a run and an exported model both say of themselves."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the scores."""
+
+    @property
+    def squish(self) -> tuple[int, ...]:
+        """The squares that an image is squished to in turn."""
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """Each label's, on the scale of what the network says."""
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        """As it is stored."""
+
+
+def load_model(
+    runs: Path, given: str | None, compute: Compute = FASTEST, reporter: Reporter = SILENT
 ) -> Scorer:
+    """The model that a user means: a run's name or path, an exported file, or the last run.
+
+    Raises:
+        RunError, UsageError: as `find_run`, `load_scorer`, `read_exported` and `load_exported`.
+    """
+    if given is None or not is_exported(given):
+        return load_scorer(find_run(runs, given), compute, reporter)
+    from cxrtool.engines.exported import load_exported, read_exported
+
+    path = Path(given)
+    card = read_exported(path)
+    return _scorer(path.name, card, card.sha256, load_exported(path, compute, reporter))
+
+
+def load_scorer(run: RunFolder, compute: Compute = FASTEST, reporter: Reporter = SILENT) -> Scorer:
     """A run's network on an engine.
 
     Args:
         run: a finished one.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16.
-        engine: auto, torch, openvino or onnxruntime.
-        images: how many are to be scored, where that is known.
+        compute: with what.
         reporter: told of what takes its time.
 
     Raises:
@@ -97,58 +123,7 @@ def load_scorer(
         UsageError: this machine has no such device or engine.
     """
     card = read_card(run)
-    loaded = load_engine(
-        run,
-        card,
-        engine=engine,
-        device=device,
-        precision=precision,
-        images=images,
-        reporter=reporter,
-    )
-    return Scorer(
-        name=run.name,
-        labels=card.labels,
-        squish=card.squish,
-        raw_thresholds=card.thresholds,
-        calibration=_calibration(card.calibration),
-        fingerprint=card.weights_sha256,
-        engine=loaded,
-    )
-
-
-def load_model(
-    runs: Path,
-    given: str | None,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    engine: str = "auto",
-    images: int | None = None,
-    reporter: Reporter = SILENT,
-) -> Scorer:
-    """The model that a user means: a run's name or path, an exported file, or the last run.
-
-    Raises:
-        RunError, UsageError: as `find_run`, `load_scorer` and `exported.load_exported`.
-    """
-    if is_exported(given):
-        return _load_exported(
-            Path(str(given)),
-            device=device,
-            precision=precision,
-            engine=engine,
-            images=images,
-            reporter=reporter,
-        )
-    return load_scorer(
-        find_run(runs, given),
-        device=device,
-        precision=precision,
-        engine=engine,
-        images=images,
-        reporter=reporter,
-    )
+    return _scorer(run.name, card, card.weights_sha256, load_engine(run, card, compute, reporter))
 
 
 def is_exported(given: str | None) -> bool:
@@ -156,18 +131,15 @@ def is_exported(given: str | None) -> bool:
     return given is not None and (given.lower().endswith(EXPORTED) or os.path.isfile(given))  # noqa: PTH113
 
 
-def _load_exported(path: Path, **options: Any) -> Scorer:
-    from cxrtool.engines.exported import load_exported, read_exported
-
-    card = read_exported(path)
+def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Scorer:
     return Scorer(
-        name=path.name,
+        name=name,
         labels=card.labels,
         squish=card.squish,
         raw_thresholds=card.thresholds,
         calibration=_calibration(card.calibration),
-        fingerprint=card.sha256,
-        engine=load_exported(path, card, **options),
+        fingerprint=fingerprint,
+        engine=engine,
     )
 
 

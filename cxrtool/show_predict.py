@@ -20,7 +20,7 @@ from cxrtool.report import (
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.ensemble import Ensemble
-    from cxrtool.workflows.predict import PredictResult
+    from cxrtool.workflows.predict_work import PredictResult
 
 TABLES_FOR = 3
 """Up to so many images get a table each."""

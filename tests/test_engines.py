@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from cxrtool import processors
 from cxrtool.engines import choose, graphs, kept, openvino_engine
+from cxrtool.engines.base import Compute
 from cxrtool.engines.choose import choose_engine, load_engine
 from cxrtool.engines.graphs import convert_onnx, convert_openvino, load_scoring, torch_probabilities
 from cxrtool.engines.kept import find_graph, keep_graph
@@ -60,7 +61,7 @@ def kept_once(trained_once, tmp_path_factory):
     shutil.copytree(trained_once.workspace.runs / "tiny", run.path)
     card = read_card(run)
     for engine in GRAPHS:
-        load_engine(run, card, engine=engine, device="cpu")
+        load_engine(run, card, Compute(engine=engine, device="cpu"))
     return run, card
 
 
@@ -84,8 +85,9 @@ def expected(kept_once, pixels):
     return torch_probabilities(load_scoring(*kept_once), pixels)
 
 
-def load(kept_run, engine, precision="fp32", **options):
-    return load_engine(*kept_run, engine=engine, device="cpu", precision=precision, **options)
+def load(kept_run, engine, precision="fp32", images=None, **options):
+    compute = Compute(engine=engine, device="cpu", precision=precision, images=images)
+    return load_engine(*kept_run, compute, **options)
 
 
 def not_to_be_called(*_):
@@ -153,7 +155,7 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
 def test_torch_scores_as_a_plain_call_of_the_network_does(kept_once, pixels):
     run, card = kept_once
     for precision in ("fp32", "bf16"):
-        engine = load_torch(run, card, device="cpu", precision=precision)
+        engine = load_torch(run, card, Compute(device="cpu", precision=precision))
         plain = score_batch(
             load_network(run, card, "cpu"),
             pixels,
@@ -163,6 +165,48 @@ def test_torch_scores_as_a_plain_call_of_the_network_does(kept_once, pixels):
             precision=precision,
         )
         assert np.abs(engine.submit(pixels)() - plain).max() < 1e-6
+
+
+@pytest.fixture
+def four_cores():
+    """As if this machine had four, whatever the tests are told to use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_of_many_images_torch_scores_several_batches_at_once(
+    kept_once, pixels, expected, four_cores, monkeypatch
+):
+    engine = load(kept_once, "torch", images=len(pixels))
+    assert torch.get_num_threads() == 4
+    meeting, cores = threading.Barrier(4), []
+    score = engine._score
+
+    def meet(images):
+        cores.append(torch.get_num_threads())
+        meeting.wait(timeout=60)  # all four are here, or none goes on
+        return score(images)
+
+    monkeypatch.setattr(engine, "_score", meet)
+    parts = [slice(at, at + 4) for at in range(0, 32, 4)]
+    pending = [engine.submit(pixels[part]) for part in parts]
+    for part, fetch in zip(parts, pending, strict=True):
+        assert np.abs(fetch() - expected[part]).max() < 1e-4
+    assert cores == [1] * 8
+    assert engine.depth == 5
+
+
+@pytest.mark.parametrize("images", [None, 1, 8])
+def test_of_few_images_all_cores_score_a_batch(kept_once, pixels, four_cores, monkeypatch, images):
+    engine = load(kept_once, "torch", images=images)
+    cores, score = [], engine._score
+    monkeypatch.setattr(
+        engine, "_score", lambda x: (cores.append(torch.get_num_threads()), score(x))[1]
+    )
+    engine.submit(pixels[:4])()
+    assert (cores, engine.depth) == ([4], 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -251,11 +295,12 @@ LOADED = (
     "import sys\n"
     "import numpy as np\n"
     "from pathlib import Path\n"
+    "from cxrtool.engines.base import Compute\n"
     "from cxrtool.engines.choose import load_engine\n"
     "from cxrtool.runs import RunFolder, read_card\n"
     "run = RunFolder(Path({path!r}))\n"
     "for engine in ('openvino', 'onnxruntime'):\n"
-    "    loaded = load_engine(run, read_card(run), engine=engine)\n"
+    "    loaded = load_engine(run, read_card(run), Compute(engine=engine))\n"
     "    loaded.submit(np.zeros((1, 32, 32), np.uint8))()\n"
     "print(sys.modules.get('openvino_telemetry'))\n"
     "print(*[name for name in ('torch', 'pandas', 'onnx') if name in sys.modules])\n"
@@ -434,7 +479,7 @@ def test_auto_asks_torch_only_where_a_gpu_seems_to_be_there(monkeypatch):
 def test_an_engine_that_cannot_be_had_is_wrong_use(kept_once, monkeypatch):
     for engine in GRAPHS:
         with pytest.raises(UsageError, match=r"--device cuda: .*--engine torch"):
-            load_engine(*kept_once, engine=engine, device="cuda")
+            load_engine(*kept_once, Compute(engine=engine, device="cuda"))
         with pytest.raises(UsageError, match="--precision fp16"):
             load(kept_once, engine, "fp16")
     with pytest.raises(UsageError, match="--precision bf16"):

@@ -25,6 +25,7 @@ from serving import Parts, file_data, form, probabilities, serving
 
 from cxrtool.cells import Cells
 from cxrtool.config import GuiConfig
+from cxrtool.engines.base import Compute
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import read_json, sha256, write_json
 from cxrtool.gui.answers import Item, failed_html, queue_html, shown_name, sorted_findings
@@ -812,9 +813,8 @@ def images(trained_once):
 def expected(trained_once, images):
     from cxrtool.images import read_for_scoring, squish
 
-    run = load_scorer(
-        RunFolder(trained_once.workspace.runs / "tiny"), device="cpu", precision="fp32"
-    )
+    compute = Compute(engine="torch", device="cpu", precision="fp32")
+    run = load_scorer(RunFolder(trained_once.workspace.runs / "tiny"), compute)
     pixels = [squish(read_for_scoring(image)[0], *run.squish)[None] for image in images]
     return [dict(zip(run.labels, run(one)[0].tolist(), strict=True)) for one in pixels]
 

@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from serving import serving
 
+from cxrtool.engines.base import Compute
 from cxrtool.files import read_json, sha256, write_json
 from cxrtool.images import read_for_scoring, squish
 from cxrtool.runs import RunFolder
@@ -150,7 +151,7 @@ def images(trained_once):
 @pytest.fixture(scope="module")
 def scorer(workspace, trained_once):
     run = RunFolder(workspace.runs / trained_once.run)
-    return load_scorer(run, device="cpu", precision="fp32")
+    return load_scorer(run, Compute(engine="torch", device="cpu", precision="fp32"))
 
 
 def expected(scorer, image):

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from cxrtool.config import PredictConfig
+from cxrtool.ensemble import Ensemble
 from cxrtool.errors import DataError, StoppedError, UsageError
+from cxrtool.journal import Journal
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
-from cxrtool.workflows import predict as workflow
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.predict_inputs import list_images
 
@@ -238,7 +239,7 @@ def test_rows_that_are_done_are_not_scored_again(
         pass
 
     scored = []
-    real = workflow.Journal._know
+    real = Journal._know
 
     def know(self, path, failed, place):
         if len(scored) == 2:
@@ -246,20 +247,20 @@ def test_rows_that_are_done_are_not_scored_again(
         scored.append(path)
         real(self, path, failed, place)
 
-    monkeypatch.setattr(workflow.Journal, "_know", know)
+    monkeypatch.setattr(Journal, "_know", know)
     with pytest.raises(Killed):
         predict(trained_once, inputs, output=output, batch_size=1)
     monkeypatch.undo()
     assert not output.exists()
     (tmp_path / "late.jpg").write_bytes(images[3].read_bytes())
     again = []
-    score = workflow.Ensemble.score
+    score = Ensemble.score
 
     def counted(self, names, files, **options):
         again.extend(files)
         return score(self, names, files, **options)
 
-    monkeypatch.setattr(workflow.Ensemble, "score", counted)
+    monkeypatch.setattr(Ensemble, "score", counted)
     result = predict(trained_once, inputs, output=output, resume=True, batch_size=1)
     assert output.read_bytes() == whole.read_bytes()
     assert str(images[0]) not in again
@@ -299,14 +300,14 @@ def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(trained, image
 def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(
     trained_once, images, tmp_path, monkeypatch
 ):
-    real = workflow.Journal._know
+    real = Journal._know
 
     def know(self, path, failed, place):
         real(self, path, failed, place)
         if len(self) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow.Journal, "_know", know)
+    monkeypatch.setattr(Journal, "_know", know)
     with pytest.raises(StoppedError, match=r"stopped after 2 of 4 images.*--resume"):
         predict(trained_once, images, output=tmp_path / "t.csv")
 

@@ -493,6 +493,8 @@ def test_a_changed_manifest_tells_of_the_split_beside_it(data, workspace):
 def test_ctrl_c_ends_it_within_a_moment_and_leaves_no_process(data, workspace):
     code = "import cxrtool.workflows.prepare_images as p; p.CHUNK = 2; o = p.decode\n"
     code += "import time\ndef slowly(f):\n    time.sleep(0.1)\n    return o(f)\n"
+    # Whoever runs these tests in the background has told all of their processes to ignore it.
+    code += "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "p.decode = slowly\nfrom cxrtool.cli import main\nmain()"
     arguments = ["prepare", str(data), "-w", str(workspace.folder), "--workers", "2"]
     with subprocess.Popen(

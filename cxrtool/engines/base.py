@@ -1,6 +1,7 @@
 """The interface of the engines: grey bytes in, probabilities out, several batches in flight."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,24 @@ Probabilities = NDArray[np.float32]
 """(n, labels), 0 to 1, as the network gives them: not calibrated."""
 Pending = Callable[[], Probabilities]
 """A batch at work: waits for it and gives its probabilities. To be called once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What somebody wants a model to compute with."""
+
+    engine: str = "auto"
+    """auto, torch, openvino or onnxruntime."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: str = "auto"
+    """auto, fp32, bf16 or fp16."""
+    images: int | None = None
+    """How many are to be scored, where that is known."""
+
+
+FASTEST = Compute()
+"""What is fastest on this machine."""
 
 
 class Engine(Protocol):

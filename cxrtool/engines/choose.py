@@ -4,10 +4,11 @@ Nothing here imports torch before it is chosen.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from cxrtool.engines.base import Engine
+from cxrtool.engines.base import FASTEST, Compute, Engine
 from cxrtool.engines.kept import find_graph, keep_graph
 from cxrtool.errors import RunError, UsageError
 from cxrtool.processors import gpu_seems_there, native_bf16
@@ -23,23 +24,13 @@ EXTRAS = {"openvino": "cpu", "onnxruntime": "export"}
 
 
 def load_engine(
-    run: RunFolder,
-    card: RunCard,
-    *,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    images: int | None = None,
-    reporter: Reporter = SILENT,
+    run: RunFolder, card: RunCard, compute: Compute = FASTEST, reporter: Reporter = SILENT
 ) -> Engine:
     """A run's network on an engine.
 
     Args:
         run: a finished one, and `card` what `read_card` gave of it.
-        engine: auto, torch, openvino or onnxruntime.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16.
-        images: how many are to be scored, where that is known.
+        compute: with what.
         reporter: told of a graph that is made, which takes some seconds.
 
     Raises:
@@ -47,22 +38,22 @@ def load_engine(
         UsageError: the engine is not installed, does not compute on that device or in that
             precision; or this machine has no such device.
     """
-    if engine != "auto":
-        if engine != "torch":
-            check_engine(engine, device, MAKERS[engine])
-        return _load(engine, run, card, device, precision, images, reporter)
-    chosen = choose_engine(device, precision)
-    few = images is not None and images <= FEW
+    if compute.engine != "auto":
+        if compute.engine != "torch":
+            check_engine(compute, MAKERS[compute.engine])
+        return _load(run, card, compute, reporter)
+    chosen = choose_engine(compute.device, compute.precision)
+    few = compute.images is not None and compute.images <= FEW
     if chosen != "torch" and few and find_graph(run, card, chosen) is None:
         reporter.note(f"--engine {chosen} would make a graph, once, that starts without torch")
         chosen = "torch"
     try:
-        return _load(chosen, run, card, device, precision, images, reporter)
+        return _load(run, card, replace(compute, engine=chosen), reporter)
     except RunError as error:
         if chosen == "torch":
             raise
         reporter.warn(f"{error}. Scoring with torch instead")
-        return _load("torch", run, card, device, precision, images, reporter)
+        return _load(run, card, replace(compute, engine="torch"), reporter)
 
 
 def choose_engine(device: str, precision: str) -> str:
@@ -91,19 +82,22 @@ def are_installed(packages: Sequence[str]) -> bool:
     return all(find_spec(package) is not None for package in packages)
 
 
-def check_engine(engine: str, device: str, packages: Sequence[str]) -> None:
+def check_engine(compute: Compute, packages: Sequence[str]) -> None:
     """Refuse an engine other than torch that was asked for and cannot be had.
 
     Raises:
         UsageError: one of its packages is not installed, or the device is not the CPU.
     """
+    engine = compute.engine
     if not are_installed(packages):
         extra = EXTRAS[engine]
         raise UsageError(
             f"--engine {engine} is not installed: `pip install 'cxrtool[{extra}]'` adds it"
         )
-    if device not in ("auto", "cpu"):
-        raise UsageError(f"--device {device}: {engine} computes on the CPU; use --engine torch")
+    if compute.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"--device {compute.device}: {engine} computes on the CPU; use --engine torch"
+        )
 
 
 def graph_precision(engine: str, asked: str) -> str:
@@ -140,21 +134,14 @@ def _on_cpu(device: str) -> bool:
     return choose_device(device).type == "cpu"
 
 
-def _load(
-    engine: str,
-    run: RunFolder,
-    card: RunCard,
-    device: str,
-    precision: str,
-    images: int | None,
-    reporter: Reporter,
-) -> Engine:
+def _load(run: RunFolder, card: RunCard, compute: Compute, reporter: Reporter) -> Engine:
+    engine = compute.engine
     if engine == "torch":
         from cxrtool.engines.torch_engine import load_torch
 
-        return load_torch(run, card, device=device, precision=precision)
-    computed = graph_precision(engine, precision)  # before a graph is made for nothing
-    return open_graph(_graph(run, card, engine, reporter), engine, computed, images)
+        return load_torch(run, card, compute)
+    computed = graph_precision(engine, compute.precision)  # before a graph is made for nothing
+    return open_graph(_graph(run, card, engine, reporter), engine, computed, compute.images)
 
 
 def _graph(run: RunFolder, card: RunCard, engine: str, reporter: Reporter) -> Path:

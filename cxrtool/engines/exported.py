@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cxrtool.engines.base import Engine
+from cxrtool.engines.base import FASTEST, Compute, Engine
 from cxrtool.engines.choose import check_engine, graph_precision, open_graph
 from cxrtool.engines.onnx_engine import INPUT, OUTPUT
 from cxrtool.engines.onnx_file import OnnxFile, parse_onnx
@@ -112,24 +112,12 @@ def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
         )
 
 
-def load_exported(
-    path: Path,
-    card: ExportedCard,
-    *,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    images: int | None = None,
-    reporter: Reporter = SILENT,
-) -> Engine:
+def load_exported(path: Path, compute: Compute = FASTEST, reporter: Reporter = SILENT) -> Engine:
     """An exported model on OpenVINO, where that is installed, or ONNX Runtime.
 
     Args:
-        path: the file, and `card` what `read_exported` gave of it.
-        engine: auto, openvino or onnxruntime.
-        device: auto or cpu.
-        precision: auto, fp32, or with OpenVINO bf16.
-        images: how many are to be scored, where that is known.
+        path: a file that `read_exported` has read.
+        compute: with what.
         reporter: told where a faster engine could be had.
 
     Raises:
@@ -137,16 +125,16 @@ def load_exported(
         UsageError: neither engine is installed, or not the one named; or they do not compute on
             that device or in that precision.
     """
-    chosen = engine if engine != "auto" else _fastest(reporter)
+    chosen = compute.engine if compute.engine != "auto" else _fastest(reporter)
     if chosen == "torch":
         raise UsageError(
             f"--engine torch needs the run: {path} is an exported model, for openvino or "
             "onnxruntime"
         )
-    check_engine(chosen, device, [chosen])
-    computed = graph_precision(chosen, precision)
+    check_engine(replace(compute, engine=chosen), [chosen])
+    computed = graph_precision(chosen, compute.precision)
     try:
-        return open_graph(path, chosen, computed, images)
+        return open_graph(path, chosen, computed, compute.images)
     # Each library has errors of its own for a graph that it is too old for.
     except Exception as error:
         raise RunError(

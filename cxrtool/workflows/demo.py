@@ -28,7 +28,8 @@ from cxrtool.metrics import auroc_per_label, mean_defined
 from cxrtool.phantoms import DrawnDataset, draw_dataset
 from cxrtool.report import SILENT, Reporter
 from cxrtool.workflows.evaluate import EvaluateResult, evaluate_run
-from cxrtool.workflows.predict import PredictResult, predict_images
+from cxrtool.workflows.predict import predict_images
+from cxrtool.workflows.predict_work import PredictResult
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model

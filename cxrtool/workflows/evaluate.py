@@ -271,10 +271,14 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
     with reporter.busy("loading torch"):
+        from cxrtool.engines.base import Compute
         from cxrtool.ensemble import Ensemble
         from cxrtool.scorer import load_scorer
 
-        scorer = load_scorer(part.run, device=config.device, precision=config.precision)
+        compute = Compute(
+            engine="torch", device=config.device, precision=config.precision, images=len(paths)
+        )
+        scorer = load_scorer(part.run, compute)
     # The file holds what the network says; a calibration is applied where scores are read.
     ensemble = Ensemble(members=(replace(scorer, calibration=None),))
     reporter.note(f"scoring with {ensemble.told}")

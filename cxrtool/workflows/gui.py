@@ -14,6 +14,7 @@ from socket import socket
 from typing import TYPE_CHECKING, Any
 
 from cxrtool.config import GuiConfig
+from cxrtool.engines.base import Compute
 from cxrtool.errors import UsageError
 from cxrtool.gui.facts import Facts, facts_of_file, facts_of_run
 from cxrtool.gui.heat import Explains, HeatMaps
@@ -85,14 +86,8 @@ def open_page(
 
     run = None if is_exported(config.run) else find_run(workspace.runs, config.run)
     with _private_folder() as folder, bind(config.host, config.port) as made:
-        scorer = load_model(
-            workspace.runs,
-            config.run,
-            device=config.device,
-            precision=config.precision,
-            engine=config.engine,
-            reporter=reporter,
-        )
+        compute = Compute(engine=config.engine, device=config.device, precision=config.precision)
+        scorer = load_model(workspace.runs, config.run, compute, reporter)
         if config.host not in LOOPBACK:
             reporter.warn(
                 f"--host {config.host}: everybody who reaches this machine can use the page, "

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from cxrtool.config import PredictConfig, PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.engines.base import Compute
 from cxrtool.images import load_pixels
 from cxrtool.phantoms import draw_dataset
 from cxrtool.runs import RunFolder, read_card
@@ -130,7 +131,7 @@ def compare(workspace, arch, images, pairs):
     few = pixels[: max(len(pixels) // 8, 16)]
     network = load_network(run, card, "cpu")
     plain = load_network(run, card, "cpu").to(memory_format=torch.contiguous_format)
-    torch_engine = load_scorer(run, device="cpu", engine="torch").engine
+    torch_engine = load_scorer(run, Compute(device="cpu", engine="torch")).engine
     precision = torch_engine.precision
     batches = (8, 16, 32)
     best = max(batches, key=lambda size: bare_torch(network, card, few, size, precision))
@@ -144,7 +145,7 @@ def compare(workspace, arch, images, pairs):
             row[kind] = ours(workspace, arch, folder, folder.parent / "out.csv", kind)
             graph = graph or next(run.path.glob("graphs/**/*.xml"), None)
         if "openvino" in kinds:
-            ov = load_scorer(run, device="cpu", engine="openvino").engine
+            ov = load_scorer(run, Compute(device="cpu", engine="openvino")).engine
             row["bare openvino"] = max(
                 bare_openvino(graph, pixels, size, ov.precision) for size in {ov.batch}
             )
