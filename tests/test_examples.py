@@ -1,6 +1,7 @@
 """The walk-throughs run as they are, on drawn data."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -109,6 +110,28 @@ def test_the_sheet_of_drawings(shell, drawn, tmp_path):
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width == 5 * 240
         assert sheet.height == -(-findings // 5) * 258
+
+
+def test_an_exported_model_alone(shell, trained_once, tmp_path):
+    """With no package of this project in reach, it finds what `predict` finds."""
+    pytest.importorskip("onnxruntime")
+    images = sorted((trained_once.data / "train").rglob("*frontal.jpg"))[:4]
+    folder = ("-w", trained_once.workspace.folder)
+    shell("cxrtool", "export", "tiny", *folder, "--output", "model.onnx")
+    script = EXAMPLES / "onnx_alone.py"
+    barred = tmp_path / "barred"
+    barred.mkdir()
+    for name in ("cxrtool", "torch", "torchvision", "fastai", "onnx", "openvino", "pandas"):
+        (barred / f"{name}.py").write_text("raise ImportError('not needed')")
+    out = shell("env", f"PYTHONPATH={barred}", "python", script, "model.onnx", *images)
+    told = shell("cxrtool", "predict", *images, *folder, "--json", "--engine", "torch")
+    expected = {
+        (row["path"], label)
+        for row in json.loads(told)["predictions"]
+        for label in row["positive"].split(";")
+    }
+    assert {tuple(line.split("\t")[:2]) for line in out.splitlines()} == expected
+    assert expected
 
 
 def test_a_space_of_ones_own():
