@@ -47,6 +47,9 @@ def explainer(tmp_path_factory):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.2)
     precision = choose_precision("auto", CPU)
     for side, passes in STAGES:
+        # What edges and textures are was learned on the small ones: half of the time for nothing.
+        for part in ("conv1", "bn1", "layer1", "layer2"):
+            getattr(network, part).requires_grad_(side == STAGES[0][0])
         pixels = torch.from_numpy(np.stack([load_pixels(file, side) for file in files]))
         mean, std = (float(f(pixels[::5].float() / 255)) for f in (torch.mean, torch.std))
         for _ in range(passes):

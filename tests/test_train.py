@@ -680,7 +680,8 @@ def test_other_losses_train(prepared, loss):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_is_the_same_network(prepared):
-    config = replace(ONCE, limit=16, batch_size=8)
+    # With its backward pass the compiler takes a minute; another test traces both, uncompiled.
+    config = replace(ONCE, limit=16, batch_size=8, freeze_epochs=1)
     plain = train_model(replace(config, name="plain"), prepared, seed=1).run
     made = train_model(replace(config, name="made", compile=True), prepared, seed=1).run
     one, two = load_file(plain.weights), load_file(made.weights)
