@@ -45,8 +45,8 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    depth = 2
-    batch = 8
+    depth = 3  # while one is fetched, the next is there
+    batch = 4
 
     def __init__(self, graph: Path, *, precision: str, images: int | None = None) -> None:
         """`graph` is .xml or .onnx; `precision` is fp32 or bf16; `images`, of how many is known."""
