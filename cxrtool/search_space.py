@@ -99,7 +99,7 @@ class Dimension:
                 made = inside if abs(inside - float(value)) <= slack else float(value)
                 made = int(made) if self.whole and made == int(made) else made
         except (TypeError, ValueError):
-            pass
+            made = value  # no number: it is refused below, with its name
         if not self.holds(made):
             raise UsageError(f"{self.name} {value!r} is not in the space: {self.as_yaml()}")
         checked: Value = made

@@ -397,6 +397,32 @@ def test_a_graph_that_fails_leaves_nothing(kept_run, error):
     assert list(run.graphs.glob("*openvino*")) == []
 
 
+def test_what_cannot_be_converted_is_tried_once_and_is_no_matter_of_the_folder(kept_run):
+    run, card = kept_run
+    tried = []
+
+    def make(path):
+        tried.append(path)
+        raise NotImplementedError("no such operator")
+
+    with pytest.raises(NotImplementedError, match="no such operator"):
+        keep_graph(run, replace(card, weights_sha256="0" * 64), "openvino", make)
+    assert len(tried) == 1
+
+
+def test_where_files_cannot_be_locked_the_graph_is_made_all_the_same(kept_run, monkeypatch):
+    run, card = kept_run
+
+    def no_locks(self):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(kept.FileLock, "acquire", no_locks)
+    other = replace(card, weights_sha256="0" * 64)
+    made = keep_graph(run, other, "openvino", lambda path: path.write_text("graph"))
+    assert made.read_text() == "graph"
+    assert run.graphs not in made.parents
+
+
 def test_beside_a_run_that_cannot_be_written_to_the_graph_goes_with_the_process(kept_run):
     run, _ = kept_run
     shutil.rmtree(run.graphs)

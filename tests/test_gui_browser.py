@@ -289,7 +289,9 @@ def test_what_the_server_refuses_is_told_and_ends_the_waiting(watched, images, s
 def test_a_server_that_is_gone_is_told(watched, images):
     watched.page.route("**/*", lambda route: route.abort())
     watched.drop(images[0])
-    watched.page.locator("#status.problem", has_text="does not answer").wait_for()
+    problem = watched.page.locator("#status.problem", has_text="does not answer")
+    problem.wait_for()
+    assert problem.is_visible()
     watched.complaints.clear()
 
 
@@ -310,6 +312,7 @@ def test_what_is_chosen_while_others_are_sent_comes_after_them(watched, images):
     watched.choose(*images)
     watched.page.locator("#images li").nth(2).wait_for()
     watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
+    assert watched.page.locator("#images li").count() == 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

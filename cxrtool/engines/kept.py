@@ -8,7 +8,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def keep_graph(
     folder = _folder(run, card, engine)
     try:
         run.graphs.mkdir(exist_ok=True)
-        with FileLock(run.graphs / ".lock"):
+        with _alone(run.graphs):
             found = _whole(folder, engine)
             if found is None:
                 for old in [*run.graphs.glob(f"{engine}-*"), *run.graphs.glob(f".{engine}-*")]:
@@ -79,15 +80,33 @@ def keep_graph(
                 made.chmod(run.graphs.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
                 made.rename(folder)
             return found or folder / FILES[engine]
-    except (OSError, NotImplementedError) as error:  # filelock: no locks there
+    except OSError as error:
         reporter.note(
             f"making {run.name}'s graph for {engine}, for this time alone: {run.graphs} cannot be "
-            f"written to ({getattr(error, 'strerror', None) or error})"
+            f"written to ({error.strerror or error})"
         )
     passing = Path(tempfile.mkdtemp(prefix="cxrtool-"))
     atexit.register(shutil.rmtree, passing, ignore_errors=True)
     _fill(passing, engine, make)
     return passing / FILES[engine]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes graphs there.
+
+    Raises:
+        OSError: the folder cannot be written to, or its file system has no locks.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(str(error)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _folder(run: RunFolder, card: RunCard, engine: str) -> Path:
