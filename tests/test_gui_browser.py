@@ -80,6 +80,14 @@ class Watched:
             [[file.name, list(file.read_bytes())] for file in files],
         )
 
+    def settle(self):
+        """Wait until all that was dropped has its answer and its maps.
+
+        What is dropped changes the status at once, and what was held is sent before it says Ready.
+        """
+        self.page.locator("#status", has_text="Ready").wait_for()
+        assert self.page.locator('#images [data-state="waiting"]').count() == 0
+
     @property
     def answer(self):
         return self.page.locator("#answers article:not([hidden])")
@@ -189,8 +197,8 @@ def test_what_it_is_and_is_not_is_in_sight(watched, images):
 
 def test_another_finding_shows_another_map_and_the_slider_its_opacity(watched, images):
     watched.drop(*images)
-    watched.page.locator("#images li").nth(2).wait_for()
-    watched.page.locator("article[data-mapped]").nth(2).wait_for(state="attached")
+    watched.settle()
+    assert watched.page.locator("article[data-mapped]").count() == 3
     maps = watched.answer.locator(".heat")
     assert maps.count() == 14
     seen = {}
@@ -228,15 +236,15 @@ def test_findings_are_chosen_by_keyboard(watched, images):
 def test_several_images_are_a_list(watched, images, scorer):
     watched.drop(*images)
     items = watched.page.locator("#images li")
-    watched.page.locator("#status", has_text="Ready").wait_for()
+    watched.settle()
     assert items.count() == 3
     assert watched.page.locator("#delivery template").count() == 0  # else the server keeps it too
     assert watched.findings() == pytest.approx(expected(scorer, images[0]), abs=6e-4)
     items.nth(2).locator("button").click()
     assert watched.findings() == pytest.approx(expected(scorer, images[2]), abs=6e-4)
     watched.drop(images[1])
-    items.nth(3).wait_for()
-    watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
+    watched.settle()
+    assert items.count() == 4
     assert watched.findings() == pytest.approx(expected(scorer, images[1]), abs=6e-4)
     watched.page.get_by_role("button", name="Remove all").click()
     assert items.count() == 0
@@ -252,6 +260,7 @@ def test_a_file_that_is_no_image_is_a_message(watched, images, tmp_path):
     assert "not a" in problem.inner_text()
     assert watched.answer.locator("h2").inner_text() == MARKUP
     assert "Traceback" not in watched.page.content()
+    watched.settle()
     watched.page.locator("#images li").nth(1).locator("button").click()
     assert len(watched.findings()) == 14
 
@@ -303,15 +312,13 @@ def test_a_file_beside_the_drop_zone_is_taken_too(watched, images, scorer):
 
 def test_what_is_dropped_while_others_are_at_work_comes_after_them(watched, images):
     watched.drop_beside(*images)
-    watched.page.locator("#images li").nth(2).wait_for()
-    watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
+    watched.settle()
     assert watched.page.locator("#images li").count() == 3
 
 
 def test_what_is_chosen_while_others_are_sent_comes_after_them(watched, images):
     watched.choose(*images)
-    watched.page.locator("#images li").nth(2).wait_for()
-    watched.page.locator('#images [data-state="waiting"]').wait_for(state="detached")
+    watched.settle()
     assert watched.page.locator("#images li").count() == 3
 
 
