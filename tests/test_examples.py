@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
+from warm import warm_commands
 
 from cxrtool.config import TrainConfig
 from cxrtool.labels import CHEXPERT_LABELS
@@ -20,14 +21,19 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """A folder with the `cxrtool` and the `python` of the tests."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (folder / "python").chmod(0o755)
+    with warm_commands(folder / "cxrtool"):
+        yield folder
+
+
 @pytest.fixture
-def shell(tmp_path):
-    """Run a command where `cxrtool` and `python` are those of the tests."""
-    scripts = tmp_path / "bin"
-    scripts.mkdir()
-    for name, call in (("cxrtool", f"{sys.executable} -m cxrtool"), ("python", sys.executable)):
-        (scripts / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
-        (scripts / name).chmod(0o755)
+def shell(tmp_path, scripts):
+    """Run a command in an empty folder."""
 
     def run(*arguments):
         done = subprocess.run(
