@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cxrtool.devices import autocast, choose_precision
@@ -24,10 +25,37 @@ LARGEST = 0.15
 """Of the image, that the boxes of a finding cover on average."""
 UNTRAINED = 3
 LABELS = tuple(label for label in CHEXPERT_LABELS if label != NO_FINDING)
-STAGES = ((128, 6), (224, 2))
-"""Sides, and passes over the drawings: most is learned on small ones, in less time."""
-SIDE, BATCH, RATE = STAGES[-1][0], 16, 1e-3
+SMALL, SIDE = 128, 224
+"""Most is learned on small drawings, in a third of the time."""
+PASSES, LAST_PASSES = 6, 3
+BATCH, RATE = 16, 1e-3
 CPU = torch.device("cpu")
+
+
+def read_drawings(files, side):
+    """Pixels, shape (n, side, side), and the mean and standard deviation that scale them."""
+    pixels = torch.from_numpy(np.stack([load_pixels(file, side) for file in files]))
+    return pixels, *(float(of(pixels[::5].float() / 255)) for of in (torch.mean, torch.std))
+
+
+def scaled(pixels, mean, std):
+    grey = normalise(pixels.unsqueeze(1).float() / 255, mean, std)
+    return grey.contiguous(memory_format=torch.channels_last)
+
+
+def fit(network, inputs, targets, *, passes, rate):
+    """`inputs` gives a batch by its rows."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, fused=True)
+    batches = len(targets) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, batches * passes, pct_start=0.2)
+    for _ in range(passes):
+        for rows in torch.randperm(len(targets))[: batches * BATCH].split(BATCH):
+            with autocast(CPU, choose_precision("auto", CPU)):
+                logits = network(inputs(rows))
+            binary_cross_entropy_with_logits(logits, targets[rows]).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +69,20 @@ def explainer(tmp_path_factory):
     targets = torch.from_numpy((table[list(LABELS)].abs() == 1).to_numpy(np.float32))
     torch.manual_seed(1)
     network = build_network("resnet18", len(LABELS)).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, fused=True)
-    batches = len(files) // BATCH
-    steps = batches * sum(passes for _, passes in STAGES)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.2)
-    precision = choose_precision("auto", CPU)
-    for side, passes in STAGES:
-        # What edges and textures are was learned on the small ones: half of the time for nothing.
-        for part in ("conv1", "bn1", "layer1", "layer2"):
-            getattr(network, part).requires_grad_(side == STAGES[0][0])
-        pixels = torch.from_numpy(np.stack([load_pixels(file, side) for file in files]))
-        mean, std = (float(f(pixels[::5].float() / 255)) for f in (torch.mean, torch.std))
-        for _ in range(passes):
-            for rows in torch.randperm(len(files))[: batches * BATCH].split(BATCH):
-                scaled = normalise(pixels[rows].unsqueeze(1).float() / 255, mean, std)
-                with autocast(CPU, precision):
-                    logits = network(scaled.contiguous(memory_format=torch.channels_last))
-                binary_cross_entropy_with_logits(logits, targets[rows]).backward()
-                optimiser.step()
-                optimiser.zero_grad()
-                schedule.step()
+    pixels, *scale = read_drawings(files, SMALL)
+    fit(network, lambda rows: scaled(pixels[rows], *scale), targets, passes=PASSES, rate=RATE)
+    # At the size that maps are asked for, the body only tells what it sees: once for all passes.
+    pixels, *scale = read_drawings(files, SIDE)
+    parts = list(network.children())  # the last three: layer4, the mean over the map, fc
+    body, head = nn.Sequential(*parts[:-3]), nn.Sequential(*parts[-3:-1], nn.Flatten(1), parts[-1])
+    with torch.inference_mode(), autocast(CPU, choose_precision("auto", CPU)):
+        for rows in torch.arange(0, len(files), 2).split(32):  # the layers' means at this size
+            body(scaled(pixels[rows], *scale))
+        body.eval()
+        seen = [body(scaled(part, *scale)) for part in pixels.split(32)]
+    features = torch.cat(seen).contiguous(memory_format=torch.channels_last).clone()
+    fit(head, lambda rows: features[rows], targets, passes=LAST_PASSES, rate=RATE / 2)
+    mean, std = scale
     return Explainer(
         network=network.eval().requires_grad_(False),
         labels=LABELS,
