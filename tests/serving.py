@@ -15,6 +15,8 @@ from pathlib import Path
 
 STARTS = 120
 """Seconds that a start may take on a machine with other work."""
+ENDS = 60
+"""And an end: more than it waits for those who are connected, and less than for ever."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Served:
     def stop(self, number=signal.SIGINT):
         """Ask it to end; the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=ENDS)
 
 
 def file_data(path, **more):
@@ -146,7 +148,7 @@ def serving(workspace, temporary, *options):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=ENDS)
             finally:
                 process.kill()
         process.stdout.close()

@@ -388,7 +388,7 @@ from cxrtool.workflows import prepare_images
 prepare_images.CHUNK = 2
 original = prepare_images.decode
 def slowly(file):
-    time.sleep(0.05)
+    time.sleep(0.2)
     return original(file)
 prepare_images.decode = slowly
 paths = [f"{i}.png" for i in range(30)]
@@ -425,7 +425,7 @@ def test_after_a_kill_no_process_lives_on_and_the_work_is_kept(data, tmp_path, d
     assert 0 < len(decoded) < 30 - 3
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=120):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit

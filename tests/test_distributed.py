@@ -54,6 +54,8 @@ TIMES = ["train_seconds", "seconds", "images_per_second"]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 NOISES = ("augmentation", "cpu")
 TESTS = Path(__file__).parent
+PATIENCE = 300
+"""Seconds that processes may take which end by themselves."""
 
 
 class Plain(nn.Module):
@@ -658,7 +660,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_it_goes_on_to_the_same_end(
     pair, prepared, tmp_path
 ):
     started = torchrun(2, options(prepared), tmp_path, event="kill 1 7")
-    told = started.communicate(timeout=60)[0]
+    told = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode != 0
     command = f"torchrun --nproc-per-node 2 -m cxrtool train --resume run -w {prepared.folder}`"
     told_by_us = [line for line in told.splitlines() if line.startswith("error: ")]
@@ -676,7 +678,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_it_goes_on_to_the_same_end(
 def test_a_stop_of_all_processes_at_once_is_told_once(pair, prepared, tmp_path):
     more = [*options(prepared), "--epochs", "500", "--patience", "500"]
     started = torchrun(2, more, tmp_path)
-    run, deadline = run_in(prepared), time.monotonic() + 60
+    run, deadline = run_in(prepared), time.monotonic() + PATIENCE
     while not run.history.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
     # SLURM tells all, and torchrun passes it on to its own: they hear it twice.
@@ -685,7 +687,7 @@ def test_a_stop_of_all_processes_at_once_is_told_once(pair, prepared, tmp_path):
     ).stdout.split()
     for number in (started.pid, *map(int, children)):
         os.kill(number, signal.SIGTERM)
-    told = started.communicate(timeout=60)[0]
+    told = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode != 0
     lines = [line for line in told.splitlines() if "--resume" in line]
     assert len(lines) == 1, told
@@ -721,7 +723,7 @@ with boundary(CommonConfig()), one_voice(launched()):
 @pytest.mark.slow
 def test_a_bad_option_is_told_once(tmp_path):
     started = torchrun(2, [], tmp_path, program=BAD_OPTION)
-    told = started.communicate(timeout=60)[0]
+    told = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode != 0
     lines = [line for line in told.splitlines() if "error: " in line]
     assert len(lines) == 1, told

@@ -916,9 +916,7 @@ def test_it_ends_when_asked_also_while_somebody_waits(trained_once, tmp_path, im
             f"POST /gradio_api/upload HTTP/1.1\r\n{told}Content-Length: 99\r\n\r\n--a".encode()
         )
         time.sleep(0.3)
-        started = time.monotonic()
         assert page.stop(number) == 0
-        assert time.monotonic() - started < 8
         held.close()
         assert "Traceback" not in page.process.stderr.read()
     assert list((tmp_path / "tmp").iterdir()) == []

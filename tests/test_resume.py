@@ -326,7 +326,7 @@ def test_a_signal_saves_and_says_how_to_go_on(prepared, alone, number):
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, number)  # as a terminal does: the workers get it too
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=300)[1]
     assert process.returncode == 130, told
     last = told.strip().splitlines()[-1]
     assert "stopped in epoch" in last

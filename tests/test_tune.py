@@ -99,22 +99,23 @@ def test_what_was_stopped_is_done_again_and_nothing_is_lost(pretended, monkeypat
 
 
 def test_after_its_time_nothing_is_begun(pretended, monkeypatch):
-    def slow(config, workspace, seed, *, on_message, shall_stop):
-        time.sleep(0.4)
-        return (
-            Outcome("stopped")
-            if shall_stop()
-            else pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
-        )
+    begun = []
 
-    monkeypatch.setattr(tune_worker, "run_trial", slow)
-    found = search(pretended, name="a", trials=50, timeout=3 / 60)
-    ended = [row for row in found.trials if row["state"] == "finished"]
-    assert 1 <= len(ended) < 9
-    waiting = [row for row in found.trials if row["state"] == "waiting"]
-    assert len(waiting) == 1  # the one that was stopped
+    def third_is_slow(config, workspace, seed, *, on_message, shall_stop):
+        begun.append(config)
+        if len(begun) < 3:
+            return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
+        while not shall_stop():
+            time.sleep(0.02)
+        return Outcome("stopped")
+
+    monkeypatch.setattr(tune_worker, "run_trial", third_is_slow)
+    found = search(pretended, name="a", trials=50, timeout=4 / 60)
+    assert len(begun) == 3
+    stopped = ["died, again as 4", "waiting"]
+    assert [row["state"] for row in found.trials] == ["finished", "finished", *stopped]
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
-    assert len(search(pretended, resume="a", trials=len(ended) + 1).trials) == len(found.trials)
+    assert len(search(pretended, resume="a", trials=3).trials) == 4
 
 
 def test_a_trial_that_fails_counts_and_says_why(pretended, monkeypatch):
