@@ -104,7 +104,7 @@ def test_a_database_that_refuses_is_told_in_one_message(database, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_share_the_trials_and_do_none_twice(study, prepared):
-    both = [search_as_process(prepared.folder, study, 2) for _ in range(2)]
+    both = [search_as_process(prepared.folder, study, 1) for _ in range(2)]
     told = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     found = search(prepared, storage=study, name="shared", trials=12)
