@@ -100,6 +100,27 @@ def test_a_resumed_table_draws_what_was_missing(trained_once, images, tmp_path):
     assert [name[:5] for name in stems(folder)] == ["00001", "00001", "00002", "00002"]
 
 
+def test_maps_that_a_finished_table_lacks_are_drawn_and_no_others(trained_once, images, tmp_path):
+    folder, output = tmp_path / "maps", tmp_path / "t.csv"
+    asked = {"output": output, "resume": True}
+    wanted = draw(trained_once, images, tmp_path / "at once").drawn
+    assert wanted >= 2
+    draw(trained_once, images, None, output=output)
+    before = output.read_bytes()
+    assert draw(trained_once, images, folder, **asked).drawn == wanted
+    assert stems(folder) == stems(tmp_path / "at once")
+    assert draw(trained_once, images, folder, **asked).drawn == 0
+    last = stems(folder)[-1]
+    (folder / last).unlink()
+    assert draw(trained_once, images, folder, **asked).drawn >= 1
+    assert stems(folder) == stems(tmp_path / "at once")
+    more = draw(trained_once, images, folder, heatmap_labels="Edema,Fracture", **asked)
+    edemas = {path.name[:5] for path in folder.glob("*-Edema.png")}
+    assert more.drawn >= 1
+    assert edemas == {"00001", "00002"}
+    assert output.read_bytes() == before
+
+
 def test_a_label_that_the_model_lacks_is_wrong_use(trained_once, images, tmp_path):
     with pytest.raises(UsageError, match="did you mean Edema"):
         draw(trained_once, images, tmp_path / "maps", heatmap_labels="Edma")

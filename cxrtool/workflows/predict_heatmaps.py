@@ -50,9 +50,10 @@ class Heatmaps:
             pixels: (side, side): what the network saw.
             row: its probabilities.
         """
-        labels = row.positive if self.labels is None else self.labels
-        if not labels or row.scores is None:
+        labels = self._labels_of(row)
+        if not labels:
             return
+        assert row.scores is not None
         scores = dict(zip(self.ensemble.labels, row.scores, strict=True))
         try:
             grey = read_grey(Path(file))
@@ -60,11 +61,11 @@ class Heatmaps:
             grey = Image.fromarray(pixels)
         maps = self.explainer.maps(pixels, labels, self.method)
         for label, heat in zip(labels, maps, strict=True):
-            stem = f"{place + 1:05d}-{_plain(Path(row.path).stem)}-{_plain(label)}"
-            with whole_file(self.folder / f"{stem}.npy") as temporary:
+            picture = self._picture(place, row, label)
+            with whole_file(picture.with_suffix(".npy")) as temporary:
                 np.save(temporary, heat)
             save_heatmap(
-                self.folder / f"{stem}.png",
+                picture,
                 grey,
                 heat,
                 label=label,
@@ -74,6 +75,21 @@ class Heatmaps:
                 name=Path(row.path).name,
             )
             self.drawn += 1
+
+    def lacks(self, place: int, row: Row) -> bool:
+        """Whether a map of an image, by its place and its row, is still to be drawn."""
+        # The picture is the last of a map's files.
+        pictures = (self._picture(place, row, label) for label in self._labels_of(row))
+        return not all(picture.is_file() for picture in pictures)
+
+    def _labels_of(self, row: Row) -> Sequence[str]:
+        if row.scores is None:
+            return ()
+        return row.positive if self.labels is None else self.labels
+
+    def _picture(self, place: int, row: Row, label: str) -> Path:
+        name = f"{place + 1:05d}-{_plain(Path(row.path).stem)}-{_plain(label)}.png"
+        return self.folder / name
 
 
 def open_heatmaps(
