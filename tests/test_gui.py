@@ -35,6 +35,7 @@ from cxrtool.gui.guard import PASSED, Guard, host_name
 from cxrtool.gui.heat import SIDE, HeatMaps
 from cxrtool.gui.look import Desk
 from cxrtool.gui.pictures import LONGEST, xray_uri
+from cxrtool.gui.private_folder import private_folder
 from cxrtool.gui.server import _Server, bind, url_of
 from cxrtool.gui.uploads import Uploads
 from cxrtool.report import Reporter
@@ -780,6 +781,29 @@ def test_nothing_is_left_and_nobody_is_called(trained_once, monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
     time.sleep(0.2)
     assert [to for to in called if isinstance(to, tuple)] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be locked")
+def test_what_a_killed_page_left_is_removed_and_nothing_else(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = {name: tmp_path / f"cxrtool-gui-{name}" for name in ("left", "young", "linked")}
+    others = tmp_path / "other"
+    for folder in (made["left"], made["young"], others):
+        folder.mkdir()
+        (folder / "image.png").write_bytes(png(9))
+    made["linked"].symlink_to(others)
+    (tmp_path / "cxrtool-gui-file").touch()
+    with private_folder() as at_work:
+        for folder in tmp_path.iterdir():
+            if folder != made["young"]:
+                os.utime(folder, (0, 0), follow_symlinks=False)
+        with private_folder() as own:
+            left = {own, at_work, others, made["young"], made["linked"]}
+            assert set(tmp_path.iterdir()) == left | {tmp_path / "cxrtool-gui-file"}
+            assert own.stat().st_mode & 0o077 == 0
+    assert not own.exists()
+    assert not at_work.exists()
+    assert (others / "image.png").is_file()
 
 
 def test_other_machines_are_warned_of(trained_once):

@@ -1,7 +1,6 @@
 """`gui`: a page on this machine where images are dropped and findings are read."""
 
 import os
-import shutil
 import tempfile
 import threading
 import webbrowser
@@ -19,6 +18,7 @@ from cxrtool.errors import UsageError
 from cxrtool.gui.facts import Facts, facts_of_file, facts_of_run
 from cxrtool.gui.heat import Explains, HeatMaps
 from cxrtool.gui.look import Desk
+from cxrtool.gui.private_folder import private_folder
 from cxrtool.gui.uploads import Uploads
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunFolder, find_run
@@ -85,7 +85,11 @@ def open_page(
     from cxrtool.gui.server import bind, listen, url_of
 
     run = None if is_exported(config.run) else find_run(workspace.runs, config.run)
-    with _private_folder() as folder, bind(config.host, config.port) as made:
+    with (
+        private_folder() as folder,
+        _temporary_files_in(folder),
+        bind(config.host, config.port) as made,
+    ):
         compute = Compute(engine=config.engine, device=config.device, precision=config.precision)
         scorer = load_model(workspace.runs, config.run, compute, reporter)
         if config.host not in LOOPBACK:
@@ -110,9 +114,8 @@ def open_page(
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder of this user's alone, where all temporary files go while the block runs."""
-    folder = Path(tempfile.mkdtemp(prefix="cxrtool-gui-"))
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """While the block runs, all temporary files go to a folder."""
     variables, tempdir = dict(os.environ), tempfile.tempdir
     # Gradio does much that variables tell it to: share links, other folders to serve, telemetry.
     for name in [name for name in variables if name.startswith("GRADIO_")]:
@@ -120,12 +123,11 @@ def _private_folder() -> Iterator[Path]:
     os.environ |= {**SILENCE, "GRADIO_TEMP_DIR": str(folder)}
     tempfile.tempdir = str(folder)
     try:
-        yield folder
+        yield
     finally:
         tempfile.tempdir = tempdir
         os.environ.clear()
         os.environ.update(variables)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _facts(run: RunFolder | None, scorer: Scorer, config: GuiConfig) -> Facts:

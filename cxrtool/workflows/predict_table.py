@@ -4,16 +4,12 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxrtool.ensemble import Ensemble
 from cxrtool.errors import CxrToolError, DataError, StoppedError
 from cxrtool.journal import Journal
 from cxrtool.prediction_rows import Row, decide, read_rows, write_rows
 from cxrtool.workflows.predict_work import PredictResult, Work
-
-if TYPE_CHECKING:
-    from cxrtool.workflows.predict_heatmaps import Heatmaps
 
 SAMPLE = 8
 """Rows of a finished table that are scored again, to see that the model is the same."""
@@ -38,7 +34,7 @@ def write_table(work: Work, output: Path) -> PredictResult:
             _take_over(work, journal, output)
     work.wait()
     journal.read()
-    todo = _left(work, journal, heatmaps)
+    todo = work.left(journal, heatmaps)
     work.wait()  # until all have read it: they share what is left by its order
     if work.config.resume:
         done = len(work.images) - len(todo)
@@ -61,18 +57,6 @@ def write_table(work: Work, output: Path) -> PredictResult:
         seconds=seconds,
         drawn=0 if heatmaps is None else heatmaps.drawn,
     )
-
-
-def _left(work: Work, journal: Journal, heatmaps: "Heatmaps | None") -> list[int]:
-    """The places of the images without a row, or without a heat map that is asked for."""
-    names = work.images.names
-    left = [at for at, name in enumerate(names) if not journal.done(name)]
-    if heatmaps is None:
-        return left
-    done = [at for at, name in enumerate(names) if journal.done(name)]
-    rows = journal.rows(names[at] for at in done)
-    undrawn = [at for at, row in zip(done, rows, strict=True) if heatmaps.lacks(at, row)]
-    return sorted(left + undrawn)
 
 
 def _finish(work: Work, journal: Journal, output: Path) -> int:

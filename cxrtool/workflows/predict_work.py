@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrtool.config import PredictConfig
 from cxrtool.ensemble import Ensemble
+from cxrtool.journal import Journal
 from cxrtool.prediction_rows import Row, cells, csv_line, header, read_rows
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
@@ -109,6 +110,17 @@ class Work:
         """Wait for the other processes."""
         if self.processes is not None:
             self.processes.wait()
+
+    def left(self, journal: Journal, heatmaps: "Heatmaps | None") -> list[int]:
+        """The places of the images without a row, or without a heat map that is asked for."""
+        names = self.images.names
+        left = [at for at, name in enumerate(names) if not journal.done(name)]
+        if heatmaps is None:
+            return left
+        done = [at for at, name in enumerate(names) if journal.done(name)]
+        rows = journal.rows(names[at] for at in done)
+        undrawn = [at for at, row in zip(done, rows, strict=True) if heatmaps.lacks(at, row)]
+        return sorted(left + undrawn)
 
     def rows(self, places: Sequence[int], heatmaps: "Heatmaps | None") -> Iterator[Row]:
         """The rows of images, by their places in the list; heat maps are drawn on the way."""
