@@ -10,6 +10,8 @@ from cxrtool.errors import UsageError
 from cxrtool.processors import native_bf16
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+PARTS = 4
+"""At most so many batches are scored at once, as torch does here."""
 
 
 def import_openvino() -> Any:
@@ -41,24 +43,41 @@ def openvino_precision(asked: str) -> str:
 
 
 class OpenVinoEngine:
-    """A graph, compiled for this CPU; it scores two batches at once, on half of the cores each."""
+    """A graph, compiled for this CPU.
+
+    Cores that share one batch wait for each other, and for those that decode. Where there are many
+    images, several batches are scored at once instead, each by its share of the cores.
+    """
 
     name = "openvino"
     device = "cpu"
-    depth = 3  # while one is fetched, the next is there
     batch = 4
 
     def __init__(self, graph: Path, *, precision: str, images: int | None = None) -> None:
         """`graph` is .xml or .onnx; `precision` is fp32 or bf16; `images`, of how many is known."""
         self._openvino = import_openvino()
         self.precision = precision
-        options = {
+        core = self._openvino.Core()
+        options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            # One image is scored sooner by all cores together.
-            "PERFORMANCE_HINT": "LATENCY" if images == 1 else "THROUGHPUT",
+            # Of one compilation with several streams, OpenVINO's own way to score several batches
+            # at once, half gave wrong probabilities for an exported Swin V2 (2026.4); of those with
+            # one, none did. Probably streams take each other's packed weights.
+            "NUM_STREAMS": 1,
         }
-        self._compiled = self._openvino.Core().compile_model(str(graph), "CPU", options)
-        self._idle: deque[Any] = deque()
+        self._compiled = [core.compile_model(str(graph), "CPU", options)]
+        if (images or 0) > self.batch:
+            cores = self._compiled[0].get_property("INFERENCE_NUM_THREADS")
+            parts = max(number for number in range(1, PARTS + 1) if cores % number == 0)
+            # Pinned, all parts would have the same cores.
+            options |= {"INFERENCE_NUM_THREADS": cores // parts, "ENABLE_CPU_PINNING": False}
+            if parts > 1:
+                self._compiled = [
+                    core.compile_model(str(graph), "CPU", options) for _ in range(parts)
+                ]
+        # Each has the next one waiting. They are taken in turn, and so come back in turn.
+        self.depth = 2 * len(self._compiled)
+        self._idle = deque(one.create_infer_request() for _ in range(2) for one in self._compiled)
 
     def submit(self, pixels: Pixels) -> Pending:
         """Begin to score grey images (n, side, side)."""
@@ -76,8 +95,8 @@ class OpenVinoEngine:
         return fetch
 
     def _request(self) -> Any:
-        """One that is idle, or a new one: more than there are streams wait for each other."""
+        """The one that is idle for longest; a new one where more are at work than expected."""
         try:
-            return self._idle.pop()
+            return self._idle.popleft()
         except IndexError:
-            return self._compiled.create_infer_request()
+            return self._compiled[0].create_infer_request()
