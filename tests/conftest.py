@@ -17,7 +17,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +25,6 @@ import pytest
 from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
 from cxrtool.report import Reporter
 from cxrtool.workspace import Workspace
-
-# What starts a process with an environment of its own is looked up when it is first used, and that
-# ended a test process (SIGSEGV in the dynamic linker) in which OpenVINO and ONNX Runtime had been.
-subprocess.run([sys.executable, "-c", ""], env=dict(os.environ), check=True)
 
 TINY = TrainConfig(
     arch="resnet18",
