@@ -328,6 +328,22 @@ def test_with_kept_graphs_no_torch_is_imported_and_nothing_is_sent(kept_once, tm
     assert found == ["None"]
 
 
+def test_a_signal_is_heard_after_engines_have_gone_in_the_order_in_which_they_came(kept_once):
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from cxrtool.engines.openvino_engine import OpenVinoEngine\n"
+        f"graph = Path({str(find_graph(*kept_once, 'openvino'))!r})\n"
+        "engines = [OpenVinoEngine(graph, precision='fp32') for _ in range(3)]\n"
+        "while engines:\n"
+        "    engines.pop(0)\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('heard'))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard\n", "")
+
+
 @pytest.mark.slow
 def test_making_graphs_sends_nothing_and_says_nothing(kept_run, tmp_path):
     shutil.rmtree(kept_run[0].graphs)

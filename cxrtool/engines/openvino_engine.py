@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the whole process, which never lets go of it.
+
+    Each core's CPU plugin gives its thread a stack for signals, and takes it back when it goes: of
+    two that do not go in the order in which they came, the second leaves the thread with a stack
+    that is no more (OpenVINO 2026.4), and then a signal as harmless as a child's end kills the
+    process.
+    """
+    return import_openvino().Core()
+
+
 def openvino_precision(asked: str) -> str:
     """What OpenVINO computes in here; `auto` to bf16 where the processor has it.
 
@@ -35,7 +48,7 @@ def openvino_precision(asked: str) -> str:
     """
     if asked == "fp16":
         raise UsageError("--precision fp16: OpenVINO on a CPU computes in bf16 or fp32")
-    core = import_openvino().Core()
+    core = openvino_core()
     native = native_bf16() and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if asked == "bf16" and not native:
         raise UsageError("--precision bf16: this processor does not have it; use fp32")
@@ -57,7 +70,7 @@ class OpenVinoEngine:
         """`graph` is .xml or .onnx; `precision` is fp32 or bf16; `images`, of how many is known."""
         self._openvino = import_openvino()
         self.precision = precision
-        core = self._openvino.Core()
+        core = openvino_core()
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             # Of one compilation with several streams, OpenVINO's own way to score several batches
