@@ -1,10 +1,11 @@
 import json
+import os
 import stat
 
 import pytest
 
 from cxrtool.errors import RunError
-from cxrtool.files import read_json, sha256, whole_file, write_json, write_text
+from cxrtool.files import read_bytes, read_json, sha256, whole_file, write_json, write_text
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -61,3 +62,41 @@ def test_missing_json_is_named(tmp_path):
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def _pipe(folder):
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+@pytest.mark.parametrize("read", [read_bytes, sha256])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path, read):
+    with pytest.raises(OSError, match="a named pipe, not a file"):
+        read(_pipe(tmp_path))
+    with pytest.raises(OSError, match="a device, not a file"):
+        read(tmp_path.__class__("/dev/zero"))
+    with pytest.raises(OSError, match="a folder, not a file"):
+        read(tmp_path)
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(100))
+    assert read_bytes(path, 100) == bytes(100)
+    with pytest.raises(OSError, match="larger than the 99 bytes"):
+        read_bytes(path, 99)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, '{"format": ' + "1" * 5000 + "}"]
+)
+def test_json_that_no_reader_survives_is_an_error_that_names_the_file(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(RunError, match=r"a\.json cannot be read"):
+        read_json(path)
+
+
+def test_a_pipe_in_place_of_json_is_an_error(tmp_path):
+    with pytest.raises(RunError, match="pipe cannot be read: it is a named pipe"):
+        read_json(_pipe(tmp_path))
