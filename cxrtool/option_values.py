@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from cxrtool import config
-from cxrtool.errors import unknown_name
+from cxrtool.errors import DataError, unknown_name
 
 _RECIPES = tuple(config.RECIPES)
 FEWEST_REPLICATES = 100
@@ -75,14 +75,12 @@ def _show_in_help(values: dict[str, object], ctx: typer.Context) -> None:
 
 def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
     """A YAML file's option values, as the command line would have them."""
-    import yaml
+    from cxrtool.yaml_files import read_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise typer.BadParameter(f"{path} cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise typer.BadParameter(f"{path}: `option: value` lines were expected")
+        values = read_yaml(path)
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
     names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
     unknown = [str(key) for key in values if key not in names]
     if unknown:

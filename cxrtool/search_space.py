@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from cxrtool.config import TrainConfig
-from cxrtool.errors import UsageError, unknown_name
+from cxrtool.errors import DataError, UsageError, unknown_name
 
 Value = float | int | str
 DENSE = "densenet"
@@ -168,13 +168,13 @@ def read_space(path: Path, allowed: Mapping[str, Allowed], config: TrainConfig) 
     Raises:
         UsageError: it cannot be read, or `parse_space` refuses what it says.
     """
-    import yaml
+    from cxrtool.yaml_files import read_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"--space {path} cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict) or not values:
+        values = read_yaml(path)
+    except DataError as error:
+        raise UsageError(f"--space {error}") from None
+    if not values:
         raise UsageError(f"--space {path}: lines like `lr: {{low: 1e-5, high: 1e-2}}` are wanted")
     return parse_space(values, allowed, config, where=str(path))
 

@@ -33,6 +33,7 @@ LAYERS = {
         "figures",
         "heatmap_figures",
         "workspace",
+        "yaml_files",
     },
     "others' tables": {"given.*"},
     "sources": {"sources.*"},

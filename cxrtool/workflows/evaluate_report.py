@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from cxrtool import __version__, score_figures
-from cxrtool.errors import RunError
+from cxrtool.errors import DataError, RunError
 from cxrtool.files import read_json, whole_file, write_json
 from cxrtool.page import Card, write_report
 from cxrtool.report import Reporter
@@ -25,6 +24,7 @@ from cxrtool.score_curves import (
 from cxrtool.tables import write_table
 from cxrtool.workflows.score import Scored
 from cxrtool.workspace import Workspace
+from cxrtool.yaml_files import read_yaml
 
 RECIPE = (
     *("recipe", "arch", "weights", "uncertainty", "blank", "image_size", "loss", "sampling"),
@@ -186,9 +186,9 @@ def command_line(values: Mapping[str, Any]) -> str:
 
 def _recipe(run: RunFolder) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        settings = read_yaml(run.config)
         return {name: settings[name] for name in RECIPE if settings.get(name) is not None}
-    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
+    except DataError:
         return {}  # the page says that it is not known
 
 

@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cxrtool.errors import RunError
+from cxrtool.errors import CxrToolError
 from cxrtool.files import read_json
 from cxrtool.runs import RunFolder
 from cxrtool.workspace import Workspace
 
 FINISHED, UNFINISHED, TRAINING, BROKEN = "finished", "unfinished", "training", "broken"
 CANNOT_BE_READ = (
-    *(RunError, OSError, csv.Error, RecursionError),
+    *(CxrToolError, OSError, csv.Error, RecursionError),
     *(ArithmeticError, LookupError, TypeError, ValueError),
 )
 """All that a damaged or edited file can raise."""
@@ -156,7 +156,9 @@ def _nothing(path: Path, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_config(path: Path, _: dict[str, Any]) -> dict[str, Any]:
-    settings = _read_yaml(path)
+    from cxrtool.yaml_files import read_yaml
+
+    settings = read_yaml(path)
     recipe, fold = settings.get("recipe"), settings.get("fold")
     return {
         "recipe": None if recipe is None else str(recipe),
@@ -207,27 +209,10 @@ def _score(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        # Not libyaml's loader: brackets that are nested too deep end the whole process in it.
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise RunError(f"{path} is no YAML{where}") from None
-    if not isinstance(values, dict):
-        raise RunError(f"{path} holds no `option: value` lines")
-    return values
-
-
 def _told(run: RunFolder, path: Path, error: Exception) -> str:
     """An error in one line, without the path of the run's folder."""
     name = path.relative_to(run.path).as_posix()
-    if isinstance(error, RunError):
+    if isinstance(error, CxrToolError):
         text = str(error).replace(str(path), name, 1)
     elif isinstance(error, KeyError):
         text = f"{name} lacks {error}"

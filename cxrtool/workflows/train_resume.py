@@ -4,14 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import yaml
-
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import read_json, sha256
 from cxrtool.runs import RunFolder, find_resumable
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
+from cxrtool.yaml_files import read_yaml
 
 HERE_ONLY = (
     "name",
@@ -58,12 +57,12 @@ def read_resumed(
     """
     run = find_resumable(workspace.runs, str(config.resume))
     try:
-        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        values = read_yaml(run.config)
         own_seed = int(values.pop("seed"))
         known = {field.name for field in fields(TrainConfig)}
         settings = {key: value for key, value in values.items() if key in known}
         own = TrainConfig(**settings)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.config} cannot be read ({error}): restore it from a copy") from None
     _refuse_contradictions(run, config, own, given)
     if "seed" in given and seed != own_seed:
