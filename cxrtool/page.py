@@ -315,7 +315,7 @@ def _largest(gaps: dict[str, Any], key: str) -> tuple[str, dict[str, Any]] | Non
 
 def reference_sets(references: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """References that one source gives of one model under one protocol, together."""
-    same = ("name", "source", "year", "protocol", "why")
+    same = ("name", "source", "where", "year", "protocol", "why")
     sets: dict[tuple[Any, ...], dict[str, Any]] = {}
     for one in references:
         key = tuple(one.get(name) for name in same)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from cxrtool.errors import UsageError
-from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.paper import MISSING, PaperTable
 from cxrtool.references import COMPETITION_LABELS, PROTOCOLS, policy_name
 
@@ -189,7 +188,7 @@ def references_tables(
     return _same_table(results, labels), _other_table(results, labels)
 
 
-MEANS = {5: "mean of five", 14: "mean of 14"}
+MEANS = {5: "mean of five"}
 """The columns of the means that are published, by over how many labels."""
 BLANKS = f"{MISSING}: not published, or not defined."
 
@@ -256,14 +255,12 @@ def _published(result: Mapping[str, Any], which: str, labels: Sequence[str]) -> 
 def _run_cells(result: Mapping[str, Any], labels: Sequence[str]) -> list[str | None]:
     of = [(result["labels"].get(label) or {}).get("auroc") for label in labels]
     cells = [_score(value, None, MOST_DIGITS, False) for value in of]
-    # A mean over other labels than the published is no figure for these columns.
-    means = [(result.get("competition") or {}, COMPETITION_LABELS), (result, CHEXPERT_LABELS)]
-    return cells + [
-        _score(of["mean_auroc"], None, MOST_DIGITS, False)
-        if of and set(of["labels"]) == set(names) and of["defined"] == len(names)
-        else None
-        for of, names in means
-    ]
+    # A mean over other labels than the published is no figure for this column.
+    five = result.get("competition") or {}
+    whole = set(five.get("labels") or ()) == set(COMPETITION_LABELS) and five["defined"] == len(
+        COMPETITION_LABELS
+    )
+    return [*cells, _score(five["mean_auroc"], None, MOST_DIGITS, False) if whole else None]
 
 
 def _published_cells(
@@ -283,18 +280,19 @@ def _printed(one: Mapping[str, Any]) -> str:
 
 
 def _measured_notes(found: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """What the published scores are of, and what their sources do not state of that."""
-    grouped = _grouped(
-        (str(one["what"]), str(one["name"]) + (" (mean of 14)" if one["labels"] == 14 else ""))
-        for figures in found
-        for one in figures
-    )
+    """What the published scores are of."""
+    grouped = _grouped((str(one["what"]), str(one["name"])) for of in found for one in of)
     return [f"{'; '.join(names)}: {text}." for text, names in grouped.items()]
 
 
 def _source_notes(found: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
-    grouped = _grouped((str(one["source"]), str(one["name"])) for of in found for one in of)
+    grouped = _grouped((_source(one), str(one["name"])) for of in found for one in of)
     return [f"Source of {'; '.join(names)}: {text}." for text, names in grouped.items()]
+
+
+def _source(one: Mapping[str, Any]) -> str:
+    """A figure's source and its place there; what version 0.1 wrote names no place."""
+    return ", ".join(str(one[key]) for key in ("source", "where") if one.get(key))
 
 
 def _other_table(results: Sequence[Mapping[str, Any]], labels: list[str]) -> PaperTable | None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from cxrtool.labels import CHEXPERT_LABELS
-
 TABLE = "references.csv"
 COMPETITION_LABELS = (
     "Atelectasis",
@@ -17,7 +15,7 @@ COMPETITION_LABELS = (
     "Pleural Effusion",
 )
 """The five labels of CheXpert's competition (Irvin et al. 2019, section 4)."""
-LABEL_SETS = {"five": COMPETITION_LABELS, "14": CHEXPERT_LABELS}
+LABEL_SETS: dict[str, tuple[str, ...]] = {"five": COMPETITION_LABELS}
 """What a published mean is over."""
 
 PROTOCOLS = {
@@ -28,7 +26,14 @@ PROTOCOLS = {
 }
 """The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
 HERE = {"holdout": "a hold-out of train.csv", "expert": "valid.csv", "test500": "the test studies"}
-POLICY_NAMES = {"zeros": "U-Zeros", "ones": "U-Ones", "ignore": "U-Ignore"}
+POLICY_NAMES = {
+    "zeros": "U-Zeros",
+    "ones": "U-Ones",
+    "ignore": "U-Ignore",
+    "smooth": "U-Ones with smoothed labels",
+}
+VIEWS = {"frontal": ("frontal",), "all": ("frontal", "lateral")}
+"""Which images of a study were scored."""
 
 LEAST_HOLDOUT = 10_000
 """A tenth of CheXpert is about 19,000 frontal images; fewer than this are no such tenth."""
@@ -44,11 +49,12 @@ NUMBERS = ("auroc", "low", "high")
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """One published figure and how it was measured; None where the source does not say.
+    """One published figure, where it stands, and how it was measured.
 
     The figure is `auroc`, or a range from `low` to `high`. It is one label's, or the mean over
     one of `LABEL_SETS`. `uncertainty` is the policy of the training and, in a hold-out, of the
-    truth that the scores were held against; `blank` is what labels not mentioned became there.
+    truth that the scores were compared with; `blank` is what labels not mentioned became there,
+    and None where radiologists gave the truth and the source does not say.
     """
 
     name: str
@@ -58,52 +64,37 @@ class Reference:
     low: float | None
     high: float | None
     protocol: str
-    uncertainty: str | None
+    uncertainty: str
     blank: str | None
-    split_by: str | None
-    unit: str | None
-    views: str | None
+    split_by: str
+    """`patient` or `image` of a hold-out; `official`: the data set's own parts."""
+    unit: str
+    views: str
+    """One of `VIEWS`."""
     data: str
     source: str
-    year: int | None
-    no_year: str | None
-    """Why there is none."""
+    where: str
+    """In the source: a table's row or column, a file, a page."""
+    year: int
     note: str | None
 
     @property
     def what(self) -> str:
-        """What was measured, in words, and which parts of that the source does not state."""
-        return "; ".join([PROTOCOLS[self.protocol], *self._stated(), *self._unstated()])
-
-    def _stated(self) -> list[str]:
-        told = [] if self.uncertainty is None else [policy_name(self.uncertainty)]
-        if self.split_by is not None:
-            told.append(f"split by {self.split_by}")
-        if self.unit is not None:
-            told.append(f"scored by {self.unit}")
-        if self.views is not None:
-            told.append(f"{self.views} images")
-        return told if self.note is None else [*told, self.note]
-
-    def _unstated(self) -> list[str]:
-        """Only a hold-out is drawn, and only its truth depends on what blanks become."""
-        unknown = []
-        if self.uncertainty is None:
-            unknown.append("the policy for uncertain labels")
-        if self.protocol == "holdout":
-            if self.blank is None:
-                unknown.append("what labels not mentioned became")
-            if self.split_by is None:
-                unknown.append("how it was split")
-        if self.unit is None:
-            unknown.append("whether images or studies were scored")
-        if self.views is None:
-            unknown.append("the views")
-        return [f"not stated: {', '.join(unknown)}"] if unknown else []
+        """What was measured, in words."""
+        views = " and ".join(VIEWS[self.views])
+        parts = [
+            PROTOCOLS[self.protocol],
+            policy_name(self.uncertainty),
+            f"split by {self.split_by}" if self.protocol == "holdout" else "",
+            f"scored by {self.unit}",
+            f"{views} images",
+            self.note or "",
+        ]
+        return "; ".join(part for part in parts if part)
 
     def as_json(self) -> dict[str, Any]:
         """The figure, its source and what was measured; `labels` is how many a mean is over."""
-        keys = ("name", "label", "labels", *NUMBERS, "source", "year", "protocol", "what")
+        keys = ("name", "label", "labels", *NUMBERS, "source", "where", "year", "protocol", "what")
         values = {key: getattr(self, key) for key in keys}
         return values | {"labels": len(LABEL_SETS[self.labels]) if self.labels else None}
 
@@ -123,7 +114,7 @@ def _reference(row: Mapping[str, str]) -> Reference:
     fields: dict[str, Any] = {key: value or None for key, value in row.items()}
     for key in NUMBERS:
         fields[key] = float(row[key]) if row[key] else None
-    fields["year"] = int(row["year"]) if row["year"] else None
+    fields["year"] = int(row["year"])
     return Reference(**fields)
 
 
@@ -132,8 +123,8 @@ def sort_references(
 ) -> tuple[list[Reference], list[tuple[Reference, str]]]:
     """Part the published figures into those that were measured as a run's were, and the others.
 
-    What a source does not state parts nothing; `Reference.what` tells of it. What is not known of
-    the run does, where a source states it.
+    A figure of images is none of studies, one of frontal images none of all, and what is not known
+    of the run is not taken to be the same.
 
     Args:
         protocol: of the run: `name`, `uncertainty`, `blank`, `split_by` and `views`.
@@ -202,18 +193,19 @@ def _truth_reasons(reference: Reference, protocol: Mapping[str, Any]) -> list[st
         return []
     reasons = []
     uncertainty, blank = protocol.get("uncertainty"), protocol.get("blank")
-    if reference.uncertainty not in (None, uncertainty):
+    if reference.uncertainty != uncertainty:
         here = policy_name(uncertainty or "not known")
-        reasons.append(f"truth by {policy_name(reference.uncertainty or '')}, here {here}")
-    if reference.blank not in (None, blank):
+        reasons.append(f"truth by {policy_name(reference.uncertainty)}, here {here}")
+    if reference.blank != blank:
         here = "left out" if blank == "ignore" else blank or "not known"
         reasons.append(f"labels not mentioned count as negative, here {here}")
     return reasons
 
 
 def _split_reasons(reference: Reference, protocol: Mapping[str, Any]) -> list[str]:
+    """A hold-out is drawn, and how is a choice; the official parts share no patient."""
     stated, here = reference.split_by, protocol.get("split_by") or "not known"
-    if stated in (None, here):
+    if reference.protocol != "holdout" or stated == here:
         return []
     if stated == "image":
         unknown = ", here how is not known" if here == "not known" else ""
@@ -226,9 +218,10 @@ def _split_reasons(reference: Reference, protocol: Mapping[str, Any]) -> list[st
 def _image_reasons(reference: Reference, protocol: Mapping[str, Any], unit: str) -> list[str]:
     """What of a study was scored."""
     reasons = []
-    if reference.unit not in (None, unit):
+    if reference.unit != unit:
         reasons.append(f"scored by {reference.unit}, here by {unit}")
-    views = sorted(protocol.get("views") or ["not known"])
-    if reference.views is not None and views != [reference.views]:
-        reasons.append(f"{reference.views} images alone, here {' and '.join(views)}")
+    views, here = list(VIEWS[reference.views]), sorted(protocol.get("views") or ["not known"])
+    if views != here:
+        alone = " alone" if len(views) == 1 else ""
+        reasons.append(f"{' and '.join(views)} images{alone}, here {' and '.join(here)}")
     return reasons

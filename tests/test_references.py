@@ -6,7 +6,13 @@ from importlib.resources import files
 import pytest
 
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.references import COMPETITION_LABELS, PROTOCOLS, read_references, sort_references
+from cxrtool.references import (
+    COMPETITION_LABELS,
+    PROTOCOLS,
+    VIEWS,
+    read_references,
+    sort_references,
+)
 
 # Typed from the method's page, section 7, and not read by the package.
 REPORT = """
@@ -38,14 +44,17 @@ PAPER = {
     "Edema": ("0.93", "0.94"),
     "Pleural Effusion": ("0.93", "0.93"),
 }
+# Typed from the sources: of a mean over the five labels protocol, figures, unit and views.
 LEVELS = {
-    ("holdout", "five", "0.803", "", ""),
-    ("expert", "five", "0.873", "", ""),
-    ("test500", "five", "0.875", "", ""),
-    ("holdout", "five", "", "0.80", "0.81"),
-    ("holdout", "14", "0.805", "", ""),
-    ("test500", "five", "", "0.875", "0.91"),
-    ("test500", "five", "", "0.917", "0.930"),
+    ("holdout", "0.8028", "", "", "image", "frontal"),
+    ("holdout", "", "0.7994", "0.8064", "image", "frontal"),
+    ("expert", "0.8727", "", "", "image", "frontal"),
+    ("expert", "0.8566", "", "", "image", "all"),
+    ("test500", "0.8750", "", "", "image", "frontal"),
+    ("test500", "0.8590", "", "", "image", "all"),
+    ("test500", "0.9113", "", "", "image", "frontal"),
+    ("test500", "0.9174", "", "", "image", "frontal"),
+    ("test500", "0.930", "", "", "study", "all"),
 }
 REPORTS_WAY = {
     "name": "holdout",
@@ -57,7 +66,10 @@ REPORTS_WAY = {
 }
 RADIOLOGISTS = {**REPORTS_WAY, "name": "expert", "split_by": "patient"}
 ONES = "ResNet-101, U-Ones (report)"
-DENSENET = "DenseNet-121, fully fine-tuned (chest-xray-bench)"
+DENSENET = "DenseNet-121, U-Ones (chest-xray-bench)"
+ALL_VIEWS = "DenseNet-121, U-Ones, both views (chest-xray-bench)"
+PAPERS = {"U-Zeros (CheXpert paper)", "U-Ones (CheXpert paper)"}
+BOTH = ["frontal", "lateral"]
 
 
 def table():
@@ -107,38 +119,54 @@ def test_the_papers_figures_are_those_of_its_table():
     assert {row["protocol"] for row in rows} == {"expert"}
 
 
-def test_the_known_levels_are_all_there():
-    columns = ("protocol", "labels", "auroc", "low", "high")
-    rows = [tuple(row[column] for column in columns) for row in table() if not row["label"]]
-    assert set(rows) == LEVELS
+def test_the_known_levels_are_those_of_their_sources():
+    columns = ("protocol", "auroc", "low", "high", "unit", "views")
+    rows = [row for row in table() if not row["label"]]
+    assert {tuple(row[column] for column in columns) for row in rows} == LEVELS
     assert len(rows) == len(LEVELS)
     assert len(table()) == 56 + 10 + len(LEVELS)
+    assert {row["labels"] for row in rows} == {"five"}
 
 
-def test_every_figure_has_a_source_and_a_year_or_a_reason():
+def test_every_figure_names_its_source_and_the_place_in_it():
     for row in table():
         assert row["source"]
-        assert bool(row["year"]) != bool(row["no_year"])
+        assert row["where"]
+        assert 2019 <= int(row["year"]) <= 2026
         assert row["data"] == "CheXpert"
         assert row["protocol"] in set(PROTOCOLS) - {"other"}
         assert bool(row["label"]) != bool(row["labels"])
         assert bool(row["auroc"]) != bool(row["low"] and row["high"])
 
 
+def test_unit_views_split_and_policy_are_stated_of_every_figure():
+    for row in table():
+        assert row["unit"] in ("image", "study")
+        assert row["views"] in VIEWS
+        assert row["uncertainty"]
+        if row["protocol"] == "holdout":
+            assert row["split_by"] in ("image", "patient")
+            assert row["blank"] == "zeros"
+        else:
+            assert row["split_by"] == "official"
+    assert not any("not stated" in one.what or "not known" in one.what for one in read_references())
+
+
 def test_what_is_stated_of_each_source():
     for one in read_references():
         stated = (one.uncertainty, one.blank, one.split_by, one.unit, one.views)
+        policy = "ones" if "U-Ones" in one.name else "zeros"
         if one.name in RUNS:
-            policy = "ones" if "U-Ones" in one.name else "zeros"
             assert stated == (policy, "zeros", "image", "image", "frontal")
             assert one.year == 2024
-        elif "CheXpert paper" in one.name:
-            policy = "ones" if "U-Ones" in one.name else "zeros"
-            assert stated == (policy, None, None, "study", None)
+        elif one.name in PAPERS:
+            assert stated == (policy, None, "official", "study", "all")
             assert one.year == 2019
-        else:
-            unit = None if one.protocol == "holdout" else "study"
-            assert stated == (None, None, None, unit, None)
+        elif "chest-xray-bench" in one.name:
+            assert one.blank == "zeros"
+            assert one.unit == "image"
+            assert one.split_by == ("patient" if one.protocol == "holdout" else "official")
+            assert (one.uncertainty == "ones") == ("U-Ones" in one.name)
 
 
 def test_numbers_are_numbers_and_blanks_are_none():
@@ -151,28 +179,25 @@ def test_numbers_are_numbers_and_blanks_are_none():
 
 def test_as_json_is_json_with_how_many_labels_a_mean_is_over():
     told = [json.loads(json.dumps(one.as_json())) for one in read_references()]
-    keys = {"name", "label", "labels", "auroc", "low", "high", "source", "year", "protocol", "what"}
+    keys = {"name", "label", "labels", "auroc", "low", "high", "source", "where"}
+    keys |= {"year", "protocol", "what"}
     assert all(set(one) == keys for one in told)
-    assert {one["labels"] for one in told if one["label"] is None} == {5, 14}
+    assert {one["labels"] for one in told if one["label"] is None} == {5}
     assert {one["labels"] for one in told if one["label"] is not None} == {None}
 
 
-def test_what_is_not_stated_is_told():
-    hidden = next(one for one in read_references() if one.auroc == 0.803).what
-    for part in ("not stated", "how it was split", "uncertain", "the views", "images or studies"):
-        assert part in hidden
-    expert = next(one for one in read_references() if one.protocol == "expert").what
-    assert "not stated: the views" in expert
-    assert "split" not in expert
+def test_what_was_measured_is_told():
     report = next(one for one in read_references() if one.name == ONES).what
-    assert "not stated" not in report
-    assert "split by image" in report
+    assert report.endswith("U-Ones; split by image; scored by image; frontal images")
+    expert = next(one for one in read_references() if one.name in PAPERS).what
+    assert "scored by study; frontal and lateral images" in expert
+    assert "split" not in expert
 
 
 def test_a_run_in_the_reports_way_stands_beside_the_report():
     assert ONES in same_names()
     assert "DenseNet-121, U-Ones (report)" in same_names()
-    assert same_names() & {"ResNet-101, U-Zeros (report)", "Ensembles"} == set()
+    assert not same_names() & {"ResNet-101, U-Zeros (report)", DENSENET, ALL_VIEWS, *PAPERS}
 
 
 def test_every_figure_is_in_one_of_the_two():
@@ -221,73 +246,89 @@ def test_all_reasons_are_told():
     )
 
 
-def test_what_is_not_stated_parts_nothing():
-    odd = {
-        **REPORTS_WAY,
-        "uncertainty": "mixed",
-        "blank": "ignore",
-        "split_by": "patient",
-        "views": ["frontal", "lateral"],
-    }
-    assert why(DENSENET, odd, protocol="holdout", unit="study") is None
+BENCHS_WAY = {**REPORTS_WAY, "split_by": "patient"}
 
 
 @pytest.mark.parametrize(
-    ("unit", "rows", "same"),
+    ("change", "reason"),
     [
-        ("image", 10_000, True),
-        ("study", 18_000, True),
-        ("image", 9_999, False),
-        ("image", 112, False),
+        ({}, None),
+        ({"uncertainty": "zeros"}, "truth by U-Ones, here U-Zeros"),
+        ({"blank": "ignore"}, "labels not mentioned count as negative, here left out"),
+        ({"split_by": "image"}, "split by patient, here by image"),
+        ({"views": BOTH}, "frontal images alone, here frontal and lateral"),
+        ({"views": []}, "frontal images alone, here not known"),
     ],
 )
-def test_few_images_laid_out_as_chexpert_are_not_chexpert(unit, rows, same):
-    reason = why(DENSENET, protocol="holdout", unit=unit, rows=rows)
+def test_a_hold_out_by_patient_stands_beside_one_by_patient(change, reason):
+    assert why(DENSENET, {**BENCHS_WAY, **change}, protocol="holdout") == reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "same"),
+    [(10_000, True), (9_999, False), (112, False)],
+)
+def test_few_images_laid_out_as_chexpert_are_not_chexpert(rows, same):
+    reason = why(DENSENET, BENCHS_WAY, protocol="holdout", rows=rows)
     assert (reason is None) == same
     if not same:
         assert reason == f"a tenth of CheXpert, here {rows:,} images laid out as CheXpert"
 
 
 @pytest.mark.parametrize(
-    ("name", "unit", "rows", "same"),
+    ("name", "reference", "unit", "views", "rows", "same"),
     [
-        ("expert", "study", 200, True),
-        ("expert", "study", 199, False),
-        ("expert", "study", 234, False),
-        ("expert", "image", 202, True),
-        ("expert", "image", 234, True),
-        ("expert", "image", 235, False),
-        ("expert", "image", 32, False),
-        ("test500", "study", 500, True),
-        ("test500", "study", 668, False),
-        ("test500", "image", 518, True),
-        ("test500", "image", 669, False),
+        ("expert", "paper", "study", BOTH, 200, True),
+        ("expert", "paper", "study", BOTH, 199, False),
+        ("expert", "paper", "study", BOTH, 234, False),
+        ("expert", "bench", "image", ["frontal"], 202, True),
+        ("expert", "bench, all", "image", BOTH, 234, True),
+        ("expert", "bench, all", "image", BOTH, 235, False),
+        ("expert", "bench", "image", ["frontal"], 32, False),
+        ("test500", "bench", "image", ["frontal"], 518, True),
+        ("test500", "bench, all", "image", BOTH, 668, True),
+        ("test500", "bench, all", "image", BOTH, 669, False),
     ],
 )
-def test_another_number_is_another_sample(name, unit, rows, same):
-    reason = why(DENSENET, {**RADIOLOGISTS, "name": name}, protocol=name, unit=unit, rows=rows)
-    told = [] if same else [f"{PROTOCOLS[name]}, here another sample of {rows} "]
-    told += ["scored by study, here by image"] if unit == "image" else []
-    assert (reason is None) == (not told)
-    assert all(part in reason for part in told)
-    assert same == ("another sample" not in (reason or ""))
+def test_another_number_is_another_sample(name, reference, unit, views, rows, same):
+    of = {"paper": "U-Ones (CheXpert paper)", "bench": DENSENET, "bench, all": ALL_VIEWS}
+    run = {**RADIOLOGISTS, "name": name, "views": views}
+    reason = why(of[reference], run, protocol=name, unit=unit, rows=rows)
+    counted = "studies" if unit == "study" else "images"
+    told = f"{PROTOCOLS[name]}, here another sample of {rows} {counted}"
+    assert reason == (None if same else told)
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "studies"), [("expert", 202, 200), ("test500", 518, 500)]
+)
+@pytest.mark.parametrize("views", [["frontal"], BOTH])
+def test_no_figure_of_images_stands_beside_studies_nor_one_of_frontal_views_beside_all(
+    name, images, studies, views
+):
+    for unit, rows in (("image", images), ("study", studies)):
+        run = {**RADIOLOGISTS, "name": name, "views": views}
+        for one in sort(run, unit=unit, rows=rows)[0]:
+            assert one.unit == unit
+            assert list(VIEWS[one.views]) == views
 
 
 def test_one_study_is_not_studies():
-    reason = why(DENSENET, RADIOLOGISTS, protocol="expert", unit="study", rows=1)
-    assert reason.endswith("another sample of 1 study")
+    reason = why("U-Ones (CheXpert paper)", RADIOLOGISTS, unit="study", rows=1)
+    assert "another sample of 1 study;" in reason
 
 
 def test_radiologists_truth_has_no_policy():
-    names = same_names(RADIOLOGISTS, unit="study", rows=200)
-    assert names == {"U-Zeros (CheXpert paper)", "U-Ones (CheXpert paper)", DENSENET}
+    assert same_names({**RADIOLOGISTS, "views": BOTH}, unit="study", rows=200) == PAPERS
+    assert same_names(RADIOLOGISTS, rows=202) == {DENSENET}
 
 
 @pytest.mark.parametrize("name", ["holdout", "expert", "test500", "other"])
 def test_no_figure_of_another_protocol_stands_beside_a_run(name):
     rows = {"holdout": 19_103, "expert": 200, "test500": 500, "other": 19_103}[name]
     unit = "image" if name in ("holdout", "other") else "study"
-    same, other = sort({**REPORTS_WAY, "name": name}, unit=unit, rows=rows)
+    views = ["frontal"] if unit == "image" else BOTH
+    same, other = sort({**REPORTS_WAY, "name": name, "views": views}, unit=unit, rows=rows)
     assert {one.protocol for one in same} == ({name} if name != "other" else set())
     for one, reason in other:
         if one.protocol != name:
@@ -312,13 +353,13 @@ def test_figures_of_labels_that_the_run_lacks_are_left_out():
 
 def test_a_mean_stands_beside_a_run_with_all_its_labels_only():
     def means(labels):
-        return {one.labels for one in sort(labels=labels)[0] if one.label is None}
+        return {one.labels for one in sort(BENCHS_WAY, labels=labels)[0] if one.label is None}
 
-    assert means(CHEXPERT_LABELS) == {"five", "14"}
+    assert means(CHEXPERT_LABELS) == {"five"}
     assert means(COMPETITION_LABELS) == {"five"}
     assert means(COMPETITION_LABELS[:4]) == set()
     assert means(CHEXPERT_LABELS[:13]) == {"five"}
-    reason = why(DENSENET, labels=COMPETITION_LABELS[:4], protocol="holdout")
+    reason = why(DENSENET, BENCHS_WAY, labels=COMPETITION_LABELS[:4], protocol="holdout")
     assert reason == "mean over five labels, here 4 of them"
 
 
