@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ QUIET: dict[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
     "x_disable_machine_info": True,
+    "x_save_requirements": False,
 }
 """Neither code, console, requirements, machine nor git, where paths of patients could hide."""
 
@@ -32,27 +33,34 @@ class Tracker:
         self._run = run
         self._reporter = reporter
 
-    def log(self, figures: Mapping[str, object]) -> None:
-        """Log the numbers among `figures`. A failure is told once and never stops training."""
+    def log(self, figures: Mapping[str, object], step: int) -> None:
+        """Log the numbers among `figures`. A failure is told once and never stops training.
+
+        `step` counts the validations from 0, also over a resumption: two folders of one run never
+        hold different figures under one step, so neither loses the other's when they are synced.
+        """
         if self._run is None:
             return
         numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
         try:
-            self._run.log(numbers)
+            self._run.log(numbers, step=step)
         except Exception as error:
             self._run = None
             self._reporter.warn(f"Weights & Biases stopped logging: {error}; training goes on")
 
-    def table(self, name: str, columns: list[str | int], rows: list[Iterable[Any]]) -> None:
-        """Log a table of figures, once. A failure is told and stops nothing."""
+    def summarise(self, figures: Mapping[str, float | None]) -> None:
+        """Log figures of the whole run, once. A failure is told and stops nothing.
+
+        W&B's own tables would be staged in the home folder, and its path written into the run.
+        """
         if self._run is None:
             return
         try:
-            import wandb
-
-            self._run.log({name: wandb.Table(columns=columns, data=rows)})
+            for name, value in figures.items():
+                if value is not None:
+                    self._run.summary[name] = value
         except Exception as error:
-            self._reporter.warn(f"Weights & Biases did not take the table: {error}")
+            self._reporter.warn(f"Weights & Biases did not take the final figures: {error}")
 
 
 @contextmanager
@@ -79,6 +87,15 @@ def track(
             _finish(run, reporter)
 
 
+def _import_wandb() -> Any:
+    """The library without its telemetry, which it posts to its makers even of an offline run."""
+    # Read when its service starts, which inherits this; its settings have no switch for it.
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    import wandb
+
+    return wandb
+
+
 def _finish(run: Any, reporter: Reporter) -> None:
     try:
         run.finish()
@@ -95,8 +112,7 @@ def _start(
     identity: str | None,
 ) -> Any:
     try:
-        import wandb
-
+        wandb = _import_wandb()
         quiet = wandb.Settings(**QUIET)
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
@@ -124,8 +140,7 @@ def create_sweep(config: Mapping[str, Any]) -> str:
         RunError: not logged in, no network, or it is refused.
     """
     with _told_apart():
-        import wandb
-
+        wandb = _import_wandb()
         sweep: str = wandb.sweep(dict(config), project=PROJECT)
     return sweep
 
@@ -147,7 +162,7 @@ def one_of_sweep(
         RunError: not logged in, no network, or no such sweep.
     """
     with _told_apart():
-        import wandb
+        wandb = _import_wandb()
 
         def one() -> None:
             run = wandb.init(dir=str(folder), settings=wandb.Settings(**QUIET))

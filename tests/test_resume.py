@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pandas as pd
@@ -17,7 +18,9 @@ from cxrtool import control as control_module
 from cxrtool.checkpoints import read_checkpoint
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
+from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, read_card
+from cxrtool.tracking import Tracker
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows import train_record
 from cxrtool.workflows.train import train_model
@@ -141,10 +144,22 @@ def test_a_killed_training_goes_on_to_the_same_end(moment, alone, prepared, monk
     assert [path.name for path in run.checkpoints.iterdir()] == ["last.safetensors"]
 
 
-def test_a_longer_training_is_the_one_that_was_long_from_the_start(finished, alone):
+def test_a_longer_training_is_the_one_that_was_long_from_the_start(finished, alone, monkeypatch):
+    logged = []
+
+    @contextmanager
+    def listen(*_):
+        tracker = Tracker(None, SILENT)
+        tracker.log = lambda row, step: logged.append((step, row["step"]))
+        yield tracker
+
+    monkeypatch.setattr(train_module, "track", listen)
     result = resume(finished, epochs=3)
     assert (result.epochs, read_card(result.run).arch) == (3, "efficientnet_b0")
     assert_equal_runs(result.run, alone)
+    # What was logged before is logged again, and the validations are counted on.
+    assert [step for step, _ in logged] == [0, 1, 2, 3, 4, 5]
+    assert [step for _, step in logged] == pd.read_csv(result.run.history)["step"].tolist()
 
 
 def test_an_extended_run_forgets_what_its_former_weights_scored(finished):

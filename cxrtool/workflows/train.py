@@ -119,7 +119,7 @@ def _train_model(
         else:
             _go_on(resumed, setup, control, recorder, reporter)
         if recorder is not None:
-            _begin(recorder, resumed, stack)
+            _begin(recorder, resumed, control, stack)
         with _told_apart(setup, opened, workspace):
             _train(setup, control, recorder, reporter)
         if control.interrupted:
@@ -186,12 +186,14 @@ def _open(setup: Setup, resumed: Resumed | None, workspace: Workspace, stack: Ex
     return opened or OpenRun(RunFolder(workspace.runs / name))
 
 
-def _begin(recorder: RunRecorder, resumed: Resumed | None, stack: ExitStack) -> None:
+def _begin(
+    recorder: RunRecorder, resumed: Resumed | None, control: Control, stack: ExitStack
+) -> None:
     """Write what is known of the run, and begin to log it where that is asked for."""
     setup = recorder.setup
     settings = settings_of(setup.config, setup.seed)
     recorder.begin(settings, resumed.environment if resumed else None)
-    recorder.tracker = stack.enter_context(
+    tracker = stack.enter_context(
         track(
             setup.config.wandb,
             recorder.run.name,
@@ -201,6 +203,7 @@ def _begin(recorder: RunRecorder, resumed: Resumed | None, stack: ExitStack) -> 
             recorder.identity,
         )
     )
+    recorder.track(tracker, control.state.history)
 
 
 def _control(setup: Setup, recorder: RunRecorder | None, stop_asked: Callable[[], bool]) -> Control:

@@ -4,7 +4,7 @@ import hashlib
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -111,6 +111,17 @@ class RunRecorder:
             "workers": worker_count(self.config.workers),
         }
 
+    def track(self, tracker: Tracker, history: Sequence[dict[str, Any]]) -> None:
+        """Log from now on; first, what the run did before: offline, each start has a folder."""
+        self.tracker = tracker
+        for step, row in enumerate(history):
+            tracker.log(row, step)
+        if history and self.config.wandb == "offline":
+            self.reporter.note(
+                "Weights & Biases: the epochs before are logged again, so that the new folder "
+                "holds the whole run: of this run's folders, sync only the newest"
+            )
+
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Take from a checkpoint what is needed at the end."""
         logits = checkpoint.tensors.get(BEST_LOGITS)
@@ -152,7 +163,7 @@ class RunRecorder:
             write_table(pd.DataFrame(state.history), self.run.history)
         except OSError as error:
             raise RunError(f"{self.run.history} could not be written ({error})") from None
-        self.tracker.log(row)
+        self.tracker.log(row, len(state.history) - 1)
         self._say(row, better, state)
 
     def _say(self, row: dict[str, Any], better: bool, state: ControlState) -> None:
@@ -207,7 +218,7 @@ class RunRecorder:
             draw_curves(pd.DataFrame(state.history), path)
         self._remove_older_scores()
         write_json(self.run.model, self._model(state))
-        self._log_table(state, thresholds)
+        self._summarise(state, thresholds)
 
     def _remove_older_scores(self) -> None:
         """What an extended run's former weights scored on other parts is not its own any more."""
@@ -216,12 +227,11 @@ class RunRecorder:
                 if path != self.run.predictions("valid"):
                     path.unlink()
 
-    def _log_table(self, state: ControlState, thresholds: dict[str, float | None]) -> None:
+    def _summarise(self, state: ControlState, thresholds: dict[str, float | None]) -> None:
         row = next(row for row in state.history if row["step"] == state.best_step)
-        rows: list[Iterable[Any]] = [
-            [label, or_none(row[label]), thresholds[label]] for label in self.data.labels
-        ]
-        self.tracker.table("valid", ["label", "auroc", "threshold"], rows)
+        figures = {f"valid/{label}/auroc": or_none(row[label]) for label in self.data.labels}
+        figures |= {f"valid/{label}/threshold": thresholds[label] for label in self.data.labels}
+        self.tracker.summarise(figures)
 
     def _labels(self) -> dict[str, Any]:
         targets = self.data.targets(valid=False)
