@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cxrtool.depth import is_deep, shallow
 from cxrtool.errors import DataError
 from cxrtool.looks import implausible_looks
 
@@ -66,10 +67,10 @@ def decode(path: Path | str) -> tuple[Image.Image, str]:
     """Decode an image file to 8-bit grey at its own size; also the mode it was stored in.
 
     What it is, its content says and not its name. Deeper pixels (16-bit, 32-bit, float) are scaled
-    so that the image's greatest value becomes 255: a 12-bit picture in a 16-bit file is common,
-    and dividing by 65535 would blacken it. Transparent parts become black, and the rotation that
-    a camera noted (EXIF) is applied. Of several pages the first is taken. A DICOM is shown as its
-    own window or look-up table says.
+    by the depth that nearly all of them fit into (`depth.shallow`): a 12-bit picture in a 16-bit
+    file is common, and dividing by 65535 would blacken it. Transparent parts become black, and the
+    rotation that a camera noted (EXIF) is applied. Of several pages the first is taken. A DICOM is
+    shown as its own window or look-up table says.
 
     Raises:
         ImageError: the file is missing, truncated, not an image, or larger than Pillow's limit
@@ -187,7 +188,8 @@ def _read(path: Path | str, *, look: bool = False) -> _Read:
                 mode = image.mode
                 image.load()
                 warning = "the first of several pages" if _has_pages(image) else ""
-            upright = _upright(image)
+            upright, odd = _upright(image)
+            warning = "; ".join(filter(None, (warning, odd)))
             grey = upright if upright.mode == "L" else upright.convert("L")
             if look:
                 warning = "; ".join(filter(None, (warning, *implausible_looks(upright, grey))))
@@ -247,20 +249,17 @@ def _named(error: Exception, path: Path | str) -> ImageError:
     return ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as it was held, of 8 bits, and without transparency."""
-    turned = TURNED.get(image.getexif().get(ORIENTATION, 1))
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
-        scaled = np.clip(values / (float(values.max()) or 1.0), 0, 1)
-        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
-            scaled = 1 - scaled  # Pillow does so itself, up to 8 bits
-        image = Image.fromarray((scaled * 255 + 0.5).astype(np.uint8))
+def _upright(image: Image.Image) -> tuple[Image.Image, str]:
+    """The image turned as it was held, of 8 bits, and without transparency; what it lost."""
+    turned, odd = TURNED.get(image.getexif().get(ORIENTATION, 1)), ""
+    if is_deep(image.mode):
+        tags = getattr(image, "tag_v2", {})  # Pillow turns white and black itself, up to 8 bits
+        image, odd = shallow(image, white_is_zero=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
     elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, layer)
-    return image if turned is None else image.transpose(turned)
+    return (image if turned is None else image.transpose(turned)), odd
 
 
 def load_pixels(path: Path, *sides: int) -> NDArray[np.uint8]:

@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.cache import COLUMNS, CachePaths, Measured
+from cxrtool.depth import is_deep
 from cxrtool.errors import DataError, RunError
 from cxrtool.files import fsync, read_json, sha256, write_json, write_text
 from cxrtool.images import ImageError, file_state
 
 SPARE_BYTES = 200_000_000
 """What a cache leaves free on its disk, for the other files of the workspace."""
+
+DEEP_GREYS = "by depth"
+"""How pixels of more than 8 bits became greys; where another way stands, those are made anew."""
 
 
 class CacheWriter:
@@ -62,6 +66,7 @@ class NewCache:
             # Copies of a data set may have files of the same names, lengths and times.
             "data": str(data.resolve()),
         }
+        self._form = {"deep_greys": DEEP_GREYS}
         self._header = _npy_header(len(paths), side)
         self.sealed = False
         """Whether it is finished, and nothing has to be written into it."""
@@ -85,7 +90,7 @@ class NewCache:
         """
         if self._is_ours(self._paths.seal, self._paths.images):
             self._held = len(self._recorded(self._paths.index))
-            fresh = self._fresh(self._paths.index)
+            fresh = self._fresh(self._paths.index, self._paths.seal)
             self.sealed = self._settled(fresh)
             if not self.sealed:
                 self.reopen(fresh)
@@ -94,9 +99,10 @@ class NewCache:
         if killed_at_the_end and self._is_ours(self._paths.plan, self._paths.images):
             self._paths.images.rename(self._paths.partial)
         if self._is_ours(self._paths.plan, self._paths.partial):
-            done = self._intact(self._fresh(self._paths.journal))
+            done = self._intact(self._fresh(self._paths.journal, self._paths.plan))
             self._make_room(done=len(done))
             self._write_journal(done)
+            self._write_plan()
             self._reused = True
             return done
         self._make_room(done=0)
@@ -106,7 +112,7 @@ class NewCache:
     def reopen(self, fresh: dict[int, Measured]) -> None:
         """A finished cache becomes one in the making, in which only `fresh` is done."""
         self._write_journal(fresh)
-        write_json(self._paths.plan, self._identity)
+        self._write_plan()
         self._paths.seal.unlink()
         self._paths.images.rename(self._paths.partial)
         self.sealed, self._reused = False, True
@@ -142,9 +148,11 @@ class NewCache:
     def _length(self) -> int:
         return len(self._header) + len(self.paths) * self.side**2
 
-    def _fresh(self, records: Path) -> dict[int, Measured]:
-        """The recorded images whose files have not changed since."""
+    def _fresh(self, records: Path, about: Path) -> dict[int, Measured]:
+        """The recorded images whose files have not changed since, nor the way to their greys."""
         rows = {row.row: row for row in self._recorded(records)}
+        if read_json(about).get("deep_greys") != DEEP_GREYS:
+            rows = {n: row for n, row in rows.items() if not is_deep(row.mode)}
         return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
 
     def _recorded(self, path: Path) -> list[Measured]:
@@ -180,7 +188,10 @@ class NewCache:
             file.write(self._header)
             file.truncate(self._length)
         self._write_journal({})
-        write_json(self._paths.plan, self._identity)
+        self._write_plan()
+
+    def _write_plan(self) -> None:
+        write_json(self._paths.plan, {**self._identity, **self._form})
 
     def _make_room(self, *, done: int) -> None:
         """Check that the disk has room; an older cache goes first if there is none beside it."""
@@ -241,6 +252,7 @@ class NewCache:
             self._paths.partial.replace(self._paths.images)
         sealed = {
             **self._identity,
+            **self._form,
             "pixels_sha256": pixels_sha256,
             "index_sha256": sha256(self._paths.index),
             "unusable": {str(row): self._state(row) for row in absent},

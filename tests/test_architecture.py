@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
     "base": {"config", "errors", "files", "labels", "processors", "signals"},
     "tables": {"findings", "references", "tables"},
-    "pictures": {"dicom", "dicom.*", "looks"},
+    "pictures": {"depth", "dicom", "dicom.*", "looks"},
     "io": {
         "cache",
         "cells",

@@ -14,6 +14,7 @@ from PIL import Image
 from cxrtool import new_cache
 from cxrtool.cache import CachePaths, ImageCache
 from cxrtool.errors import DataError
+from cxrtool.files import read_json, write_json
 from cxrtool.findings import Findings
 from cxrtool.images import ImageError, load_pixels
 from cxrtool.new_cache import NewCache
@@ -381,6 +382,7 @@ def test_an_index_that_was_edited_is_refused(data, tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
+from cxrtool.files import read_json, write_json
 from cxrtool.findings import Findings
 from cxrtool.new_cache import NewCache
 from cxrtool.report import SILENT
@@ -430,3 +432,20 @@ def wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.02)
+
+
+def test_deep_pixels_that_an_older_version_scaled_are_made_anew(data, tmp_path, decoded):
+    """0.1 scaled them by their greatest, and its caches say nothing of it."""
+    for name in ("3.png", "5.png"):
+        Image.fromarray(np.asarray(Image.open(data / name)).astype(np.uint16)).save(data / name)
+    build(data, tmp_path / "cache")
+    seal = CachePaths(tmp_path / "cache").seal
+    older = {key: value for key, value in read_json(seal).items() if key != "deep_greys"}
+    write_json(seal, {key: value for key, value in older.items() if key != "format"})
+    decoded.clear()
+    cache = build(data, tmp_path / "cache")
+    assert sorted(decoded) == ["3.png", "5.png"]
+    assert_same_pixels(cache, data)
+    decoded.clear()
+    build(data, tmp_path / "cache")
+    assert decoded == []

@@ -11,6 +11,7 @@ import pytest
 from dicoms import dicom
 from PIL import Image, ImageOps
 
+from cxrtool.depth import AT_ONCE, shallow
 from cxrtool.images import (
     QUIET,
     ImageError,
@@ -40,16 +41,69 @@ def test_eight_bit_grey_is_read_as_it_is(tmp_path):
     assert (grey(saved(tmp_path / "a.png", RAMP)) == RAMP).all()
 
 
-@pytest.mark.parametrize("greatest", [4095, 65535])
-def test_deep_pixels_are_scaled_by_the_images_greatest(tmp_path, greatest):
-    deep = (RAMP / 255 * greatest).astype(np.uint16)
-    assert np.abs(grey(saved(tmp_path / "a.png", deep)) - RAMP).max() <= 1
+def deep(array, white=1):
+    return np.floor(array.astype(np.float64) * white / 255 + 0.5)
 
 
-def test_float_pixels_are_scaled(tmp_path):
-    assert (
-        np.abs(grey(saved(tmp_path / "a.tif", (RAMP / 255).astype(np.float32))) - RAMP).max() <= 1
+FILM = np.clip(RAMP.astype(int) + np.arange(50) % 7 * 5, 0, 250).astype(np.uint8)
+"""A picture that does not reach the end of its scale, as most do not."""
+
+
+def marked(array, value):
+    """With a marker burnt in, on 1 % of the pixels."""
+    array = array.copy()
+    array[2:6, 3:8] = value
+    return array
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize(("bits", "error"), [(8, 0), (10, 1), (12, 1), (14, 1), (16, 0)])
+def test_one_picture_has_one_grey_form_at_any_depth(tmp_path, kind, bits, error):
+    """Also where its greatest value is not its depth's, and 8 bits in 16 (times 257) exactly."""
+    plain = grey(saved(tmp_path / "plain.png", FILM))
+    stored = saved(tmp_path / f"deep.{kind}", deep(FILM, 2**bits - 1).astype(np.uint16))
+    assert read_for_scoring(stored)[1] == ""
+    assert np.abs(grey(stored) - plain).max() <= error
+
+
+@pytest.mark.parametrize("white", [4095, 16383])
+def test_a_burnt_in_marker_does_not_blacken_the_picture_and_is_told(tmp_path, white):
+    pixels = marked(deep(FILM, white), 65535)
+    stored = saved(tmp_path / "a.png", pixels.astype(np.uint16))
+    assert np.abs(grey(stored) - marked(FILM, 255)).max() <= 1
+    (said,) = read_for_scoring(stored)[1].split("; ")
+    assert said == (
+        f"1.0% of its pixels are above {white:,} (up to 65,535): taken for a marker and cut off "
+        "there"
     )
+
+
+def test_a_dark_picture_of_eight_bits_in_sixteen_stays_dark(tmp_path):
+    dark = (FILM // 8).astype(np.uint16) * 257
+    assert (grey(saved(tmp_path / "a.png", dark)) == FILM // 8).all()
+
+
+@pytest.mark.parametrize("white", [1, 255, 4095, 65535, 1e-3])
+def test_float_pixels_are_of_the_scale_that_they_fit_into(tmp_path, white):
+    stored = saved(tmp_path / "a.tif", (RAMP / 255 * white).astype(np.float32))
+    assert np.abs(grey(stored) - RAMP).max() <= (1 if white >= 1 else 6)
+
+
+def test_negative_pixels_are_told(tmp_path):
+    stored = saved(tmp_path / "a.tif", (RAMP / 255 - 0.5).astype(np.float32))
+    assert "50.2% of its pixels are negative: read as 0" in read_for_scoring(stored)[1]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_of_deep_pictures_little_more_than_themselves_is_in_memory(dtype):
+    pixels = np.zeros((3000, 3000), dtype)
+    pixels[::2] = 40_000
+    image = Image.fromarray(pixels)
+    tracemalloc.start()
+    shallow(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < pixels.nbytes + pixels.size + 30 * AT_ONCE
 
 
 def test_palette_and_colour_give_the_same_grey(tmp_path):
@@ -142,7 +196,7 @@ def test_an_image_is_turned_as_its_camera_was_held(tmp_path, mode, orientation):
     shown = np.asarray(read_grey(tmp_path / "turned.png"))
     expected = upright if upright.ndim == 2 else upright[..., 0]
     assert shown.shape == expected.shape
-    assert np.abs(shown - expected * (255 / 250 if mode == "I;16" else 1.0)).max() <= 1
+    assert np.abs(shown - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
