@@ -6,7 +6,7 @@ above is cut off there. The same picture has the same greys at any depth that it
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ DARK = 0.25
 
 A quarter, as of integers: their depths are two bits apart."""
 
-Deep = NDArray[np.integer] | NDArray[np.floating]
+Deep = NDArray[Any]
+"""Integers or floats: which of them, is asked of the array."""
 
 
 class Greys(NamedTuple):
