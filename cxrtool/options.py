@@ -432,7 +432,12 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "trials": Annotated[
-        int, typer.Option(min=1, help="How many in all, those before --resume among them.")
+        int,
+        typer.Option(
+            min=1,
+            help="How many in all, those before --resume among them; a study that is resumed "
+            "without it has the number that was asked for before.",
+        ),
     ],
     "truth": Annotated[
         Path | None,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrtool.errors import DataError, RunError, UsageError, first_few
+from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
 from cxrtool.files import locked, read_json, sha256
+from cxrtool.trials import best_trial, trials_among
 
 
 @dataclass(frozen=True)
@@ -250,10 +251,25 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
         there = f"there are: {first_few([path.name for path in folders], 8)}" if folders else ""
         raise RunError(f"no run {given!r} in {runs}; {there or 'run `cxrtool train` first'}")
     finished = [run for run in map(RunFolder, folders) if run.finished]
+    trials = trials_among(run.path for run in finished)
+    if trials and len(trials) == len(finished):
+        raise RunError(_only_trials(runs, trials))
+    finished = [run for run in finished if run.name not in trials]
     if not finished:
         began = f" ({len(folders)} did not finish)" if folders else ""
         raise RunError(f"no finished run in {runs}{began}: run `cxrtool train` first")
     return max(finished, key=lambda run: (run.model.stat().st_mtime_ns, run.name))
+
+
+def _only_trials(runs: Path, trials: dict[str, str]) -> str:
+    """What is said where a search left all finished runs, the worst ones too."""
+    studies = runs.parent / "studies"
+    named = {study: best_trial(studies / study, trials) for study in sorted({*trials.values()})}
+    best = [f"{run} is the best of study {study}" for study, run in named.items() if run]
+    return (
+        f"the {counted(len(trials), 'finished run')} in {runs} are trials of a search, good and "
+        f"bad ones: name a run{f' ({first_few(best)})' if best else ''}"
+    )
 
 
 def find_resumable(runs: Path, given: str) -> RunFolder:
@@ -265,8 +281,13 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
     if given == "last":
         folders = [path for path in runs.glob("*/") if not path.name.startswith(".")]
         begun = [run for run in map(RunFolder, folders) if run.checkpoint.is_file()]
+        trials = trials_among(run.path for run in begun)
+        begun = [run for run in begun if run.name not in trials]
         if not begun:
-            raise RunError(f"no run in {runs} has a checkpoint to go on from: train without it")
+            more = " but trials, which `tune --resume` goes on with" if trials else ""
+            raise RunError(
+                f"no run in {runs} has a checkpoint to go on from{more}: train without it"
+            )
         return max(begun, key=lambda run: (run.checkpoint.stat().st_mtime_ns, run.name))
     run = find_run(runs, given)
     if not run.checkpoint.is_file():

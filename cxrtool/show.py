@@ -225,7 +225,8 @@ def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: s
 
 
 def _what_it_is(run: ListedRun) -> list[str]:
-    told = [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
+    told = [] if run.study is None else [f"trial of {run.study}"]
+    told += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
     told += [f"fold {run.fold}"] if run.fold is not None else []
     told += [f"{run.written:%Y-%m-%d %H:%M}"]
     lines = [", ".join(str(part) for part in told), *run.problems]
@@ -243,12 +244,18 @@ def _what_it_is(run: ListedRun) -> list[str]:
 
 
 def _after_runs(runs: list[ListedRun]) -> str | None:
-    """The command that the latest run waits for that waits for one."""
+    """The command that the latest run waits for that waits for one; trials wait for none."""
+    trials = [run for run in runs if run.study is not None]
+    runs = [run for run in runs if run.study is None]
     for state, command in (("unfinished", "train --resume"), ("finished", "evaluate")):
         waiting = [run for run in runs if run.state == state and run.test_mean_auroc is None]
         if waiting:
             return f"cxrtool {command} {shlex.quote(waiting[-1].run)}"
     finished = [run for run in runs if run.state == "finished"]
+    scored = [run for run in trials if run.state == "finished" and run.valid_mean_auroc is not None]
+    if not finished and scored:
+        best = max(scored, key=lambda run: run.valid_mean_auroc or 0)
+        return f"cxrtool evaluate {shlex.quote(best.run)}"
     return f"cxrtool predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
 
 

@@ -32,5 +32,8 @@ def searched(result: "TuneResult", common: CommonConfig) -> None:
         f"on {result.selected_on}; the test part was not read"
     )
     print_line(f"written: {', '.join(str(path) for path in result.written)}")
-    best = shlex.quote(str(result.written[0]))
-    next_command(f"cxrtool train --config {best}{workspace_option(common)}")
+    if result.best_is_here:
+        command = f"evaluate {shlex.quote(str(result.best['run']))}"
+    else:
+        command = f"train --config {shlex.quote(str(result.written[0]))}"
+    next_command(f"cxrtool {command}{workspace_option(common)}")

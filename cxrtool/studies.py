@@ -155,10 +155,15 @@ class Study:
                 self.do_again(one)
         return len(self.trials) - before
 
-    def keep_sweep(self, sweep: str) -> None:
-        """Keep which sweep at Weights & Biases the trials come from."""
-        facts = self.optuna.user_attrs[FACTS]
-        self.optuna.set_user_attr(FACTS, {**facts, "sweep": sweep})
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the study was begun with, and what was kept since."""
+        found: dict[str, Any] = self.optuna.user_attrs[FACTS]
+        return found
+
+    def keep(self, **facts: str | int) -> None:
+        """Keep what those who go on with the study must know: the sweep, the number of trials."""
+        self.optuna.set_user_attr(FACTS, {**self.facts, **facts})
 
     def unfinished(self) -> bool:
         """Whether a trial waits, or is at work somewhere."""

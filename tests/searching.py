@@ -43,6 +43,7 @@ def search(workspace, reporter=None, given=(), **options):
     """`tune`, as the command calls it."""
     config = replace(SEARCH, **options)
     told = {} if reporter is None else {"reporter": reporter}
+    given = {*given, *({"trials"} & set(options))}
     return tune_model(config, workspace, seed=1, given=given, allowed=allowed_values(), **told)
 
 

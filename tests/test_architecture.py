@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
     "base": {"config", "errors", "files", "labels", "processors", "signals"},
-    "tables": {"findings", "references", "tables"},
+    "tables": {"findings", "references", "tables", "trials"},
     "pictures": {"depth", "dicom", "dicom.*", "looks"},
     "io": {
         "cache",

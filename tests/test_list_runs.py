@@ -321,6 +321,7 @@ def test_json_is_one_object_with_a_run_each(workspace):
     assert datetime.fromisoformat(one.pop("written")) == NOON
     assert one == {
         "run": "one",
+        "study": None,
         "state": "finished",
         "problems": [],
         "recipe": "report",

@@ -15,8 +15,9 @@ from cxrtool.cli import app
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.runs import RunFolder
+from cxrtool.trials import trials_among
 from cxrtool.workflows import tune_worker
-from cxrtool.workflows.tune_trial import Outcome, run_trial
+from cxrtool.workflows.tune_trial import Outcome, TrialConfig, run_trial
 
 STATES = optuna.trial.TrialState
 
@@ -75,6 +76,13 @@ def test_more_trials_go_on_as_one_search_would_have(pretended):
     search(pretended, name="parts", trials=2)
     parts = search(pretended, resume="parts", trials=6)
     assert [row["values"] for row in parts.trials] == [row["values"] for row in whole.trials]
+
+
+def test_a_study_knows_how_many_trials_were_asked_for(pretended):
+    search(pretended, name="a", trials=2)
+    assert len(search(pretended, resume="a", given={"resume"}).trials) == 2
+    assert len(search(pretended, resume="a", trials=3).trials) == 3
+    assert len(search(pretended, resume="a", given={"resume"}).trials) == 3
 
 
 def test_what_was_stopped_is_done_again_and_nothing_is_lost(pretended, monkeypatch):
@@ -285,7 +293,7 @@ def test_a_search_that_is_killed_loses_no_trial_and_its_trial_ends_with_it(prepa
 def test_a_trial_tells_how_it_goes_and_stops_when_asked(prepared):
     heard = []
     config = SEARCH.training()
-    config = TrainConfig(**{**vars(config), "epochs": 50, "name": "one"})
+    config = TrialConfig(**{**vars(config), "epochs": 50, "name": "one", "study": "a"})
 
     def stop():
         return any(kind == "score" for kind, _ in heard)
@@ -298,7 +306,9 @@ def test_a_trial_tells_how_it_goes_and_stops_when_asked(prepared):
         shall_stop=stop,
     )
     assert outcome.kind == "stopped"
-    assert RunFolder(prepared.runs / "one").checkpoint.is_file()
+    run = RunFolder(prepared.runs / "one")
+    assert run.checkpoint.is_file()
+    assert trials_among([run.path]) == {"one": "a"}
     assert {"epoch", "score", "share", "note"} <= {kind for kind, _ in heard}
 
 

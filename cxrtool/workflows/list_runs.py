@@ -13,6 +13,7 @@ from typing import Any
 from cxrtool.errors import CxrToolError
 from cxrtool.files import read_json
 from cxrtool.runs import RunFolder
+from cxrtool.trials import trials_among
 from cxrtool.workspace import Workspace
 
 FINISHED, UNFINISHED, TRAINING, BROKEN = "finished", "unfinished", "training", "broken"
@@ -32,6 +33,8 @@ class ListedRun:
     """What a run's small files say of it; None where they do not."""
 
     run: str
+    study: str | None = None
+    """The search that it is a trial of."""
     state: str
     """`finished`: with a model; `unfinished`: without, and `train --resume` can go on; `training`:
     at work now; `broken`: a file that it needs is missing or cannot be read."""
@@ -68,14 +71,15 @@ class ListedRun:
 def list_runs(workspace: Workspace) -> list[ListedRun]:
     """All runs of a workspace, the one that training wrote to last at the end.
 
-    So the last finished one is the run that other commands take where none is named. A run that
-    cannot be read is `broken`: no file's content raises anything.
+    So the last finished one that is no trial is the run that other commands take where none is
+    named. A run that cannot be read is `broken`: no file's content raises anything.
     """
     folders = [path for path in workspace.runs.glob("*/") if not path.name.startswith(".")]
     dated = [(_written(run), run.name, run) for run in map(RunFolder, folders)]
     # One that has no time went since it was found: a training that failed leaves nothing.
     found = sorted((written, name, run) for written, name, run in dated if written is not None)
-    return [_read_run(run, written) for written, _, run in found]
+    trials = trials_among(run.path for _, _, run in found)
+    return [_read_run(run, written, trials.get(name)) for written, name, run in found]
 
 
 def _written(run: RunFolder) -> int | None:
@@ -86,7 +90,7 @@ def _written(run: RunFolder) -> int | None:
     return None
 
 
-def _read_run(run: RunFolder, written: int) -> ListedRun:
+def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
     finished = _is_file(run.model)
     readers: list[tuple[Path, Reader]] = [(run.config, _from_config), (run.environment, _nothing)]
     if finished:
@@ -109,6 +113,7 @@ def _read_run(run: RunFolder, written: int) -> ListedRun:
     known.pop(VALIDATIONS, None)
     return ListedRun(
         run=run.name,
+        study=study,
         state=state,
         problems=tuple(problems),
         written=datetime.fromtimestamp(written / 1e9).astimezone(),

@@ -53,6 +53,7 @@ def train_model(
     *,
     seed: int,
     given: Collection[str] = (),
+    study: str | None = None,
     reporter: Reporter = SILENT,
 ) -> TrainResult:
     """Train a network as `config` says and write its run folder; or go on with a run.
@@ -66,6 +67,7 @@ def train_model(
         seed: of every generator.
         given: with `resume`: which fields of `config` were asked for, and so must not contradict
             the run; of the others the run's own count.
+        study: the search that it is a trial of, which the run then says of itself.
         reporter: told how it goes.
 
     Raises:
@@ -78,7 +80,7 @@ def train_model(
     """
     processes = launched()
     with one_voice(processes):
-        return _train_model(config, workspace, seed, given, processes, reporter)
+        return _train_model(config, workspace, seed, given, study, processes, reporter)
 
 
 def _train_model(
@@ -86,6 +88,7 @@ def _train_model(
     workspace: Workspace,
     seed: int,
     given: Collection[str],
+    study: str | None,
     processes: Processes,
     reporter: Reporter,
 ) -> TrainResult:
@@ -112,7 +115,9 @@ def _train_model(
         )
         _refuse_differences(setup, resumed, workspace)
         opened = _open(setup, resumed, workspace, stack)
-        recorder = RunRecorder(opened, setup, workspace, reporter) if processes.first else None
+        recorder = (
+            RunRecorder(opened, setup, workspace, reporter, study) if processes.first else None
+        )
         control = _control(setup, recorder, stop_asked)
         if resumed is None:
             say_plan(setup, reporter)

@@ -31,6 +31,7 @@ from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.runs import OpenRun
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
+from cxrtool.trials import STUDY
 from cxrtool.workflows.train_resume import HERE_ONLY
 from cxrtool.workflows.train_setup import Setup
 from cxrtool.workspace import Workspace
@@ -51,8 +52,14 @@ class RunRecorder:
     """Writes a run's folder while the run goes on."""
 
     def __init__(
-        self, opened: OpenRun, setup: Setup, workspace: Workspace, reporter: Reporter
+        self,
+        opened: OpenRun,
+        setup: Setup,
+        workspace: Workspace,
+        reporter: Reporter,
+        study: str | None = None,
     ) -> None:
+        self.study = study
         self.opened, self.run = opened, opened.run
         self.setup, self.config, self.data = setup, setup.config, setup.data
         self.workspace, self.reporter = workspace, reporter
@@ -88,6 +95,8 @@ class RunRecorder:
             **machine,
             **began,
             "epochs": self.config.epochs,
+            # Of the search that trains it now: a run that a user resumes is the user's.
+            STUDY: self.study,
             "resumed": resumed,
         }
         write_json(self.run.environment, self.environment)

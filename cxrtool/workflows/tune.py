@@ -12,17 +12,21 @@ from typing import Any
 from cxrtool.config import CommonConfig, TuneConfig
 from cxrtool.errors import CxrToolError, StoppedError, counted
 from cxrtool.report import SILENT, Reporter
+from cxrtool.runs import RunFolder
 from cxrtool.search_space import Allowed
 from cxrtool.signals import stop_requests
-from cxrtool.studies import open_storage
+from cxrtool.studies import RUN, open_storage
 from cxrtool.workflows.tune_record import TrialsTable, draw_study, write_study
-from cxrtool.workflows.tune_setup import Search, begin_study, plan_search, selection
+from cxrtool.workflows.tune_setup import Search, begin_study, plan_search, selection, trials_asked
 from cxrtool.workflows.tune_wandb import search_by_sweep
 from cxrtool.workflows.tune_worker import Worker, run_proposed
 from cxrtool.workspace import Workspace
 
 WAIT = 1.0
 """Seconds between two looks at a study whose last trials others are at work on."""
+
+
+_FOR_PEOPLE = ("columns", "texts", "best_is_here")
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ class TuneResult:
     columns: dict[str, str] = field(default_factory=dict)
     texts: list[list[str]] = field(default_factory=list)
     """The same as `trials`, as people are shown it."""
+    best_is_here: bool = False
+    """Whether the best trial's run is in this workspace, and not on another machine."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        told = {key: value for key, value in vars(self).items() if key not in ("columns", "texts")}
+        told = {key: value for key, value in vars(self).items() if key not in _FOR_PEOPLE}
         return {
             **told,
             "folder": str(self.folder),
@@ -84,13 +90,14 @@ def tune_model(
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(search.folder, config.storage))
         study, search = begin_study(storage, search, config, given, known, reporter)
+        config = replace(config, trials=trials_asked(study, config, given))
         search = replace(search, selected_on=selection(search))
         stop_asked = stack.enter_context(stop_requests())
         run = search_by_sweep if search.backend == "wandb" else search_by_tpe
         table = TrialsTable(study, search)
         reporter.note(
-            f"study {search.folder.name}: {search.told}; selected on {search.selected_on}; "
-            "test is not read"
+            f"study {search.folder.name}: {search.told}; {counted(config.trials, 'trial')} in "
+            f"all; selected on {search.selected_on}; test is not read"
         )
         with reporter.searching() as display:
             worker = Worker(study, search, config, table, display, reporter, stop_asked, started)
@@ -110,6 +117,7 @@ def tune_model(
         with reporter.busy("drawing"):
             written += draw_study(study, search, reporter)
         best = study.best()
+        best_run = None if best is None else best.user_attrs.get(RUN)
         return TuneResult(
             study=search.folder.name,
             folder=search.folder.path,
@@ -121,6 +129,7 @@ def tune_model(
             written=tuple(written),
             columns=table.headings(),
             texts=table.texts(),
+            best_is_here=best_run is not None and RunFolder(workspace.runs / best_run).finished,
         )
 
 

@@ -225,6 +225,16 @@ def begin_study(
     return study, found
 
 
+def trials_asked(study: Study, config: TuneConfig, given: Collection[str]) -> int:
+    """How many trials a study shall have in all; it keeps the number for those who resume it."""
+    kept = study.facts.get("trials")
+    if config.resume is not None and "trials" not in given:
+        return config.trials if kept is None else int(kept)
+    if kept is None or config.resume is not None:
+        study.keep(trials=config.trials)
+    return config.trials
+
+
 def _try_first(study: Study, search: Search, reporter: Reporter) -> None:
     values = values_of(search.training, search.space)
     told = ", ".join(f"{key} {value}" for key, value in values.items())

@@ -31,6 +31,13 @@ PATIENCE = 120
 """Seconds in which a trial that is asked to stop writes its checkpoint."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig(TrainConfig):
+    """A training that is a trial of a search."""
+
+    study: str
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a trial's process."""
@@ -215,12 +222,14 @@ def main() -> None:
     try:
         from cxrtool.workflows.train import train_model
 
-        given = {"resume"} if job["config"]["resume"] else set()
+        settings = job["config"]
+        study = settings.pop("study", None)
         result = train_model(
-            TrainConfig(**job["config"]),
+            TrainConfig(**settings),
             Workspace(Path(job["workspace"])),
             seed=job["seed"],
-            given=given,
+            given={"resume"} if settings["resume"] else set(),
+            study=study,
             reporter=Messenger(send),
         )
         send(result=result.as_json())

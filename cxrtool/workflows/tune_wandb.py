@@ -23,7 +23,7 @@ def search_by_sweep(worker: Worker) -> None:
     study.repeats = False  # what died is known there too, and is not proposed again
     study.revive()
     sweep = search.sweep or create_sweep(as_sweep(search.space, METRIC))
-    study.keep_sweep(sweep)
+    study.keep(sweep=sweep)
     worker.reporter.note(
         f"sweep {sweep}: Weights & Biases is told the values, the scores on valid and this "
         "machine's name, and no path"

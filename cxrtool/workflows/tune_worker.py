@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 from optuna.trial import Trial, TrialState
@@ -15,7 +15,7 @@ from cxrtool.search_space import Value, applied
 from cxrtool.studies import EPOCH, REASON, RUN, SECONDS, Study
 from cxrtool.workflows.tune_record import TrialsTable, write_study
 from cxrtool.workflows.tune_setup import Search
-from cxrtool.workflows.tune_trial import Outcome, run_trial
+from cxrtool.workflows.tune_trial import Outcome, TrialConfig, run_trial
 
 FAILURES = 3
 """So many trials that failed, and none that did not: the next one will fail too."""
@@ -49,17 +49,19 @@ class Worker:
 
     def training_of(
         self, values: Mapping[str, Value], trial: int, before: str | None
-    ) -> TrainConfig:
+    ) -> TrialConfig:
         """The training of a trial; it goes on with the run of one that died, if that is here."""
-        runs = self.search.workspace.runs
+        runs, study = self.search.workspace.runs, self.search.folder.name
         if before is not None and RunFolder(runs / before).checkpoint.is_file():
             finished = RunFolder(runs / before).finished
             if not finished:
-                return replace(self.search.training, resume=before)
-        name = f"{self.search.folder.name}-{trial + 1:02d}"
+                common = {**asdict(self.search.training), "resume": before}
+                return TrialConfig(**common, study=study)
+        name = f"{study}-{trial + 1:02d}"
         free = (f"{name}{'' if count == 1 else f'-{count}'}" for count in range(1, 10_000))
         own = next(one for one in free if not (runs / one).exists())
-        return replace(applied(self.search.training, values), name=own)
+        settings = {**asdict(applied(self.search.training, values)), "name": own}
+        return TrialConfig(**settings, study=study)
 
     def run(
         self,
