@@ -225,7 +225,7 @@ def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: s
 
 
 def _what_it_is(run: ListedRun) -> list[str]:
-    told = [] if run.study is None else [f"trial of {run.study}"]
+    told: list[str | None] = [] if run.study is None else [f"trial of {run.study}"]
     told += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
     told += [f"fold {run.fold}"] if run.fold is not None else []
     told += [f"{run.written:%Y-%m-%d %H:%M}"]
