@@ -2,7 +2,6 @@
 
 import os
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +26,7 @@ from cxrtool.config import (
 )
 from cxrtool.errors import UsageError
 from cxrtool.prediction_options import OF_EXPORT, OF_GUI, OF_PREDICT
+from cxrtool.streams import flush_results, keep_streams
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
@@ -244,7 +244,11 @@ def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> N
     if common.json and config.json_lines:
         raise UsageError("--json is one object, --json-lines one a row: give one of them")
     streams = config.output is None and not common.json
-    printer = show_predict.Printer(json_lines=config.json_lines) if streams else None
+    printer = (
+        show_predict.Printer(json_lines=config.json_lines, alone=config.heatmaps is None)
+        if streams
+        else None
+    )
     result = predict_images(config, inputs, workspace, reporter, printer)
     show_predict.predicted(result, printer, common)
     if result.failed:
@@ -309,7 +313,14 @@ def main() -> None:
     """The console script."""
     # Typer colours help through environment variables of CI systems; plain text is what we promise.
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a label's name may not be in a pipe's encoding
-            stream.reconfigure(errors="replace")
-    app()
+    keep_streams()
+    try:
+        app()
+    except SystemExit as end:
+        failure = flush_results()
+        if failure is not None and not end.code:
+            from cxrtool.report import print_error
+
+            print_error(f"stdout: {failure.strerror}: the result could not be written there")
+            sys.exit(1)
+        raise

@@ -77,6 +77,15 @@ class Ensemble:
         """Images in a batch, where nobody asks for another number."""
         return min(member.engine.batch for member in self.members)
 
+    def batch_of(self, asked: int | None) -> int:
+        """Images in a batch, of which each is scored in several views or in one."""
+        return max((asked or self.batch) // len(self.views), 1)
+
+    @property
+    def views(self) -> tuple[tuple[float, float], ...]:
+        """How each image is seen: degrees and scale."""
+        return VIEWS if self.tta else VIEWS[:1]
+
     @property
     def exact(self) -> bool:
         """Whether probabilities are float64: calibrated ones may differ by less than float32."""
@@ -100,14 +109,12 @@ class Ensemble:
             batch_size: images in a batch; None: the engine's own.
             workers: threads that decode; None: one a core.
         """
-        views = VIEWS if self.tta else VIEWS[:1]
-        images = batch_size or self.batch
         batches = decode_batches(
             files,
             list(dict.fromkeys(member.squish for member in self.members)),
-            batch=max(images // len(views), 1),
+            batch=self.batch_of(batch_size),
             workers=worker_count(workers),
-            views=views,
+            views=self.views,
         )
         depth = max(member.engine.depth for member in self.members)
         waiting: deque[tuple[list[Decoded], Callable[[], NDArray[np.floating]]]] = deque()

@@ -177,21 +177,53 @@ def locked(folder: Path, what: str, instead: str = "take another workspace (-w)"
     Raises:
         DataError: another process is in there.
     """
-    from filelock import FileLock, Timeout
-
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    try:
+        with _held(
+            folder / ".lock", f"another {what} is at work in {folder}: wait for it, or {instead}"
+        ):
+            yield
+    finally:
+        if made and folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep a second process from making the file `path` while the block runs.
+
+    Raises:
+        DataError: another process is at it.
+    """
+    made = [parent for parent in path.absolute().parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _held(
+            path.with_name(f".{path.name}.lock"),
+            f"another process is writing {path}: wait for it, or name another file",
+        ):
+            yield
+    finally:
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextmanager
+def _held(lock_file: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock, which is gone with the process, or raise DataError with `refusal` at once."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise DataError(
-            f"another {what} is at work in {folder}: wait for it, or {instead}"
-        ) from None
+        raise DataError(refusal) from None
+    except OSError as error:
+        raise DataError(f"{lock_file}: {error.strerror or error}") from None
     try:
         yield
     finally:
-        (folder / ".lock").unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
         lock.release()
-        if made and folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()

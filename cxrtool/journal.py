@@ -1,14 +1,16 @@
 """The rows of a table that is being made, so that it can be gone on with after a kill."""
 
+import errno
 import glob
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
 from cxrtool.errors import DataError
-from cxrtool.files import FORMAT
+from cxrtool.files import FORMAT, open_regular
 from cxrtool.prediction_rows import Row, json_line, row_of
 
 
@@ -58,16 +60,16 @@ class Journal:
         """Learn which rows are done.
 
         Raises:
-            DataError: they were made with something else.
+            DataError: they were made with something else, or a file cannot be read.
         """
         for file in self.files:
-            with file.open("rb") as lines:
+            with _opened(file) as lines:
                 place = 0
                 for number, line in enumerate(lines):
                     values = _parsed(line)
-                    if number == 0:
-                        self._compare(values, file)
-                    elif values is not None:
+                    if number == 0 and line.endswith(b"\n"):  # else a kill cut it off
+                        self._compare(values or {}, file)
+                    elif number and values is not None:
                         self._know(values["path"], bool(values["error"]), (file, place))
                     place += len(line)
 
@@ -77,9 +79,7 @@ class Journal:
         self._places[path] = place
         (self._failed.add if failed else self._failed.discard)(path)
 
-    def _compare(self, found: Mapping[str, Any] | None, file: Path) -> None:
-        if found is None:  # killed before the first line was whole
-            return
+    def _compare(self, found: Mapping[str, Any], file: Path) -> None:
         for key, value in self.made_with.items():
             if found.get(key) != value:
                 raise DataError(
@@ -90,6 +90,10 @@ class Journal:
     def done(self, path: str) -> bool:
         """Whether there is a row of this path, and it is no failure."""
         return path in self._places and path not in self._failed
+
+    def failed(self, path: str) -> bool:
+        """Whether there is a row of this path that only says why there are no scores."""
+        return path in self._failed
 
     def __len__(self) -> int:
         """How many rows are done."""
@@ -105,17 +109,14 @@ class Journal:
         file = self.output.with_name(f"{self.output.name}.rows-{process}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab", buffering=0) as stream:
+            if file.exists():
                 _cut_last(file)
+            with FileIO(file, "ab") as stream:
                 if stream.seek(0, 2) == 0:
-                    stream.write(json.dumps(self.made_with).encode() + b"\n")
+                    _append(stream, json.dumps(self.made_with).encode() + b"\n")
 
                 def write(row: Row) -> None:
-                    place = stream.tell()
-                    line = json_line(row, self.labels).encode()
-                    if stream.write(line) != len(line):  # the last bytes of a disk
-                        stream.write(b"\n")
-                        raise OSError(28, "No space left on device")
+                    place = _append(stream, json_line(row, self.labels).encode())
                     self._know(row.path, bool(row.error), (file, place))
 
                 yield write
@@ -131,17 +132,14 @@ class Journal:
         Raises:
             DataError: one of them is missing.
         """
-        open_files = {file: file.open("rb") for file in self.files}
-        try:
+        with ExitStack() as stack:
+            open_files = {file: stack.enter_context(_opened(file)) for file in self.files}
             for path in paths:
                 if path not in self._places:
                     raise DataError(f"{self.output}: the row of {path} is missing")
                 file, place = self._places[path]
                 open_files[file].seek(place)
                 yield row_of(json.loads(open_files[file].readline()), self.labels)
-        finally:
-            for stream in open_files.values():
-                stream.close()
 
     def remove(self) -> None:
         """Forget all of it."""
@@ -160,11 +158,39 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[BufferedReader]:
+    try:
+        opened = open_regular(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}; --force begins anew") from None
+    with opened:
+        yield opened
+
+
+def _append(stream: FileIO, line: bytes) -> int:
+    """Add a line to a file, whole or not at all; the place where it begins.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    place = stream.seek(0, 2)
+    try:
+        if stream.write(line) != len(line):  # the last bytes of a disk
+            raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        stream.truncate(place)
+        raise
+    return place
+
+
 def _cut_last(file: Path) -> None:
     """Remove what a kill left of a last line."""
-    with file.open("r+b") as stream:
+    with open_regular(file) as lines:
         whole = place = 0
-        for line in stream:
+        for line in lines:
             place += len(line)
             whole = place if line.endswith(b"\n") else whole
-        stream.truncate(whole)
+    if whole < place:
+        with file.open("r+b") as stream:
+            stream.truncate(whole)

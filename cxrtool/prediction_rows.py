@@ -31,9 +31,13 @@ class Row:
     warning: str = ""
     error: str = ""
 
+    def __post_init__(self) -> None:
+        if self.scores is None and self.positive:
+            raise ValueError(f"{self.path} has no probabilities, and is called positive")
+
     def as_json(self, labels: Sequence[str]) -> dict[str, Any]:
         """The row as an object of one level: path, labels, positive, warning, error."""
-        scores = self.scores or [None] * len(labels)
+        scores = [None] * len(labels) if self.scores is None else self.scores
         after = (SEPARATOR.join(self.positive), self.warning, self.error)
         return {
             "path": self.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from cxrtool.config import CommonConfig
@@ -17,6 +18,7 @@ from cxrtool.report import (
     print_text,
     table,
 )
+from cxrtool.streams import is_read
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.ensemble import Ensemble
@@ -28,10 +30,15 @@ NO_DEVICE = "Research software, not a medical device."
 
 
 class Printer:
-    """Prints rows as they are made, in the form that suits their number and who reads them."""
+    """Prints rows as they are made, in the form that suits their number and who reads them.
 
-    def __init__(self, *, json_lines: bool = False) -> None:
-        self.json_lines = json_lines
+    Args:
+        json_lines: an object of JSON a row.
+        alone: the rows that are printed are all that is made.
+    """
+
+    def __init__(self, *, json_lines: bool = False, alone: bool = True) -> None:
+        self.json_lines, self.alone = json_lines, alone
         self.form = ""
         self.name = ""
         self.exact = False
@@ -48,7 +55,13 @@ class Printer:
             print_text(csv_line(header(self.labels)))
 
     def row(self, row: Row) -> None:
-        """The next one, in order."""
+        """The next one, in order.
+
+        Raises:
+            BrokenPipeError: nobody reads them any more, and nothing else is made.
+        """
+        if self.alone and not is_read(sys.stdout):
+            raise BrokenPipeError
         if self.form == "json lines":
             print_text(json_line(row, self.labels))
         elif self.form == "csv":

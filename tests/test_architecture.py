@@ -9,7 +9,16 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
-    "base": {"config", "errors", "files", "labels", "processors", "signals"},
+    "base": {
+        "config",
+        "errors",
+        "files",
+        "labels",
+        "names",
+        "processors",
+        "signals",
+        "streams",
+    },
     "tables": {"findings", "references", "tables", "trials"},
     "pictures": {"depth", "dicom", "dicom.*", "looks"},
     "io": {

@@ -13,6 +13,7 @@ from PIL import Image
 from cxrtool.config import PredictConfig
 from cxrtool.ensemble import Ensemble
 from cxrtool.errors import DataError, StoppedError, UsageError
+from cxrtool.files import only_writer
 from cxrtool.journal import Journal
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.predictions import read_scores
@@ -269,6 +270,57 @@ def test_rows_that_are_done_are_not_scored_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["late.jpg", whole.name, output.name]
     )
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl"])
+def test_a_finished_table_with_rows_that_failed_is_resumed_to_the_undisturbed_one(
+    trained_once, images, tmp_path, ending
+):
+    whole, output = tmp_path / f"whole.{ending}", tmp_path / f"t.{ending}"
+    (tmp_path / "torn.jpg").write_bytes(images[0].read_bytes()[:300])
+    Image.fromarray(np.zeros((50, 800), np.uint8)).save(tmp_path / "strip.png")
+    night = [images[0], tmp_path / "torn.jpg", tmp_path / "gone.jpg", tmp_path / "strip.png"]
+    predict(trained_once, [*night, images[1]], output=whole, batch_size=1)
+    for inputs in (night, night, [*night, images[1]]):
+        result = predict(trained_once, inputs, output=output, resume=True, batch_size=1)
+        assert result.failed == 2
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_resumed_table_has_the_digits_of_an_undisturbed_one(
+    trained_once, images, tmp_path, monkeypatch
+):
+    """A network's last digits hang on the batch that an image is in."""
+    inputs = [*images, tmp_path / "gone.jpg", *sorted(images[0].parents[2].rglob("*.jpg"))[-4:]]
+    whole, output = tmp_path / "whole.csv", tmp_path / "t.csv"
+    predict(trained_once, inputs, output=whole, batch_size=4)
+    real = Journal._know
+    for stop in range(1, len(inputs), 2):
+
+        def know(self, path, failed, place, stop=stop):
+            real(self, path, failed, place)
+            if len(self) + len(self._failed) == stop:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "_know", know)
+            with pytest.raises(StoppedError):
+                predict(trained_once, inputs, output=output, batch_size=4)
+        predict(trained_once, inputs, output=output, batch_size=4, resume=True)
+        assert output.read_bytes() == whole.read_bytes()
+        output.unlink()
+
+
+def test_a_table_that_is_being_written_is_refused_to_a_second_predict(
+    trained_once, images, tmp_path
+):
+    output = tmp_path / "t.csv"
+    with (
+        only_writer(output),
+        pytest.raises(DataError, match=r"another process is writing .*t\.csv"),
+    ):
+        predict(trained_once, images, output=output, force=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(trained, images, tmp_path):

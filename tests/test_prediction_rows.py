@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from io import FileIO
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from cxrtool import journal as journal_module
 from cxrtool.errors import DataError, UsageError
+from cxrtool.files import only_writer
 from cxrtool.journal import Journal, check_begun, files_of
 from cxrtool.prediction_rows import (
     Row,
@@ -200,3 +202,103 @@ def test_a_glob_in_the_tables_name_is_a_name(tmp_path):
         write(some_rows()[0])
     assert len(files_of(tmp_path / "t[1].csv")) == 1
     assert files_of(tmp_path / "t1.csv") == []
+
+
+EVERY_KIND = [
+    Row(path="scored.png", scores=(0.25, 0.75), positive=("Pleural Effusion",)),
+    Row(path="gone.png", scores=None, error="no such file"),
+    Row(path="lateral.dcm", scores=(0.9, 1e-300), positive=("Edema",), warning="a lateral; odd"),
+    Row(path="torn.jpg", scores=None, warning="the first of several pages", error="cut, off"),
+    Row(path="white.png", scores=(0.999, 0.001), warning="blank: every pixel is 255"),
+    Row(path="last;\n.png", scores=(0.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl"])
+def test_stopped_after_any_row_of_any_kind_a_table_becomes_the_undisturbed_one(tmp_path, ending):
+    whole, output = tmp_path / f"whole.{ending}", tmp_path / f"t.{ending}"
+    write_rows(EVERY_KIND, whole, LABELS)
+    for stops in ([], *([at] for at in range(7)), [0, 1, 1, 2, 4], [3, 5]):
+        for stop in [*stops, len(EVERY_KIND)]:
+            kept = Journal(output, MADE, LABELS)
+            kept.read()
+            with kept.writing() as write:
+                for row in EVERY_KIND[:stop]:
+                    if not kept.done(row.path):
+                        write(row)
+        kept = Journal(output, MADE, LABELS)
+        kept.read()
+        write_rows(kept.rows(row.path for row in EVERY_KIND), output, LABELS)
+        assert output.read_bytes() == whole.read_bytes()
+        assert list(read_rows(output, LABELS)) == EVERY_KIND
+        kept.remove()
+
+
+def test_a_disk_that_is_full_at_any_byte_leaves_what_is_resumed_to_the_undisturbed_table(
+    tmp_path, monkeypatch
+):
+    whole, output = tmp_path / "whole.csv", tmp_path / "t.csv"
+    write_rows(EVERY_KIND, whole, LABELS)
+
+    class FullDisk(FileIO):
+        room = 0
+
+        def write(self, data):
+            free = self.room - self.seek(0, 2)
+            if free <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[:free])
+
+    def write_all():
+        kept = Journal(output, MADE, LABELS)
+        kept.read()
+        with kept.writing() as write:
+            for row in EVERY_KIND:
+                if not kept.done(row.path):
+                    write(row)
+        return kept
+
+    size = sum(file.stat().st_size for file in write_all().files)
+    again(tmp_path).remove()
+    for room in range(0, size, 5):
+        with monkeypatch.context() as patch:
+            patch.setattr(FullDisk, "room", room)
+            patch.setattr(journal_module, "FileIO", FullDisk)
+            with pytest.raises(DataError, match="No space left on device"):
+                write_all()
+            with pytest.raises(DataError, match="No space left on device"):
+                write_all()  # it is still full
+        kept = write_all()
+        write_rows(kept.rows(row.path for row in EVERY_KIND), output, LABELS)
+        assert output.read_bytes() == whole.read_bytes()
+        for file in kept.files:
+            assert all(json.loads(line) for line in file.read_text().splitlines())
+        kept.remove()
+
+
+def test_a_row_without_scores_is_called_nothing():
+    with pytest.raises(ValueError, match="no probabilities"):
+        Row(path="x", scores=None, positive=("Edema",), error="torn")
+
+
+def test_a_journal_that_is_no_file_of_ours_is_neither_waited_for_nor_believed(tmp_path):
+    os.mkfifo(tmp_path / "t.csv.rows-0")
+    with pytest.raises(DataError, match=r"a named pipe.*--force"):
+        again(tmp_path)
+    (tmp_path / "t.csv.rows-0").unlink()
+    (tmp_path / "t.csv.rows-0").write_text('what\n{"path": "x"}\n')
+    with pytest.raises(DataError, match="made with another format"):
+        again(tmp_path)
+
+
+def test_a_second_writer_of_a_table_is_refused_at_once_and_leaves_nothing(tmp_path):
+    output = tmp_path / "new" / "t.csv"
+    with only_writer(output):
+        with pytest.raises(DataError, match=r"another process is writing .*t\.csv"):
+            only_writer(output).__enter__()
+        with only_writer(tmp_path / "new" / "other.csv"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with only_writer(output):
+        output.touch()
+    assert list(tmp_path.rglob("*")) == [output.parent, output]

@@ -7,14 +7,14 @@ torch is imported by the engine that needs it, and by nothing else here.
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from cxrtool.config import PredictConfig, worker_count
 from cxrtool.engines.base import Compute
 from cxrtool.ensemble import Ensemble
 from cxrtool.errors import UsageError, counted
-from cxrtool.files import check_writable
+from cxrtool.files import check_writable, only_writer
 from cxrtool.journal import check_begun
 from cxrtool.prediction_rows import Row, kind_of
 from cxrtool.report import SILENT, Mute, Reporter
@@ -49,18 +49,22 @@ def predict_images(
         listener: told of each row as it is made, in place of keeping them.
 
     Raises:
-        DataError: an input that is nothing at all, an output that exists, or a full disk.
+        DataError: an input that is nothing at all, an output that exists or that another process
+            is writing, or a full disk.
         RunError: no such run, or it is incomplete or altered.
         UsageError: options that do not go together.
         StoppedError: Ctrl-C, while a table was being written; it can be gone on with.
     """
-    with _processes(config) as processes:
+    with ExitStack() as stack:
+        processes = stack.enter_context(_processes(config))
         _check_options(config)
         models = [None] if config.run is None else list(dict.fromkeys(config.run))
         # Before minutes are spent on anything else.
         runs = [None if is_exported(one) else find_run(workspace.runs, one) for one in models]
         if config.output is not None:
             check_writable(config.output)
+            if processes is None or processes.first:
+                stack.enter_context(only_writer(config.output))
             check_begun(config.output, force=config.force, resume=config.resume)
         told = reporter if processes is None or processes.first else Mute()
         images = list_images(inputs, config.split)

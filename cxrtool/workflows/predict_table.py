@@ -34,15 +34,21 @@ def write_table(work: Work, output: Path) -> PredictResult:
             _take_over(work, journal, output)
     work.wait()
     journal.read()
-    todo = work.left(journal, heatmaps)
+    left, retried = work.left(journal, heatmaps), work.failed(journal)
     work.wait()  # until all have read it: they share what is left by its order
     if work.config.resume:
-        done = len(work.images) - len(todo)
+        done = len(work.images) - len(left) - len(retried)
         work.reporter.note(f"{done:,} of {len(work.images):,} images are done")
     started = time.perf_counter()
     try:
         with journal.writing(rank) as write:
-            for row in work.rows(todo[rank::world], heatmaps):
+            # In the batches of an undisturbed run: in others a network's last digits differ.
+            batches = work.batches(left)
+            mine = [place for batch in batches[rank::world] for place in batch]
+            for row in work.rows(mine, heatmaps):
+                if not journal.done(row.path):
+                    write(row)
+            for row in work.rows(retried[rank::world], heatmaps):
                 write(row)
     except KeyboardInterrupt:
         raise StoppedError(
@@ -52,7 +58,7 @@ def write_table(work: Work, output: Path) -> PredictResult:
     work.wait()
     seconds = time.perf_counter() - started
     return work.result(
-        scored=len(todo),
+        scored=len(left) + len(retried),
         failed=_finish(work, journal, output) if rank == 0 else 0,
         seconds=seconds,
         drawn=0 if heatmaps is None else heatmaps.drawn,
@@ -97,8 +103,7 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
     try:
         with journal.writing("before") as write:
             for row in read_rows(output, ensemble.labels):
-                decided = decide(row.scores or (), ensemble.labels, ensemble.thresholds)
-                if row.scores is not None and row.positive != decided:
+                if not _same_decision(row, ensemble):
                     raise DataError(
                         f"{output}: {row.path} was decided by other thresholds: --resume goes on "
                         "with the same ones, --force begins anew"
@@ -113,6 +118,13 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
     except CxrToolError:
         journal.remove()
         raise
+
+
+def _same_decision(row: Row, ensemble: Ensemble) -> bool:
+    """Whether this model's thresholds call a row what it was called; without scores, nothing."""
+    if row.scores is None:
+        return True
+    return row.positive == decide(row.scores, ensemble.labels, ensemble.thresholds)
 
 
 def _compare(output: Path, row: Row, again: Row) -> None:

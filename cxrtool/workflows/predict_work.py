@@ -111,10 +111,23 @@ class Work:
         if self.processes is not None:
             self.processes.wait()
 
+    def failed(self, journal: Journal) -> list[int]:
+        """The places of the images that could not be read: they are tried again."""
+        return [at for at, name in enumerate(self.images.names) if journal.failed(name)]
+
+    def batches(self, places: Sequence[int]) -> list[range]:
+        """The batches of all images, in their order, that some images (by their places) are in."""
+        size = self.ensemble.batch_of(self.config.batch_size)
+        numbers = sorted({place // size for place in places})
+        ends = [min((number + 1) * size, len(self.images)) for number in numbers]
+        return [range(number * size, end) for number, end in zip(numbers, ends, strict=True)]
+
     def left(self, journal: Journal, heatmaps: "Heatmaps | None") -> list[int]:
-        """The places of the images without a row, or without a heat map that is asked for."""
+        """The places of the images that were not tried, or lack a heat map that is asked for."""
         names = self.images.names
-        left = [at for at, name in enumerate(names) if not journal.done(name)]
+        left = [
+            at for at, name in enumerate(names) if not (journal.done(name) or journal.failed(name))
+        ]
         if heatmaps is None:
             return left
         done = [at for at, name in enumerate(names) if journal.done(name)]
@@ -137,7 +150,11 @@ class Work:
                 if row.path in repeated:
                     told = f"given {repeated[row.path]} times"
                     row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
-                if heatmaps is not None and one.pixels is not None:
+                if (
+                    heatmaps is not None
+                    and one.pixels is not None
+                    and heatmaps.lacks(places[one.index], row)
+                ):
                     heatmaps.draw(places[one.index], files[one.index], one.pixels, row)
                 yield row
                 advance(1)
