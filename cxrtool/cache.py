@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import read_json, sha256
+from cxrtool.files import sha256
+from cxrtool.schemas import CacheFacts, read_as
 from cxrtool.tables import read_table
 
 
@@ -63,10 +64,10 @@ class ImageCache:
         """
         self._paths = CachePaths(folder)
         try:
-            values = read_json(self._paths.seal)
-            self.side, n = int(values["side"]), int(values["rows"])
-            self.fingerprint = str(values["pixels_sha256"])
-            if sha256(self._paths.index) != values["index_sha256"]:
+            values = read_as(self._paths.seal, CacheFacts)
+            self.side, n = values.side, values.rows
+            self.fingerprint = values.pixels_sha256
+            if sha256(self._paths.index) != values.index_sha256:
                 raise ValueError(f"{self._paths.index.name} was altered")
             index = read_table(self._paths.index, COLUMNS)
             rows = index["row"].astype(int).tolist()

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -116,20 +116,25 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of ours.
+def read_json(path: Path, instead: str = "") -> dict[str, Any]:
+    """Read a JSON file of ours; `schemas.read_as` also checks what stands in it.
+
+    Args:
+        path: the file's.
+        instead: what a user can do where it cannot be read.
 
     Raises:
         RunError: the file is missing, is not JSON, or is of another format than this version's.
     """
+    way_on = f": {instead}" if instead else ""
     try:
         values = json.loads(read_text(path))
     except FileNotFoundError:
-        raise RunError(f"{path} is missing") from None
+        raise RunError(f"{path} is missing{way_on}") from None
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        raise RunError(f"{path} cannot be read: {error.strerror}{way_on}") from None
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
+        raise RunError(f"{path} cannot be read: {error}{way_on}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise RunError(
@@ -137,6 +142,18 @@ def read_json(path: Path) -> dict[str, Any]:
             "use the version that wrote it, or make the file again"
         )
     return values
+
+
+def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """The SHA-256 of a JSON file's values, however they are laid out in it.
+
+    Args:
+        values: of the file; `format` and `sealed`, which holds the result, do not count.
+        without: keys that do not count either.
+    """
+    left_out = {"format", "sealed", *without}
+    counted = {key: value for key, value in values.items() if key not in left_out}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
 def fsync(path: Path) -> None:

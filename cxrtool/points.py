@@ -96,9 +96,7 @@ def stored_point(card: RunCard) -> OperatingPoint:
     """The operating point that `predict` uses."""
     values = [card.thresholds[label] for label in card.labels]
     numbers = np.array([np.nan if value is None else value for value in values], np.float64)
-    chosen = card.operating_points.get(card.operating_point, card.thresholds)
-    edited = [label for label in card.labels if chosen.get(label) != card.thresholds[label]]
-    told = f", edited by hand for {first_few(edited)}" if edited else ""
+    told = f", edited by hand for {first_few(card.edited)}" if card.edited else ""
     return OperatingPoint(rule=f"{card.operating_point}{told}", chosen_on=VALID, thresholds=numbers)
 
 

@@ -2,18 +2,24 @@
 
 import glob
 import itertools
-import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
-from cxrtool.files import locked, read_json, sha256
+from cxrtool.files import locked, read_json, seal_of, sha256
 from cxrtool.trials import best_trial, trials_among
+
+if TYPE_CHECKING:
+    from cxrtool.schemas import RunLabels, RunModel, RunThresholds
+
+EDITABLE = "thresholds"
+"""The one key of thresholds.json that may be edited by hand."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +148,20 @@ class RunCard:
     """What `predict` makes of the network's probabilities, as `evaluate --keep` stored it."""
     train_patients: frozenset[str]
     valid_patients: frozenset[str]
+    edited: tuple[str, ...] = ()
+    """The labels whose threshold was edited by hand."""
+    sealed: bool = True
+    """Whether model.json has a fingerprint of its own; those of version 0.1 have none."""
 
 
 def read_card(run: RunFolder) -> RunCard:
-    """Read a finished run's JSON files and check the others against their fingerprints.
+    """Read a finished run's JSON files and check all of it against its fingerprints.
 
     Raises:
         RunError: the run is not finished, a file is missing, altered or of another version.
     """
+    from cxrtool.schemas import RunLabels, RunPatients, read_as
+
     if not run.finished:
         raise RunError(
             f"{run.path} is not a finished run ({run.model.name} is missing): "
@@ -162,62 +174,112 @@ def read_card(run: RunFolder) -> RunCard:
             f"{run.path} is incomplete ({first_few(missing)} missing): "
             "restore the folder from a copy, or train again"
         )
-    model, labels = read_json(run.model), read_json(run.labels)
-    try:
-        fingerprints = model["sha256"]
-        card = _card(model, labels, read_json(run.thresholds), read_json(run.patients))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path}: one of its JSON files was altered ({error}): "
-            "restore the folder from a copy, or train again"
-        ) from None
+    model = _read_model(run)
+    labels, patients = read_as(run.labels, RunLabels), read_as(run.patients, RunPatients)
+    thresholds = _read_thresholds(run, model, labels)
     for path in (run.weights, run.labels, run.patients):
-        if sha256(path) != fingerprints.get(path.name):
+        if sha256(path) != model.sha256[path.name]:
             raise RunError(
                 f"{path} is not the file that training wrote (its SHA-256 differs from the one "
                 f"in {run.model.name}): restore it from a copy, or train again"
             )
-    return card
-
-
-def _card(
-    model: dict[str, Any],
-    labels: dict[str, Any],
-    thresholds: dict[str, Any],
-    patients: dict[str, Any],
-) -> RunCard:
-    names = tuple(labels["labels"])
-    card = RunCard(
-        arch=model["arch"],
-        drop_rate=float(model["drop_rate"]),
-        image_size=int(model["image_size"]),
-        squish=tuple(int(side) for side in model["squish"]),
-        fold=model["fold"],
-        pixel_mean=float(model["pixel_mean"]),
-        pixel_std=float(model["pixel_std"]),
-        manifest_sha256=model["manifest_sha256"],
-        split_sha256=model["split_sha256"],
-        weights_sha256=model["sha256"]["model.safetensors"],
-        labels=names,
-        uncertainty=labels["uncertainty"],
-        blank=labels["blank"],
-        thresholds={name: thresholds["thresholds"][name] for name in names},
-        operating_point=str(thresholds.get("operating_point", "youden")),
-        operating_points=dict(thresholds.get("operating_points", {})),
-        calibration=thresholds.get("calibration"),
-        train_patients=frozenset(patients["train"]),
-        valid_patients=frozenset(patients["valid"]),
+    return RunCard(
+        arch=model.arch,
+        drop_rate=model.drop_rate,
+        image_size=model.image_size,
+        squish=model.squish,
+        fold=model.fold,
+        pixel_mean=model.pixel_mean,
+        pixel_std=model.pixel_std,
+        manifest_sha256=model.manifest_sha256,
+        split_sha256=model.split_sha256,
+        weights_sha256=model.sha256[run.weights.name],
+        labels=labels.labels,
+        uncertainty=labels.uncertainty,
+        blank=labels.blank,
+        thresholds={label: thresholds.thresholds[label] for label in labels.labels},
+        edited=_edited(thresholds, labels.labels),
+        operating_point=thresholds.operating_point,
+        operating_points=thresholds.operating_points,
+        calibration=thresholds.calibration,
+        train_patients=patients.train,
+        valid_patients=patients.valid,
+        sealed=model.sealed is not None,
     )
-    # Thresholds may be edited by hand: they have no fingerprint, and are checked instead.
-    for name, value in card.thresholds.items():
-        # Just above the highest score, where nobody shall be positive, may be just above 1.
-        if value is not None and not 0 <= float(value) <= math.nextafter(1, 2):
-            raise ValueError(f"the threshold of {name} is {value}")
-    if card.squish[-1:] != (card.image_size,) or min(card.squish) < 1:
-        raise ValueError(f"squish {card.squish} does not end in image_size {card.image_size}")
-    if not card.pixel_std > 0:
-        raise ValueError(f"image_size {card.image_size}, pixel_std {card.pixel_std}")
-    return card
+
+
+def _read_model(run: RunFolder) -> "RunModel":
+    from cxrtool.schemas import AGAIN, RunModel, checked
+
+    values = read_json(run.model, AGAIN)
+    model = checked(values, RunModel, run.model)
+    # Runs of version 0.1 have neither.
+    if (model.sealed or model.identity) and model.sealed != seal_of(values):
+        raise RunError(f"{run.model} was edited since training wrote it (`sealed`): {AGAIN}")
+    return model
+
+
+def _read_thresholds(run: RunFolder, model: "RunModel", labels: "RunLabels") -> "RunThresholds":
+    """A run's thresholds.json; all of it is as cxrtool wrote it, but for thresholds edited by hand.
+
+    Raises:
+        RunError: it is not, or it is of another run.
+    """
+    from cxrtool.schemas import AGAIN, RunThresholds, checked
+
+    values = read_json(run.thresholds, AGAIN)
+    found = checked(values, RunThresholds, run.thresholds)
+    lacking = [label for label in labels.labels if label not in found.thresholds]
+    strange = [label for label in found.thresholds if label not in labels.labels]
+    if lacking or strange:
+        raise RunError(
+            f"{run.thresholds}: thresholds lacks {first_few(lacking) or 'none'} of the labels and "
+            f"has {first_few(strange) or 'none'} besides: {AGAIN}"
+        )
+    if found.sealed is None:
+        if model.sealed is not None:
+            raise RunError(f"{run.thresholds}: `sealed` is missing: {AGAIN}")
+        return found
+    if found.sealed != seal_of(values, [EDITABLE]):
+        raise RunError(
+            f"{run.thresholds} was edited since cxrtool wrote it (`sealed`), in more than its "
+            f"`{EDITABLE}`: {AGAIN}"
+        )
+    if found.weights_sha256 != model.sha256[run.weights.name]:
+        raise RunError(
+            f"{run.thresholds} is of another run: its weights_sha256 is not that of "
+            f"{run.weights.name}: {AGAIN}"
+        )
+    return found
+
+
+def sealed_thresholds(values: Mapping[str, Any], weights_sha256: str) -> dict[str, Any]:
+    """What thresholds.json is to hold, bound to the weights and sealed but for hand's edits."""
+    bound = {**values, "weights_sha256": weights_sha256}
+    return {**bound, "sealed": seal_of(bound, [EDITABLE])}
+
+
+def _edited(thresholds: "RunThresholds", labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels whose threshold is another than the operating point's that they name."""
+    chosen = thresholds.operating_points.get(thresholds.operating_point, thresholds.thresholds)
+    return tuple(one for one in labels if chosen.get(one) != thresholds.thresholds[one])
+
+
+def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
+    """What whoever scores with a run should know of its files."""
+    found = []
+    if card.edited:
+        found.append(
+            f"{run.name}: thresholds.json was edited by hand for {first_few(card.edited)}: "
+            f"decisions go by what it says now; `cxrtool evaluate {run.name} --operating-point "
+            f"{card.operating_point} --keep` puts back what was chosen on valid"
+        )
+    if not card.sealed:
+        found.append(
+            f"{run.name}: model.json is of version 0.1 and has no fingerprint of its own: whether "
+            "its image sizes and means are those of the training cannot be checked"
+        )
+    return tuple(found)
 
 
 def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
@@ -258,7 +320,18 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     if not finished:
         began = f" ({len(folders)} did not finish)" if folders else ""
         raise RunError(f"no finished run in {runs}{began}: run `cxrtool train` first")
-    return max(finished, key=lambda run: (run.model.stat().st_mtime_ns, run.name))
+    return max(finished, key=lambda run: (finished_at(run), run.name))
+
+
+def finished_at(run: RunFolder) -> float:
+    """When a finished run came to its end, in seconds since 1970.
+
+    As its model.json says, which a copy of the folder does not change; else by the file's time.
+    """
+    try:
+        return datetime.fromisoformat(read_json(run.model)["finished"]).timestamp()
+    except (RunError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return run.model.stat().st_mtime
 
 
 def _only_trials(runs: Path, trials: dict[str, str]) -> str:

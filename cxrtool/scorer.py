@@ -3,7 +3,6 @@
 Nothing here imports torch: with a kept graph, none is needed.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from cxrtool.engines.base import FASTEST, Compute, Engine, Pixels
 from cxrtool.engines.choose import load_engine
 from cxrtool.report import SILENT, Reporter, or_none
-from cxrtool.runs import RunFolder, find_run, read_card
+from cxrtool.runs import RunFolder, find_run, read_card, remarks
 
 if TYPE_CHECKING:
     from cxrtool.points import Calibration
@@ -101,7 +100,7 @@ def load_model(
     Raises:
         RunError, UsageError: as `find_run`, `load_scorer`, `read_exported` and `load_exported`.
     """
-    if given is None or not is_exported(given):
+    if given is None or not is_exported(runs, given):
         return load_scorer(find_run(runs, given), compute, reporter)
     from cxrtool.engines.exported import load_exported, read_exported
 
@@ -123,12 +122,19 @@ def load_scorer(run: RunFolder, compute: Compute = FASTEST, reporter: Reporter =
         UsageError: this machine has no such device or engine.
     """
     card = read_card(run)
+    for text in remarks(run, card):
+        reporter.warn(text)
     return _scorer(run.name, card, card.weights_sha256, load_engine(run, card, compute, reporter))
 
 
-def is_exported(given: str | None) -> bool:
-    """Whether a model that was named is a file and no run."""
-    return given is not None and (given.lower().endswith(EXPORTED) or os.path.isfile(given))  # noqa: PTH113
+def is_exported(runs: Path, given: str | None) -> bool:
+    """Whether a model that was named is a file and no run.
+
+    A run comes before a file of its name in the folder where the user is, as `find_run` has it.
+    """
+    if given is None or (given == Path(given).name and (runs / given).is_dir()):
+        return False
+    return given.lower().endswith(EXPORTED) or Path(given).is_file()
 
 
 def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Scorer:

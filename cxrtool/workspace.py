@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import read_json
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,19 @@ class Workspace:
         Raises:
             DataError: it is missing, altered, or of another version.
         """
+        from cxrtool.schemas import DataFacts, read_as
+
         path = self.need(self.data_info, "prepare")
         try:
-            values = read_json(path)
-            return DataInfo(
-                dataset=str(values["dataset"]),
-                folder=Path(values["folder"]),
-                labels_by=dict(values["labels_by"]),
-                asked={"format": "", "data": "", **values["asked"]},
-            )
-        except (RunError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is not as written ({error}): prepare again") from None
+            values = read_as(path, DataFacts)
+        except RunError as error:
+            raise DataError(str(error)) from None
+        return DataInfo(
+            dataset=values.dataset,
+            folder=Path(values.folder),
+            labels_by=values.labels_by,
+            asked={"format": "", "data": "", **values.asked},
+        )
 
     def need(self, path: Path, command: str) -> Path:
         """The path, if it is there; otherwise an error that names the command that makes it."""

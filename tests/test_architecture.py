@@ -19,6 +19,7 @@ LAYERS = {
         "signals",
         "streams",
     },
+    "schemas": {"schemas"},
     "tables": {"findings", "references", "tables", "trials"},
     "pictures": {"depth", "dicom", "dicom.*", "looks"},
     "io": {

@@ -242,13 +242,9 @@ def test_a_runs_maps_add_up_to_its_probabilities(trained_once):
 
 
 def test_weights_of_another_network_are_refused(trained):
-    import json
-
-    from cxrtool.files import sha256
+    from sealing import change_model
 
     run = RunFolder(trained.workspace.runs / trained.run)
-    model = json.loads(run.model.read_text())
-    run.model.write_text(json.dumps({**model, "arch": "resnet34"}))
-    assert sha256(run.weights) == model["sha256"][run.weights.name]
+    change_model(run, arch="resnet34")
     with pytest.raises(RunError, match=r"does not fit model\.json"):
         load_explainer(run)

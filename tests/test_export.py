@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sealing import change_thresholds
 
 from cxrtool.calibration import fit
 from cxrtool.config import ExportConfig, PredictConfig
@@ -110,13 +111,12 @@ def test_its_metadata_says_what_is_needed_and_nothing_of_patients(exported, trai
 
 def test_a_calibration_goes_with_it(trained, images, tmp_path):
     run = RunFolder(trained.workspace.runs / "tiny")
-    kept = json.loads(run.thresholds.read_text())
     rng = np.random.default_rng(1)
     probability = rng.uniform(0.05, 0.95, 400)
     fitted = fit("temperature", rng.random(400) < probability**2, probability, np.ones(400, bool))
     curve = fitted.as_json()
-    kept["calibration"] = {"method": "temperature", "labels": {"Edema": curve}, "left_out": {}}
-    run.thresholds.write_text(json.dumps(kept))
+    kept = {"method": "temperature", "labels": {"Edema": curve}, "left_out": {}}
+    change_thresholds(run, calibration=kept)
     output = tmp_path / "t.onnx"
     export_run(ExportConfig(output=output), trained.workspace)
     ours = scores(trained, images, engine="torch")

@@ -21,13 +21,14 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
+from sealing import change_model
 from serving import Parts, file_data, form, probabilities, serving
 
 from cxrtool.cells import Cells
 from cxrtool.config import GuiConfig
 from cxrtool.engines.base import Compute
 from cxrtool.errors import DataError, RunError, UsageError
-from cxrtool.files import read_json, sha256, write_json
+from cxrtool.files import read_json, write_json
 from cxrtool.gui.answers import Item, failed_html, queue_html, shown_name, sorted_findings
 from cxrtool.gui.facts import facts_of_file, facts_of_run
 from cxrtool.gui.frontend import MOST_FILES, site
@@ -380,10 +381,9 @@ def test_the_card_of_a_run_that_was_not_scored_says_so(trained_once):
 
 def test_the_card_says_that_patients_are_on_both_sides(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
-    patients, model = read_json(run.patients), read_json(run.model)
+    patients = read_json(run.patients)
     write_json(run.patients, {**patients, "valid": patients["train"][:1]})
-    model["sha256"]["patients.json"] = sha256(run.patients)
-    write_json(run.model, model)
+    change_model(run)
     assert dict(facts_of_run(run, "").rows)["Split"].startswith("by image")
 
 

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from sealing import change_model, change_thresholds
 from serving import serving
 
 from cxrtool.engines.base import Compute
-from cxrtool.files import read_json, sha256, write_json
 from cxrtool.images import read_for_scoring, squish
 from cxrtool.runs import RunFolder
 from cxrtool.scorer import load_scorer
@@ -117,9 +117,8 @@ def workspace(trained_once, tmp_path_factory):
     weights = load_file(run.weights)
     weights["fc.weight"] = weights["fc.weight"].abs()
     save_file(weights, run.weights)
-    model = read_json(run.model)
-    model["sha256"][run.weights.name] = sha256(run.weights)
-    write_json(run.model, {**model, "image_size": SIDE, "squish": [SIDE]})
+    change_model(run, image_size=SIDE, squish=[SIDE])
+    change_thresholds(run)
     return Workspace(folder)
 
 

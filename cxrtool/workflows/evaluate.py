@@ -22,7 +22,7 @@ from cxrtool.manifest import (
 from cxrtool.prediction_rows import write_rows
 from cxrtool.predictions import read_scores
 from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks
 from cxrtool.scoring import by_study
 from cxrtool.subgroups import NOT_KNOWN, group_rows
 from cxrtool.workflows.evaluate_points import chosen_points
@@ -174,6 +174,8 @@ def choose_part(
     )
     parted = unchanged and by_image
     warnings = check_patients(card, rows, config, by_image=parted, reporter=reporter)
+    for text in (told := remarks(run, card)):
+        reporter.warn(text)
     seen = not parted and bool(known_patients(card, rows, config.split))
     info = workspace.read_data_info()
     policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
@@ -201,7 +203,7 @@ def choose_part(
         own=own,
         scores_stem=scores_stem,
         stem="-".join([scores_stem, *other]),
-        warnings=tuple(warnings),
+        warnings=(*told, *warnings),
     )
 
 

@@ -19,7 +19,7 @@ from cxrtool.points import (
 )
 from cxrtool.predictions import read_scores
 from cxrtool.report import or_none
-from cxrtool.runs import RunCard, RunFolder
+from cxrtool.runs import RunCard, RunFolder, sealed_thresholds
 from cxrtool.scoring import Sample, by_study
 from cxrtool.workflows.evaluate_truth import sample_of_rows
 from cxrtool.workspace import Workspace
@@ -113,7 +113,8 @@ def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:
 def _store(run: RunFolder, card: RunCard, point: OperatingPoint, config: EvaluateConfig) -> None:
     values = _without_format(read_json(run.thresholds))
     points = {**values.get("operating_points", {}), _name(point, config): _of_labels(card, point)}
-    write_json(run.thresholds, {**values, "operating_points": points})
+    stored = sealed_thresholds({**values, "operating_points": points}, card.weights_sha256)
+    write_json(run.thresholds, stored)
 
 
 def _keep(
@@ -126,7 +127,7 @@ def _keep(
         "thresholds": _of_labels(card, point),
         "calibration": None if calibration is None else calibration.as_json(),
     }
-    write_json(run.thresholds, kept)
+    write_json(run.thresholds, sealed_thresholds(kept, card.weights_sha256))
 
 
 def _without_format(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def open_page(
         raise UsageError("the page needs Gradio: pip install 'cxrtool[gui]'")
     from cxrtool.gui.server import bind, listen, url_of
 
-    run = None if is_exported(config.run) else find_run(workspace.runs, config.run)
+    run = None if is_exported(workspace.runs, config.run) else find_run(workspace.runs, config.run)
     with (
         private_folder() as folder,
         _temporary_files_in(folder),

@@ -12,7 +12,7 @@ from typing import Any
 
 from cxrtool.errors import CxrToolError
 from cxrtool.files import read_json
-from cxrtool.runs import RunFolder
+from cxrtool.runs import RunFolder, finished_at
 from cxrtool.trials import trials_among
 from cxrtool.workspace import Workspace
 
@@ -83,8 +83,11 @@ def list_runs(workspace: Workspace) -> list[ListedRun]:
 
 
 def _written(run: RunFolder) -> int | None:
-    """When training last wrote to a run, in nanoseconds: by the file that `find_run` goes by."""
-    for path in (run.model, run.checkpoint, run.history, run.config, run.path):
+    """When training last wrote to a run, in nanoseconds: as `find_run` and `--resume last` do."""
+    with suppress(OSError):
+        if run.finished:
+            return int(finished_at(run) * 1e9)
+    for path in (run.checkpoint, run.history, run.config, run.path):
         with suppress(OSError):
             return path.stat().st_mtime_ns
     return None

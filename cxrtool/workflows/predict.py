@@ -57,10 +57,13 @@ def predict_images(
     """
     with ExitStack() as stack:
         processes = stack.enter_context(_processes(config))
-        _check_options(config)
+        _check_options(config, workspace)
         models = [None] if config.run is None else list(dict.fromkeys(config.run))
         # Before minutes are spent on anything else.
-        runs = [None if is_exported(one) else find_run(workspace.runs, one) for one in models]
+        runs = [
+            None if is_exported(workspace.runs, one) else find_run(workspace.runs, one)
+            for one in models
+        ]
         if config.output is not None:
             check_writable(config.output)
             if processes is None or processes.first:
@@ -99,7 +102,7 @@ def _tell(work: Work) -> None:
     )
 
 
-def _check_options(config: PredictConfig) -> None:
+def _check_options(config: PredictConfig, workspace: Workspace) -> None:
     """Refuse options that do not go together, before anything is read.
 
     Raises:
@@ -116,7 +119,7 @@ def _check_options(config: PredictConfig) -> None:
             raise UsageError("--heatmap-labels goes with --heatmaps DIR")
     elif config.run is not None and len(config.run) > 1:
         raise UsageError("--heatmaps shows where one network looked: name one --run")
-    elif config.run is not None and is_exported(config.run[0]):
+    elif config.run is not None and is_exported(workspace.runs, config.run[0]):
         raise UsageError(
             f"--heatmaps needs the run itself, with its weights: {config.run[0]} is an exported "
             "model"

@@ -23,12 +23,12 @@ from cxrtool.config import RECIPES, TrainConfig, worker_count
 from cxrtool.control import ControlState
 from cxrtool.curves import draw_curves
 from cxrtool.errors import RunError
-from cxrtool.files import remove_leftovers, sha256, whole_file, write_json, write_text
+from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
 from cxrtool.operating import parse_rule, thresholds_for
 from cxrtool.prediction_rows import rows_of, write_rows
 from cxrtool.report import SILENT, Reporter, number, or_none
-from cxrtool.runs import OpenRun
+from cxrtool.runs import OpenRun, sealed_thresholds
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
 from cxrtool.trials import STUDY
@@ -207,16 +207,14 @@ class RunRecorder:
             self.run.best(state.best_step).replace(self.run.weights)
         rows = rows_of(valid["path"].tolist(), scores, labels, thresholds)
         write_rows(rows, self.run.predictions("valid"), labels)
-        write_json(
-            self.run.thresholds,
-            {
-                "operating_point": YOUDEN,
-                "chosen_on": "valid",
-                "thresholds": thresholds,
-                "operating_points": points,
-                "calibration": None,
-            },
-        )
+        chosen = {
+            "operating_point": YOUDEN,
+            "chosen_on": "valid",
+            "thresholds": thresholds,
+            "operating_points": points,
+            "calibration": None,
+        }
+        write_json(self.run.thresholds, sealed_thresholds(chosen, sha256(self.run.weights)))
         patients = {
             name: sorted(self.data.part(valid=name == "valid")["patient_id"].unique())
             for name in ("train", "valid")
@@ -256,7 +254,7 @@ class RunRecorder:
         }
 
     def _model(self, state: ControlState) -> dict[str, Any]:
-        return {
+        about = {
             "arch": self.config.arch,
             "recipe": Path(self.config.recipe).stem,
             "drop_rate": self.config.drop_rate,
@@ -279,8 +277,10 @@ class RunRecorder:
             "images": {
                 name: len(self.data.part(valid=name == "valid")) for name in ("train", "valid")
             },
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "identity": self.environment["identity"],
         }
+        return {**about, "sealed": seal_of(about)}
 
 
 YOUDEN = "youden"

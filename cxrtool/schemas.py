@@ -1,0 +1,276 @@
+"""What stands in our JSON files: a model for each file, with types, ranges and lengths.
+
+A key that is added to a file is added to its model, with a default where older files lack it. Of
+files that change a score unknown keys are refused: a newer version may mean something by them that
+this one would leave out. Others may hold more than is named here.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from cxrtool.errors import RunError, first_few
+from cxrtool.files import read_json
+
+LARGEST_SIDE = 16_384
+"""Pixels of a square that images are squished to; a larger one is 268 MB an image."""
+MOST = 100_000_000
+"""Of rows, images and steps."""
+AGAIN = "restore it from a copy, or train again"
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Text = Annotated[str, StringConstraints(max_length=100_000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# Just above the highest score, where nobody shall be positive, may be just above 1.
+Threshold = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))] | None
+
+
+def _no_twice(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{first_few(twice)} is there twice")
+    return values
+
+
+# JSON has lists, and we keep tuples.
+Labels = Annotated[
+    tuple[Word, ...],
+    Strict(False),
+    Field(min_length=1, max_length=1000),
+    AfterValidator(_no_twice),
+]
+Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1, max_length=10)]
+Patients = Annotated[frozenset[Text], Strict(False), Field(max_length=MOST)]
+ByLabel = dict[Word, Threshold]
+
+
+class Record(BaseModel):
+    """A file's content; what is not named is refused, and nothing is converted."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
+    )
+    INSTEAD: ClassVar[str] = AGAIN
+    """What a user can do where the file is not as it should be."""
+
+
+class OpenRecord(Record):
+    """A file of which no more than this is used, and nothing of it changes a score."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class RunModel(Record):
+    """model.json: what the weights are weights of, and the other files' SHA-256."""
+
+    arch: Word
+    recipe: Word | None = None
+    drop_rate: Annotated[float, Field(ge=0, lt=1)]
+    image_size: Side
+    squish: Sides
+    fold: Count | None
+    pixel_mean: Share
+    pixel_std: Annotated[float, Field(gt=0, le=1)]
+    weights_from: Text | None = None
+    sha256: dict[Word, Sha256]
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    epochs: Count | None = None
+    best_epoch: Count | None = None
+    best_step: Count | None = None
+    valid_mean_auroc: Share | None = None
+    images: dict[Literal["train", "valid"], Count] | None = None
+    finished: Word | None = None
+    """When training came to its end, in ISO 8601."""
+    identity: Sha256 | None = None
+    """The same in a run's environment.json, model.json and checkpoint; None: of version 0.1."""
+    sealed: Sha256 | None = None
+    """`files.seal_of` all the rest; None: of version 0.1."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.squish[-1] != self.image_size:
+            raise ValueError(
+                f"squish {list(self.squish)} does not end in image_size {self.image_size}"
+            )
+        needed = ("model.safetensors", "labels.json", "patients.json")
+        if missing := [name for name in needed if name not in self.sha256]:
+            raise ValueError(f"sha256 lacks {first_few(missing)}")
+        return self
+
+
+class Counts(Record):
+    """A label's images in train."""
+
+    positives: Count
+    n: Count
+
+
+class RunLabels(Record):
+    """labels.json: the labels in the order of the logits, and the policies."""
+
+    labels: Labels
+    uncertainty: Word
+    blank: Word
+    train: dict[Word, Counts] | None = None
+
+
+class RunThresholds(Record):
+    """thresholds.json: operating points and calibration."""
+
+    operating_point: Word = "youden"
+    chosen_on: Word = "valid"
+    thresholds: ByLabel
+    operating_points: dict[Word, ByLabel] = {}
+    calibration: dict[str, Any] | None = None
+    """As `points.Calibration` writes and reads it."""
+    weights_sha256: Sha256 | None = None
+    """Of the weights whose scores they were chosen on; None: of version 0.1."""
+    sealed: Sha256 | None = None
+    """`files.seal_of` all but `thresholds`, which may be edited; None: of version 0.1."""
+
+
+class RunPatients(Record):
+    """patients.json: whom the run was trained and chosen on."""
+
+    train: Patients
+    valid: Patients
+
+
+class RunEnvironment(OpenRecord):
+    """environment.json: machine and data of the training."""
+
+    INSTEAD: ClassVar[str] = "restore it from a copy, or begin a new run"
+    began: Word
+    identity: Sha256
+    weights_from: Text
+    squish: Sides
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    epochs: Count
+    resumed: list[dict[str, Any]]
+    python: Word
+    system: Word
+    libraries: dict[str, str]
+    git_commit: Text | None
+    device: Word
+    processes: Count
+    threads: Count
+    workers: Count
+
+
+class DataFacts(OpenRecord):
+    """data.json, as far as the commands after `prepare` use it."""
+
+    INSTEAD: ClassVar[str] = "prepare again"
+    dataset: Word
+    folder: Word
+    labels_by: dict[str, Text]
+    asked: dict[str, Text]
+    views: Word | None = None
+
+
+class CacheFacts(OpenRecord):
+    """cache/cache.json: what seals the image cache."""
+
+    INSTEAD: ClassVar[str] = "it is not as it was written"
+    side: Side
+    rows: Count
+    pixels_sha256: Word
+    index_sha256: Sha256
+
+
+class GraphFacts(Record):
+    """graph.json: a kept graph's files, and what they were made of."""
+
+    fingerprint: Word
+    weights_sha256: Sha256
+    sha256: dict[Word, Sha256]
+    sealed: Sha256
+
+
+class Metrics(OpenRecord):
+    """metrics/<split>.json, as far as it is read back."""
+
+    INSTEAD: ClassVar[str] = "run `cxrtool evaluate` again"
+    mean_auroc: Share | None
+    protocol: dict[str, Any] | None = None
+
+
+Model = TypeVar("Model", bound=Record)
+
+
+def read_as(path: Path, model: type[Model]) -> Model:
+    """Read one of our JSON files as what it should be.
+
+    Raises:
+        RunError: as `files.read_json`; or a key is missing, unknown or of another kind or range:
+            the message names the file, the keys, and what to do.
+    """
+    return checked(read_json(path, model.INSTEAD), model, path)
+
+
+def checked(values: dict[str, Any], model: type[Model], where: object) -> Model:
+    """Values from JSON as what they should be; `where` they come from begins the message.
+
+    Raises:
+        RunError: as `read_as`.
+    """
+    content = {key: value for key, value in values.items() if key != "format"}
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        # A list without its bad items seems too short besides.
+        bad = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        problems = [_problem(one) for one in bad or found]
+        raise RunError(f"{where}: {first_few(problems)}: {model.INSTEAD}") from None
+
+
+def _problem(error: Any) -> str:
+    """What is wrong with a key, in words that say what was found, as far as it is short."""
+    key, found = ".".join(_short(str(part)) for part in error["loc"]), _found(error["input"])
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is no key of this version (edited, or written by a newer cxrtool)"
+        case "string_pattern_mismatch":
+            return f"{key} is {found} and should be 64 hexadecimal digits"
+        case "too_short" | "string_too_short":
+            return f"{key} is {found} and should be longer"
+        case "too_long" | "string_too_long":
+            return f"{key} is longer than the {limits['max_length']:,} that are read"
+        case "value_error":  # of our own checks
+            return f"{key}: {limits['error']}" if key else str(limits["error"])
+    expected = str(error["msg"]).removeprefix("Input should be ")
+    return f"{key} is {found} and should be {expected}"
+
+
+def _found(value: object) -> str:
+    """A value from JSON in a few characters, whatever its length."""
+    if isinstance(value, int) and not -(10**15) < value < 10**15:
+        return "a number of many digits"
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__} of {len(value)}" if value else "empty"
+    return _short(json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
