@@ -158,6 +158,7 @@ SIDEWAYS = {
     ("heatmap_figures", "score_figures.writing"),
     ("labels", "config"),
     ("labels", "errors"),
+    ("names", "labels"),
     ("learner", "control"),
     ("networks", "devices"),
     ("new_cache", "cache"),

@@ -365,3 +365,16 @@ def test_commands_print_json_and_tables(tables):
         assert shown in done.stdout
         if table == "text":
             assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_tables_of_one_name_in_two_folders_get_a_folder_each(tables):
+    for folder in ("x", "y"):
+        (tables / folder).mkdir()
+        (tables / folder / "my scores.csv").write_bytes((tables / "a.csv").read_bytes())
+    scored(tables, "x/my scores", "y/my scores", output=tables / "out", report=False)
+    found = {path.parent.name for path in (tables / "out").rglob("metrics.json")}
+    assert found == {"x-my-scores", "y-my-scores", "mean-of-2-files"}
+    scored(tables, "a", "x/my scores", output=tables / "other", report=False)
+    assert {path.name for path in (tables / "other").iterdir() if path.is_dir()} == {
+        *("a", "my-scores", "mean-of-2-files")
+    }

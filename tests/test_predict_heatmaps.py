@@ -1,5 +1,6 @@
 """`predict --heatmaps`: which findings are drawn, under which names, and what is left alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from cxrtool.config import PredictConfig
 from cxrtool.errors import DataError, UsageError
 from cxrtool.explain import load_explainer
+from cxrtool.files import read_json, sha256
 from cxrtool.images import load_pixels
 from cxrtool.runs import RunFolder
 from cxrtool.workflows.predict import predict_images
@@ -119,6 +121,24 @@ def test_maps_that_a_finished_table_lacks_are_drawn_and_no_others(trained_once, 
     assert more.drawn >= 1
     assert edemas == {"00001", "00002"}
     assert output.read_bytes() == before
+
+
+def test_labels_that_are_no_latin_words_have_a_map_each(trained, images, tmp_path):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    known = read_json(run.labels)["labels"]
+    odd = dict(zip(known, ["肺炎", "气胸", "A/B", "A B", "🫁"], strict=False))
+    for file in (run.labels, run.thresholds, run.model):
+        text = json.dumps(read_json(file), ensure_ascii=False)
+        for label, other in odd.items():
+            text = text.replace(f'"{label}"', f'"{other}"')
+        values = json.loads(text)
+        if file == run.model:
+            values["sha256"][run.labels.name] = sha256(run.labels)
+        file.write_text(json.dumps(values))
+    asked = {"heatmap_labels": "肺炎,气胸,A/B,A B,🫁,A B"}
+    drawn = draw(trained, images[:1], tmp_path / "maps", **asked).drawn
+    assert drawn == 5
+    assert len(stems(tmp_path / "maps")) == 2 * drawn
 
 
 def test_a_label_that_the_model_lacks_is_wrong_use(trained_once, images, tmp_path):

@@ -1,6 +1,5 @@
 """`evaluate`: a run's scores on a part of the split, with all that a reviewer would ask for."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from cxrtool.manifest import (
     read_manifest,
     read_split,
 )
+from cxrtool.names import name_of_policy
 from cxrtool.prediction_rows import write_rows
 from cxrtool.predictions import read_scores
 from cxrtool.report import SILENT, Reporter
@@ -184,7 +184,7 @@ def choose_part(
     own = fingerprint == card.manifest_sha256
     scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
     other = [f"study-{config.aggregate}"] if config.unit == "study" else []
-    other += [_plain(policy)] if policy != card.uncertainty else []
+    other += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
     other += [f"blank-{blank}"] if blank != card.blank else []
     return Part(
         run=run,
@@ -205,11 +205,6 @@ def choose_part(
         stem="-".join([scores_stem, *other]),
         warnings=(*told, *warnings),
     )
-
-
-def _plain(text: str) -> str:
-    """A policy as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def score_part(

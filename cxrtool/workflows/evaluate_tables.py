@@ -18,6 +18,7 @@ from cxrtool.given.matching import Matched, match_scores
 from cxrtool.given.tables import read_score_table
 from cxrtool.given.truth import TruthTable, read_truth_table
 from cxrtool.labels import targets_and_mask
+from cxrtool.names import names_for_files
 from cxrtool.operating import parse_rule
 from cxrtool.page import Card, write_report
 from cxrtool.points import choose_point, fit_calibration
@@ -360,10 +361,11 @@ def _write(
     """Each model's files in a folder of its own, where there are several."""
     claim_folder(folder, force=config.force)
     written = []
+    places = _places([one.values["run"] for one in scored])
     for one in scored:
         place = folder
         if len(scored) > 1:
-            place = folder / Path(one.values["run"]).stem.replace(" ", "-")
+            place = folder / places[one.values["run"]]
             place.mkdir(exist_ok=True)
         if config.report:
             drawn = draw_scores(one, place / "figures")
@@ -374,6 +376,17 @@ def _write(
         write_json(folder / "differences.json", {"differences": differences})
         written.append(folder / "differences.json")
     return written
+
+
+def _places(names: Sequence[str]) -> dict[str, str]:
+    """A folder's name for each table: its own without the suffix, or with its folders'."""
+    stems = {name: Path(name).stem for name in names}
+    if len(set(stems.values())) < len(stems):
+        stems = {name: str(Path(name).with_suffix("")) for name in names}
+    if len(set(stems.values())) < len(stems):
+        stems = {name: name for name in names}
+    folders = names_for_files(stems.values(), separator="-")
+    return {name: folders[stem] for name, stem in stems.items()}
 
 
 def claim_folder(folder: Path, *, force: bool) -> None:

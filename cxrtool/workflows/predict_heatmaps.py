@@ -1,6 +1,5 @@
 """The heat maps of `predict`: pictures and raw maps, a file a finding of an image."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +15,13 @@ from cxrtool.explain import Explainer, load_explainer
 from cxrtool.files import whole_file
 from cxrtool.heatmap_figures import save_heatmap
 from cxrtool.images import ImageError, read_grey
+from cxrtool.names import names_for_files, plain_name
 from cxrtool.prediction_rows import Row
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
 
 MARK = ".cxrtool-heatmaps"
 """Says that a folder is one of heat maps, which --force may empty."""
-LONGEST = 60
-"""Letters of an image's name in the names of its files."""
 
 
 class Heatmaps:
@@ -39,6 +37,7 @@ class Heatmaps:
     ) -> None:
         self.folder, self.explainer, self.ensemble = folder, explainer, ensemble
         self.labels, self.method = labels, method
+        self._names = names_for_files(ensemble.labels)
         self.drawn = 0
 
     def draw(self, place: int, file: str | Path, pixels: NDArray[np.uint8], row: Row) -> None:
@@ -88,7 +87,8 @@ class Heatmaps:
         return row.positive if self.labels is None else self.labels
 
     def _picture(self, place: int, row: Row, label: str) -> Path:
-        name = f"{place + 1:05d}-{_plain(Path(row.path).stem)}-{_plain(label)}.png"
+        stem = plain_name(Path(row.path).stem) or "image"
+        name = f"{place + 1:05d}-{stem}-{self._names[label]}.png"
         return self.folder / name
 
 
@@ -111,6 +111,7 @@ def open_heatmaps(
                 raise UsageError(
                     "--heatmap-labels: " + unknown_name("label", name, ensemble.labels)
                 )
+        labels = list(dict.fromkeys(labels))
         if not labels:
             raise UsageError("--heatmap-labels is empty: name labels, commas between")
     if first:
@@ -132,8 +133,3 @@ def _make_room(folder: Path, *, force: bool, resume: bool) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
-
-
-def _plain(text: str) -> str:
-    """A text as part of a file's name, whatever characters are in it."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:LONGEST] or "image"

@@ -18,6 +18,7 @@ from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
 from cxrtool.images import ImageError
 from cxrtool.learner import run_phases
+from cxrtool.names import name_of_training
 from cxrtool.report import SILENT, Mute, Reporter
 from cxrtool.runs import OpenRun, RunFolder, check_new_name, new_run, resumed_run
 from cxrtool.signals import stop_requests
@@ -176,7 +177,7 @@ def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Worksp
 def _open(setup: Setup, resumed: Resumed | None, workspace: Workspace, stack: ExitStack) -> OpenRun:
     """The run's folder, which the first process makes or locks."""
     config, processes = setup.config, setup.processes
-    default = f"{config.arch}-{config.uncertainty.replace('=', '-').replace(',', '-')}"
+    default = name_of_training(config.arch, config.uncertainty)
     if config.fold is not None:
         default += f"-fold{config.fold}"
     opened = None

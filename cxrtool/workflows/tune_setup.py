@@ -13,6 +13,7 @@ from cxrtool.config import TrainConfig, TuneConfig
 from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
 from cxrtool.files import sha256
 from cxrtool.manifest import read_manifest, read_split
+from cxrtool.names import name_of_training
 from cxrtool.report import Reporter
 from cxrtool.search_space import (
     Allowed,
@@ -169,7 +170,7 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
             told = f"there are: {first_few(there, 8)}" if there else "there is none"
             raise RunError(f"no study {config.resume!r} in {workspace.studies}; {told}")
         return folder
-    default = f"{config.arch}-{config.uncertainty.replace('=', '-').replace(',', '-')}"
+    default = name_of_training(config.arch, config.uncertainty)
     name = config.name or default
     if not name.isprintable() or set(name) & set("/\\:") or name.startswith((".", "-")):
         raise UsageError(f"--name {name!r}: give a plain folder name")
