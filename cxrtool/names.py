@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from cxrtool.labels import POLICIES
+from cxrtool.config import POLICIES
 
 LONGEST = 60
 """Letters of a text in a file's name."""

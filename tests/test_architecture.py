@@ -158,7 +158,7 @@ SIDEWAYS = {
     ("heatmap_figures", "score_figures.writing"),
     ("labels", "config"),
     ("labels", "errors"),
-    ("names", "labels"),
+    ("names", "config"),
     ("learner", "control"),
     ("networks", "devices"),
     ("new_cache", "cache"),
