@@ -17,6 +17,7 @@ from cxrtool import __version__
 from cxrtool.errors import DataError, UsageError, counted, first_few
 from cxrtool.files import whole_file
 from cxrtool.labels import NO_FINDING, parse_policy
+from cxrtool.origin import BANNER, DRAWN
 
 COUNTS_AS = {"ones": "positive", "zeros": "negative"}
 """What an uncertain label counts as in the truth; under every other policy it is left out."""
@@ -96,6 +97,7 @@ def _context(result: dict[str, Any], card: Card) -> dict[str, Any]:
         "other": reference_sets(references.get("other") or []),
         "versions": {name: text for name, text in card.environment.items() if _is_version(text)},
         "program": __version__,
+        "drawn": BANNER if (result.get("data") or {}).get("origin") == DRAWN else "",
     }
 
 

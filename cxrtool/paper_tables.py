@@ -44,7 +44,11 @@ def auroc_table(
     rows.append(means)
     scores = [[of.get("auroc") for of in row] for row in figures]
     scores.append([result["mean_auroc"] for result in results])
-    notes = [*_protocol_notes(results), *_interval_notes(results, intervals)]
+    notes = [
+        *_protocol_notes(results),
+        *_data_notes(results),
+        *_interval_notes(results, intervals),
+    ]
     if any(cell is None for row in rows for cell in row):
         notes.append(f"{MISSING}: only one class occurs, or the run has no such label.")
     return PaperTable(
@@ -137,6 +141,17 @@ def _protocol_notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         return [f"Protocol: {next(iter(grouped))}."]
     notes = [f"{', '.join(names)}: {text}." for text, names in grouped.items()]
     return [*notes, "Scores of different protocols are not to be ranked."]
+
+
+def _data_notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the images are from, as far as it is known."""
+    known = [(result.get("data") or {}).get("description") for result in results]
+    grouped = _grouped(
+        (text, name) for text, name in zip(known, _run_names(results), strict=True) if text
+    )
+    if len(grouped) == 1 and all(known):
+        return [f"Images: {next(iter(grouped))}."]
+    return [f"Images of {', '.join(names)}: {text}." for text, names in grouped.items()]
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

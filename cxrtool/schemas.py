@@ -55,6 +55,7 @@ Labels = Annotated[
     AfterValidator(_no_twice),
 ]
 Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1, max_length=10)]
+Words = Annotated[tuple[Word, ...], Strict(False), Field(max_length=1000)]
 Patients = Annotated[frozenset[Text], Strict(False), Field(max_length=MOST)]
 ByLabel = dict[Word, Threshold]
 
@@ -75,6 +76,15 @@ class OpenRecord(Record):
     model_config = ConfigDict(extra="allow")
 
 
+class RunData(Record):
+    """What a run says of the data of its training."""
+
+    origin: Word
+    description: Text
+    labels_by: dict[str, Text]
+    layout: Word
+
+
 class RunModel(Record):
     """model.json: what the weights are weights of, and the other files' SHA-256."""
 
@@ -87,6 +97,8 @@ class RunModel(Record):
     pixel_mean: Share
     pixel_std: Annotated[float, Field(gt=0, le=1)]
     weights_from: Text | None = None
+    data: RunData | None = None
+    """None: of version 0.1."""
     sha256: dict[Word, Sha256]
     manifest_sha256: Sha256
     split_sha256: Sha256
@@ -174,6 +186,16 @@ class RunEnvironment(OpenRecord):
     workers: Count
 
 
+class OriginFacts(Record):
+    """Where data are from, as `origin.Origin` has it."""
+
+    INSTEAD: ClassVar[str] = "prepare again"
+    kind: Literal["chexpert", "nih", "mimic", "drawn", "own"]
+    description: Text
+    registers: Words
+    published: Words
+
+
 class DataFacts(OpenRecord):
     """data.json, as far as the commands after `prepare` use it."""
 
@@ -182,6 +204,8 @@ class DataFacts(OpenRecord):
     folder: Word
     labels_by: dict[str, Text]
     asked: dict[str, Text]
+    origin: OriginFacts | None = None
+    """None: of version 0.1."""
     views: Word | None = None
 
 

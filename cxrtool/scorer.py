@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from cxrtool.engines.base import FASTEST, Compute, Engine, Pixels
 from cxrtool.engines.choose import load_engine
+from cxrtool.origin import DRAWN
+from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter, or_none
 from cxrtool.runs import RunFolder, find_run, read_card, remarks
 
@@ -106,6 +108,8 @@ def load_model(
 
     path = Path(given)
     card = read_exported(path)
+    if (card.about.get("train_data") or {}).get("origin") == DRAWN:
+        reporter.note(TRAINED_ON_DRAWINGS)
     return _scorer(path.name, card, card.sha256, load_exported(path, compute, reporter))
 
 
@@ -124,6 +128,8 @@ def load_scorer(run: RunFolder, compute: Compute = FASTEST, reporter: Reporter =
     card = read_card(run)
     for text in remarks(run, card):
         reporter.warn(text)
+    if trained_on_drawings(run):
+        reporter.note(TRAINED_ON_DRAWINGS)
     return _scorer(run.name, card, card.weights_sha256, load_engine(run, card, compute, reporter))
 
 

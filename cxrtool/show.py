@@ -49,6 +49,7 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     print_line(
         f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
     )
+    print_line(textwrap.fill(f"images: {result.origin.description}", PLAIN_WIDTH))
     counts = [
         [name, value, f"{count:,}"]
         for name, values in (

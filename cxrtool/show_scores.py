@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrtool.config import CommonConfig, CompareConfig
 from cxrtool.errors import counted
+from cxrtool.origin import BANNER, DRAWN
 from cxrtool.report import (
     PLAIN_WIDTH,
     next_command,
@@ -65,6 +66,7 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
         write = to_latex if config.table == "latex" else to_markdown
         print_text("\n".join(write(one) for one in result.tables.values()))
         return
+    show_banner(result.results)
     for one in result.tables.values():
         _show_paper_table(one)
     if result.written:
@@ -107,6 +109,7 @@ def show_differences(differences: list[dict[str, Any]]) -> None:
 def show_scores(result: EvaluateResult) -> None:
     """The table of scores, their means, the largest gaps between groups, and the protocol."""
     values = result.values
+    show_banner([values])
     rows = [_score_row(label, figures) for label, figures in result.labels.items()]
     columns = {
         "label": "left",
@@ -130,6 +133,13 @@ def show_scores(result: EvaluateResult) -> None:
         print_line(_mean_line("of the CheXpert competition's:", five, len(five["labels"])))
     _show_gaps(values)
     _show_protocol(values)
+
+
+def show_banner(results: list[dict[str, Any]]) -> None:
+    """That the images were drawn, where they were: nobody shall take the scores for more."""
+    if any((values.get("data") or {}).get("origin") == DRAWN for values in results):
+        print_line(textwrap.fill(f"DRAWN IMAGES. {BANNER}", PLAIN_WIDTH))
+        print_line()
 
 
 def _mean_line(what: str, figures: dict[str, Any], labels: int) -> str:
@@ -164,6 +174,9 @@ def _show_protocol(values: dict[str, Any]) -> None:
     views = " and ".join(told["views"]) or "not known which"
     patients = counted(values["patients"], "patient")
     drawn = f"intervals over {patients}" if values["intervals"] else f"no intervals, {patients}"
+    data = values.get("data") or {}
+    for line in textwrap.wrap(f"images: {data.get('description') or 'not known'}", PLAIN_WIDTH):
+        print_line(line)
     print_line(
         f"protocol: {told['name']}, split by {told['split_by']}, {views} views;\n"
         f"  labels by {told['labels_by']};\n"

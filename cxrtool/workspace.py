@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrtool.errors import DataError, RunError
+from cxrtool.origin import Origin, labellers, older_origin
+
+if TYPE_CHECKING:
+    from cxrtool.schemas import DataFacts
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,8 @@ class DataInfo:
     """Where the manifest's paths start."""
     labels_by: dict[str, str]
     """Who made the labels of each of the manifest's sources."""
+    origin: Origin
+    """Where the images are from."""
     asked: dict[str, str]
     """What `prepare` was told of the data: its place, format and columns."""
 
@@ -86,12 +93,16 @@ class Workspace:
         path = self.need(self.data_info, "prepare")
         try:
             values = read_as(path, DataFacts)
+            origin, labels_by = _origin(values)
         except RunError as error:
             raise DataError(str(error)) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is not as written ({error}): {DataFacts.INSTEAD}") from None
         return DataInfo(
             dataset=values.dataset,
             folder=Path(values.folder),
-            labels_by=values.labels_by,
+            labels_by=labels_by,
+            origin=origin,
             asked={"format": "", "data": "", **values.asked},
         )
 
@@ -100,3 +111,17 @@ class Workspace:
         if not path.exists():
             raise DataError(f"{path} is missing: run `cxrtool {command}` first")
         return path
+
+
+def _origin(values: "DataFacts") -> tuple[Origin, dict[str, str]]:
+    """Where data.json says that the images are from, and who made the labels of each source."""
+    if values.origin is not None:
+        return Origin(**values.origin.model_dump()), values.labels_by
+    # Version 0.1 took the layout for the data set.
+    facts = values.model_dump()
+    origin, names = older_origin(facts), [str(name) for name in facts["tables"]]
+    if values.dataset == "csv" and not origin.drawn:
+        return origin, values.labels_by
+    tables = {source: f"{source}.csv" for source in values.labels_by}
+    known = {source: name if name in names else names[0] for source, name in tables.items()}
+    return origin, labellers(origin, values.labels_by, known)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, Listening
+from conftest import TINY, Listening, call_chexperts
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.config import EvaluateConfig, SplitConfig
@@ -99,8 +99,8 @@ def test_the_scores_are_written_as_they_are_returned(scored, result):
 
 def test_the_protocol_is_told(scored, result):
     assert result.protocol == {
-        "name": "holdout",
-        "labels_by": "labeler of train.csv",
+        "name": "other",
+        "labels_by": "the program that drew the images",
         "uncertainty": "ones",
         "blank": "zeros",
         "split_by": "patient",
@@ -119,6 +119,7 @@ def test_the_protocol_names_the_views_that_are_there(trained):
 
 
 def test_radiologists_rows_are_another_protocol(trained):
+    call_chexperts(trained.workspace)
     result = evaluate(trained, split="expert")
     assert result.protocol["name"] == "expert"
     assert result.protocol["labels_by"] == "radiologists of valid.csv"
@@ -241,6 +242,7 @@ def test_a_split_by_image_is_scored_with_a_warning_if_the_run_was_trained_on_it(
     split_manifest(SplitConfig(by="image", force=True), trained.workspace, seed=9)
     with pytest.raises(DataError, match="trained or chosen"):
         evaluate(trained)
+    call_chexperts(trained.workspace)
     config = replace(TINY, epochs=1, name="by-image")
     train_model(config, trained.workspace, seed=1)
     listening = Listening()
@@ -279,6 +281,7 @@ def test_scores_of_what_a_run_was_made_on_carry_a_warning(trained, part):
 
 @pytest.mark.parametrize(("part", "name"), [("train", "other"), ("valid", "holdout")])
 def test_a_score_of_the_training_is_no_hold_out(trained, part, name):
+    call_chexperts(trained.workspace)
     protocol = evaluate(trained, split=part).protocol
     assert protocol["name"] == name
     assert protocol.get("trained_on", False) == (part == "train")

@@ -524,7 +524,7 @@ def test_a_table_that_lost_its_end_is_noticed_by_its_rows(data, workspace, monke
     """A copy that stopped at the end of a line is a whole table to look at."""
     rows = len(pd.read_csv(data / "train.csv"))
     for published, found in ((rows + 1, {"rows missing": 1}), (rows, {}), (3 * rows, {})):
-        monkeypatch.setitem(chexpert.PUBLISHED, "train", published)
+        monkeypatch.setitem(chexpert.ROWS, "train", published)
         assert run(data, workspace, check_images="none").problems == found
 
 

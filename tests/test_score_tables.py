@@ -81,7 +81,10 @@ def test_the_public_test_labels_and_a_leaderboards_predictions(write):
     other = scores[["Study", *reversed(FIVE)]].sample(frac=1, random_state=0)
     at = write("groundtruth.csv", truth.to_csv(index=False).rstrip("\n").split("\n"))
     table = read_truth_table(at)
-    assert (table.unit, table.dataset_part, table.views) == ("study", "test", ())
+    assert (table.unit, table.dataset_part, table.laid_out, table.views) == (
+        *("study", "test", "test"),
+        (),
+    )
     assert table.labels == CHEXPERT_LABELS
     assert table.keys[0] == "patient64741/study1"
     assert table.patients_known
@@ -110,7 +113,8 @@ def test_chexperts_own_table_as_truth(write):
     assert table.patients.tolist() == [key.split("/")[0] for key in table.keys]
     assert table.studies.tolist() == [key.rpartition("/")[0] for key in table.keys]
     assert table.views == ("frontal", "lateral")
-    assert table.dataset_part == "train"
+    # Thirty patients in CheXpert's layout are not the 64,540 of its table.
+    assert (table.laid_out, table.dataset_part) == ("train", None)
     assert table.about["view"].tolist() == frame["Frontal/Lateral"].str.lower().tolist()
     assert table.about["orientation"].tolist() == frame["AP/PA"].tolist()
     assert table.about["sex"][:2].tolist() == ["Unknown", "Male"]
@@ -534,11 +538,12 @@ def test_rows_without_a_patient_are_their_own(write):
         (0, "train/", None),
     ],
 )
-def test_the_part_of_chexpert(write, number, folder, part):
+def test_the_part_of_chexpert_that_rows_are_laid_out_as(write, number, folder, part):
     rows = [f"CheXpert-v1.0/{folder}patient{number:05d}/study1/view1_frontal.jpg,1"]
-    assert read_truth_table(write("t.csv", ["Path,Edema", *rows])).dataset_part == part
+    table = read_truth_table(write("t.csv", ["Path,Edema", *rows]))
+    assert (table.laid_out, table.dataset_part) == (part, None)
     rows.append("x/patient64600/study1/view1_frontal.jpg,1")
-    mixed = read_truth_table(write("t.csv", ["Path,Edema", *rows])).dataset_part
+    mixed = read_truth_table(write("t.csv", ["Path,Edema", *rows])).laid_out
     assert mixed == ("valid" if part == "valid" else None)
 
 

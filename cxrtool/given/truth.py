@@ -36,14 +36,13 @@ from cxrtool.given.keys import (
 from cxrtool.given.places import Side
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import label_values, parse_labels
+from cxrtool.published import PARTS, LabelledRows, is_chexperts
 
 SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
 VIEWS = {
     **{"frontal": "frontal", "ap": "frontal", "pa": "frontal"},
     **{"lateral": "lateral", "ll": "lateral", "rl": "lateral"},
 }
-PARTS = {"train": (1, 64_540), "valid": (64_541, 64_740), "test": (64_741, 65_240)}
-"""The patients' numbers in the parts of CheXpert."""
 _PATIENT = re.compile(r"(?:^|/)(patient\d+|p\d{8})(?:/|_|$)|^(\d{8})_\d{3}(?:\.\w+)?$")
 _PART = re.compile(r"(?:(?:^|/)(train|valid|test)/)?patient(\d{5})/study\d+(?:/|$)")
 _VIEW = re.compile(r"/view\d+_(frontal|lateral)\.\w+$")
@@ -73,7 +72,9 @@ class TruthTable:
     views: tuple[str, ...]
     """Those that occur, () where they are not known."""
     dataset_part: str | None
-    """The part of CheXpert that all rows are of by their paths: train, valid, test."""
+    """The part of CheXpert whose own table this is, by its counts: train, valid, test."""
+    laid_out: str | None
+    """The part of CheXpert that all rows are of by their paths alone, as others' may be, too."""
     notes: tuple[str, ...]
     """What the user should know of how it was read."""
     side: Side
@@ -108,6 +109,15 @@ def read_truth_table(
     columns.sort(key=lambda column: column is not first)
     patients, patients_known = _patients(frame, columns)
     about = _about(frame[others], columns)
+    laid_out, numbers = _laid_out(columns)
+    rows = LabelledRows(
+        numbers=numbers,
+        frontal=about["view"].eq("frontal").to_numpy(dtype=bool)
+        if "view" in about
+        else np.ones(len(frame), bool),
+        labels=tuple(named),
+        raw=raw,
+    )
     return TruthTable(
         path=path,
         unit=first.unit,
@@ -119,7 +129,8 @@ def read_truth_table(
         raw=raw,
         about=about,
         views=_views(about),
-        dataset_part=_dataset_part(columns),
+        dataset_part=None if laid_out is None or not is_chexperts(laid_out, rows) else laid_out,
+        laid_out=laid_out,
         notes=tuple(notes),
         side=Side(path=path, columns=columns, key=name, names=list(frame.columns)),
     )
@@ -251,16 +262,21 @@ def _views(about: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(set(about["view"]) - {""})) if "view" in about else ()
 
 
-def _dataset_part(columns: Sequence[KeyColumn]) -> str | None:
-    """The part of CheXpert that all rows are of, by the patients' numbers and the folders."""
+def _laid_out(columns: Sequence[KeyColumn]) -> tuple[str | None, NDArray[np.int64]]:
+    """The part of CheXpert that all rows are of, by the patients' numbers and the folders.
+
+    Also the numbers: (n,), 0 where there is none; of no rows, where none is CheXpert's.
+    """
     folders: set[str] = set()
-    numbers: set[int] = set()
+    numbers = np.zeros(0, np.int64)
     for column in columns:
         if column.shaped:
             found = [_PART.search(cell.replace("\\", "/")) for cell in column.exact]
             folders |= {at[1] for at in found if at and at[1]}
-            numbers |= {int(at[2]) if at else 0 for at in found}
+            of_column = np.array([int(at[2]) if at else 0 for at in found], np.int64)
+            numbers = of_column if not len(numbers) else np.minimum(numbers, of_column)
     for part, (low, high) in PARTS.items():
-        if numbers and folders <= {part} and low <= min(numbers) and max(numbers) <= high:
-            return part
-    return None
+        inside = len(numbers) and low <= numbers.min() and numbers.max() <= high
+        if inside and folders <= {part}:
+            return part, numbers
+    return None, numbers

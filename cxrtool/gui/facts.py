@@ -7,10 +7,14 @@ from typing import Any
 
 from cxrtool.errors import RunError, counted
 from cxrtool.files import read_json
+from cxrtool.origin import DRAWN
 from cxrtool.page import interval, number, summary
+from cxrtool.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.runs import RunCard, RunFolder, read_card
 
 NOT_SCORED = "not scored on test yet"
+NOT_KNOWN = "not known"
+DRAWINGS = f"{TRAINED_ON_DRAWINGS[0].upper()}{TRAINED_ON_DRAWINGS[1:]}."
 TRAINED_ON = "Its test score is of patients that it was trained on."
 
 
@@ -29,6 +33,8 @@ class Facts:
     """Each label, with its AUROC on test where there is one."""
     warnings: tuple[str, ...] = ()
     """Why its scores say less than they seem to."""
+    banner: str = ""
+    """What stands above everything else."""
 
 
 def facts_of_run(run: RunFolder, computes: str) -> Facts:
@@ -42,10 +48,12 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         RunError: the run is not whole.
     """
     card, model, scores = read_card(run), _read(run.model), _read(run.metrics("test"))
+    data = data_of_run(run)
     seen_twice = card.train_patients & card.valid_patients
     rows = {
         "Network": f"{card.arch}, {card.image_size} × {card.image_size} pixels",
         "Trained on": _trained_on(card, model),
+        "Images of the training": str(data.get("description") or NOT_KNOWN),
         "Epochs": f"{model.get('epochs', '?')}, the best of them {model.get('best_epoch', '?')}",
         "Uncertain labels": _policy(card.uncertainty, card.blank),
         "Split": "by image: patients are in train and valid both"
@@ -63,6 +71,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         f"{counted(len(card.train_patients), 'patient')}, {computes}",
         rows=tuple(rows.items()),
         labels=tuple((label, _of_label(scores, label)) for label in card.labels),
+        banner=DRAWINGS if data.get("origin") == DRAWN else "",
         warnings=(TRAINED_ON,) * trained_on,
     )
 
@@ -79,11 +88,13 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
     patients = about.get("train_patients")
     trained = "not known" if patients is None else counted(patients, "patient")
     scores = {"mean_auroc": about.get("test_mean_auroc")}
+    data = about.get("train_data") or {}
     protocol = about.get("test_protocol") or {}
     rows = {
         "Network": f"{arch}, {side} × {side} pixels",
         "Exported from": about.get("run", "not known"),
         "Trained on": trained,
+        "Images of the training": data.get("description") or NOT_KNOWN,
         "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
         "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
         "Test": _score(scores),
@@ -99,6 +110,7 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         + computes,
         rows=tuple((term, str(text)) for term, text in rows.items()),
         labels=tuple((str(label), "") for label in about.get("labels") or ()),
+        banner=DRAWINGS if data.get("origin") == DRAWN else "",
         warnings=(TRAINED_ON,) * bool(protocol.get("trained_on")),
     )
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from cxrtool import __version__
 from cxrtool.errors import DataError, UsageError
+from cxrtool.files import write_json
 from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.origin import MARK, OLD_MARK, OLD_WORDS, drawn_mark
 from cxrtool.phantoms.anatomy import Build, draw_build
 from cxrtool.phantoms.film import Exposure, draw_exposure
 from cxrtool.phantoms.findings import draw_radiograph
@@ -38,8 +41,8 @@ JPEG_QUALITY = 90
 CHUNK = 4
 """Patients that a worker draws at a time."""
 
-README = """\
-These images are drawings, not patients.
+README = f"""\
+{OLD_WORDS}
 
 cxrtool drew every image, label and box in this folder with a random number generator, so that its
 commands can be tried without medical data. The layout, the names and the label values follow
@@ -47,6 +50,7 @@ CheXpert-v1.0-small; nothing else does. Nothing that is measured here says anyth
 
   train.csv, valid.csv   one row an image: 1 positive, 0 negative, -1 uncertain, blank not mentioned
   boxes.csv              where each finding was drawn: x0, y0, x1, y1 in pixels of that image
+  {MARK}             says the same to programs: keep it beside the images
 """
 
 
@@ -129,6 +133,7 @@ def draw_dataset(
             if on_image is not None:
                 on_image(len(patient.rows))
         rows = _write_tables(scratch, drawn)
+        write_json(scratch / MARK, drawn_mark(seed, rates, f"cxrtool {__version__}"))
         # mkdtemp makes private folders; a data set is as open as any other folder.
         scratch.chmod(0o777 & ~_umask())
         scratch.rename(target)
@@ -250,7 +255,7 @@ def _write_tables(folder: Path, drawn: list[_Drawn]) -> list[Row]:
         chosen = [row for row in rows if row["Path"].startswith(f"{ROOT}/{split}/")]
         _write_csv(folder / f"{split}.csv", COLUMNS, chosen)
     _write_csv(folder / "boxes.csv", BOX_COLUMNS, boxes)
-    (folder / "README.txt").write_text(README, encoding="utf-8")
+    (folder / OLD_MARK).write_text(README, encoding="utf-8")
     return rows
 
 

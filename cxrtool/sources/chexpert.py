@@ -1,15 +1,22 @@
-"""CheXpert's own tables and folders to manifest rows (Irvin et al. 2019, arXiv 1901.07031)."""
+"""CheXpert's tables and folders to manifest rows (Irvin et al. 2019, arXiv 1901.07031).
 
+Other data are laid out in the same way. Whether these are CheXpert's own, their counts say.
+"""
+
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxrtool.config import PrepareConfig
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, counted, first_few
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT
+from cxrtool.origin import CHEXPERT, Origin, labellers, own_origin, published_origin
+from cxrtool.published import ROWS, LabelledRows, is_chexperts
 from cxrtool.sources.rows import (
     SourceRows,
     all_of,
@@ -25,8 +32,6 @@ NAME = "chexpert"
 LOOKS_FOR = "train.csv"
 FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
 LABELS_BY = {"train": "labeler of train.csv", "valid": "radiologists of valid.csv"}
-PUBLISHED = {"train": 223_414, "valid": 234}
-"""The rows of the published tables."""
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
 # The archive is unpacked anywhere: whatever stands before the table's own folder is not ours.
@@ -50,19 +55,49 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     """
     names = [name for name in ("train", "valid") if (folder / f"{name}.csv").is_file()]
     parts = all_of([partial(_read_one, folder / f"{name}.csv", name, findings) for name in names])
+    tables = {name: f"{name}.csv" for name in names}
+    origin = _origin(folder, dict(zip(names, parts, strict=True)))
     return SourceRows(
         dataset=NAME,
         folder=folder,
-        tables=tuple(f"{name}.csv" for name in names),
-        labels_by={name: LABELS_BY[name] for name in names},
+        tables=tuple(tables.values()),
+        labels_by=labellers(origin, {name: LABELS_BY[name] for name in names}, tables),
+        origin=origin,
         rows=pd.concat(parts, ignore_index=True),
+    )
+
+
+def _origin(folder: Path, parts: Mapping[str, pd.DataFrame]) -> Origin:
+    """CheXpert, where the counts of its tables say so; else whoever laid theirs out like it."""
+    own = [name for name, rows in parts.items() if is_chexperts(name, _labelled(rows))]
+    if len(own) == len(parts):
+        return published_origin(CHEXPERT, own)
+    others = [
+        f"{name}.csv: {counted(len(rows), 'row')} where CheXpert's has {ROWS[name]:,}"
+        if len(rows) != ROWS[name]
+        else f"{name}.csv: other labels or patients"
+        for name, rows in parts.items()
+        if name not in own
+    ]
+    description = f"laid out as CheXpert, but not its published tables ({'; '.join(others)})"
+    tables = [folder / f"{name}.csv" for name in parts]
+    return own_origin(description, folder, tables, published=own)
+
+
+def _labelled(rows: pd.DataFrame) -> LabelledRows:
+    numbers = pd.to_numeric(rows["patient_id"].str.removeprefix("patient"), errors="coerce")
+    return LabelledRows(
+        numbers=numbers.fillna(0).clip(0, 10**9).to_numpy().astype(np.int64),
+        frontal=(rows["view"] == "frontal").to_numpy(dtype=bool),
+        labels=CHEXPERT_LABELS,
+        raw=rows[list(CHEXPERT_LABELS)].to_numpy(dtype=float),
     )
 
 
 def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
     frame = open_table(path, (*COLUMNS, *CHEXPERT_LABELS), findings)
-    if PUBLISHED[name] / 2 < len(frame) < PUBLISHED[name]:
-        few = f"{len(frame):,} of the {PUBLISHED[name]:,} published rows: is the copy complete?"
+    if ROWS[name] / 2 < len(frame) < ROWS[name]:
+        few = f"{len(frame):,} of the {ROWS[name]:,} published rows: is the copy complete?"
         findings.add("rows missing", [path.name], few, kept=True)
     paths = frame["Path"].str.replace("\\", "/")
     refuse_climbing(paths, path)

@@ -1,12 +1,14 @@
 """The one door to all data sets: which one lies where, and its rows."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from cxrtool.config import PrepareConfig
 from cxrtool.errors import DataError, UsageError
 from cxrtool.findings import Findings
+from cxrtool.origin import drawn_origin, labellers
 from cxrtool.sources import chexpert, mimic, nih, table
 from cxrtool.sources.rows import SourceRows
 
@@ -14,6 +16,8 @@ AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
 """The options that only a table of one's own needs."""
 OF_NIH = ("label_names",)
+MOST_TOPS = 100
+"""In how many folders beside the table a mark of drawn images is looked for."""
 
 
 class Format(Protocol):
@@ -54,7 +58,18 @@ def open_source(config: PrepareConfig, here: Path, findings: Findings) -> Source
                 f"--{given[0].replace('_', '-')} is for --format {home}, "
                 f"and {place} is read as {source.NAME}"
             )
-    return source.read(place, config, findings)
+    return _as_drawn(source.read(place, config, findings), place)
+
+
+def _as_drawn(rows: SourceRows, place: Path) -> SourceRows:
+    """The same rows; where the images were drawn, whatever their layout, that is told."""
+    tops = {path.partition("/")[0] for path in rows.rows["path"]} if len(rows.rows) else set()
+    inner = [rows.folder / top for top in sorted(tops)[:MOST_TOPS]]
+    table = place if place.is_dir() else place.parent
+    origin = drawn_origin([rows.folder, table, rows.folder.parent, *inner])
+    if origin is None:
+        return rows
+    return replace(rows, origin=origin, labels_by=labellers(origin, rows.labels_by, {}))
 
 
 def _choose(config: PrepareConfig, here: Path) -> Candidate:

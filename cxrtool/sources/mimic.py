@@ -1,6 +1,7 @@
 """MIMIC-CXR-JPG's tables to manifest rows (Johnson et al. 2019, arXiv 1901.07042)."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.config import PrepareConfig
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, counted, first_few
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT
+from cxrtool.origin import MIMIC, Origin, labellers, own_origin, published_origin
+from cxrtool.published import WHOLE, is_whole
 from cxrtool.sources.rows import SourceRows, all_of, label_cells, open_table, places
 
 NAME = "mimic"
@@ -60,14 +63,25 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     good = ~(unreadable | missing)
     dicoms = images["dicom_id"]
     official = _official(dicoms, *tables[SPLIT], findings) if SPLIT in tables else None
+    origin = _origin(folder, path, rows, [table for table, _ in opened])
     return SourceRows(
         dataset=NAME,
         folder=folder,
         tables=tuple(table.name for table, _ in opened),
-        labels_by=dict(LABELS_BY),
+        labels_by=labellers(origin, LABELS_BY, {"train": tables[LABELS][0].name}),
+        origin=origin,
         rows=rows[good].reset_index(drop=True),
         official=None if official is None else official[good].reset_index(drop=True),
     )
+
+
+def _origin(folder: Path, path: Path, rows: pd.DataFrame, tables: Sequence[Path]) -> Origin:
+    """MIMIC's, where it is all of its metadata; a part has nothing to tell it from others by."""
+    if is_whole(MIMIC, len(rows), rows["patient_id"].nunique()):
+        return published_origin(MIMIC, LABELS_BY)
+    few = f"{counted(len(rows), 'row')} where it has {WHOLE[MIMIC][0]:,}"
+    description = f"laid out as MIMIC-CXR-JPG, but not its whole table ({path.name}: {few})"
+    return own_origin(description, folder, tables)
 
 
 def _find(folder: Path, name: str) -> Path | None:

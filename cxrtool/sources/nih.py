@@ -10,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.config import PrepareConfig
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, counted, first_few
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS, NO_FINDING
 from cxrtool.manifest import ABOUT
+from cxrtool.origin import NIH, Origin, labellers, own_origin, published_origin
+from cxrtool.published import WHOLE, is_whole
 from cxrtool.sources.rows import SourceRows, open_table, places, sexes, years
 
 NAME = "nih"
@@ -96,14 +98,25 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     rows["path"] = _located(rows["path"], folder, findings)
     rows[list(labels)] = values
     good = ~(unreadable | unknown)
+    origin = _origin(path, rows[good])
     return SourceRows(
         dataset=NAME,
         folder=folder,
         tables=(path.name,),
-        labels_by=dict(LABELS_BY),
+        labels_by=labellers(origin, LABELS_BY, {"train": path.name}),
+        origin=origin,
         rows=rows[good].reset_index(drop=True),
         official=None if official is None else official[good].reset_index(drop=True),
     )
+
+
+def _origin(path: Path, rows: pd.DataFrame) -> Origin:
+    """NIH's, where it is all of its table; a part of it has nothing to tell it from others by."""
+    if is_whole(NIH, len(rows), rows["patient_id"].nunique()):
+        return published_origin(NIH, LABELS_BY)
+    few = f"{counted(len(rows), 'row')} where it has {WHOLE[NIH][0]:,}"
+    description = f"laid out as ChestX-ray14, but not its whole table ({path.name}: {few})"
+    return own_origin(description, path.parent, [path])
 
 
 def _read_table(path: Path, findings: Findings) -> pd.DataFrame:

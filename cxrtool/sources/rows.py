@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cxrtool.errors import DataError, first_few
 from cxrtool.findings import Findings
 from cxrtool.manifest import climbs, parse_labels
+from cxrtool.origin import Origin
 from cxrtool.tables import FALLBACK, line_numbers, read_foreign_table
 
 OLDEST = 120
@@ -33,6 +34,8 @@ class SourceRows:
     """The names of the files that were read."""
     labels_by: dict[str, str]
     """Who made the labels of each `source` (train, valid) that occurs."""
+    origin: Origin
+    """Where the images are from, on evidence."""
     rows: pd.DataFrame
     """The manifest's columns, in the tables' order; the labels float32, NaN for a blank."""
     official: "pd.Series[str] | None" = None

@@ -12,6 +12,7 @@ from cxrtool.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT, RESERVED
+from cxrtool.origin import own_origin
 from cxrtool.prediction_rows import SEPARATOR
 from cxrtool.sources.rows import (
     SourceRows,
@@ -68,6 +69,7 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
         folder=images,
         tables=(path.name,),
         labels_by={"train": f"the table {path.name}"},
+        origin=own_origin(f"the table {path.name}", images, [path]),
         rows=rows[~bad].reset_index(drop=True),
         notes=() if "view" in columns else (f"{path.name} names no views: all count as frontal",),
     )

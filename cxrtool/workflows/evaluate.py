@@ -21,6 +21,7 @@ from cxrtool.manifest import (
 from cxrtool.names import name_of_policy
 from cxrtool.prediction_rows import write_rows
 from cxrtool.predictions import read_scores
+from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks
 from cxrtool.scoring import by_study
@@ -29,13 +30,14 @@ from cxrtool.workflows.evaluate_points import chosen_points
 from cxrtool.workflows.evaluate_report import write_evaluation
 from cxrtool.workflows.evaluate_truth import (
     check_patients,
+    dataset_of,
     known_patients,
     protocol_of,
     sample_of_rows,
     wanted_columns,
 )
 from cxrtool.workflows.score import About, Scored, score_sample
-from cxrtool.workspace import Workspace
+from cxrtool.workspace import DataInfo, Workspace
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,7 @@ class Part:
     card: RunCard
     rows: pd.DataFrame
     protocol: dict[str, Any]
-    dataset: str
-    folder: Path
-    """Where the images are."""
+    info: DataInfo
     own: bool
     """Whether it is the data set of the run's training."""
     scores_stem: str
@@ -186,20 +186,23 @@ def choose_part(
     other = [f"study-{config.aggregate}"] if config.unit == "study" else []
     other += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
     other += [f"blank-{blank}"] if blank != card.blank else []
+    protocol = protocol_of(
+        rows,
+        info,
+        policy=policy,
+        blank=blank,
+        by_image=by_image,
+        trained_on=config.split == "train" or seen,
+    )
+    if trained_on_drawings(run) and not info.origin.drawn:
+        warnings.append(TRAINED_ON_DRAWINGS)
+        reporter.warn(TRAINED_ON_DRAWINGS)
     return Part(
         run=run,
         card=card,
         rows=rows,
-        protocol=protocol_of(
-            rows,
-            info,
-            policy=policy,
-            blank=blank,
-            by_image=by_image,
-            trained_on=config.split == "train" or seen,
-        ),
-        dataset=info.dataset,
-        folder=info.folder,
+        protocol=protocol,
+        info=info,
         own=own,
         scores_stem=scores_stem,
         stem="-".join([scores_stem, *other]),
@@ -238,7 +241,8 @@ def score_part(
             protocol=part.protocol,
             unit=config.unit,
             aggregate=config.aggregate if config.unit == "study" else None,
-            dataset=part.dataset,
+            dataset=dataset_of(part.protocol, part.info),
+            data=part.info.origin.for_readers(),
             warnings=part.warnings,
         ),
         point=point,
@@ -279,7 +283,7 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
     # The file holds what the network says; a calibration is applied where scores are read.
     ensemble = Ensemble(members=(replace(scorer, calibration=None),))
     reporter.note(f"scoring with {ensemble.told}")
-    files = [part.folder / path for path in paths]
+    files = [part.info.folder / path for path in paths]
     rows = []
     with reporter.steps("scoring", len(files)) as advance:
         scored = ensemble.score(paths, files, batch_size=config.batch_size, workers=config.workers)

@@ -12,6 +12,7 @@ from cxrtool import __version__, score_figures
 from cxrtool.errors import DataError, RunError
 from cxrtool.files import read_json, whole_file, write_json
 from cxrtool.page import Card, write_report
+from cxrtool.provenance import data_of_run
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
 from cxrtool.score_curves import (
@@ -123,24 +124,28 @@ def write_evaluation(scored: Scored, part: Any, reporter: Reporter, *, report: b
         return write_scores(scored.values, run.metrics(part.stem))
     page = run.report(part.stem)
     drawn = draw_scores(scored, run.score_figures(part.stem))
-    write_report(scored.values, card_of_run(run, part.folder, scored.values), drawn, page)
+    write_report(scored.values, card_of_run(run, scored.values), drawn, page)
     tables = write_scores(scored.values, run.metrics(part.stem))
     reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")
     return [page, *tables, *drawn.values()]
 
 
-def card_of_run(run: RunFolder, data: Path, values: Mapping[str, Any]) -> Card:
+def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
     """What a run's own files say of its model and its data. No patient, no path of an image."""
     model, environment = _read(run.model), _read(run.environment)
     recipe = _recipe(run)
-    info = _data_info(run)
+    data = data_of_run(run)
     images, patients = model.get("images", {}), _read(run.patients)
-    about = {"data set": info.get("dataset"), "labels of the training": _labellers(info)}
+    about = {
+        "images of the training": data.get("description"),
+        "labels of the training": _labellers(data),
+    }
     for name in ("train", "valid"):
         if name in images and name in patients:
             about[f"{name} part"] = f"{images[name]:,} images of {len(patients[name]):,} patients"
-    if info.get("views"):
-        about["views of the training"] = str(info["views"])
+    views = _read(Workspace(run.path.parent.parent).data_info).get("views")
+    if views:
+        about["views of the training"] = str(views)
     recipe |= {
         "epochs done": str(model.get("epochs", "")),
         "best epoch": str(model.get("best_epoch", "")),
@@ -190,11 +195,6 @@ def _recipe(run: RunFolder) -> dict[str, Any]:
         return {name: settings[name] for name in RECIPE if settings.get(name) is not None}
     except DataError:
         return {}  # the page says that it is not known
-
-
-def _data_info(run: RunFolder) -> dict[str, Any]:
-    """data.json of the workspace that the run lies in: that of its training."""
-    return _read(Workspace(run.path.parent.parent).data_info)
 
 
 def _labellers(info: Mapping[str, Any]) -> str:

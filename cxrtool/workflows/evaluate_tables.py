@@ -20,6 +20,15 @@ from cxrtool.given.truth import TruthTable, read_truth_table
 from cxrtool.labels import targets_and_mask
 from cxrtool.names import names_for_files
 from cxrtool.operating import parse_rule
+from cxrtool.origin import (
+    CHEXPERT,
+    DRAWN_BY,
+    Origin,
+    drawn_origin,
+    own_origin,
+    published_origin,
+    whoever_made,
+)
 from cxrtool.page import Card, write_report
 from cxrtool.points import choose_point, fit_calibration
 from cxrtool.report import SILENT, Reporter
@@ -73,7 +82,7 @@ def evaluate_tables(
     _check_options(config)
     files = config.predictions or []
     _refuse_computing(config)
-    samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
+    samples, protocol, origin, unit, aggregate, notes = read_samples(files, config.truth, config)
     _refuse_idle_aggregate(config, aggregate)
     for note in notes:
         reporter.note(note)
@@ -85,7 +94,7 @@ def evaluate_tables(
     scored = [
         score_sample(
             sample,
-            _about(name, protocol, unit, aggregate, warnings),
+            _about(name, protocol, origin, unit, aggregate, warnings),
             point=points[at] if at < len(points) else None,
             calibration=calibrations[at] if at < len(calibrations) else None,
             replicates=config.bootstrap,
@@ -113,14 +122,14 @@ def score_files_alone(
     Raises what `evaluate_tables` does.
     """
     _refuse_computing(config)
-    samples, protocol, unit, aggregate, notes = read_samples(files, config.truth, config)
+    samples, protocol, origin, unit, aggregate, notes = read_samples(files, config.truth, config)
     _refuse_idle_aggregate(config, aggregate)
     for note in notes:
         reporter.note(note)
     return [
         score_sample(
             sample,
-            _about(name, protocol, unit, aggregate),
+            _about(name, protocol, origin, unit, aggregate),
             point=None,
             calibration=None,
             replicates=config.bootstrap,
@@ -133,6 +142,7 @@ def score_files_alone(
 def _about(
     name: str,
     protocol: dict[str, Any],
+    origin: Origin,
     unit: str,
     aggregate: str | None,
     warnings: Sequence[str] = (),
@@ -143,7 +153,8 @@ def _about(
         protocol=protocol,
         unit=unit,
         aggregate=aggregate,
-        dataset="chexpert" if protocol["name"] != "other" else "other",
+        dataset=CHEXPERT if protocol["name"] != "other" else origin.description,
+        data=origin.for_readers(),
         warnings=tuple(warnings),
     )
 
@@ -195,12 +206,12 @@ def _refuse_idle_aggregate(config: TruthConfig, aggregate: str | None) -> None:
 
 def read_samples(
     files: Sequence[Path], truth: Path | None, config: TruthConfig
-) -> tuple[list[Sample], dict[str, Any], str, str | None, list[str]]:
+) -> tuple[list[Sample], dict[str, Any], Origin, str, str | None, list[str]]:
     """The samples of tables of predictions on the rows that all have, in the same order.
 
     Returns:
-        A sample a file, the protocol, the unit, how a study's score was made of its images' (None
-        where it was not), and notes on what was left out.
+        A sample a file, the protocol, where the images are from, the unit, how a study's score
+        was made of its images' (None where it was not), and notes on what was left out.
     """
     if truth is None:
         raise UsageError("name the table of labels with --truth CSV")
@@ -232,7 +243,25 @@ def read_samples(
     notes = [*table.notes, *matched.notes]
     if not table.patients_known:
         notes.append(f"{truth.name} names no patients: each row counts as one")
-    return samples, _protocol(table, policy, blank), unit, aggregate, notes
+    origin = origin_of_truth(table)
+    if table.laid_out and not table.dataset_part and not origin.drawn:
+        notes.append(
+            f"{truth.name} is laid out as CheXpert's {table.laid_out}.csv, but has not its rows "
+            "and labels: these scores are of no published protocol (give that whole table as "
+            "--truth, if it is)"
+        )
+    protocol = _protocol(table, origin, policy, blank)
+    return samples, protocol, origin, unit, aggregate, notes
+
+
+def origin_of_truth(truth: TruthTable) -> Origin:
+    """Where the images of a table of labels are from, as far as it says."""
+    drawn = drawn_origin([truth.path.parent])
+    if drawn is not None:
+        return drawn
+    if truth.dataset_part is not None:
+        return published_origin(CHEXPERT, ())
+    return own_origin(f"those of {truth.path.name}", truth.path.parent, [truth.path])
 
 
 def _studies(truth: TruthTable, matched: Matched) -> NDArray[np.str_]:
@@ -244,10 +273,9 @@ def _studies(truth: TruthTable, matched: Matched) -> NDArray[np.str_]:
     return studies
 
 
-def _protocol(truth: TruthTable, policy: str, blank: str) -> dict[str, Any]:
-    name, labels_by = PROTOCOLS.get(
-        str(truth.dataset_part), ("other", f"whoever made {truth.path.name}")
-    )
+def _protocol(truth: TruthTable, origin: Origin, policy: str, blank: str) -> dict[str, Any]:
+    nobody = DRAWN_BY if origin.drawn else whoever_made(truth.path.name)
+    name, labels_by = PROTOCOLS.get(str(truth.dataset_part), ("other", nobody))
     return {
         "name": name,
         "labels_by": labels_by,
@@ -266,7 +294,7 @@ def _chosen(
         return [], [], []
     plain = replace(config, by="none")
     truth = config.valid_truth or config.truth
-    valid, _, _, _, notes = read_samples(config.valid_predictions, truth, plain)
+    valid, _, _, _, _, notes = read_samples(config.valid_predictions, truth, plain)
     for note in notes:
         reporter.note(f"valid: {note}")
     labels = samples[0].labels

@@ -11,6 +11,7 @@ from cxrtool.config import EvaluateConfig, TruthConfig
 from cxrtool.errors import DataError, first_few
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import label_columns
+from cxrtool.origin import CHEXPERT
 from cxrtool.report import Reporter
 from cxrtool.runs import RunCard
 from cxrtool.scoring import Sample
@@ -78,9 +79,17 @@ def protocol_of(
 
 
 def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
-    if info.dataset != "chexpert":
+    sources = set(rows["source"])
+    if info.dataset != CHEXPERT or not sources <= set(info.origin.published):
         return "other"
-    return "expert" if set(rows["source"]) == {"valid"} else "holdout"
+    return "expert" if sources == {"valid"} else "holdout"
+
+
+def dataset_of(protocol: Mapping[str, Any], info: DataInfo) -> str:
+    """`chexpert`, where the rows are of CheXpert's own tables; otherwise what they are of."""
+    if info.origin.kind == CHEXPERT or protocol["name"] != "other":
+        return CHEXPERT
+    return info.origin.description
 
 
 def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:

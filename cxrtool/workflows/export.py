@@ -18,6 +18,7 @@ from cxrtool.engines.exported import KEY
 from cxrtool.errors import DataError, RunError, UsageError, counted
 from cxrtool.files import FORMAT, check_writable, read_json, refuse_existing, whole_file
 from cxrtool.images import ImageError, read_for_scoring, squish
+from cxrtool.provenance import data_of_run
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
 from cxrtool.scorer import EXPORTED
@@ -144,6 +145,7 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
     """What the file says of itself: nothing of patients, and no place on this machine."""
     scored = run.metrics("test")
     metrics = read_json(scored) if scored.is_file() else {}
+    data = data_of_run(run)
     return {
         "format": FORMAT,
         "cxrtool": __version__,
@@ -160,6 +162,8 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "pixel_std": card.pixel_std,
         "weights_sha256": card.weights_sha256,
         "train_patients": len(card.train_patients),
+        "train_data": {name: data.get(name) for name in ("origin", "description")},
+        "test_data": metrics.get("data"),
         "test_mean_auroc": metrics.get("mean_auroc"),
         "test_protocol": metrics.get("protocol"),
         "notice": NOTICE,

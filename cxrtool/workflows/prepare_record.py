@@ -14,6 +14,7 @@ from cxrtool.files import sha256, whole_file, write_json
 from cxrtool.findings import Findings
 from cxrtool.manifest import label_columns, mean_and_deviation, write_manifest
 from cxrtool.new_cache import NewCache
+from cxrtool.origin import Origin
 from cxrtool.report import Reporter
 from cxrtool.sources.rows import SourceRows
 from cxrtool.tables import write_table
@@ -44,11 +45,13 @@ class PrepareResult:
     mean: float | None
     std: float | None
     cache_size: int | None
+    origin: Origin
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {key: value for key, value in vars(self).items() if key != "folder"}
+        told = {key: value for key, value in vars(self).items() if key != "folder"}
+        return {**told, "origin": self.origin.as_json()}
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def describe(
         mean=mean,
         std=std,
         cache_size=config.cache_size if looked.cache else None,
+        origin=source.origin,
         seconds=time.perf_counter() - started,
     )
 

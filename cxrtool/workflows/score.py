@@ -1,7 +1,7 @@
 """From scores and truth to the whole result of an evaluation, whoever made the scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class About:
     unit: str
     aggregate: str | None
     dataset: str
+    """`chexpert`, where the truth is that of CheXpert's own tables; otherwise in words."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Where the images are from: `origin` and `description`; empty where nobody knows."""
     warnings: tuple[str, ...] = ()
 
 
@@ -84,6 +87,7 @@ def score_sample(
         "run": about.run,
         "split": about.split,
         "protocol": about.protocol,
+        "data": dict(about.data),
         "unit": about.unit,
         "aggregate": about.aggregate,
         "n": figures.pop("n"),

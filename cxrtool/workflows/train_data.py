@@ -23,7 +23,7 @@ from cxrtool.manifest import (
 )
 from cxrtool.metrics import auroc_per_label
 from cxrtool.report import Reporter
-from cxrtool.workspace import Workspace
+from cxrtool.workspace import DataInfo, Workspace
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class TrainingData:
     std: float
     cache: ImageCache | None
     """Where the images are read from; None: from their files."""
+    info: DataInfo
+    """Of the data set: where its images are from, and who labelled them."""
     ranges: NDArray[np.float32] | None = None
     """(training rows, labels, 2) what targets are drawn from; None: the frame's are fixed."""
 
@@ -68,7 +70,7 @@ def read_training_data(
     """
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     split = read_split(workspace.need(workspace.split, "split"), manifest, config.fold)
-    folder = workspace.read_data_info().folder
+    info = workspace.read_data_info()
     shared = patients_in_two_splits(manifest[["patient_id"]].assign(split=split))
     if shared:
         reporter.warn(
@@ -88,7 +90,8 @@ def read_training_data(
         )
     pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
     cache = find_cache(config.image_size, workspace, reporter)
-    data = TrainingData(folder, labels, frame, *mean_and_deviation(pixels), cache, ranges)
+    mean, std = mean_and_deviation(pixels)
+    data = TrainingData(info.folder, labels, frame, mean, std, cache, info, ranges)
     _refuse_too_little(data, workspace, config)
     _refuse_batch_size(data, config, world)
     return data

@@ -27,6 +27,7 @@ from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_j
 from cxrtool.learner import PHASES
 from cxrtool.operating import parse_rule, thresholds_for
 from cxrtool.prediction_rows import rows_of, write_rows
+from cxrtool.provenance import described
 from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.runs import OpenRun, sealed_thresholds
 from cxrtool.tables import write_table
@@ -264,6 +265,7 @@ class RunRecorder:
             "pixel_mean": self.data.mean,
             "pixel_std": self.data.std,
             "weights_from": self.environment["weights_from"],
+            "data": described(self.data.info),
             "sha256": {
                 path.name: sha256(path)
                 for path in (self.run.weights, self.run.labels, self.run.patients)

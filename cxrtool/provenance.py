@@ -1,0 +1,38 @@
+"""What a run was trained on: where its images are from."""
+
+from typing import Any
+
+from cxrtool.errors import DataError, RunError
+from cxrtool.files import read_json
+from cxrtool.origin import DRAWN
+from cxrtool.runs import RunFolder
+from cxrtool.workspace import DataInfo, Workspace
+
+TRAINED_ON_DRAWINGS = (
+    "the model was trained on drawings, not on X-rays: what it says of an X-ray means nothing"
+)
+
+
+def described(info: DataInfo) -> dict[str, Any]:
+    """What a run keeps of the data that it is trained on; no place of this machine."""
+    return {**info.origin.for_readers(), "labels_by": info.labels_by, "layout": info.dataset}
+
+
+def data_of_run(run: RunFolder) -> dict[str, Any]:
+    """What a run says of the data of its training; for one of version 0.1, its workspace does.
+
+    Returns:
+        `origin, description, labels_by, layout`; nothing where nobody knows.
+    """
+    try:
+        kept = read_json(run.model).get("data")
+        if isinstance(kept, dict):
+            return kept
+        return described(Workspace(run.path.parent.parent).read_data_info())
+    except (RunError, DataError, OSError):
+        return {}
+
+
+def trained_on_drawings(run: RunFolder) -> bool:
+    """Whether the images of a run's training were drawn by a program."""
+    return data_of_run(run).get("origin") == DRAWN
