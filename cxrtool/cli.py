@@ -27,11 +27,13 @@ from cxrtool.config import (
 from cxrtool.errors import UsageError
 from cxrtool.prediction_options import OF_EXPORT, OF_GUI, OF_PREDICT
 from cxrtool.streams import flush_results, keep_streams
+from cxrtool.suggestions import SuggestingGroup
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
 app = typer.Typer(
     name="cxrtool",
+    cls=SuggestingGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

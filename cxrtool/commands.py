@@ -12,7 +12,9 @@ import typer
 
 from cxrtool import config
 from cxrtool.errors import CxrToolError
+from cxrtool.option_values import finite, in_home
 from cxrtool.options import COMMON, OPTIONS
+from cxrtool.suggestions import SuggestingCommand
 
 Body = TypeVar("Body", bound=Callable[..., None])
 
@@ -52,11 +54,14 @@ def command(
         def run(**values: Any) -> None:
             values.pop("config")
             context = values.pop("context", None)
+            values = {name: in_home(value) for name, value in values.items()}
             shared = config.CommonConfig(**{name: values.pop(name) for name in common})
             others = {name: values.pop(name) for name in extra}
             if context is not None:
                 others["given"] = _given(context)
             with boundary(shared):
+                for name, value in values.items():
+                    finite(name, value)
                 body(config_class(**values), shared, **others)
 
         parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * asks
@@ -66,7 +71,7 @@ def command(
         parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command()(run)
+        app.command(cls=SuggestingCommand)(run)
         return body
 
     return decorate

@@ -48,6 +48,24 @@ def counted(number: int, noun: str) -> str:
 
 def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
     """The message for a name that is not among `names`: the near ones first, if there are any."""
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    near = near_names(name, names)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{what} {name!r} is not known: {meant}there are {', '.join(names)}"
+
+
+def unknown_names(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
+    """The same for several at once, each with what may have been meant."""
+    if len(unknown) == 1:
+        return unknown_name(what, unknown[0], names)
+    told = [f"{name!r}{did_you_mean(near_names(name, names))}" for name in unknown]
+    return f"{len(told)} {what}s are not known: {', '.join(told)}; there are {', '.join(names)}"
+
+
+def near_names(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three that may have been meant."""
+    return get_close_matches(name, names, n=3, cutoff=0.6)
+
+
+def did_you_mean(found: Sequence[str]) -> str:
+    """` (did you mean a or b?)`; nothing where nothing is near."""
+    return f" (did you mean {' or '.join(found)}?)" if found else ""

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.config import BLANKS, POLICIES
-from cxrtool.errors import DataError, UsageError, unknown_name
+from cxrtool.errors import DataError, UsageError, unknown_name, unknown_names
+from cxrtool.unicode_forms import normal
 
 NO_FINDING = "No Finding"
 SUPPORT_DEVICES = "Support Devices"
@@ -99,6 +100,27 @@ def label_number(text: str) -> float | None:
     return number if number in (POSITIVE, NEGATIVE, UNCERTAIN) else None
 
 
+def named_ones(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """`A, B` to the names among `known`, in the order that they are given.
+
+    Raises:
+        UsageError: names that are not known (all of them are told), one that is there twice, or
+            none at all.
+    """
+    spelled = {normal(name): name for name in known}
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in asked if normal(name) not in spelled]
+    if unknown:
+        raise UsageError(f"{option}: " + unknown_names("label", unknown, known))
+    if not asked:
+        raise UsageError(f"{option} names none: there are {', '.join(known)}")
+    found = [spelled[normal(name)] for name in asked]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise UsageError(f"{option} names {', '.join(twice)} twice: name each once")
+    return found
+
+
 def parse_policy(text: str, labels: Sequence[str]) -> dict[str, str]:
     """Each label's policy: `zeros`, `ones`, `ignore`, `smooth` or `smooth-zeros`, never `mixed`.
 
@@ -137,8 +159,10 @@ def _parse_pair(pair: str, labels: Sequence[str]) -> tuple[str, str]:
         raise UsageError(
             f"uncertainty policy: {pair!r} is no LABEL=POLICY, such as 'Consolidation=zeros'"
         )
-    if label not in labels:
+    spelled = {normal(name): name for name in labels}
+    if normal(label) not in spelled:
         raise UsageError(unknown_name("label", label, labels))
+    label = spelled[normal(label)]
     if policy not in UNCERTAIN_RANGES:
         names = tuple(UNCERTAIN_RANGES)
         raise UsageError(unknown_name(f"uncertainty policy of {label}", policy, names))

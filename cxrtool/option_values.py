@@ -1,14 +1,51 @@
 """Values of options: the ones that are refused, and those that a file or a recipe gives."""
 
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
+from typing import TypeVar, cast
 
 import typer
 
 from cxrtool import config
-from cxrtool.errors import DataError, unknown_name
+from cxrtool.errors import DataError, UsageError, did_you_mean, unknown_name
+from cxrtool.suggestions import OPTION_WORDS, meant
+from cxrtool.unicode_forms import on_disk
+
+Value = TypeVar("Value")
 
 _RECIPES = tuple(config.RECIPES)
 FEWEST_REPLICATES = 100
+
+
+def in_home(value: Value) -> Value:
+    """A path as it is on the disk: `~/x` in the home folder, names of either Unicode form.
+
+    No shell has expanded what comes from a file, from a variable or from `--data=~/x`.
+    """
+    if isinstance(value, list):
+        return cast(Value, [in_home(one) for one in value])
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).startswith("~"):
+        found = on_disk(Path(value))
+        return value if found == Path(value) else cast(Value, type(value)(found))
+    first, slash, rest = str(value).partition("/")
+    if isinstance(value, str) and not slash and value != "~":
+        return value  # a name may begin with ~
+    with suppress(RuntimeError):  # no such user
+        return cast(Value, type(value)(f"{Path(first).expanduser()}{slash}{rest}"))
+    return value
+
+
+def finite(name: str, value: object) -> None:
+    """Refuse infinity and what is not a number, of any option.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        raise UsageError(f"--{name.replace('_', '-')} {value}: expected a finite number")
 
 
 def known_arch(name: str) -> str:
@@ -41,6 +78,7 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a YAML file's values the defaults, so that flags still win over them."""
     if path is None or ctx.resilient_parsing:
         return path
+    path = in_home(path)
     values = _values_in(path, ctx)
     ctx.default_map = {**(ctx.default_map or {}), **values}
     _show_in_help(values, ctx)
@@ -51,6 +89,7 @@ def read_recipe(ctx: typer.Context, recipe: str) -> str:
     """Make a recipe's values the defaults; a config file's, and flags, win over them."""
     if ctx.resilient_parsing:
         return recipe
+    recipe = in_home(recipe)
     if recipe in config.RECIPES:
         values = dict(config.RECIPES[recipe])
     elif Path(recipe).is_file():
@@ -78,38 +117,39 @@ def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
     from cxrtool.yaml_files import read_yaml
 
     try:
-        values = read_yaml(path)
+        values = read_yaml(path, as_text=True)
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
     names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
     unknown = [str(key) for key in values if key not in names]
     if unknown:
-        raise typer.BadParameter(f"{path}: " + unknown_name("key", unknown[0], sorted(names)))
-    flags, several = (
-        {str(p.name) for p in ctx.command.params if getattr(p, kind, False)}
-        for kind in ("is_flag", "multiple")
-    )
+        raise typer.BadParameter(_no_such_keys(path, unknown, sorted(names)))
+    several = {str(p.name) for p in ctx.command.params if getattr(p, "multiple", False)}
     return {
-        key: _each_as_written(value) if key in several else _as_written(value, key in flags)
+        key: _each_as_written(value) if key in several else _as_written(value)
         for key, value in values.items()
     }
 
 
-def _each_as_written(value: object) -> list[object]:
+def _no_such_keys(path: Path, unknown: list[str], names: list[str]) -> str:
+    """All keys of a file that are no option, each with the one that was meant."""
+    told = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
+    are = "key is" if len(unknown) == 1 else f"{len(unknown)} keys are"
+    return f"{path}: {are} not known: {', '.join(told)}; there are {', '.join(names)}"
+
+
+def _each_as_written(value: object) -> list[object] | None:
     """The values of an option that may be given several times: one of them needs no list."""
-    return [_as_written(one, False) for one in (value if isinstance(value, list) else [value])]
+    if value is None:
+        return None
+    return [_as_written(one) for one in (value if isinstance(value, list) else [value])]
 
 
-def _as_written(value: object, flag: bool) -> object:
-    """A YAML value as the command line would have it: YAML reads `off` as false, and has
-    lists and pairs of its own."""
-    if isinstance(value, bool) and not flag:
-        return "on" if value else "off"
+def _as_written(value: object) -> object:
+    """A YAML value as the command line would have it: YAML has lists and pairs of its own."""
     if isinstance(value, dict):
         value = [f"{name}={item}" for name, item in value.items()]
     if isinstance(value, list):
         items = [str(item) for item in value]
         return ",".join(f'"{item}"' if "," in item else item for item in items)
-    if isinstance(value, float) and not value.is_integer():
-        return str(value)  # as a number, 2.5 epochs would silently be 2
-    return value
+    return value if value is None else str(value)

@@ -13,15 +13,25 @@ from cxrtool.option_values import (
     read_config,
     read_recipe,
 )
-from cxrtool.prediction_options import PREDICTION
+from cxrtool.prediction_options import MOST_IN_A_BATCH, PREDICTION
 from cxrtool.search_space import KINDS, Allowed
+
+# Beyond these a value is a slip of the keyboard, or asks for what no machine has.
+MOST_EPOCHS = 10_000
+MOST_FOLDS = 1_000
+MOST_IMAGES = 1_000_000_000
+MOST_MINUTES = 1_000_000
+MOST_PATIENTS = 1_000_000
+MOST_PIXELS = 4_096
+MOST_PROCESSES = 256
+MOST_RATE = 100.0
+MOST_TRIALS = 100_000
+MOST_VALIDATIONS = 1_000
 
 COMMON: dict[str, Any] = {
     "config": Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            dir_okay=False,
             is_eager=True,
             callback=read_config,
             help="YAML file of option values; flags win over it.",
@@ -48,7 +58,7 @@ OPTIONS: dict[str, Any] = {
         str, typer.Option(callback=known_arch, help=f"Network: {', '.join(config.ARCHS)}.")
     ],
     "auc_after": Annotated[
-        int, typer.Option(min=0, help="With --loss auc: epochs of bce before it.")
+        int, typer.Option(min=0, max=MOST_EPOCHS, help="With --loss auc: epochs of bce before it.")
     ],
     "backend": Annotated[
         Literal[config.BACKENDS],
@@ -57,7 +67,9 @@ OPTIONS: dict[str, Any] = {
             "and a network)."
         ),
     ],
-    "batch_size": Annotated[int, typer.Option(min=1, help="Images in a batch.")],
+    "batch_size": Annotated[
+        int, typer.Option(min=1, max=MOST_IN_A_BATCH, help="Images in a batch.")
+    ],
     "blank": Annotated[
         Literal[config.BLANKS],
         typer.Option(help="What a label becomes that is not mentioned: 0, or not counted."),
@@ -65,7 +77,10 @@ OPTIONS: dict[str, Any] = {
     "body_lr": Annotated[
         float | None,
         typer.Option(
-            min=0, help="Learning rate of all but the last layer.", show_default="that of --lr"
+            min=0,
+            max=MOST_RATE,
+            help="Learning rate of all but the last layer.",
+            show_default="that of --lr",
         ),
     ],
     "bootstrap": Annotated[
@@ -96,6 +111,7 @@ OPTIONS: dict[str, Any] = {
         int,
         typer.Option(
             min=32,
+            max=MOST_PIXELS,
             help="Side of the cached images, pixels: at least --image-size of train; 8/7 of it "
             "gives augmentation room. 256 takes 66 KB an image, 320 takes 102 KB.",
         ),
@@ -118,6 +134,7 @@ OPTIONS: dict[str, Any] = {
         float,
         typer.Option(
             min=0,
+            max=MOST_MINUTES,
             help="At most so many minutes are lost by a kill; one is written at each validation "
             "too.",
             metavar="MINUTES",
@@ -168,17 +185,21 @@ OPTIONS: dict[str, Any] = {
             help="Keep an average of the weights, of which a step keeps this share; 0: none.",
         ),
     ],
-    "epochs": Annotated[int, typer.Option(min=1, help="At most so many.")],
+    "epochs": Annotated[int, typer.Option(min=1, max=MOST_EPOCHS, help="At most so many.")],
     "fold": Annotated[
         int | None,
         typer.Option(
-            min=0, help="Fold that is valid; the others are train (split --folds).", metavar="K"
+            min=0,
+            max=MOST_FOLDS - 1,
+            help="Fold that is valid; the others are train (split --folds).",
+            metavar="K",
         ),
     ],
     "folds": Annotated[
         int | None,
         typer.Option(
             min=2,
+            max=MOST_FOLDS,
             help="Deal train and valid to K folds too, for train --fold; test stays apart.",
             metavar="K",
         ),
@@ -195,11 +216,14 @@ OPTIONS: dict[str, Any] = {
         int | None,
         typer.Option(
             min=0,
+            max=MOST_EPOCHS,
             help="Epochs in which the new last layer alone is trained.",
             show_default="3; 0 with --weights none",
         ),
     ],
-    "image_size": Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")],
+    "image_size": Annotated[
+        int, typer.Option(min=32, max=MOST_PIXELS, help="Side of the network's input, pixels.")
+    ],
     "images": Annotated[
         Path | None,
         typer.Option(
@@ -240,7 +264,10 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "limit": Annotated[
-        int | None, typer.Option(min=2, help="Train on N images, score on at most N.", metavar="N")
+        int | None,
+        typer.Option(
+            min=2, max=MOST_IMAGES, help="Train on N images, score on at most N.", metavar="N"
+        ),
     ],
     "labels": Annotated[
         str | None,
@@ -253,7 +280,7 @@ OPTIONS: dict[str, Any] = {
             "--auc-after epochs."
         ),
     ],
-    "lr": Annotated[float, typer.Option(min=0, help="AdamW's learning rate.")],
+    "lr": Annotated[float, typer.Option(min=0, max=MOST_RATE, help="AdamW's learning rate.")],
     "lr_find": Annotated[
         bool,
         typer.Option(
@@ -287,11 +314,17 @@ OPTIONS: dict[str, Any] = {
     ],
     "output": Annotated[Path | None, typer.Option(help="CSV to write.", metavar="CSV")],
     "patience": Annotated[
-        int, typer.Option(min=1, help="Stop after N epochs without a better valid mean AUROC.")
+        int,
+        typer.Option(
+            min=1, max=MOST_EPOCHS, help="Stop after N epochs without a better valid mean AUROC."
+        ),
     ],
-    "patients": Annotated[int, typer.Option(min=1, help="How many to draw.")],
+    "patients": Annotated[int, typer.Option(min=1, max=MOST_PATIENTS, help="How many to draw.")],
     "plateau_patience": Annotated[
-        int, typer.Option(min=0, help="Epochs without a lower training loss that are borne.")
+        int,
+        typer.Option(
+            min=0, max=MOST_EPOCHS, help="Epochs without a lower training loss that are borne."
+        ),
     ],
     "pos_weight": Annotated[
         str,
@@ -378,8 +411,6 @@ OPTIONS: dict[str, Any] = {
     "space": Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            dir_okay=False,
             help="What is searched: YAML of OPTION: {low: 1e-5, high: 1e-2, log: true}, or "
             "OPTION: [A, B], for any option of train.",
             show_default="rate, decay, patience, drop rate",
@@ -427,6 +458,7 @@ OPTIONS: dict[str, Any] = {
         float | None,
         typer.Option(
             min=0,
+            max=MOST_MINUTES,
             help="Begin no trial after so long, and stop the one at work, to go on with --resume.",
             metavar="MINUTES",
         ),
@@ -435,6 +467,7 @@ OPTIONS: dict[str, Any] = {
         int,
         typer.Option(
             min=1,
+            max=MOST_TRIALS,
             help="How many in all, those before --resume among them; a study that is resumed "
             "without it has the number that was asked for before.",
         ),
@@ -453,16 +486,23 @@ OPTIONS: dict[str, Any] = {
             show_default="top; all with --weights none",
         ),
     ],
-    "validations": Annotated[int, typer.Option(min=1, help="In an epoch, evenly spread.")],
+    "validations": Annotated[
+        int, typer.Option(min=1, max=MOST_VALIDATIONS, help="In an epoch, evenly spread.")
+    ],
     "views": Annotated[Literal[config.VIEWS], typer.Option(help="Images to keep.")],
     "warmup": Annotated[
-        float, typer.Option(min=0, help="Epochs in which the rates rise.", metavar="EPOCHS")
+        float,
+        typer.Option(
+            min=0, max=MOST_EPOCHS, help="Epochs in which the rates rise.", metavar="EPOCHS"
+        ),
     ],
     "wandb": Annotated[
         Literal[config.TRACKING],
         typer.Option(help="Log figures (never images or paths) to Weights & Biases."),
     ],
-    "weight_decay": Annotated[float, typer.Option(min=0, help="AdamW's weight decay.")],
+    "weight_decay": Annotated[
+        float, typer.Option(min=0, max=MOST_RATE, help="AdamW's weight decay.")
+    ],
     "weights": Annotated[
         str,
         typer.Option(
@@ -471,7 +511,12 @@ OPTIONS: dict[str, Any] = {
     ],
     "workers": Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that decode images.", show_default="one a core"),
+        typer.Option(
+            min=0,
+            max=MOST_PROCESSES,
+            help="Processes that decode images.",
+            show_default="one a core",
+        ),
     ],
     "workspace": COMMON["workspace"],
     **PREDICTION,

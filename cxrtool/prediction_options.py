@@ -7,6 +7,7 @@ import typer
 
 from cxrtool import config
 
+MOST_IN_A_BATCH = 65_536
 # Options of these names that `options` has too are given to the commands in their place.
 OF_PREDICT: dict[str, Any] = {
     "run": Annotated[
@@ -40,7 +41,12 @@ OF_PREDICT: dict[str, Any] = {
     ],
     "batch_size": Annotated[
         int | None,
-        typer.Option(min=1, help="Images in a batch.", show_default="the engine's fastest"),
+        typer.Option(
+            min=1,
+            max=MOST_IN_A_BATCH,
+            help="Images in a batch.",
+            show_default="the engine's fastest",
+        ),
     ],
 }
 OF_GUI: dict[str, Any] = {

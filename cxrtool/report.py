@@ -18,6 +18,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
 
+from cxrtool.called import as_called, program
 from cxrtool.config import CommonConfig
 
 SHOWN_SECONDS = 1.0
@@ -150,9 +151,12 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
-def _say(console: Console, markup: str) -> None:
-    """Print a sentence: broken between words on a terminal, a line of its own in a file."""
-    console.print(markup, soft_wrap=not console.is_terminal)
+def _say(console: Console, text: str, before: str = "") -> None:
+    """Print a sentence: broken between words on a terminal, a line of its own in a file.
+
+    Commands that it names are told as the user has to type them; `before` may hold markup.
+    """
+    console.print(f"{before}{escape(as_called(text))}", soft_wrap=not console.is_terminal)
 
 
 def on_terminal() -> bool:
@@ -164,8 +168,15 @@ class Reporter:
     """What a command says while it works, on stderr."""
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        progress: bool = True,
+        repeats: bool = False,
     ) -> None:
+        self.repeats = repeats
+        self._warned: set[str] = set()
         self.quiet = quiet
         self.verbose = verbose
         self.console = make_console(stderr=True)
@@ -174,7 +185,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """A line about what is being done, unless quiet."""
         if not self.quiet:
-            _say(self.console, escape(text))
+            _say(self.console, text)
 
     def detail(self, text: str) -> None:
         """A line for those who asked for more."""
@@ -182,8 +193,10 @@ class Reporter:
             self.note(text)
 
     def warn(self, text: str) -> None:
-        """A warning, also when quiet."""
-        _say(self.console, f"[yellow]warning:[/yellow] {escape(text)}")
+        """A warning, also when quiet; the same one is told once."""
+        if self.repeats or text not in self._warned:
+            self._warned.add(text)
+            _say(self.console, text, "[yellow]warning:[/yellow] ")
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -243,8 +256,8 @@ class Reporter:
         )
 
 
-SILENT = Reporter(quiet=True, progress=False)
-"""For those who call the workflows as functions."""
+SILENT = Reporter(quiet=True, progress=False, repeats=True)
+"""For those who call the workflows as functions: each call has its own warnings."""
 
 
 class Mute(Reporter):
@@ -261,7 +274,7 @@ def print_error(text: str, code: int = 1) -> None:
     """One error message on stderr; a stop that was asked for is none."""
     console = make_console(stderr=True)
     kind = "" if code == STOPPED else "[bold red]error:[/bold red] "
-    _say(console, f"{kind}{escape(text)}")
+    _say(console, text, kind)
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -283,7 +296,7 @@ def print_table(table: Table) -> None:
 
 def print_line(text: str = "") -> None:
     """A line on stdout."""
-    _say(make_console(), escape(text))
+    _say(make_console(), text)
 
 
 def print_text(text: str) -> None:
@@ -297,10 +310,12 @@ def workspace_option(common: CommonConfig) -> str:
     return "" if common.workspace == usual else f" -w {shlex.quote(str(common.workspace))}"
 
 
-def next_command(text: str) -> None:
-    """Name the command that comes next, on stdout."""
-    console = make_console()
-    _say(console, f"[dim]next:[/dim] [bold]{escape(text)}[/bold]")
+def next_command(command: str, common: CommonConfig) -> None:
+    """Name the command that comes next, as the user has to type it, on stdout; unless quiet."""
+    if not common.quiet:
+        line = escape(f"{program()} {command}{workspace_option(common)}")
+        console = make_console()
+        console.print(f"[dim]next:[/dim] [bold]{line}[/bold]", soft_wrap=not console.is_terminal)
 
 
 def table(

@@ -11,9 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
+from cxrtool.errors import (
+    DataError,
+    RunError,
+    UsageError,
+    counted,
+    did_you_mean,
+    first_few,
+    near_names,
+)
 from cxrtool.files import locked, read_json, seal_of, sha256
 from cxrtool.trials import best_trial, trials_among
+from cxrtool.unicode_forms import normal, on_disk
+from cxrtool.workspace import ELSEWHERE, Workspace
 
 if TYPE_CHECKING:
     from cxrtool.schemas import RunLabels, RunModel, RunThresholds
@@ -294,7 +304,7 @@ def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
     plain = name.isprintable() and not set(name) & set("/\\:")
     if not plain or not name.strip() or name == "last" or name.startswith((".", "-")):
         raise UsageError(f"--name {name!r}: give a plain folder name")
-    if (runs / name).exists() and not force:
+    if on_disk(runs / name).exists() and not force:
         raise DataError(f"run {name} exists in {runs}: --force replaces it, or pass another --name")
 
 
@@ -306,12 +316,11 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     """
     folders = sorted(path for path in runs.glob("*/") if not path.name.startswith("."))
     if given not in (None, "last"):
-        named = runs / str(given) if given and given == Path(given).name else None
+        named = on_disk(runs / str(given)) if given and given == Path(given).name else None
         for path in (named, Path(str(given)).resolve() if given else None):
             if path is not None and path.is_dir():
                 return RunFolder(path)
-        there = f"there are: {first_few([path.name for path in folders], 8)}" if folders else ""
-        raise RunError(f"no run {given!r} in {runs}; {there or 'run `cxrtool train` first'}")
+        raise RunError(_no_such_run(runs, str(given), [path.name for path in folders]))
     finished = [run for run in map(RunFolder, folders) if run.finished]
     trials = trials_among(run.path for run in finished)
     if trials and len(trials) == len(finished):
@@ -319,7 +328,11 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     finished = [run for run in finished if run.name not in trials]
     if not finished:
         began = f" ({len(folders)} did not finish)" if folders else ""
-        raise RunError(f"no finished run in {runs}{began}: run `cxrtool train` first")
+        missing = Workspace(runs.parent).missing()
+        raise RunError(
+            f"{missing or f'no finished run in {runs}{began}'}: run `cxrtool train` first"
+            + (ELSEWHERE if missing else "")
+        )
     return max(finished, key=lambda run: (finished_at(run), run.name))
 
 
@@ -332,6 +345,16 @@ def finished_at(run: RunFolder) -> float:
         return datetime.fromisoformat(read_json(run.model)["finished"]).timestamp()
     except (RunError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return run.model.stat().st_mtime
+
+
+def _no_such_run(runs: Path, given: str, names: list[str]) -> str:
+    """What is said of a name that no run has: near ones, all that there are, or none at all."""
+    if names:
+        near = did_you_mean(near_names(given, names))
+        return f"no run {given!r} in {runs}{near}; there are: {first_few(names, 8)}"
+    missing = Workspace(runs.parent).missing()
+    none = f"no run {given!r}: {missing}" if missing else f"no run {given!r} in {runs}"
+    return f"{none}; run `cxrtool train` first{ELSEWHERE if missing else ''}"
 
 
 def _only_trials(runs: Path, trials: dict[str, str]) -> str:
@@ -425,7 +448,8 @@ def _claim(runs: Path, name: str | None, default: str, *, force: bool) -> OpenRu
     check_new_name(runs, name, force=force)
     for number in itertools.count(1):
         suffix = f"-{number}" if number > 1 else ""
-        run = RunFolder(runs / (name or f"{default}{suffix}"))
+        # An older one of this name may be written in the other Unicode form.
+        run = RunFolder(on_disk(runs / normal(name or f"{default}{suffix}")))
         older = None
         if name is not None and force and run.path.exists():
             with locked(run.checkpoints, "training", "name another run"):

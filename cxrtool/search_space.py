@@ -171,7 +171,7 @@ def read_space(path: Path, allowed: Mapping[str, Allowed], config: TrainConfig) 
     from cxrtool.yaml_files import read_yaml
 
     try:
-        values = read_yaml(path)
+        values = read_yaml(path, as_text=True)
     except DataError as error:
         raise UsageError(f"--space {error}") from None
     if not values:
@@ -252,8 +252,9 @@ def _range(name: str, given: Mapping[Any, Any], allowed: Allowed | None) -> Dime
         return unknown_name("key", unknown[0], ("low", "high", "log"))
     if not _numeric(name):
         return "it is no number: give a list of choices"
-    low, high, log = _number(given.get("low")), _number(given.get("high")), given.get("log", False)
-    if low is None or high is None or not isinstance(log, bool):
+    low, high = _number(given.get("low")), _number(given.get("high"))
+    log = _TRUTHS.get(str(given.get("log", False)).lower())
+    if low is None or high is None or log is None:
         return "low and high are numbers, and log is true or false"
     if not low < high:
         return f"low {low:g} is not below high {high:g}"
@@ -263,6 +264,12 @@ def _range(name: str, given: Mapping[Any, Any], allowed: Allowed | None) -> Dime
     if outside:
         return outside
     return Dimension(name=name, low=low, high=high, log=log, whole=KINDS[name] is int)
+
+
+_TRUTHS = {
+    **dict.fromkeys(("true", "yes", "on"), True),
+    **dict.fromkeys(("false", "no", "off"), False),
+}
 
 
 def _numeric(name: str) -> bool:

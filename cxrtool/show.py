@@ -18,7 +18,6 @@ from cxrtool.report import (
     print_line,
     print_table,
     table,
-    workspace_option,
 )
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
@@ -45,6 +44,8 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     """The data set's counts."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet:
         return
     print_line(
         f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
@@ -81,13 +82,15 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
         print_table(table(f"Problems, each in {workspace.problems}", sides, found))
     cache = f", cache at {result.cache_size} px" if result.cache_size else ""
     print_line(f"written: {workspace.manifest}, figures in {workspace.figures}{cache}")
-    next_command(f"cxrtool split{workspace_option(common)}")
+    next_command("split", common)
 
 
 def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
     """Sizes, prevalences and how well they are balanced."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet:
         return
     sizes = [
         [
@@ -123,7 +126,7 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
         )
     print_line(f"written: {workspace.split}")
     fold = " --fold 0" if result.folds else ""
-    next_command(f"cxrtool train{fold}{workspace_option(common)}")
+    next_command(f"train{fold}", common)
 
 
 def trained(result: TrainResult, common: CommonConfig) -> None:
@@ -131,12 +134,14 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
+    if common.quiet:
+        return
     print_line(
         f"best epoch {result.best_epoch} of {result.epochs}: "
         f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
     )
     print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
-    next_command(f"cxrtool evaluate {shlex.quote(result.run.name)}{workspace_option(common)}")
+    next_command(f"evaluate {shlex.quote(result.run.name)}", common)
 
 
 def planned(result: PlanResult, common: CommonConfig) -> None:
@@ -189,7 +194,8 @@ def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     suggested = f"--lr {result.suggestion:.1e}{body}"
     print_line(f"suggested: {suggested} (of {result.steps} rates tried)")
     print_line(f"written: {result.figure}, {result.table}")
-    print_line(f"next: the same command with {suggested} in place of --lr-find")
+    if not common.quiet:
+        print_line(f"next: the same command with {suggested} in place of --lr-find")
 
 
 def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) -> None:
@@ -198,8 +204,8 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
         print_json({"runs": [run.as_json() for run in runs]})
         return
     if not runs:
-        print_line(f"no runs in {workspace.runs}")
-        next_command(f"cxrtool train{workspace_option(common)}")
+        print_line(workspace.missing() or f"no runs in {workspace.runs}")
+        next_command("train", common)
         return
     print_line(_run_line("run", "epochs", "best", "valid", "test", "state"))
     print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it")
@@ -214,7 +220,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
     print_line("best: epoch; valid, test: mean AUROC")
     following = _after_runs(runs)
     if following:
-        next_command(f"{following}{workspace_option(common)}")
+        next_command(following, common)
 
 
 def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:
@@ -251,13 +257,13 @@ def _after_runs(runs: list[ListedRun]) -> str | None:
     for state, command in (("unfinished", "train --resume"), ("finished", "evaluate")):
         waiting = [run for run in runs if run.state == state and run.test_mean_auroc is None]
         if waiting:
-            return f"cxrtool {command} {shlex.quote(waiting[-1].run)}"
+            return f"{command} {shlex.quote(waiting[-1].run)}"
     finished = [run for run in runs if run.state == "finished"]
     scored = [run for run in trials if run.state == "finished" and run.valid_mean_auroc is not None]
     if not finished and scored:
         best = max(scored, key=lambda run: run.valid_mean_auroc or 0)
-        return f"cxrtool evaluate {shlex.quote(best.run)}"
-    return f"cxrtool predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
+        return f"evaluate {shlex.quote(best.run)}"
+    return f"predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
 
 
 def drawn(result: DrawnResult, common: CommonConfig) -> None:
@@ -265,17 +271,21 @@ def drawn(result: DrawnResult, common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
+    if common.quiet:
+        return
     print_line(
         f"{result.images:,} drawings ({result.frontal:,} frontal) of {result.patients:,} invented "
         f"patients in {result.folder}; boxes.csv says where each finding was drawn"
     )
-    next_command(f"cxrtool prepare {shlex.quote(str(result.folder))}")
+    next_command(f"prepare {shlex.quote(str(result.folder))}", common)
 
 
 def demonstrated(result: DemoResult, common: CommonConfig) -> None:
     """The scores of the demo's network, and what a linear model makes of thumbnails."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet:
         return
     show_scores.show_scores(result.scores)
     print_line(
@@ -295,4 +305,4 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
     if result.scores.written:
         print_line(f"the page to look at: {result.scores.written[0]}")
     print_line(f"{result.seconds:.0f} s in all")
-    next_command("cxrtool prepare PATH/TO/CheXpert-v1.0-small")
+    next_command("prepare PATH/TO/CheXpert-v1.0-small", common)

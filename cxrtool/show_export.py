@@ -16,6 +16,8 @@ def exported(result: "ExportResult", common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
+    if common.quiet:
+        return
     print_line(
         f"{result.run}: grey bytes (n, {result.image_size}, {result.image_size}) to probabilities "
         f"(n, {len(result.labels)})"
@@ -25,4 +27,4 @@ def exported(result: "ExportResult", common: CommonConfig) -> None:
         f"by more than {result.difference:.1e}"
     )
     print_line(f"written: {result.output} ({result.bytes / 1e6:.1f} MB)")
-    next_command(f"cxrtool predict IMAGE --run {shlex.quote(str(result.output))}")
+    next_command(f"predict IMAGE --run {shlex.quote(str(result.output))}", common)

@@ -121,15 +121,15 @@ def predicted(result: PredictResult, printer: Printer | None, common: CommonConf
         return
     if common.json:
         print_json(result.as_json())
-    elif printer is not None:
+    elif printer is not None and not common.quiet:
         printer.end()
-    elif result.output is not None:
+    elif result.output is not None and not common.quiet:
         speed = f", {result.images_per_second:,.0f} a second" if result.images_per_second else ""
         print_line(
             f"{counted(result.images, 'image')}, {result.failed:,} failed{speed}; "
             f"written: {result.output}"
         )
-    if result.heatmaps is not None and not common.json:
+    if result.heatmaps is not None and not (common.json or common.quiet):
         print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")
     if result.failed:
         told = f"{result.failed:,} of {result.images:,} images could not be read"

@@ -18,7 +18,6 @@ from cxrtool.report import (
     print_table,
     print_text,
     table,
-    workspace_option,
 )
 
 if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
@@ -36,16 +35,20 @@ def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
     if common.json:
         print_json(result.as_json())
         return
+    if common.quiet:
+        return
     show_scores(result)
     if result.written:
         print_line(f"written: {result.written[0]}")
-    next_command(f"cxrtool predict IMAGE --run {shlex.quote(result.run)}{workspace_option(common)}")
+    next_command(f"predict IMAGE --run {shlex.quote(result.run)}", common)
 
 
 def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
     """The scores of tables of predictions, and how far they are apart."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet and result.written:
         return
     for one in result.results:
         show_scores(one)
@@ -59,6 +62,8 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
     """The tables of a comparison, to be read or for a paper."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet and result.written:
         return
     if config.table != "text":
         from cxrtool.paper import to_latex, to_markdown

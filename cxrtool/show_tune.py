@@ -11,7 +11,6 @@ from cxrtool.report import (
     print_line,
     print_table,
     table,
-    workspace_option,
 )
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ def searched(result: "TuneResult", common: CommonConfig) -> None:
     """The trials, the best of them, and what to do with it."""
     if common.json:
         print_json(result.as_json())
+        return
+    if common.quiet:
         return
     print_table(table(f"study {result.study}", result.columns, result.texts))
     if result.best is None:
@@ -36,4 +37,4 @@ def searched(result: "TuneResult", common: CommonConfig) -> None:
         command = f"evaluate {shlex.quote(str(result.best['run']))}"
     else:
         command = f"train --config {shlex.quote(str(result.written[0]))}"
-    next_command(f"cxrtool {command}{workspace_option(common)}")
+    next_command(command, common)

@@ -10,6 +10,9 @@ from cxrtool.origin import Origin, labellers, older_origin
 if TYPE_CHECKING:
     from cxrtool.schemas import DataFacts
 
+ELSEWHERE = ", or name the workspace that you have: -w PATH/TO/WORKSPACE"
+"""What to do where the folder is not here."""
+
 
 @dataclass(frozen=True)
 class DataInfo:
@@ -109,8 +112,17 @@ class Workspace:
     def need(self, path: Path, command: str) -> Path:
         """The path, if it is there; otherwise an error that names the command that makes it."""
         if not path.exists():
-            raise DataError(f"{path} is missing: run `cxrtool {command}` first")
+            raise DataError(
+                f"{self.missing() or f'{path} is missing'}: run `cxrtool {command}` first"
+                + ("" if self.folder.exists() else ELSEWHERE)
+            )
         return path
+
+    def missing(self) -> str:
+        """What is said where there is no such folder, as for somebody who is in another one."""
+        if self.folder.exists():
+            return ""
+        return f"there is no workspace {self.folder} here (no {self.folder.absolute()})"
 
 
 def _origin(values: "DataFacts") -> tuple[Origin, dict[str, str]]:

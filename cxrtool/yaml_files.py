@@ -15,6 +15,7 @@ MOST = 256 * 2**10
 """Bytes of a file; ours have about one thousand."""
 DEEPEST = 20
 """Lists and mappings within each other; ours have three."""
+_NULL = "tag:yaml.org,2002:null"
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -53,19 +54,38 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _TextLoader(_PlainLoader):
+    """The same, but every value is the text that stands there, as on a command line.
+
+    YAML makes a number of the name 1.10 and of 2024_01, and true of `on`. What is left empty, or
+    is null, stays nothing.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def _problem(text: str, at: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=at.start_mark)
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path, *, as_text: bool = False) -> dict[Any, Any]:
     """A YAML file's keys and values.
+
+    Args:
+        path: of the file.
+        as_text: numbers, dates and words such as `off` stay the text that they are written as, so
+            that each option makes of it what it makes of a flag's.
 
     Raises:
         DataError: it cannot be read, is larger than `MOST`, is no YAML, has an alias or a key
             twice, or holds something else than a mapping; the message names the line.
     """
     try:
-        values = yaml.load(read_text(path, MOST), Loader=_PlainLoader)
+        loader = _TextLoader if as_text else _PlainLoader
+        values = yaml.load(read_text(path, MOST), Loader=loader)
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cxrtool"
 LAYERS = {
     "base": {
+        "called",
         "config",
         "errors",
         "files",
@@ -18,6 +19,7 @@ LAYERS = {
         "processors",
         "signals",
         "streams",
+        "unicode_forms",
     },
     "schemas": {"schemas"},
     "tables": {"findings", "origin", "published", "references", "tables", "trials"},
@@ -83,6 +85,7 @@ LAYERS = {
         "option_values",
         "options",
         "prediction_options",
+        "suggestions",
         "show",
         "show_export",
         "show_gui",
@@ -133,7 +136,12 @@ SIDEWAYS = {
     ("options", "option_values"),
     ("options", "prediction_options"),
     ("cli", "prediction_options"),
+    ("cli", "suggestions"),
+    ("commands", "option_values"),
+    ("commands", "suggestions"),
+    ("option_values", "suggestions"),
     ("ensemble", "scorer"),
+    ("runs", "workspace"),
     ("journal", "prediction_rows"),
     ("predictions", "prediction_rows"),
     ("show", "show_predict"),
@@ -159,6 +167,7 @@ SIDEWAYS = {
     ("heatmap_figures", "score_figures.writing"),
     ("labels", "config"),
     ("labels", "errors"),
+    ("labels", "unicode_forms"),
     ("names", "config"),
     ("learner", "control"),
     ("networks", "devices"),
@@ -289,7 +298,10 @@ def test_only_report_prints(name):
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("typer", {"cli", "commands", "option_values", "options", "prediction_options"}),
+        (
+            "typer",
+            {"cli", "commands", "option_values", "options", "prediction_options", "suggestions"},
+        ),
         ("wandb", {"tracking"}),
         ("fastai", {"fastai_parts"}),
         ("openvino", {"engines.openvino_engine"}),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, UsageError, counted, first_few, unknown_name
 from cxrtool.tables import line_numbers
+from cxrtool.unicode_forms import normal
 
 IMAGE, STUDY = "image", "study"
 IMAGES = (
@@ -36,8 +37,8 @@ Rows = NDArray[np.int64]
 
 
 def fold(name: str) -> str:
-    """A name without what people write differently: case, blanks, `_` and `-`."""
-    return re.sub(r"[\s_-]+", "", name).lower()
+    """A name without what people write differently: case, blanks, `_` and `-`, Unicode's forms."""
+    return normal(re.sub(r"[\s_-]+", "", name).lower())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def key_columns(frame: pd.DataFrame, names: Sequence[str]) -> list[KeyColumn]:
     """
     found = []
     for name in names:
-        cells: Texts = frame[name].str.strip().to_numpy(dtype=object)
+        cells = _cells(frame[name])
         found += _key_columns(name, cells, patient_cells(frame))
     return sorted(found, key=lambda column: (column.rank, column.name, column.unit))
 
@@ -100,8 +101,7 @@ def patient_cells(frame: pd.DataFrame) -> Texts | None:
     for known in PATIENTS:
         for name in frame.columns:
             if fold(str(name)) == known:
-                cells: Texts = frame[name].str.strip().to_numpy(dtype=object)
-                return cells
+                return _cells(frame[name])
     return None
 
 
@@ -124,6 +124,10 @@ def _key_columns(name: str, cells: Texts, patients: Texts | None) -> list[KeyCol
         name=name, unit=STUDY, exact=studies, normal=studies, shaped=True, images=normal
     )
     return [column, derived]
+
+
+def _cells(column: "pd.Series[str]") -> Texts:
+    return _texts([normal(cell) for cell in column.str.strip()])
 
 
 def _texts(cells: Sequence[str]) -> Texts:

@@ -10,11 +10,12 @@ from PIL import Image
 
 from cxrtool.config import PredictConfig
 from cxrtool.ensemble import Ensemble
-from cxrtool.errors import DataError, UsageError, unknown_name
+from cxrtool.errors import DataError
 from cxrtool.explain import Explainer, load_explainer
 from cxrtool.files import whole_file
 from cxrtool.heatmap_figures import save_heatmap
 from cxrtool.images import ImageError, read_grey
+from cxrtool.labels import named_ones
 from cxrtool.names import names_for_files, plain_name
 from cxrtool.prediction_rows import Row
 from cxrtool.report import Reporter
@@ -105,15 +106,7 @@ def open_heatmaps(
     assert folder is not None
     labels = None
     if config.heatmap_labels is not None:
-        labels = [name.strip() for name in config.heatmap_labels.split(",") if name.strip()]
-        for name in labels:
-            if name not in ensemble.labels:
-                raise UsageError(
-                    "--heatmap-labels: " + unknown_name("label", name, ensemble.labels)
-                )
-        labels = list(dict.fromkeys(labels))
-        if not labels:
-            raise UsageError("--heatmap-labels is empty: name labels, commas between")
+        labels = named_ones("--heatmap-labels", config.heatmap_labels, ensemble.labels)
     if first:
         _make_room(folder, force=config.force, resume=config.resume)
     with reporter.busy("loading torch"):

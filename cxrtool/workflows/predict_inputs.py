@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.images import SUFFIXES, is_image
+from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import Workspace
 
 TABLE = ".csv"
@@ -105,7 +106,7 @@ def _of_table(path: Path, split: str | None) -> list[tuple[str, str]]:
     if blank:
         raise DataError(f"{path}: {len(blank)} rows name no file (lines {first_few(blank)})")
     base = _base_of_table(path, names[0])
-    return [(name, str(base / name)) for name in names]
+    return [(name, str(on_disk(base / name))) for name in names]
 
 
 def _of_manifest(path: Path, split: str) -> list[str]:
@@ -132,4 +133,4 @@ def _base_of_table(path: Path, first: str) -> Path:
     if workspace.data_info.is_file():
         places.append(workspace.read_data_info().folder)
     places.append(Path())
-    return next((place for place in places if (place / first).is_file()), path.parent)
+    return next((place for place in places if on_disk(place / first).is_file()), path.parent)

@@ -20,6 +20,7 @@ from cxrtool.report import SILENT, Reporter
 from cxrtool.sources.door import lies_beside, open_source
 from cxrtool.sources.rows import SourceRows
 from cxrtool.tables import write_table
+from cxrtool.unicode_forms import on_disk
 from cxrtool.workflows.prepare_checks import check_copies, check_looks, check_rows
 from cxrtool.workflows.prepare_images import decode_images, look_at_headers, pixel_table
 from cxrtool.workflows.prepare_record import (
@@ -55,6 +56,7 @@ def prepare_manifest(
     findings = Findings()
     source = _read(config, workspace, findings, reporter)
     rows = check_rows(source.rows, findings)
+    rows = rows.assign(path=_as_on_disk(source.folder, rows["path"]))
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
         _sweep(workspace)
@@ -153,6 +155,13 @@ def _of_views(rows: pd.DataFrame, views: str, folder: Path) -> pd.DataFrame:
     if chosen.empty:
         raise DataError(f"{folder}: no row has the view {views}: try --views all")
     return chosen
+
+
+def _as_on_disk(folder: Path, paths: "pd.Series[str]") -> "pd.Series[str]":
+    """The paths as the files are called: a table may write their names in another Unicode form."""
+    foreign = [path for path in paths if not path.isascii()]
+    found = {path: on_disk(folder / path).relative_to(folder).as_posix() for path in foreign}
+    return paths.replace(found) if found else paths
 
 
 def _look(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from cxrtool.cache import ImageCache
 from cxrtool.config import ROOM, TrainConfig
-from cxrtool.errors import DataError, UsageError, unknown_name
+from cxrtool.errors import DataError, UsageError
 from cxrtool.files import sha256
-from cxrtool.labels import target_ranges, targets_and_mask
+from cxrtool.labels import named_ones, target_ranges, targets_and_mask
 from cxrtool.manifest import (
     label_columns,
     mean_and_deviation,
@@ -105,12 +105,7 @@ def chosen_labels(asked: str | None, labels: Sequence[str]) -> tuple[str, ...]:
     """
     if asked is None:
         return tuple(labels)
-    names = [name.strip() for name in asked.split(",") if name.strip()]
-    unknown = [name for name in names if name not in labels]
-    if unknown:
-        raise UsageError("--labels: " + unknown_name("label", unknown[0], labels))
-    if not names:
-        raise UsageError(f"--labels names none: there are {', '.join(labels)}")
+    names = named_ones("--labels", asked, labels)
     return tuple(label for label in labels if label in names)
 
 

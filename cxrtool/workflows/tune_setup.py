@@ -10,7 +10,15 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 
 from cxrtool.config import TrainConfig, TuneConfig
-from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
+from cxrtool.errors import (
+    DataError,
+    RunError,
+    UsageError,
+    counted,
+    did_you_mean,
+    first_few,
+    near_names,
+)
 from cxrtool.files import sha256
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.names import name_of_training
@@ -28,6 +36,7 @@ from cxrtool.search_space import (
     values_of,
 )
 from cxrtool.studies import Study, StudyFolder, create_study, facts_of, load_study
+from cxrtool.unicode_forms import normal, on_disk
 from cxrtool.workflows.train_record import settings_of
 from cxrtool.workflows.train_resume import HERE_ONLY
 from cxrtool.workflows.train_setup import resolve
@@ -165,16 +174,17 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
     """The study's folder; an older study makes room where that is asked for."""
     there = sorted(path.parent.name for path in workspace.studies.glob("*/space.yaml"))
     if config.resume is not None:
-        folder = StudyFolder(workspace.studies / config.resume)
+        folder = StudyFolder(on_disk(workspace.studies / config.resume))
         if config.storage is None and not folder.database.is_file():
+            near = did_you_mean(near_names(config.resume, there))
             told = f"there are: {first_few(there, 8)}" if there else "there is none"
-            raise RunError(f"no study {config.resume!r} in {workspace.studies}; {told}")
+            raise RunError(f"no study {config.resume!r} in {workspace.studies}{near}; {told}")
         return folder
     default = name_of_training(config.arch, config.uncertainty)
     name = config.name or default
     if not name.isprintable() or set(name) & set("/\\:") or name.startswith((".", "-")):
         raise UsageError(f"--name {name!r}: give a plain folder name")
-    folder = StudyFolder(workspace.studies / name)
+    folder = StudyFolder(on_disk(workspace.studies / normal(name)))
     if config.name is None and config.storage is None and not config.force:
         count = 1
         while folder.path.exists():

@@ -1,0 +1,39 @@
+"""Names that look the same: an é may be one character (NFC) or an e and an accent (NFD).
+
+macOS writes NFD, everybody else NFC, and other systems take the two for different files. The user's
+files keep their names; they are compared in one form, and found under either.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+
+
+def normal(name: str) -> str:
+    """A name in the form in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def on_disk(path: Path) -> Path:
+    """The path that is there, whose names may be in the other form; otherwise `path` as it is."""
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    found = Path(path.anchor)
+    parts = path.parts[1:] if path.anchor else path.parts
+    for number, part in enumerate(parts):
+        here = found / part
+        if not os.path.lexists(here):
+            other = _in_other_form(found, part)
+            if other is None:
+                return found.joinpath(*parts[number:])
+            here = found / other
+        found = here
+    return found
+
+
+def _in_other_form(folder: Path, name: str) -> str | None:
+    try:
+        there = os.listdir(folder)  # noqa: PTH208 - names alone are needed
+    except OSError:
+        return None
+    return next((one for one in there if normal(one) == normal(name)), None)
