@@ -82,7 +82,9 @@ def split(config: SplitConfig, common: CommonConfig) -> None:
 
 
 @command(app, TrainConfig)
-def train(config: TrainConfig, common: CommonConfig, given: frozenset[str]) -> None:
+def train(
+    config: TrainConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
+) -> None:
     """Train a network; the test part is never read."""
     from cxrtool import show
     from cxrtool.workspace import Workspace
@@ -94,7 +96,9 @@ def train(config: TrainConfig, common: CommonConfig, given: frozenset[str]) -> N
         from cxrtool.workflows.train import train_model
         from cxrtool.workflows.train_plan import plan_training
         from cxrtool.workflows.train_rates import find_rate
+        from cxrtool.workflows.train_setup import refuse_frozen
 
+    refuse_frozen(config, typed)
     if config.resume is None and config.dry_run:
         show.planned(plan_training(config, workspace, seed=common.seed, reporter=reporter), common)
     elif config.resume is None and config.lr_find:
@@ -124,7 +128,9 @@ _OfTheStudy: dict[str, Any] = {
 
 
 @command(app, TuneConfig, without=("dry_run", "lr_find"), **_OfTheStudy)
-def tune(config: TuneConfig, common: CommonConfig, given: frozenset[str]) -> None:
+def tune(
+    config: TuneConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
+) -> None:
     """Search for the best options of train; test is never read."""
     from cxrtool import show, show_tune
     from cxrtool.options import allowed_values
@@ -134,8 +140,10 @@ def tune(config: TuneConfig, common: CommonConfig, given: frozenset[str]) -> Non
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and Optuna"):
+        from cxrtool.workflows.train_setup import refuse_frozen
         from cxrtool.workflows.tune import tune_model
 
+    refuse_frozen(config, typed)
     result = tune_model(
         config,
         workspace,

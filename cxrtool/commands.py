@@ -16,6 +16,11 @@ from cxrtool.option_values import finite, in_home
 from cxrtool.options import COMMON, OPTIONS
 from cxrtool.suggestions import SuggestingCommand
 
+SOURCES = {
+    "typed": ("COMMANDLINE", "PROMPT"),
+    "given": ("COMMANDLINE", "PROMPT", "ENVIRONMENT", "DEFAULT_MAP"),
+}
+"""What a body may ask for: the options that were typed; those that a variable or a file set too."""
 Body = TypeVar("Body", bound=Callable[..., None])
 
 
@@ -48,7 +53,7 @@ def command(
         declared = {**OPTIONS, **instead}
 
         # What resumes must know what was really asked for.
-        asks = "given" in inspect.signature(body).parameters
+        asked = {*inspect.signature(body).parameters} & set(SOURCES)
 
         @functools.wraps(body)
         def run(**values: Any) -> None:
@@ -57,14 +62,14 @@ def command(
             values = {name: in_home(value) for name, value in values.items()}
             shared = config.CommonConfig(**{name: values.pop(name) for name in common})
             others = {name: values.pop(name) for name in extra}
-            if context is not None:
-                others["given"] = _given(context)
+            for name in asked:
+                others[name] = _from(context, SOURCES[name])
             with boundary(shared):
                 for name, value in values.items():
                     finite(name, value)
                 body(config_class(**values), shared, **others)
 
-        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * asks
+        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * bool(asked)
         parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
         parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
         parameters += [_parameter("config", COMMON["config"], None)]
@@ -77,13 +82,11 @@ def command(
     return decorate
 
 
-def _given(context: typer.Context) -> frozenset[str]:
-    """The options that a flag, a variable, a config file or a recipe set."""
+def _from(context: typer.Context, wanted: Collection[str]) -> frozenset[str]:
+    """The options whose values come from one of these sources."""
     names = [str(parameter.name) for parameter in context.command.params]
     sources = {name: context.get_parameter_source(name) for name in names}
-    return frozenset(
-        name for name, source in sources.items() if source and source.name != "DEFAULT"
-    )
+    return frozenset(name for name, source in sources.items() if source and source.name in wanted)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -74,6 +74,8 @@ TRACKING = ("off", "offline", "online")
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 HEATMAPS = ("gradcam", "cam")
 MOST_WORKERS = 8
+USUAL_FROZEN = 3
+"""Epochs in which the new last layer alone is trained, unless said otherwise."""
 LEAST_RATE = 1e-6
 """Neither learning rate nor weight decay falls below this when blocks are unfrozen."""
 UNFREEZE_FACTOR = 0.1
@@ -189,7 +191,8 @@ class TrainConfig(ComputeConfig):
     def resolved(self) -> "TrainConfig":
         """The same with every None that stands for a choice replaced by that choice."""
         pretrained = self.weights != NO_WEIGHTS
-        frozen = (3 if pretrained else 0) if self.freeze_epochs is None else self.freeze_epochs
+        usual = USUAL_FROZEN if pretrained else 0
+        frozen = usual if self.freeze_epochs is None else self.freeze_epochs
         unfreeze = self.unfreeze or ("top" if pretrained else "all")
         return replace(self, freeze_epochs=frozen, unfreeze=unfreeze)
 

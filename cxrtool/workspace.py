@@ -122,7 +122,8 @@ class Workspace:
         """What is said where there is no such folder, as for somebody who is in another one."""
         if self.folder.exists():
             return ""
-        return f"there is no workspace {self.folder} here (no {self.folder.absolute()})"
+        here = "" if self.folder.is_absolute() else f" here: {self.folder.absolute()} is missing"
+        return f"there is no workspace {self.folder}{here}"
 
 
 def _origin(values: "DataFacts") -> tuple[Origin, dict[str, str]]:

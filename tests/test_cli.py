@@ -326,12 +326,6 @@ def test_verbose_says_more_in_every_command(trained, tmp_path):
         assert words in done.stderr, name
 
 
-def test_quiet_says_nothing_but_the_result(prepared):
-    done = call("split", "-w", prepared.folder, "--force", "-q")
-    assert all(line.startswith("warning:") for line in done.stderr.splitlines())
-    assert "Parts" in done.stdout
-
-
 def test_predict_exits_1_when_an_image_failed(trained_once, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"x")
     good = next((trained_once.data / "valid").rglob("*frontal.jpg"))

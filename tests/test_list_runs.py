@@ -339,7 +339,9 @@ def test_json_is_one_object_with_a_run_each(workspace):
 
 def test_no_runs_are_a_sentence_or_an_empty_list(workspace):
     text = call("runs", "-w", workspace.folder)
-    assert text == (f"no runs in {workspace.runs}\nnext: cxrtool train -w {workspace.folder}\n")
+    assert text == (
+        f"there is no workspace {workspace.folder}\nnext: cxrtool train -w {workspace.folder}\n"
+    )
     assert json.loads(call("runs", "-w", workspace.folder, "--json")) == {"runs": []}
     assert not workspace.folder.exists()
 

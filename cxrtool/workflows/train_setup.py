@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.config import IMAGENET, NO_WEIGHTS, TrainConfig
+from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig
 from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders, sample_weights
 from cxrtool.devices import choose_device, choose_precision
@@ -65,6 +65,27 @@ class Setup:
     def later_loss(self) -> nn.Module | None:
         """The loss that takes over from cross-entropy, if one does."""
         return make_loss("auc", pos_weight=None) if self.config.loss == "auc" else None
+
+
+def refuse_frozen(config: TrainConfig, typed: Collection[str]) -> None:
+    """Refuse more frozen epochs than epochs.
+
+    A short training may have fewer than the usual number; a run's config.yaml has that number too.
+
+    Args:
+        config: of a training that begins.
+        typed: the options that were typed, and did not come from a file.
+
+    Raises:
+        UsageError: there are more, and somebody asked for them.
+    """
+    frozen = config.freeze_epochs or 0
+    asked = "freeze_epochs" in typed or frozen > USUAL_FROZEN
+    if config.resume is None and frozen > config.epochs and asked:
+        raise UsageError(
+            f"--freeze-epochs {frozen} is more than --epochs {config.epochs}: give more epochs, or "
+            f"--freeze-epochs {config.epochs} to train the last layer alone"
+        )
 
 
 def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainConfig, torch.device]:

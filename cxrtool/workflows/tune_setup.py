@@ -39,7 +39,7 @@ from cxrtool.studies import Study, StudyFolder, create_study, facts_of, load_stu
 from cxrtool.unicode_forms import normal, on_disk
 from cxrtool.workflows.train_record import settings_of
 from cxrtool.workflows.train_resume import HERE_ONLY
-from cxrtool.workflows.train_setup import resolve
+from cxrtool.workflows.train_setup import refuse_frozen, resolve
 from cxrtool.workspace import Workspace
 
 BEFORE_PRUNING = 3
@@ -160,7 +160,9 @@ def check_space(space: Space, training: TrainConfig) -> None:
     for dimension in space:
         for value in dimension.choices or _ends(dimension):
             try:
-                resolve(applied(training, {dimension.name: value}))
+                tried = applied(training, {dimension.name: value})
+                refuse_frozen(tried, {dimension.name})
+                resolve(tried)
             except UsageError as error:
                 raise UsageError(f"the space: {dimension.name} {value}: {error}") from None
 
