@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxrtool.apart import APART
 from cxrtool.images import ImageError, read_for_scoring, squish
 
 Sides = tuple[int, ...]
@@ -73,6 +74,7 @@ def decode_batches(
                 yield [ahead.popleft().result() for _ in range(min(batch, len(ahead)))]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            APART.stop()  # whoever is still at work is waited for at the end of the program
 
 
 def _decode(

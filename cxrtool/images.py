@@ -1,6 +1,11 @@
-"""JPEG, PNG, TIFF and DICOM to one 8-bit grey form: the same for training and prediction."""
+"""JPEG, PNG, TIFF and DICOM to one 8-bit grey form: the same for training and prediction.
+
+What is in a file is looked at before a decoder sees it (`formats`); what may take long, or was sent
+by somebody, is decoded in a process of its own (`apart`).
+"""
 
 import errno
+import io
 import os
 import stat
 import threading
@@ -13,8 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cxrtool.apart import APART
 from cxrtool.depth import is_deep, shallow
 from cxrtool.errors import DataError
+from cxrtool.formats.dicom import is_plain_dicom
+from cxrtool.formats.jpeg import START as JPEG_START
+from cxrtool.formats.jpeg import decode_jpeg, examine_jpeg
+from cxrtool.formats.limits import MOST_EXIF, Examined
+from cxrtool.formats.png import SIGNATURE, examine_png
+from cxrtool.formats.tiff import STARTS as TIFF_STARTS
+from cxrtool.formats.tiff import damage_of_tiff, examine_tiff
 from cxrtool.looks import implausible_looks
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -49,13 +62,14 @@ class MissingImageError(ImageError):
     """An image file that is not there."""
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """An image file's content."""
 
     grey: Image.Image
     mode: str
     """As it was stored: Pillow's word, or DICOM's."""
     warning: str
+    """What reading it lost, and with `look` why it is no plausible X-ray; "" for nothing."""
 
 
 def read_grey(path: Path) -> Image.Image:
@@ -63,8 +77,8 @@ def read_grey(path: Path) -> Image.Image:
     return _read(path).grey
 
 
-def decode(path: Path | str) -> tuple[Image.Image, str]:
-    """Decode an image file to 8-bit grey at its own size; also the mode it was stored in.
+def decode(path: Path | str) -> Read:
+    """Decode an image file to 8-bit grey at its own size.
 
     What it is, its content says and not its name. Deeper pixels (16-bit, 32-bit, float) are scaled
     by the depth that nearly all of them fit into (`depth.shallow`): a 12-bit picture in a 16-bit
@@ -73,22 +87,33 @@ def decode(path: Path | str) -> tuple[Image.Image, str]:
     shown as its own window or look-up table says.
 
     Raises:
-        ImageError: the file is missing, truncated, not an image, or larger than Pillow's limit
-            against decompression bombs.
+        ImageError: the file is missing, truncated, not an image, larger than is decoded
+            (`formats.limits`), or takes longer or more memory than one image may (`apart`).
     """
-    read = _read(path)
-    return read.grey, read.mode
+    return _read(path)
 
 
 def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
     """Decode an image file, and say why it is no plausible frontal chest X-ray, or "".
 
-    Only what is cheap to see: its shape, colour, a blank, what a DICOM says of itself.
+    Only what is cheap to see: its shape, colour, a blank, damage that its decoder reports, what a
+    DICOM says of itself.
 
     Raises:
         ImageError: see `decode`.
     """
     read = _read(path, look=True)
+    return read.grey, read.warning
+
+
+def read_sent(name: str, content: bytes) -> tuple[Image.Image, str]:
+    """As `read_for_scoring`, of what somebody sent: always in a process of its own.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    dicom = _is_dicom(io.BytesIO(content), name)
+    read = _apart(name, content, look=True, dicom=dicom)
     return read.grey, read.warning
 
 
@@ -104,7 +129,7 @@ def read_header(path: Path | str) -> tuple[int, int, str]:
                 from cxrtool.dicom.reading import read_dicom_header
 
                 return read_dicom_header(file)
-            with _open_picture(file) as image:
+            with _open_picture(_examined(file, pixels=False).file) as image:
                 return image.width, image.height, image.mode
     except Exception as error:
         raise _named(error, path) from None
@@ -175,28 +200,113 @@ class _Quiet:
 QUIET = _Quiet()
 
 
-def _read(path: Path | str, *, look: bool = False) -> _Read:
-    """Decode an image file; `look` for what makes it implausible, too."""
+def _read(path: Path | str, *, look: bool = False) -> Read:
+    """Decode an image file, here or apart; `look` for what makes it implausible, too."""
     try:
         with _opened(path) as file, QUIET:
-            if _is_dicom(file, path):
-                from cxrtool.dicom.reading import read_dicom
-
-                image, mode, warning = read_dicom(file)
-            else:
-                image = _open_picture(file)
-                mode = image.mode
-                image.load()
-                warning = "the first of several pages" if _has_pages(image) else ""
-            upright, odd = _upright(image)
-            warning = "; ".join(filter(None, (warning, odd)))
-            grey = upright if upright.mode == "L" else upright.convert("L")
-            if look:
-                warning = "; ".join(filter(None, (warning, *implausible_looks(upright, grey))))
-            return _Read(grey, mode, warning)
+            dicom = _is_dicom(file, path)
+            if dicom and is_plain_dicom(file):
+                return _read_dicom(file, look=look)
+            if not dicom and (found := _examined(file)).ordinary:
+                return _read_picture(found, look=look)
+        return _apart(path, None, look=look, dicom=dicom)
     # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
     except Exception as error:
         raise _named(error, path) from None
+
+
+def _apart(path: Path | str, content: bytes | None, *, look: bool, dicom: bool) -> Read:
+    try:
+        fresh = content is not None
+        found, pixels = APART.decode(str(path), content, look=look, dicom=dicom, fresh=fresh)
+    except DataError as error:
+        raise _named(error, path) from None
+    if "error" in found:
+        raise ImageError(found["error"])
+    width, height = found["size"]
+    return Read(Image.frombytes("L", (width, height), pixels), found["mode"], found["warning"])
+
+
+def read_file(path: Path | str, *, look: bool) -> Read:
+    """Decode a file in this process, whatever it may take: for `apart_process`.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    try:
+        with _opened(path) as file, QUIET:
+            return _read_here(file, path, look=look)
+    except Exception as error:
+        raise _named(error, path) from None
+
+
+def read_content(name: str, content: bytes, *, look: bool) -> Read:
+    """As `read_file`, of bytes.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    try:
+        with QUIET:
+            return _read_here(io.BytesIO(content), name, look=look)
+    except Exception as error:
+        raise _named(error, name) from None
+
+
+def _read_here(file: BinaryIO, path: Path | str, *, look: bool) -> Read:
+    if _is_dicom(file, path):
+        return _read_dicom(file, look=look)
+    return _read_picture(_examined(file), look=look)
+
+
+def _read_dicom(file: BinaryIO, *, look: bool) -> Read:
+    from cxrtool.dicom.reading import read_dicom
+
+    image, mode, warning = read_dicom(file)
+    return _finished(image, mode, [warning], look=look)
+
+
+def _examined(file: BinaryIO, *, pixels: bool = True) -> Examined:
+    """Look at a picture's file before a decoder does.
+
+    Args:
+        file: of a picture.
+        pixels: whether they are about to be decoded; else only what precedes them is looked at.
+    """
+    start = file.read(len(SIGNATURE))
+    file.seek(0)
+    if start == SIGNATURE:
+        return examine_png(file, pixels=pixels)
+    if start.startswith(JPEG_START):
+        return examine_jpeg(file, pixels=pixels)
+    if start.startswith(TIFF_STARTS):
+        return examine_tiff(file)
+    raise UnidentifiedImageError
+
+
+def _read_picture(found: Examined, *, look: bool) -> Read:
+    image = _open_picture(found.file)
+    mode, warnings = image.mode, list(found.warnings)
+    if _has_pages(image):
+        warnings.append("the first of several pages")
+    if image.format == "TIFF":
+        warnings += damage_of_tiff(found.file)
+    if found.jpeg is not None:
+        pixels, damage = decode_jpeg(found.jpeg, image)
+        warnings += damage
+    else:
+        image.load()
+        pixels = image
+    turned = TURNED.get(_orientation(image))  # only now: Pillow turns TIFFs itself
+    plain, lost = _plain(pixels, white_is_zero=_white_is_zero(image))
+    upright = plain if turned is None else plain.transpose(turned)
+    return _finished(upright, mode, [*warnings, lost], look=look)
+
+
+def _finished(upright: Image.Image, mode: str, warnings: list[str], *, look: bool) -> Read:
+    grey = upright if upright.mode == "L" else upright.convert("L")
+    looks = implausible_looks(upright, grey) if look else []
+    return Read(grey, mode, "; ".join(filter(None, (*warnings, *looks))))
 
 
 def _opened(path: Path | str) -> BinaryIO:
@@ -234,6 +344,8 @@ def _has_pages(image: Image.Image) -> bool:
 
 def _named(error: Exception, path: Path | str) -> ImageError:
     """Whatever was raised while reading, as an error that names the file."""
+    if isinstance(error, ImageError):
+        return error
     if isinstance(error, FileNotFoundError):
         return MissingImageError(f"{path}: no such file")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
@@ -249,17 +361,29 @@ def _named(error: Exception, path: Path | str) -> ImageError:
     return ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})")
 
 
-def _upright(image: Image.Image) -> tuple[Image.Image, str]:
-    """The image turned as it was held, of 8 bits, and without transparency; what it lost."""
-    turned, odd = TURNED.get(image.getexif().get(ORIENTATION, 1)), ""
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held; upright, where the metadata are too long to be read."""
+    known = (image.info.get(name, b"") for name in ("exif", "Raw profile type exif"))
+    # A profile is text: two letters a byte, and line ends.
+    if any(len(one) > (1 if isinstance(one, bytes) else 3) * MOST_EXIF for one in known):
+        return 1
+    return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's least value is white; up to 8 bits Pillow heeds it itself."""
+    return bool(getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO)
+
+
+def _plain(image: Image.Image, *, white_is_zero: bool) -> tuple[Image.Image, str]:
+    """The image in 8 bits and without transparency; what it lost."""
     if is_deep(image.mode):
-        tags = getattr(image, "tag_v2", {})  # Pillow turns white and black itself, up to 8 bits
-        image, odd = shallow(image, white_is_zero=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
-    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        return shallow(image, white_is_zero=white_is_zero)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, layer)
-    return (image if turned is None else image.transpose(turned)), odd
+        return Image.alpha_composite(black, layer), ""
+    return image, ""
 
 
 def load_pixels(path: Path, *sides: int) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ LAYERS = {
     },
     "schemas": {"schemas"},
     "tables": {"findings", "origin", "published", "references", "tables", "trials"},
-    "pictures": {"depth", "dicom", "dicom.*", "looks"},
+    "pictures": {"apart", "depth", "dicom", "dicom.*", "formats", "formats.*", "looks"},
     "io": {
         "cache",
         "cells",
@@ -50,6 +50,7 @@ LAYERS = {
     "others' tables": {"given.*"},
     "sources": {"sources.*"},
     "domain": {
+        "apart_process",
         "augmentation",
         "averaging",
         "balance",
@@ -219,7 +220,7 @@ SIDEWAYS = {
 }
 HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
 PRINTING = {"report"}
-INSIDE = {"dicom", "engines", "given", "gui", "phantoms", "score_figures", "sources"}
+INSIDE = {"dicom", "engines", "formats", "given", "gui", "phantoms", "score_figures", "sources"}
 """Packages of one room: their modules import each other."""
 
 

@@ -200,7 +200,7 @@ def _decode_all(
         try:
             # Before decoding: a file that is written meanwhile has another time afterwards.
             state = file_state(file)
-            grey, mode = decode(file)
+            grey, mode, _ = decode(file)
         except ImageError as error:
             looked.append(_unusable(row, file, error))
             continue

@@ -1,0 +1,165 @@
+"""Decoding in a process of its own: what goes wrong there is one image's error, and no more."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtool import apart
+from cxrtool.apart import APART, Apart
+from cxrtool.decoding import decode_batches
+from cxrtool.images import ImageError, read_file, read_for_scoring, read_sent
+
+FILM = np.arange(60 * 80, dtype=np.uint8).reshape(60, 80)
+
+
+def content(kind="PNG", pixels=FILM, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_what_was_sent_is_read_as_a_file_of_it_would_be(tmp_path, kind):
+    (tmp_path / "a").write_bytes(content(kind))
+    sent, here = read_sent("a", content(kind)), read_file(tmp_path / "a", look=True)
+    assert (np.asarray(sent[0]) == np.asarray(here.grey)).all()
+    assert sent[1] == here.warning
+
+
+def test_errors_name_the_file_once(tmp_path):
+    with pytest.raises(ImageError) as caught:
+        read_sent("a.png", b"no image")
+    assert str(caught.value) == "a.png: not a JPEG, PNG, TIFF or DICOM image"
+    (tmp_path / "a.tif").write_bytes(content("TIFF", compression="tiff_lzw")[:-900])
+    with pytest.raises(ImageError) as caught:
+        read_for_scoring(tmp_path / "a.tif")
+    assert str(caught.value).count("a.tif") == 1
+
+
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """Processes whose decoder does something else; with it, how they are told to."""
+    (tmp_path / "broken.py").write_text(
+        "import ctypes, os, signal, sys, time\n"
+        "import cxrtool.apart_process as process, cxrtool.images as images\n"
+        "real = images.read_content\n"
+        "def read(name, content, *, look):\n"
+        "    if name == 'crash': os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if name == 'hang':\n"
+        "        while True: pass\n"
+        "    if name == 'wait': time.sleep(600)\n"
+        "    if name == 'eat': bytes(3 * 10**9)\n"
+        "    if name == 'shout': os.write(2, b'libtiff: so it is\\n'); print('and so')\n"
+        "    return real(name, content, look=look)\n"
+        "process.SECONDS = 0\n"
+        "process.read_content = read\n"
+        "process.main()\n"
+    )
+    monkeypatch.setattr(apart, "MODULE", "broken")
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    )
+    made = Apart()
+    yield lambda name, fresh=True: made.decode(
+        name, content(), look=False, dicom=False, fresh=fresh
+    )
+    made.close()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("crash", "damaged: it kills the decoder (signal 11)"),
+        ("hang", "longer than the 30 s that one image may take"),
+        ("eat", "decoding it took more than 1 GiB"),
+    ],
+)
+def test_a_decoder_that_fails_costs_its_image_and_the_next_is_read(broken, name, said, fresh):
+    with pytest.raises(apart.DataError) as caught:
+        raise apart.DataError(broken(name, fresh)[0]["error"])
+    assert said in str(caught.value)
+    answer, pixels = broken("a", fresh)
+    assert answer["size"] == [80, 60]
+    assert pixels == FILM.tobytes()
+
+
+def test_what_is_waited_for_too_long_is_given_up(broken, monkeypatch):
+    monkeypatch.setattr(apart, "PATIENCE", 1)
+    with pytest.raises(apart.DataError, match="longer than"):
+        broken("wait")
+
+
+def test_what_a_library_writes_is_a_warning_and_no_answer_is_broken_by_it(broken):
+    answer, pixels = broken("shout")
+    assert answer["warning"] == "damaged: libtiff: so it is (libtiff)"
+    assert pixels == FILM.tobytes()
+
+
+def test_stopping_ends_what_hangs(broken):
+    caught = []
+
+    def ask():
+        try:
+            broken("wait")
+        except apart.DataError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    made = broken.__closure__[0].cell_contents
+    while not made._busy:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    made.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(caught) == 1
+
+
+def test_no_decoder_outlives_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "a.tif").write_bytes(content("TIFF", compression="tiff_lzw"))
+    code = (
+        "import sys, time\n"
+        "from cxrtool.apart import APART\n"
+        "from cxrtool.images import read_for_scoring\n"
+        "read_for_scoring(sys.argv[1])\n"
+        "print(APART._idle[0]._popen.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a.tif")], stdout=subprocess.PIPE
+    ) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(600):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("it is still there")
+
+
+def test_threads_have_a_process_each_and_the_rows_keep_their_order(tmp_path):
+    files = []
+    for number in range(12):
+        files.append(tmp_path / f"{number}.tif")
+        files[-1].write_bytes(content("TIFF", np.roll(FILM, number), compression="tiff_lzw"))
+    batches = list(decode_batches(files, [(16,)], batch=5, workers=3))
+    found = [one for batch in batches for one in batch]
+    assert [one.index for one in found] == list(range(12))
+    assert all(one.pixels for one in found)
+    assert len(APART._idle) <= 3 + 1
