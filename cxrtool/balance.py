@@ -51,17 +51,27 @@ def _mean_odds_gap(
     folds = np.asarray(folds)
     if folds.size and not 0 <= folds.min() <= folds.max() < n_folds:
         raise DataError(f"fold numbers {folds.min()} to {folds.max()}: expected 0 to {n_folds - 1}")
-    images = np.bincount(folds, minlength=n_folds)
-    gaps = []
-    for column in columns:
-        positive = np.bincount(folds[column], minlength=n_folds)[images > 0]
-        negatives = images[images > 0] - positive
-        if negatives.sum() == 0:
-            gaps.append(np.zeros(len(positive)))
-            continue
-        odds = positive / np.maximum(negatives, 0.5)
-        gaps.append(np.abs(odds - positive.sum() / negatives.sum()))
-    return float(np.mean(gaps)) if gaps else 0.0
+    positive = [np.bincount(folds[column], minlength=n_folds) for column in columns]
+    return odds_gap(np.array(positive), np.bincount(folds, minlength=n_folds))
+
+
+def odds_gap(positive: NDArray[np.int64], images: NDArray[np.int64]) -> float:
+    """LD, or LPD, from counts: the mean of |p / (1 - p) - P / (1 - P)|.
+
+    Args:
+        positive: (labels or pairs, n_folds) how many images of a fold have it.
+        images: (n_folds,) how many images a fold has.
+    """
+    if not len(positive):
+        return 0.0
+    positive = positive[:, images > 0]
+    negatives = images[images > 0] - positive
+    some = negatives.sum(axis=1) > 0
+    gaps = np.zeros(positive.shape)
+    positive, negatives = positive[some], negatives[some]
+    overall = positive.sum(axis=1, keepdims=True) / negatives.sum(axis=1, keepdims=True)
+    gaps[some] = np.abs(positive / np.maximum(negatives, 0.5) - overall)
+    return float(gaps.mean())
 
 
 def label_matrices(positives: Positives, n: int | None = None) -> list[NDArray[np.bool_]]:

@@ -13,17 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.balance import Positives, label_matrices, pair_columns
+from cxrtool.balance import Positives, label_matrices, odds_gap, pair_columns
 from cxrtool.errors import DataError
 
 MAX_SWEEPS = 3
 BLOCK = 256
 """The last pass goes over all patients up to MAX_SWEEPS times, BLOCK of them at once."""
 
-MAX_ATTEMPTS = 50
+MIN_ATTEMPTS, MAX_ATTEMPTS = 3, 50
 ATTEMPT_PATIENTS = 30_000
-"""A small table is dealt out several times, and the best is taken: there, one patient more or less
-shows, and it takes no time. So many patients in all; a large table is dealt out once."""
+"""Every table is dealt out several times, and the best is taken: luck decides where ties are
+broken, and in a large table it can double the imbalance. In a small one each patient shows and an
+attempt takes no time: so many patients are dealt out in all."""
 
 SIZE_WEIGHT = 0.01
 """In the last pass: all images beside all labels and pairs together; more in a small table."""
@@ -44,15 +45,20 @@ class _Tally(NamedTuple):
 
 
 def split_by_patient(
-    positives: Positives, patients: NDArray[np.str_], *, sizes: Sequence[float], seed: int
+    positives: Positives,
+    patients: NDArray[np.str_],
+    *,
+    sizes: Sequence[float],
+    seed: int,
+    ranked: bool = False,
 ) -> NDArray[np.int64]:
     """Split images into folds that share no patient, balanced in labels and label pairs.
 
     The greedy of Szymanski & Kajdanowicz (2017), for patients with several images: a
     patient counts with the number of images that have the pair, and what a fold still wants is
     taken relative to its share. Then `_cover` gives every fold a patient and, where enough have
-    it, every label; `_refine` moves single patients while that lessens the imbalance. A small table
-    is dealt out several times, and the best is taken.
+    it, every label; `_refine` moves single patients while that lessens the imbalance. All this
+    several times, and the best is taken.
 
     Args:
         positives: (n, labels) bool, or several such matrices; pairs are formed within each, and
@@ -60,6 +66,8 @@ def split_by_patient(
         patients: (n,) patient ids.
         sizes: the folds' shares of the images; they sum to 1.
         seed: breaks ties. Same seed, same split, in whatever order the rows come.
+        ranked: the folds stand in the order in which they need a label that fewer patients have
+            than there are folds: train before valid before test.
 
     Returns:
         (n,) the fold of each image, from 0.
@@ -77,15 +85,18 @@ def split_by_patient(
         )
     tally = _tally(_label_columns(matrices), pair_columns(matrices), owners, n_patients)
     rng = random.Random(seed)
-    attempts = min(max(ATTEMPT_PATIENTS // n_patients, 1), MAX_ATTEMPTS)
-    dealt = [_attempt(tally, shares, rng) for _ in range(attempts)]
-    return min(dealt, key=lambda folds: _imbalance(folds, tally, shares))[owners]
+    needed = _needed(tally, len(shares), ranked=ranked)
+    attempts = min(max(ATTEMPT_PATIENTS // n_patients, MIN_ATTEMPTS), MAX_ATTEMPTS)
+    dealt = [_attempt(tally, shares, needed, rng) for _ in range(attempts)]
+    return min(dealt, key=lambda folds: _imbalance(folds, tally, shares, needed))[owners]
 
 
-def _attempt(tally: _Tally, shares: NDArray[np.float64], rng: random.Random) -> NDArray[np.int64]:
+def _attempt(
+    tally: _Tally, shares: NDArray[np.float64], needed: NDArray[np.bool_], rng: random.Random
+) -> NDArray[np.int64]:
     """(patients,) folds, as one order of the ties has it."""
     folds = _deal(tally, shares, rng)
-    _cover(folds, tally, len(shares))
+    _cover(folds, tally, needed)
     _refine(folds, tally, shares, rng)
     return folds
 
@@ -130,7 +141,8 @@ def split_by_image(
     dealt = IterativeStratification(labels=columns, r=shares, random_state=rng)
     places = np.argsort(order)
     tally = _tally(labels, pairs, places, n)
-    _cover(dealt, tally._replace(n_first=1), len(shares))
+    filled = tally._replace(n_first=1)
+    _cover(dealt, filled, _needed(filled, len(shares), ranked=False))
     _refine(dealt, tally, shares, random.Random(seed))
     folds: NDArray[np.int64] = dealt[places].astype(np.int64)
     return folds
@@ -246,19 +258,35 @@ def _spread(folds: NDArray[np.int64], tally: _Tally, n_folds: int) -> NDArray[np
     return np.stack([held[folds == fold].sum(axis=0) for fold in range(n_folds)])
 
 
-def _cover(folds: NDArray[np.int64], tally: _Tally, n_folds: int) -> None:
-    """Bring each label, rarest first, into every fold where enough patients have it, in place.
+def _needed(tally: _Tally, n_folds: int, *, ranked: bool) -> NDArray[np.bool_]:
+    """(n_folds, labels): whether a fold should have a patient with images, and with each label.
 
-    The turn of the images, which come first in the tally, makes sure that no fold stays empty.
+    Every fold should where as many patients have it as there are folds; where fewer have it, the
+    first folds if they are ranked, else none.
+    """
+    owners = (tally.by_patient[:, : tally.n_first] > 0).sum(axis=0)
+    if ranked:
+        return np.arange(n_folds)[:, None] < owners
+    return np.broadcast_to(owners >= n_folds, (n_folds, len(owners)))
+
+
+def _cover(folds: NDArray[np.int64], tally: _Tally, needed: NDArray[np.bool_]) -> None:
+    """Bring each label, rarest first, into every fold that should have it, in place.
+
+    A patient moves who is not the last with a label in their fold, or whose label the other fold
+    should have and theirs need not. The turn of the images, which come first in the tally, makes
+    sure that no fold stays empty.
     """
     held = tally.by_patient[:, : tally.n_first] > 0
-    spread = _spread(folds, tally, n_folds)
+    spread = _spread(folds, tally, len(needed))
     for column in np.argsort(spread.sum(axis=0), kind="stable"):
-        if spread[:, column].sum() < n_folds:
-            continue
-        for fold in np.flatnonzero(spread[:, column] == 0):
-            movable = np.flatnonzero(held[:, column] & (spread[folds, column] > 1))
-            last = (held[movable] & (spread[folds[movable]] == 1)).any(axis=1)
+        for fold in np.flatnonzero((spread[:, column] == 0) & needed[:, column]):
+            movable = np.flatnonzero(
+                held[:, column] & ((spread[folds, column] > 1) | ~needed[folds, column])
+            )
+            here = folds[movable]
+            kept = needed[here] | ~needed[fold]
+            last = (held[movable] & (spread[here] == 1) & kept).any(axis=1)
             if column or not last.all():
                 movable = movable[~last]
             if not movable.size:
@@ -334,15 +362,19 @@ def _refine_block(
 
 
 def _imbalance(
-    folds: NDArray[np.int64], tally: _Tally, shares: NDArray[np.float64]
-) -> tuple[int, float]:
-    """Labels that a fold lacks although another has two patients with them; then what `_refine`
-    lessens."""
+    folds: NDArray[np.int64],
+    tally: _Tally,
+    shares: NDArray[np.float64],
+    needed: NDArray[np.bool_],
+) -> tuple[list[int], float]:
+    """The labels that each fold lacks and should have, in the order of the folds; then by how much
+    sizes miss what was asked, LD and LPD, each over all policies, together."""
     had = np.stack([tally.by_patient[folds == fold].sum(axis=0) for fold in range(len(shares))])
-    residuals = (had - np.outer(shares, had.sum(axis=0))) / shares[:, None]
-    spread = _spread(folds, tally, len(shares))
-    lacking = int(((spread == 0) & (spread.max(axis=0) > 1)).sum())
-    return lacking, float((_weights(tally) * residuals**2).sum())
+    lacking = ((_spread(folds, tally, len(shares)) == 0) & needed).sum(axis=1)
+    images, counts = had[:, 0], had.T
+    missed = np.abs(images / (shares * images.sum()) - 1).mean()
+    labels, pairs = counts[1 : tally.n_first], counts[tally.n_first :]
+    return lacking.tolist(), float(missed) + odds_gap(labels, images) + odds_gap(pairs, images)
 
 
 def _weights(tally: _Tally) -> NDArray[np.float64]:

@@ -142,16 +142,31 @@ def test_what_is_wrong_with_folds_is_named(prepared, change, told):
         read_split(prepared.split, read_manifest(prepared.manifest), 2)
 
 
-def test_a_label_without_a_positive_in_a_part_is_warned_of(prepared):
+def test_labels_that_a_part_cannot_judge_are_told_and_train_comes_first(prepared):
     frame = pd.read_csv(prepared.manifest, dtype=str, keep_default_na=False)
-    frame["Edema"] = ["-1"] * len(frame)  # no positive that is sure
+    frame["Edema"] = ["-1"] * len(frame)  # no positive that is sure, and no negative
+    frame["Pneumonia"] = ["1"] * len(frame)
     frame["Fracture"] = ["1"] + [""] * (len(frame) - 1)
     frame.to_csv(prepared.manifest, index=False)
-    listening = Listening()
-    split_manifest(SplitConfig(force=True), prepared, seed=1, reporter=listening)
-    told = {text.split()[0]: text for text in listening.warnings}
-    assert all("Edema" in told[part] for part in ("train", "valid", "test"))
-    assert sum("Fracture" in told[part] for part in ("train", "valid", "test")) == 2
+    for seed in range(6):
+        listening = Listening()
+        result = split_manifest(
+            SplitConfig(force=True, folds=3), prepared, seed=seed, reporter=listening
+        )
+        told = result.as_json()["undefined"]
+        assert set(told) == {"train", "valid", "test", "expert"}
+        for part, lacks in told.items():
+            edema = "no positive patient under U-Zeros; no negative patient under U-Ones"
+            assert lacks["Edema"] == edema
+            assert lacks["Pneumonia"] == "no negative patient"
+            # The only patient of a label is in train, whatever the seed.
+            assert lacks.get("Fracture") == (None if part == "train" else "no positive patient")
+            assert any(
+                f"{part} cannot" in text and "Fracture" in text for text in listening.warnings
+            ) == (part != "train")
+        lacking = [fold for fold, of in result.folds["undefined"].items() if "Fracture" in of]
+        assert len(lacking) == 2
+        assert any(f"fold {lacking[0]}, as valid, cannot" in text for text in listening.warnings)
 
 
 def official(workspace, parts):

@@ -130,6 +130,46 @@ def test_a_rare_label_reaches_every_fold_that_it_can(seed):
     assert all(np.bincount(folds[column], minlength=3).min() > 0 for column in zeros.T[:5])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_label_that_few_have_is_in_train_first_then_in_valid_then_in_test(seed):
+    _, patients, _ = draw(150, 90, seed)
+    rng = np.random.default_rng(seed)
+    owners = [rng.choice(90, many, replace=False) for many in (1, 1, 1, 2, 2, 2, 3, 3)]
+    rare = np.stack([np.isin(patients, [f"patient{p:05d}" for p in some]) for some in owners])
+    positives = np.hstack([rare.T, rng.random((150, 2)) < 0.4])
+    folds = split_by_patient(positives, patients, sizes=(0.6, 0.2, 0.2), seed=seed, ranked=True)
+    assert patients_in_two_folds(patients, folds) == []
+    assert all(0 in folds[column] for column in positives.T)
+    # A patient with several of the labels may be needed in train for one of them.
+    alone = [
+        at
+        for at, some in enumerate(owners)
+        if all(len(set(some) & set(o)) == 0 or o is some for o in owners)
+    ]
+    for at in alone:
+        assert set(range(min(len(owners[at]), 3))) <= set(folds[positives[:, at]].tolist())
+
+
+def test_a_large_table_is_dealt_out_more_than_once_and_the_best_is_kept(monkeypatch):
+    positives, patients, _ = draw(4000, 2000)
+    monkeypatch.setattr(splits, "ATTEMPT_PATIENTS", 1000)
+    measures = {}
+    for attempts in (1, splits.MIN_ATTEMPTS):
+        monkeypatch.setattr(splits, "MIN_ATTEMPTS", attempts)
+        for seed in range(3):
+            folds = split_by_patient(positives, patients, sizes=SIZES, seed=seed)
+            measures[attempts, seed] = np.mean(
+                [
+                    label_distribution(matrix, folds, 3) + label_pair_distribution(matrix, folds, 3)
+                    for matrix in positives
+                ]
+            )
+    once, several = ([m for (n, _), m in measures.items() if (n == 1) == one] for one in (1, 0))
+    # One image more or less in a part may weigh as much as this.
+    assert all(best <= first + 1e-3 for best, first in zip(several, once, strict=True))
+    assert np.mean(several) < np.mean(once)
+
+
 def test_a_patient_with_most_of_the_images_goes_where_there_is_room():
     positives, patients, _ = draw(300, 200)
     patients[50:250] = "patient99999"

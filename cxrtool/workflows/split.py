@@ -17,6 +17,7 @@ from cxrtool.manifest import label_columns, patients_in_two_splits, read_manifes
 from cxrtool.report import SILENT, Reporter
 from cxrtool.splits import split_by_image, split_by_patient
 from cxrtool.tables import read_table, write_table
+from cxrtool.workflows.split_checks import undefined_labels, warn_of_split
 from cxrtool.workspace import Workspace
 
 PARTS = ("train", "valid", "test")
@@ -45,8 +46,10 @@ class SplitResult:
     ld: dict[str, float]
     lpd: dict[str, float]
     seconds: float
+    undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The labels of which a part has no positive or no negative patient, by part, and which."""
     folds: dict[str, Any] = field(default_factory=dict)
-    """With folds: their `sizes`, `patients_in_two_folds`, `ld` and `lpd`."""
+    """With folds: their `sizes`, `patients_in_two_folds`, `undefined`, `ld` and `lpd`."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
@@ -88,9 +91,9 @@ def split_manifest(
         reporter.note(
             f"{apart:,} rows of valid.csv stay apart as `expert` (--merge-valid mixes them)"
         )
-    folds = _folds_of(config, written, workspace, positives)
+    folds = _folds_of(config, written, workspace, positives, labels)
     result = _describe(written, positives, labels, folds, started)
-    _warn(result, written, positives["zeros"], labels, config, reporter)
+    warn_of_split(result, config, reporter)
     return result
 
 
@@ -116,7 +119,7 @@ def _divide(
             inside = manifest["source"].ne("valid").to_numpy(dtype=bool)
         if not inside.any():
             raise DataError(f"{workspace.manifest}: all rows are of valid.csv: pass --merge-valid")
-        dealt = _deal(manifest, inside, positives, config.by, shares, seed)
+        dealt = _deal(manifest, inside, positives, config.by, shares, seed, ranked=True)
         dealt_parts[inside] = np.array(PARTS, dtype=object)[dealt]
         frame["split"] = dealt_parts
     if config.folds is not None:
@@ -136,12 +139,14 @@ def _deal(
     by: str,
     shares: tuple[float, ...],
     seed: int,
+    *,
+    ranked: bool = False,
 ) -> NDArray[np.int64]:
-    """The part, from 0, of each of the rows that are inside."""
+    """The part, from 0, of each of the rows that are inside; ranked: train needs a label first."""
     chosen = [matrix[inside] for matrix in positives.values()]
     if by == "patient":
         patients = manifest["patient_id"].to_numpy(dtype=object)[inside]
-        return split_by_patient(chosen, patients, sizes=shares, seed=seed)
+        return split_by_patient(chosen, patients, sizes=shares, seed=seed, ranked=ranked)
     paths = manifest["path"].to_numpy(dtype=object)[inside]
     return split_by_image(chosen, sizes=shares, seed=seed, keys=paths)
 
@@ -178,7 +183,7 @@ def _with_valid(
     """Official parts without a valid one, as NIH's: some of the patients of train become it."""
     inside = (parts == "train").to_numpy(dtype=bool)
     train, valid = shares[0] / (shares[0] + shares[1]), shares[1] / (shares[0] + shares[1])
-    dealt = _deal(manifest, inside, positives, "patient", (train, valid), seed)
+    dealt = _deal(manifest, inside, positives, "patient", (train, valid), seed, ranked=True)
     chosen = np.zeros(len(parts), dtype=bool)
     chosen[inside] = dealt == 1
     return parts.mask(chosen, "valid")
@@ -216,6 +221,7 @@ def _folds_of(
     written: pd.DataFrame,
     workspace: Workspace,
     positives: dict[str, NDArray[np.bool_]],
+    labels: list[str],
 ) -> dict[str, Any]:
     """What is told of the folds, read off the file; nothing where there are none."""
     if config.folds is None:
@@ -223,15 +229,14 @@ def _folds_of(
     inside = written["split"].isin(DEVELOPMENT).to_numpy(dtype=bool)
     table = read_table(workspace.split, ("path", "fold")).set_index("path")
     numbers = table.loc[written["path"], "fold"].set_axis(written.index)[inside].astype(int)
-    balance = _balance(
-        {policy: matrix[inside] for policy, matrix in positives.items()},
-        np.asarray(numbers, dtype=np.int64),
-        config.folds,
-    )
+    chosen = {policy: matrix[inside] for policy, matrix in positives.items()}
+    balance = _balance(chosen, np.asarray(numbers, dtype=np.int64), config.folds)
+    named = numbers.to_numpy().astype(str).astype(object)
     owners = written[inside].assign(split=numbers)
     return {
         "sizes": numbers.value_counts(sort=False).sort_index().tolist(),
         "patients_in_two_folds": patients_in_two_splits(owners),
+        "undefined": undefined_labels(named, [str(n) for n in range(config.folds)], chosen, labels),
         **vars(balance),
     }
 
@@ -268,31 +273,6 @@ def _describe(
         patients_in_two_splits=patients_in_two_splits(written),
         **vars(balance),
         seconds=time.perf_counter() - started,
+        undefined=undefined_labels(parts, list(sizes), positives, labels),
         folds=folds,
     )
-
-
-def _warn(
-    result: SplitResult,
-    written: pd.DataFrame,
-    positive: NDArray[np.bool_],
-    labels: list[str],
-    config: SplitConfig,
-    reporter: Reporter,
-) -> None:
-    """Say where no score will be defined, and where patients are shared."""
-    parts = written["split"].to_numpy(dtype=object)
-    for part in result.sizes:
-        there = positive[parts == part].any(axis=0)
-        absent = [label for label, found in zip(labels, there, strict=True) if not found]
-        if absent:
-            reporter.warn(
-                f"{part} has no positive of {first_few(absent, 14)}: no score there can be had"
-            )
-    if result.folds and config.by != "image" and result.folds["patients_in_two_folds"]:
-        reporter.warn(f"{result.folds['patients_in_two_folds']:,} patients are in two folds")
-    if config.by != "image" and result.patients_in_two_splits:
-        reporter.warn(
-            f"{result.patients_in_two_splits:,} patients are in more than one part: "
-            "scores on test will be too good"
-        )

@@ -1,0 +1,83 @@
+"""What a split cannot do: labels that a part cannot judge, and patients in several parts."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.config import SplitConfig
+from cxrtool.errors import first_few
+from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.references import policy_name
+from cxrtool.report import Reporter
+
+if TYPE_CHECKING:
+    from cxrtool.workflows.split import SplitResult
+
+
+def undefined_labels(
+    parts: NDArray[np.object_],
+    names: Sequence[str],
+    positives: Mapping[str, NDArray[np.bool_]],
+    labels: Sequence[str],
+) -> dict[str, dict[str, str]]:
+    """The labels of which no score is defined in a part, each with what the part lacks.
+
+    Args:
+        parts: (n,) the part of each image.
+        names: the parts to look at.
+        positives: (n, labels) bool of each policy.
+        labels: their names.
+
+    Returns:
+        By part and label `no positive` or `no negative` patient, with the policy where it is so
+        under one alone. Parts that can judge every label are left out.
+    """
+    found = {}
+    for name in names:
+        inside = {policy: matrix[parts == name] for policy, matrix in positives.items()}
+        lacks = {
+            label: _lacking({policy: matrix[:, at] for policy, matrix in inside.items()})
+            for at, label in enumerate(labels)
+        }
+        undefined = {label: reason for label, reason in lacks.items() if reason}
+        if undefined:
+            found[name] = undefined
+    return found
+
+
+def _lacking(columns: Mapping[str, NDArray[np.bool_]]) -> str:
+    """What a label has none of in a part, in words; empty where it has both."""
+    told = []
+    for kind, lacks in (
+        ("positive", {policy: not column.any() for policy, column in columns.items()}),
+        ("negative", {policy: bool(column.all()) for policy, column in columns.items()}),
+    ):
+        policies = [policy_name(policy) for policy, so in lacks.items() if so]
+        if policies:
+            under = "" if len(policies) == len(columns) else f" under {' and '.join(policies)}"
+            told.append(f"no {kind} patient{under}")
+    return "; ".join(told)
+
+
+def warn_of_split(result: "SplitResult", config: SplitConfig, reporter: Reporter) -> None:
+    """Say which parts cannot judge which labels, and where patients are shared."""
+    for part, lacks in result.undefined.items():
+        for reason in dict.fromkeys(lacks.values()):
+            labels = [label for label, found in lacks.items() if found == reason]
+            cannot = "cannot teach" if part == "train" else "cannot judge"
+            named = first_few(labels, len(CHEXPERT_LABELS))
+            reporter.warn(f"{part} {cannot} {named}: {reason} there")
+    for fold, lacks in result.folds.get("undefined", {}).items():
+        named = first_few(list(lacks), len(CHEXPERT_LABELS))
+        reporter.warn(f"fold {fold}, as valid, cannot judge {named}")
+    if config.by == "image":
+        return
+    if result.folds and result.folds["patients_in_two_folds"]:
+        reporter.warn(f"{result.folds['patients_in_two_folds']:,} patients are in two folds")
+    if result.patients_in_two_splits:
+        reporter.warn(
+            f"{result.patients_in_two_splits:,} patients are in more than one part: "
+            "scores on test will be too good"
+        )
