@@ -265,9 +265,8 @@ def _needed(tally: _Tally, n_folds: int, *, ranked: bool) -> NDArray[np.bool_]:
     first folds if they are ranked, else none.
     """
     owners = (tally.by_patient[:, : tally.n_first] > 0).sum(axis=0)
-    if ranked:
-        return np.arange(n_folds)[:, None] < owners
-    return np.broadcast_to(owners >= n_folds, (n_folds, len(owners)))
+    enough = np.arange(n_folds)[:, None] if ranked else np.full((n_folds, 1), n_folds - 1)
+    return np.asarray(owners > enough, dtype=np.bool_)
 
 
 def _cover(folds: NDArray[np.int64], tally: _Tally, needed: NDArray[np.bool_]) -> None:
