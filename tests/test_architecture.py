@@ -208,6 +208,7 @@ SIDEWAYS = {
     ("workflows.prepare", "workflows.prepare_checks"),
     ("workflows.prepare", "workflows.prepare_images"),
     ("workflows.prepare", "workflows.prepare_record"),
+    ("workflows.split", "workflows.split_checks"),
     ("workflows.train", "workflows.train_record"),
     ("workflows.train", "workflows.train_resume"),
     ("workflows.train", "workflows.train_setup"),
