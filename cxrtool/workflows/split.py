@@ -93,7 +93,8 @@ def split_manifest(
         )
     folds = _folds_of(config, written, workspace, positives, labels)
     result = _describe(written, positives, labels, folds, started)
-    warn_of_split(result, config, reporter)
+    shared = result.patients_in_two_splits
+    warn_of_split(result.undefined, folds, shared, config=config, reporter=reporter)
     return result
 
 

@@ -1,7 +1,7 @@
 """What a split cannot do: labels that a part cannot judge, and patients in several parts."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,6 @@ from cxrtool.errors import first_few
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.references import policy_name
 from cxrtool.report import Reporter
-
-if TYPE_CHECKING:
-    from cxrtool.workflows.split import SplitResult
 
 
 def undefined_labels(
@@ -61,23 +58,37 @@ def _lacking(columns: Mapping[str, NDArray[np.bool_]]) -> str:
     return "; ".join(told)
 
 
-def warn_of_split(result: "SplitResult", config: SplitConfig, reporter: Reporter) -> None:
-    """Say which parts cannot judge which labels, and where patients are shared."""
-    for part, lacks in result.undefined.items():
+def warn_of_split(
+    undefined: Mapping[str, Mapping[str, str]],
+    folds: Mapping[str, Any],
+    shared: int,
+    *,
+    config: SplitConfig,
+    reporter: Reporter,
+) -> None:
+    """Say which parts cannot judge which labels, and where patients are shared.
+
+    Args:
+        undefined: what `undefined_labels` found in the parts.
+        folds: what is told of the folds; empty where there are none.
+        shared: how many patients are in more than one part.
+        config: whether patients are parted on purpose.
+        reporter: is told the warnings.
+    """
+    for part, lacks in undefined.items():
         for reason in dict.fromkeys(lacks.values()):
             labels = [label for label, found in lacks.items() if found == reason]
             cannot = "cannot teach" if part == "train" else "cannot judge"
             named = first_few(labels, len(CHEXPERT_LABELS))
             reporter.warn(f"{part} {cannot} {named}: {reason} there")
-    for fold, lacks in result.folds.get("undefined", {}).items():
+    for fold, lacks in folds.get("undefined", {}).items():
         named = first_few(list(lacks), len(CHEXPERT_LABELS))
         reporter.warn(f"fold {fold}, as valid, cannot judge {named}")
     if config.by == "image":
         return
-    if result.folds and result.folds["patients_in_two_folds"]:
-        reporter.warn(f"{result.folds['patients_in_two_folds']:,} patients are in two folds")
-    if result.patients_in_two_splits:
+    if folds and folds["patients_in_two_folds"]:
+        reporter.warn(f"{folds['patients_in_two_folds']:,} patients are in two folds")
+    if shared:
         reporter.warn(
-            f"{result.patients_in_two_splits:,} patients are in more than one part: "
-            "scores on test will be too good"
+            f"{shared:,} patients are in more than one part: scores on test will be too good"
         )
