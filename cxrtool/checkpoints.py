@@ -87,8 +87,9 @@ def capture(learner: CXRLearner, control: Control, processes: Processes) -> Chec
     for number, values in optimiser["state"].items():
         tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items()}
     if control.state.batch:
-        losses = torch.stack(control.losses).cpu()
-        tensors["losses"] = torch.stack(processes.gather(losses))  # (processes, batches)
+        for name, values in (("losses", control.losses), ("counted", control.counted)):
+            mine = torch.stack(values).cpu()
+            tensors[name] = torch.stack(processes.gather(mine))  # (processes, batches)
         tensors["sizes"] = torch.tensor(control.sizes)
     tensors |= _generators(learner, processes)
     sampler = learner.dls.train
@@ -141,13 +142,9 @@ def restore(
         learner.scaler.load_state_dict(facts["scaler"])
     control.state = ControlState.of_json(facts["control"])
     device = learner.dls.device
-    control.losses, control.sizes = [], []
+    control.losses, control.counted, control.sizes = [], [], []
     if control.state.batch:
-        losses, together = tensors["losses"], tensors["sizes"] * facts["world"]
-        same = len(losses) == processes.world
-        mine = losses[processes.rank] if same else losses.mean(dim=0)
-        control.losses = list(mine.to(device).unbind())
-        control.sizes = (together // processes.world).tolist()
+        _take_up_losses(control, tensors, facts["world"], processes, device)
     sampler = learner.dls.train
     sampler.generator.bit_generator.state = facts["sampler"]
     if control.state.batch:
@@ -158,6 +155,29 @@ def restore(
     else:
         _seed_generators(learner, control.state.step, processes.rank)
     return bool(exact)
+
+
+def _take_up_losses(
+    control: Control,
+    tensors: dict[str, Tensor],
+    world: int,
+    processes: Processes,
+    device: torch.device,
+) -> None:
+    """The losses of the epoch in progress, each with the cells that it is the mean over."""
+    losses, sizes = tensors["losses"], tensors["sizes"]
+    # Version 0.1 kept the images alone, and took all of their cells as counted.
+    every = (sizes * len(control.labels)).float()
+    counted = tensors.get("counted", every.expand_as(losses))
+    if world == processes.world:
+        mine, cells = losses[processes.rank], counted[processes.rank]
+    else:  # each of so many processes as there are now has an equal share of all
+        total = counted.sum(dim=0)
+        mine = torch.where(total > 0, (losses * counted).sum(dim=0) / total, 0)
+        cells = total / processes.world
+    control.losses = list(mine.to(device).unbind())
+    control.counted = list(cells.to(device).unbind())
+    control.sizes = (sizes * world // processes.world).tolist()
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:

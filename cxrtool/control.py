@@ -17,7 +17,7 @@ from cxrtool.config import LEAST_RATE, PLATEAU_FACTOR, UNFREEZE_FACTOR
 from cxrtool.distributed import ALONE, Processes
 from cxrtool.errors import RunError, first_few
 from cxrtool.fastai_parts import Callback, CancelFitException
-from cxrtool.losses import MaskedCrossEntropy
+from cxrtool.losses import MaskedCrossEntropy, counted_cells
 from cxrtool.metrics import auroc_per_label, mean_defined
 from cxrtool.schedules import rate_factor
 
@@ -99,7 +99,7 @@ class Control(Callback):  # type: ignore[misc]
 
     fastai's epochs are the stretches between validations, of which `Plan.validations` make an
     epoch of the data. Under the plateau schedule the learning rate falls by a factor of 10 when an
-    epoch's mean training loss has not fallen for more than `plateau_patience` epochs (torch's
+    epoch's mean training loss, over all cells that count, has not fallen for more than `plateau_patience` epochs (torch's
     ReduceLROnPlateau); training ends when `patience` epochs passed without a better mean AUROC on
     valid.
     """
@@ -124,6 +124,8 @@ class Control(Callback):  # type: ignore[misc]
         self.average, self.later_loss, self.processes = average, later_loss, processes
         self.state = ControlState()
         self.losses: list[Tensor] = []
+        self.counted: list[Tensor] = []
+        """The cells that each of the epoch's losses is the mean over."""
         self.sizes: list[int] = []
         self.interrupted = False
         self.failure: Exception | None = None
@@ -163,7 +165,7 @@ class Control(Callback):  # type: ignore[misc]
         state, loader = self.state, self.dls.train
         if state.batch == 0:
             loader.begin_epoch()
-            self.losses, self.sizes = [], []
+            self.losses, self.counted, self.sizes = [], [], []
         end = round(loader.epoch_batches * (state.validations + 1) / self.plan.validations)
         loader.set_window(state.batch, end)
         if self.later_loss is not None and state.epoch >= (self.plan.auc_after or 0):
@@ -190,6 +192,7 @@ class Control(Callback):  # type: ignore[misc]
                 self._interrupt()
             return
         self.losses.append(self.loss)
+        self.counted.append(counted_cells(self.learn.loss_func, self.yb[0]))
         self.sizes.append(len(self.yb[0]))
         self.state.batch += 1
         self.state.step += 1
@@ -293,10 +296,14 @@ class Control(Callback):  # type: ignore[misc]
             group["lr"], group["weight_decay"] = lr * factor, weight_decay
 
     def _mean_loss(self) -> float:
-        """The epoch's mean training loss so far, over all samples of all processes."""
-        losses = torch.stack(self.losses).double().cpu()
-        sizes = torch.tensor(self.sizes, dtype=torch.float64)
-        total = self.processes.sum(torch.stack([(losses * sizes).sum(), sizes.sum()]))
+        """The epoch's mean training loss so far, over all cells that count of all processes.
+
+        NaN where none counted.
+        """
+        losses, counted = (
+            torch.stack(values).double().cpu() for values in (self.losses, self.counted)
+        )
+        total = self.processes.sum(torch.stack([(losses * counted).sum(), counted.sum()]))
         return float(total[0] / total[1])
 
     def _look(self, *, at_end: bool = False) -> None:

@@ -30,13 +30,21 @@ LAST_FIGURE = "seconds"
 MOST_LABELS = 20
 """Lines of single labels, if there are more, are a fog."""
 MOST_MARKERS, MOST_LEVELS = 40, 8
+WIDEST_NAMES = 75
+"""Letters of the names of lines that have room beside each other over a panel."""
 SMOOTHING = 0.98
 """fastai's, on whose curve the suggested rate is found."""
 
 Numbers = NDArray[np.float64]
 
 
-def draw_curves(history: pd.DataFrame, path: Path, *, validations: int | None = None) -> None:
+def draw_curves(
+    history: pd.DataFrame,
+    path: Path,
+    *,
+    validations: int | None = None,
+    training_loss: str = "",
+) -> None:
     """Draw losses, valid AUROC and learning rates over the epochs, as a PNG.
 
     Args:
@@ -44,12 +52,16 @@ def draw_curves(history: pd.DataFrame, path: Path, *, validations: int | None = 
         path: where the picture goes.
         validations: in an epoch; None: as many as the history has in one, which is too few only
             while the first epoch is not done.
+        training_loss: what the training loss is and what weighs in it, for its name in the
+            picture; the validation loss is always the plain cross-entropy.
     """
-    figure = curves_figure(history, validations)
+    figure = curves_figure(history, validations, training_loss)
     figure.savefig(path, dpi=DOTS_PER_INCH, format="png")
 
 
-def curves_figure(history: pd.DataFrame, validations: int | None = None) -> Figure:
+def curves_figure(
+    history: pd.DataFrame, validations: int | None = None, training_loss: str = ""
+) -> Figure:
     """The figure that `draw_curves` saves: axes of losses, AUROC and learning rates."""
     figure = Figure(figsize=(8, 8.4), layout="constrained")
     losses, aurocs, rates = figure.subplots(3, 1, sharex=True, height_ratios=(5, 6, 4))
@@ -59,8 +71,8 @@ def curves_figure(history: pd.DataFrame, validations: int | None = None) -> Figu
     if len(history) > MOST_MARKERS:
         markers = {}
     for column, name, colour in (
-        ("train_loss", "training", BLUE),
-        ("valid_loss", "validation", ORANGE),
+        ("train_loss", f"training: {training_loss}" if training_loss else "training", BLUE),
+        ("valid_loss", "validation: plain cross-entropy", ORANGE),
     ):
         losses.plot(done, _numbers(history, column), color=colour, label=name, **markers)
     _draw_aurocs(aurocs, history, done, markers)
@@ -112,14 +124,15 @@ def _panel(axes: Axes, history: pd.DataFrame, done: Numbers) -> list[Patch]:
 def _name(axes: Axes, title: str, more: Sequence[Patch] = ()) -> None:
     """Name a panel above it at the left, and its lines at the right: never over the lines."""
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
-    shown, _ = axes.get_legend_handles_labels()
+    shown, names = axes.get_legend_handles_labels()
+    side_by_side = sum(map(len, names)) <= WIDEST_NAMES
     axes.legend(
         handles=[*shown, *more],
         frameon=False,
         loc="lower right",
         bbox_to_anchor=(1.0, 0.985),
         borderaxespad=0.2,
-        ncols=len(shown) + len(more) or 1,
+        ncols=len(shown) + len(more) or 1 if side_by_side else 1,
         fontsize=9,
         labelcolor=INK,
     )

@@ -21,14 +21,25 @@ from cxrtool.errors import UsageError, unknown_name
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class _CellMean(nn.Module, ABC):
+class CountingLoss(nn.Module):
+    """A loss that says over how many cells its last value is a mean.
+
+    Means of batches that count unequally many make the mean of all their cells only by that.
+    """
+
+    counted: Tensor | None = None
+    """Cells, a scalar on the logits' device; None: before the first forward pass."""
+
+
+class _CellMean(CountingLoss, ABC):
     """A loss that is the mean over the cells that count, each judged by itself."""
 
     share: Callable[[Tensor], Tensor] | None = None
     """The mean over all processes of a count, a scalar of this one's device; None: one process.
 
     With it the mean of the processes' gradients is the gradient of the mean over all their cells,
-    however unevenly these are spread. It is called in each forward pass, so by all processes alike.
+    however unevenly these are spread. It is called in each forward pass, so by all processes alike,
+    and `counted` is then what it returned.
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -38,6 +49,7 @@ class _CellMean(nn.Module, ABC):
         count = counts.sum().float()
         if self.share is not None:
             count = self.share(count)
+        self.counted = count
         # Not clamped to 1: a mean count over processes may well lie between 0 and 1.
         return losses.sum() / torch.where(count > 0, count, 1)
 
@@ -98,7 +110,7 @@ class AsymmetricLoss(_CellMean):
         return -(targets * positive + (1 - targets) * negative)
 
 
-class AUCMarginLoss(nn.Module):
+class AUCMarginLoss(CountingLoss):
     """AUC margin loss on sigmoid scores, the mean over labels (Yuan et al. 2021, arXiv 2012.03173).
 
     With E+ and E- the means over a label's positives (targets above 0.5) and negatives of the
@@ -137,8 +149,20 @@ class AUCMarginLoss(nn.Module):
         mean_negative, var_negative = _moments(scores, negatives)
         gap = (self.margin + mean_negative - mean_positive).clamp(min=0)
         both = positives.any(dim=0) & negatives.any(dim=0)
+        self.counted = (counts & both).sum().float()
         losses = torch.where(both, var_positive + var_negative + gap**2, 0)
         return losses.sum() / both.sum().clamp(min=1)
+
+
+def counted_cells(loss: object, targets: Tensor) -> Tensor:
+    """Over how many cells a loss's last value is a mean, a scalar on the targets' device.
+
+    Of a loss that does not say (any function may be one), all targets that are not masked.
+    """
+    counted = getattr(loss, "counted", None)
+    if isinstance(counted, Tensor):
+        return counted
+    return (~torch.isnan(targets.as_subclass(Tensor))).sum().float()
 
 
 def _without_masked(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -87,11 +87,30 @@ def test_the_panels_hold_the_historys_figures():
     losses, aurocs, _ = curves_figure(frame).axes
     for axes, name, column in (
         (losses, "training", "train_loss"),
-        (losses, "validation", "valid_loss"),
+        (losses, "validation: plain cross-entropy", "valid_loss"),
         (aurocs, "mean", "valid_mean_auroc"),
     ):
         assert line(axes, name)[:, 0].tolist() == [1, 2, 3, 4]
         assert line(axes, name)[:, 1].tolist() == frame[column].tolist()
+
+
+def test_the_training_loss_is_named_by_what_weighs_in_it():
+    losses = curves_figure(history(2), training_loss="asymmetric, weighted sampling").axes[0]
+    names = losses.get_legend_handles_labels()[1]
+    assert names == [
+        "training: asymmetric, weighted sampling",
+        "validation: plain cross-entropy",
+    ]
+
+
+@pytest.mark.parametrize("words", [3, 7])
+def test_names_of_any_length_leave_the_panels_title_free(words, tmp_path):
+    figure = curves_figure(history(2), training_loss=", ".join(["weighted"] * words))
+    figure.savefig(tmp_path / "drawn.png")  # lays it out
+    losses = figure.axes[0]
+    title, names = losses._left_title.get_window_extent(), losses.get_legend().get_window_extent()
+    assert not title.overlaps(names)
+    assert names.y0 >= losses.get_window_extent().y1 - 6
 
 
 def test_the_best_validation_is_marked_the_first_of_equals():

@@ -279,6 +279,78 @@ def test_the_epochs_loss_is_the_mean_over_its_samples(loaders):
     assert seen[0][0]["train_loss"] == pytest.approx(np.log(2), abs=1e-6)
 
 
+def masked_loaders(folder, batch_size):
+    """Eight training images, whose masked cells lie unevenly over any batches."""
+    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
+    frame["is_valid"] = [i >= 8 for i in range(12)]
+    frame["A"] = np.array([1, 0, np.nan, np.nan, np.nan, 1, np.nan, np.nan] + [0, 1] * 2, "f4")
+    frame["B"] = np.array([1, np.nan, np.nan, 0, np.nan, np.nan, 0, np.nan] + [1, 0] * 2, "f4")
+    return make_dataloaders(
+        frame,
+        LABELS,
+        folder=folder,
+        cache=None,
+        image_size=32,
+        batch_size=batch_size,
+        mean=0.5,
+        std=0.3,
+        weights=None,
+        workers=0,
+        device=torch.device("cpu"),
+        seed=3,
+    )
+
+
+def constant_network():
+    """Logits 2 and -1 for whatever image."""
+    network = Tiny()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.fc.bias.copy_(torch.tensor([2.0, -1.0]))
+    return network
+
+
+@pytest.mark.parametrize("pos_weight", [None, torch.tensor([3.0, 0.5])], ids=["plain", "weighted"])
+@pytest.mark.parametrize(("batch_size", "validations"), [(2, 1), (2, 3), (3, 1), (4, 2), (8, 1)])
+def test_where_targets_are_masked_the_epochs_loss_is_the_mean_over_what_counts(
+    folder, batch_size, validations, pos_weight
+):
+    loss = MaskedCrossEntropy(pos_weight)
+    options = {"lr": 0.0, "epochs": 2, "freeze_epochs": 0, "unfreeze": "all"}
+    seen, control, _ = train(
+        masked_loaders(folder, batch_size),
+        constant_network(),
+        loss=lambda _: loss,
+        validations=validations,
+        **options,
+    )
+    targets = masked_loaders(folder, 8).train.dataset.targets
+    whole = float(loss(torch.tensor([[2.0, -1.0]]).expand(8, 2), targets))
+    ends = [row["train_loss"] for row, *_ in seen][validations - 1 :: validations]
+    assert ends == pytest.approx([whole] * 2, rel=1e-6)
+    assert control.state.plateau["best"] == pytest.approx(whole, rel=1e-6)
+
+
+def test_without_masks_the_epochs_loss_is_bit_by_bit_the_mean_over_its_images(loaders):
+    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 1}
+    seen, control, _ = train(loaders, Tiny(), **options)
+    losses = torch.stack(control.losses).double()
+    sizes = torch.tensor(control.sizes, dtype=torch.float64)
+    assert seen[0][0]["train_loss"] == float((losses * sizes).sum() / sizes.sum())
+
+
+def test_a_batch_in_which_no_label_has_both_classes_does_not_lower_the_auc_losss_mean(folder):
+    loss = AUCMarginLoss()
+    options = {"lr": 0.0, "epochs": 1, "freeze_epochs": 0, "unfreeze": "all"}
+    seen, control, _ = train(
+        masked_loaders(folder, 2), constant_network(), loss=lambda _: loss, **options
+    )
+    assert {float(cells) for cells in control.counted} == {0.0, 2.0}
+    # Scores that are all equal lie a whole margin apart from where they should be.
+    assert seen[0][0]["train_loss"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_training_runs_at_half_precision(loaders, precision):
     network = Tiny()

@@ -180,7 +180,8 @@ def test_with_share_a_process_may_have_nothing_and_the_mean_count_be_below_one(l
 
 
 def assert_shares(loss, parts, whole):
-    """The mean over processes of their gradients (that of an absent sample is 0) is the whole's."""
+    """The mean over processes of their gradients (that of an absent sample is 0) is the whole's,
+    and the mean of their losses over what each counted is the whole's loss."""
     mean = np.mean([np.count_nonzero(~np.isnan(targets)) for _, targets in parts])
     asked = []
 
@@ -190,9 +191,15 @@ def assert_shares(loss, parts, whole):
 
     loss.share = share
     try:
-        gradients = [loss_and_gradient(loss, *part)[1] for part in parts]
+        found = [(*loss_and_gradient(loss, *part), float(loss.counted)) for part in parts]
     finally:
         loss.share = None
+    gradients = [gradient for _, gradient, _ in found]
+    together = [torch.from_numpy(np.concatenate(cells)) for cells in zip(*parts, strict=True)]
+    mean_loss = sum(float(value) * counted for value, _, counted in found) / sum(
+        counted for *_, counted in found
+    )
+    assert mean_loss == pytest.approx(float(loss(*together)), rel=1e-6)
     assert asked == [np.count_nonzero(~np.isnan(targets)) for _, targets in parts]
     torch.testing.assert_close(torch.cat(gradients) / len(parts), whole)
 

@@ -49,6 +49,15 @@ def settings_of(config: TrainConfig, seed: int) -> dict[str, Any]:
     return {**kept, "seed": seed}
 
 
+def training_loss(config: TrainConfig) -> str:
+    """What a training loss is, and what weighs in it, in a few words."""
+    after = f"cross-entropy, AUC margin after epoch {config.auc_after}"
+    names = {"bce": "cross-entropy", "asymmetric": "asymmetric", "auc": after}
+    weighed = [] if config.pos_weight == "none" else [f"positives weighted: {config.pos_weight}"]
+    drawn = ["weighted sampling"] if config.sampling == "weighted" else []
+    return ", ".join([names[config.loss], *weighed, *drawn])
+
+
 class RunRecorder:
     """Writes a run's folder while the run goes on."""
 
@@ -223,7 +232,7 @@ class RunRecorder:
         write_json(self.run.patients, patients)
         write_json(self.run.labels, self._labels())
         with whole_file(self.run.curves) as path:
-            draw_curves(pd.DataFrame(state.history), path)
+            draw_curves(pd.DataFrame(state.history), path, training_loss=training_loss(self.config))
         self._remove_older_scores()
         write_json(self.run.model, self._model(state))
         self._summarise(state, thresholds)
