@@ -99,9 +99,9 @@ class Control(Callback):  # type: ignore[misc]
 
     fastai's epochs are the stretches between validations, of which `Plan.validations` make an
     epoch of the data. Under the plateau schedule the learning rate falls by a factor of 10 when an
-    epoch's mean training loss, over all cells that count, has not fallen for more than `plateau_patience` epochs (torch's
-    ReduceLROnPlateau); training ends when `patience` epochs passed without a better mean AUROC on
-    valid.
+    epoch's training loss, the mean over all cells that count, has not fallen for more than
+    `plateau_patience` epochs (torch's ReduceLROnPlateau); training ends when `patience` epochs
+    passed without a better mean AUROC on valid.
     """
 
     order = 60
