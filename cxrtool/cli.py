@@ -295,12 +295,17 @@ def export(config: ExportConfig, common: CommonConfig) -> None:
 
 @command(app, RunsConfig)
 def runs(config: RunsConfig, common: CommonConfig) -> None:
-    """List the runs: settings, epochs, scores, state."""
+    """List the runs: settings, epochs, scores, size; or remove."""
     from cxrtool import show
+    from cxrtool.workflows.clear_runs import REMOVE, remove_runs, slim_runs
     from cxrtool.workflows.list_runs import list_runs
     from cxrtool.workspace import Workspace
 
     workspace = Workspace(common.workspace)
+    if config.action is not None:
+        clear = remove_runs if config.action == REMOVE else slim_runs
+        show.cleared(clear(workspace, config.names or ()), common)
+        return
     show.listed(list_runs(workspace), workspace, common)
 
 

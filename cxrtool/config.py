@@ -73,6 +73,7 @@ BACKENDS = ("optuna", "wandb")
 TRACKING = ("off", "offline", "online")
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 HEATMAPS = ("gradcam", "cam")
+RUNS_ACTIONS = ("rm", "slim")
 MOST_WORKERS = 8
 USUAL_FROZEN = 3
 """Epochs in which the new last layer alone is trained, unless said otherwise."""
@@ -328,7 +329,11 @@ class ExportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsConfig:
-    """`runs`: it has no options of its own."""
+    """`runs`."""
+
+    action: str | None = None
+    """None: list them."""
+    names: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

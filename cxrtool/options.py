@@ -50,6 +50,16 @@ COMMON: dict[str, Any] = {
 }
 
 OPTIONS: dict[str, Any] = {
+    "action": Annotated[
+        Literal[config.RUNS_ACTIONS] | None,
+        typer.Argument(
+            help="rm: remove the runs that are named. slim: remove checkpoints and graphs of "
+            "finished runs, of all or of those named; neither scores nor weights. Without "
+            "either: list the runs.",
+            metavar="ACTION",
+            show_default=False,
+        ),
+    ],
     "aggregate": Annotated[
         Literal[config.AGGREGATES],
         typer.Option(help="With --unit study: how its images' scores become one."),
@@ -299,6 +309,10 @@ OPTIONS: dict[str, Any] = {
     ],
     "name": Annotated[
         str | None, typer.Option(help="Of the run.", show_default="ARCH-UNCERTAINTY")
+    ],
+    "names": Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs to remove or to slim.", metavar="NAME", show_default=False),
     ],
     "operating_point": Annotated[
         str | None,

@@ -354,6 +354,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def megabytes(size: int) -> str:
+    """Bytes for people: `44.9 MB`."""
+    return f"{size / 1e6:,.1f} MB"
+
+
 def or_none(value: float) -> float | None:
     """A figure for JSON: null where it is not defined."""
     return None if value != value else float(value)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from cxrtool import show_predict, show_scores
 from cxrtool.config import CommonConfig
+from cxrtool.errors import first_few
 from cxrtool.report import (
     PLAIN_WIDTH,
     Reporter,
     duration,
+    megabytes,
     next_command,
     number,
     print_json,
@@ -21,6 +23,7 @@ from cxrtool.report import (
 )
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
+    from cxrtool.workflows.clear_runs import ClearResult
     from cxrtool.workflows.demo import DemoResult, DrawnResult
     from cxrtool.workflows.list_runs import ListedRun
     from cxrtool.workflows.prepare_record import PrepareResult
@@ -208,7 +211,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
         next_command("train", common)
         return
     print_line(_run_line("run", "epochs", "best", "valid", "test", "state"))
-    print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it")
+    print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it, size")
     for run in runs:
         done, asked = ("?" if n is None else n for n in (run.epochs, run.epochs_asked))
         best = "n/a" if run.best_epoch is None else f"{run.best_epoch}"
@@ -218,9 +221,31 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
             print_line(line)
     print_line()
     print_line("best: epoch; valid, test: mean AUROC")
+    total, spare = (sum(getattr(run, name) for run in runs) for name in ("bytes", "spare_bytes"))
+    told = f"; `cxrtool runs slim` frees {megabytes(spare)}" if spare else ""
+    print_line(f"{megabytes(total)} in all{told}")
     following = _after_runs(runs)
     if following:
         next_command(following, common)
+
+
+def cleared(result: ClearResult, common: CommonConfig) -> None:
+    """How much of the disk is free again, run by run."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    what = "removed" if result.action == "rm" else "slimmed"
+    for run, size in result.freed.items():
+        print_line(f"{what}: {run}, {megabytes(size)}")
+    print_line(f"{megabytes(sum(result.freed.values()))} freed")
+    if result.left:
+        print_line(
+            f"left as they are, since their training is not finished: {first_few(result.left)}"
+        )
+    if result.action == "slim" and result.freed:
+        print_line("`train --weights NAME` starts from a slimmed run; --resume needs a checkpoint")
 
 
 def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:
@@ -235,7 +260,7 @@ def _what_it_is(run: ListedRun) -> list[str]:
     told: list[str | None] = [] if run.study is None else [f"trial of {run.study}"]
     told += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
     told += [f"fold {run.fold}"] if run.fold is not None else []
-    told += [f"{run.written:%Y-%m-%d %H:%M}"]
+    told += [f"{run.written:%Y-%m-%d %H:%M}", megabytes(run.bytes)]
     lines = [", ".join(str(part) for part in told), *run.problems]
     return [
         textwrap.fill(

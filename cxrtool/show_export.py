@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cxrtool.config import CommonConfig
 from cxrtool.errors import counted
-from cxrtool.report import next_command, print_json, print_line
+from cxrtool.report import megabytes, next_command, print_json, print_line
 
 if TYPE_CHECKING:
     from cxrtool.workflows.export import ExportResult
@@ -26,5 +26,5 @@ def exported(result: "ExportResult", common: CommonConfig) -> None:
         f"held against the run on {counted(result.images, 'real image')}: no probability differs "
         f"by more than {result.difference:.1e}"
     )
-    print_line(f"written: {result.output} ({result.bytes / 1e6:.1f} MB)")
+    print_line(f"written: {result.output} ({megabytes(result.bytes)})")
     next_command(f"predict IMAGE --run {shlex.quote(str(result.output))}", common)

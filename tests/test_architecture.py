@@ -189,6 +189,7 @@ SIDEWAYS = {
     ("workflows.demo", "workflows.split"),
     ("workflows.demo", "workflows.train"),
     ("workflows.evaluate", "workflows.evaluate_points"),
+    ("workflows.list_runs", "workflows.clear_runs"),
     ("workflows.evaluate", "workflows.evaluate_report"),
     ("workflows.evaluate", "workflows.evaluate_truth"),
     ("workflows.evaluate", "workflows.score"),

@@ -334,6 +334,8 @@ def test_json_is_one_object_with_a_run_each(workspace):
         "best_epoch": 5,
         "valid_mean_auroc": 0.8761,
         "test_mean_auroc": 0.75,
+        "bytes": one["bytes"],
+        "spare_bytes": 0,
     }
 
 
@@ -354,7 +356,7 @@ def test_the_table_shows_a_run_in_two_lines(workspace, capsys):
         *("densenet121-mixed-fold0", "7/10", "5"),
         *("0.876", "0.864", "finished"),
     ]
-    assert lines[3] == "  report, densenet121, mixed, fold 0, 2026-03-01 12:00"
+    assert lines[3] == "  report, densenet121, mixed, fold 0, 2026-03-01 12:00, 0.0 MB"
     for heading, shown in (("epochs", "7/10"), ("valid", "0.876"), ("test", "0.864")):
         end = lines[0].index(heading) + len(heading)
         assert lines[2][:end].endswith(shown)

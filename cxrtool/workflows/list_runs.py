@@ -14,6 +14,7 @@ from cxrtool.errors import CxrToolError
 from cxrtool.files import read_json
 from cxrtool.runs import RunFolder, finished_at
 from cxrtool.trials import trials_among
+from cxrtool.workflows.clear_runs import size_of, spare_parts
 from cxrtool.workspace import Workspace
 
 FINISHED, UNFINISHED, TRAINING, BROKEN = "finished", "unfinished", "training", "broken"
@@ -55,6 +56,10 @@ class ListedRun:
     test_mean_auroc: float | None = None
     written: datetime
     """When training last wrote to it."""
+    bytes: int
+    """Of the disk."""
+    spare_bytes: int = 0
+    """Of these, what `runs slim` removes."""
 
     @property
     def policy(self) -> str | None:
@@ -120,6 +125,8 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
         state=state,
         problems=tuple(problems),
         written=datetime.fromtimestamp(written / 1e9).astimezone(),
+        bytes=size_of(run.path),
+        spare_bytes=sum(map(size_of, spare_parts(run))) if state == FINISHED else 0,
         **known,
     )
 
