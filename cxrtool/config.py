@@ -180,6 +180,8 @@ class TrainConfig(ComputeConfig):
     limit: int | None = None
     fold: int | None = None
     compile: bool = False
+    threads: int | None = None
+    """That compute on the CPU, in each process; None: torch's choice, one a core."""
     name: str | None = None
     resume: str | None = None
     checkpoint_every: float = 10.0

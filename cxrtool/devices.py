@@ -1,6 +1,7 @@
 """Where a network computes, and in which number format."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -14,6 +15,20 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
         return nullcontext()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return torch.autocast(device.type, dtype=dtype)
+
+
+@contextmanager
+def compute_threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads on the CPU; None: with as many as torch takes by itself."""
+    if number is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:

@@ -13,6 +13,7 @@ from cxrtool.fastai_parts import Callback, DataLoaders, Learner, OptimWrapper, T
 from cxrtool.losses import MaskedCrossEntropy
 from cxrtool.networks import Blocks, blocks_of
 from cxrtool.report import SILENT, Reporter
+from cxrtool.threads import core_waits, crowded_hint, longest_wait
 
 HEAD, TOP, ALL = "head", "top", "all"
 FROZEN_GROUPS = {HEAD: 2, TOP: 1, ALL: 0}
@@ -195,6 +196,37 @@ class ShowProgress(Callback):  # type: ignore[misc]
             shown.__exit__(None, None, None)
 
 
+class WatchCores(Callback):  # type: ignore[misc]
+    """Says, once, that other processes take the cores that the training computes on."""
+
+    order = 62  # after Control, which has counted the stretch's images
+
+    def __init__(self, control: Control, reporter: Reporter) -> None:
+        super().__init__()
+        self.control, self.reporter = control, reporter
+        self._told = False
+
+    def before_train(self) -> None:
+        """Begin to measure with a stretch."""
+        self._before, self._started = core_waits(), time.perf_counter()
+
+    def after_train(self) -> None:
+        """Judge the stretch."""
+        if self._told or self.dls.device.type != "cpu":
+            return
+        seconds = time.perf_counter() - self._started
+        hint = crowded_hint(
+            longest_wait(self._before, core_waits(), seconds),
+            seconds,
+            threads=torch.get_num_threads(),
+            workers=self.dls.train.fake_l.num_workers,
+            images_per_second=self.control.images_per_second,
+        )
+        if hint is not None:
+            self._told = True
+            self.reporter.note(hint)
+
+
 def make_learner(
     dls: DataLoaders,
     network: nn.Module,
@@ -261,24 +293,25 @@ def run_phases(
         groups = learner.opt.opt.param_groups
         state.rates = [[float(group["lr"]), float(group["weight_decay"])] for group in groups]
     frozen = min(plan.freeze_epochs, plan.epochs)
+    watch = WatchCores(control, reporter)
     for phase, end in ((HEAD, frozen), (plan.unfreeze, plan.epochs)):
         if state.epoch >= end or control.stopped or control.interrupted:
             continue
         if state.phase == HEAD != phase:
             lower_rates(state)
         state.phase = phase
-        _fit(learner, control, end, compiled, reporter)
+        _fit(learner, control, end, compiled, watch)
 
 
 def _fit(
-    learner: CXRLearner, control: Control, end: int, compiled: bool, reporter: Reporter
+    learner: CXRLearner, control: Control, end: int, compiled: bool, watch: WatchCores
 ) -> None:
     # opt.freeze_to and not learner.freeze_to: the latter would forget Adam's moments of the head.
     learner.opt.freeze_to(FROZEN_GROUPS[control.state.phase])
-    shown = ShowProgress(control, reporter)
+    shown = ShowProgress(control, watch.reporter)
     form = WhichModel(control, compiled=compiled)
     try:
-        learner.fit(control.stretches_left(end), cbs=[form, control, shown])
+        learner.fit(control.stretches_left(end), cbs=[form, control, shown, watch])
     finally:
         shown.close()
         learner.model = learner.network

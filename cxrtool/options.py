@@ -468,6 +468,15 @@ OPTIONS: dict[str, Any] = {
         Literal[config.PAPER_TABLES],
         typer.Option(help="How the tables are printed: for reading, or for a paper."),
     ],
+    "threads": Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Threads that compute on the CPU; beside busy processes 1 is often the fastest.",
+            show_default="one a core",
+        ),
+    ],
     "timeout": Annotated[
         float | None,
         typer.Option(

@@ -18,6 +18,7 @@ LAYERS = {
         "names",
         "processors",
         "signals",
+        "threads",
         "streams",
         "unicode_forms",
     },

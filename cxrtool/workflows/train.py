@@ -13,6 +13,7 @@ from cxrtool.averaging import WeightAverage
 from cxrtool.checkpoints import capture, read_checkpoint, restore
 from cxrtool.config import CommonConfig, TrainConfig
 from cxrtool.control import Control
+from cxrtool.devices import compute_threads
 from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
@@ -80,7 +81,7 @@ def train_model(
         StoppedError: Ctrl-C or SIGTERM asked for it; the run can be resumed.
     """
     processes = launched()
-    with one_voice(processes):
+    with one_voice(processes), compute_threads(config.threads):
         return _train_model(config, workspace, seed, given, study, processes, reporter)
 
 
@@ -268,6 +269,12 @@ def _go_on(
             f"it was begun on {facts['device']} in {facts['world']} processes and goes on "
             f"on {setup.device.type} in {setup.processes.world}: the result will not be the one "
             "it would have been, bit by bit"
+        )
+    began, now = resumed.environment.get("threads"), torch.get_num_threads()
+    if setup.device.type == "cpu" and began != now:
+        reporter.warn(
+            f"it was begun with {began} threads and goes on with {now}: sums are rounded in "
+            f"another order, so the result will not be the same bit by bit (--threads {began})"
         )
     if state.history and setup.config.schedule in ("cosine", "one-cycle"):
         lengthened = setup.config.epochs != resumed.environment["epochs"]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from cxrtool.config import TrainConfig
+from cxrtool.devices import compute_threads
 from cxrtool.distributed import launched
 from cxrtool.errors import UsageError
 from cxrtool.fastai_parts import Callback, CancelFitException
@@ -103,6 +104,11 @@ def plan_training(
         raise UsageError("--dry-run works in one process: start it without torchrun")
     if config.lr_find:
         raise UsageError("--dry-run and --lr-find are two different trials: leave one of them out")
+    with compute_threads(config.threads):
+        return _plan(config, workspace, seed, reporter)
+
+
+def _plan(config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter) -> PlanResult:
     config, device = resolve(config)
     check_new_name(workspace.runs, config.name, force=config.force)
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)

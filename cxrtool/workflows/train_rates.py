@@ -10,6 +10,7 @@ import pandas as pd
 
 from cxrtool.config import TrainConfig
 from cxrtool.curves import draw_rates
+from cxrtool.devices import compute_threads
 from cxrtool.distributed import launched
 from cxrtool.errors import RunError, UsageError
 from cxrtool.fastai_parts import Callback, CancelFitException, CancelValidException, valley
@@ -106,6 +107,13 @@ def find_rate(
     """
     if launched().world > 1:
         raise UsageError("--lr-find works in one process: start it without torchrun")
+    with compute_threads(config.threads):
+        return _find_rate(config, workspace, seed, reporter)
+
+
+def _find_rate(
+    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter
+) -> RatesResult:
     config, device = resolve(config)
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
     say_plan(setup, reporter)

@@ -17,6 +17,7 @@ HERE_ONLY = (
     "force",
     "device",
     "workers",
+    "threads",
     "wandb",
     "resume",
     "checkpoint_every",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig
+from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
 from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders, sample_weights
 from cxrtool.devices import choose_device, choose_precision
@@ -257,6 +257,14 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
         )
     elif config.weights == NO_WEIGHTS and config.unfreeze == "top":
         reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
+    cores = worker_count(None, most=None)
+    if config.threads is not None and setup.device.type != "cpu":
+        reporter.note(f"--threads {config.threads}: of what is not done on {setup.device}")
+    elif config.threads is not None and config.threads > cores:
+        reporter.warn(
+            f"--threads {config.threads} on {cores} cores: they wait for each other, which is "
+            "slower than one a core"
+        )
     if config.sampling == "weighted" and config.pos_weight != "none":
         reporter.warn(
             "--sampling weighted together with --pos-weight counts rare findings twice: one of "

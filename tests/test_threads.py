@@ -1,0 +1,135 @@
+"""Threads sleep while they wait, are as many as asked for, and a busy machine is told."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TINY, Listening
+
+from cxrtool import learner as learner_module
+from cxrtool import threads
+from cxrtool.devices import compute_threads
+from cxrtool.threads import core_waits, crowded_hint, let_threads_sleep, longest_wait
+from cxrtool.workflows.train_plan import plan_training
+
+
+def loaded(code, **environment):
+    """What a fresh process prints, in which no variable says how threads wait."""
+    inherited = {key: value for key, value in os.environ.items() if key not in threads.WAITING}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_any_way_into_the_package_lets_threads_sleep_before_torch_is_there():
+    code = (
+        "import sys, os; before = 'torch' in sys.modules; import cxrtool.errors; "
+        "print(os.environ.get('OMP_WAIT_POLICY'), before, 'torch' in sys.modules)"
+    )
+    assert loaded(code) == "PASSIVE False False"
+
+
+@pytest.mark.parametrize("name", threads.WAITING)
+def test_what_the_user_set_counts(name, monkeypatch):
+    for other in threads.WAITING:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "ACTIVE")
+    let_threads_sleep()
+    assert {other: os.environ.get(other) for other in threads.WAITING if other in os.environ} == {
+        name: "ACTIVE"
+    }
+
+
+def test_threads_are_as_many_as_asked_for_and_afterwards_as_before():
+    before = torch.get_num_threads()
+    with compute_threads(before + 2):
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+    with compute_threads(None):
+        assert torch.get_num_threads() == before
+
+
+def test_a_dry_run_tries_with_the_threads_asked_for(prepared_once, monkeypatch):
+    seen = []
+    original = learner_module.CXRLearner._do_one_batch
+
+    def spy(self):
+        seen.append(torch.get_num_threads())
+        original(self)
+
+    monkeypatch.setattr(learner_module.CXRLearner, "_do_one_batch", spy)
+    before, listening = torch.get_num_threads(), Listening()
+    plan_training(replace(TINY, threads=before + 70), prepared_once, seed=1, reporter=listening)
+    assert set(seen) == {before + 70}
+    assert torch.get_num_threads() == before
+    assert any("slower than one a core" in text for text in listening.warnings)
+
+
+# A machine on which others work
+
+
+def schedstat(folder, thread, waited):
+    """A thread's figures as Linux writes them: ran and waited in nanoseconds, and slices."""
+    path = folder / "task" / str(thread) / "schedstat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{5_000_000_000} {round(waited * 1e9)} 77\n")
+
+
+def test_the_thread_that_waits_longest_sets_the_pace(tmp_path):
+    for thread, waited in ((10, 1.0), (11, 2.0), (12, 4.0)):
+        schedstat(tmp_path, thread, waited)
+    before = core_waits(tmp_path)
+    assert before == {"10": 1.0, "11": 2.0, "12": 4.0}
+    schedstat(tmp_path, 10, 1.5)
+    schedstat(tmp_path, 11, 7.0)
+    (tmp_path / "task" / "12" / "schedstat").unlink()  # it ended
+    schedstat(tmp_path, 13, 99.0)  # and this one began
+    assert longest_wait(before, core_waits(tmp_path), 10.0) == 0.5
+    assert longest_wait(before, core_waits(tmp_path), 1.0) == 1.0
+
+
+def test_where_the_system_does_not_say_nothing_is_guessed(tmp_path):
+    assert core_waits(tmp_path) == {}
+    assert longest_wait({}, {}, 10.0) == 0.0
+    assert longest_wait({"1": 0.0}, {"1": 1.0}, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds", "told"),
+    [(0.05, 60.0, False), (0.32, 60.0, False), (0.34, 60.0, True), (0.9, 4.0, False)],
+)
+def test_a_crowded_machine_is_told_once_it_costs_a_third_of_the_time(wait, seconds, told):
+    hint = crowded_hint(wait, seconds, threads=2, workers=0, images_per_second=3.0)
+    assert (hint is not None) == told
+    if hint:
+        assert "34%" in hint
+        assert "3.0 images/s with 2 threads" in hint
+        assert "--threads 1" in hint
+
+
+def test_one_thread_is_not_advised_to_one_that_has_it_and_own_workers_are_named():
+    hint = crowded_hint(0.6, 60.0, threads=1, workers=2, images_per_second=3.0)
+    assert "--threads" not in hint
+    assert "own 2 workers" in hint
+
+
+def test_training_says_so_once(prepared, monkeypatch):
+    from cxrtool.report import Reporter
+    from cxrtool.workflows.train import train_model
+
+    notes = []
+    reporter = Reporter(progress=False)
+    monkeypatch.setattr(reporter, "note", notes.append)
+    waits = iter(range(0, 10**6, 1000))
+    monkeypatch.setattr(learner_module, "core_waits", lambda: {"1": float(next(waits))})
+    monkeypatch.setattr(threads, "LEAST_SECONDS", 0.0)
+    train_model(replace(TINY, limit=32, validations=2), prepared, seed=1, reporter=reporter)
+    assert sum("other processes use the cores" in note for note in notes) == 1
