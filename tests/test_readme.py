@@ -63,7 +63,7 @@ def test_the_files_and_options_that_it_names_exist():
         assert (ROOT / script).is_file(), script
     known = "\n".join(help_of(name) for name in COMMANDS)
     prose = re.sub(r"```sh\ntorchrun.*?```", "", text.split(MARKERS[0])[0], flags=re.DOTALL)
-    prose = re.sub(r"-m pytest .*", "", prose)  # pytest's own options
+    prose = re.sub(r"(-m pytest|pip install) .*", "", prose)  # their own options
     for option in re.findall(r"`[^`]*?(--[a-z][a-z-]+)", prose):
         assert option in known, option
 
