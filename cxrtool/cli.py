@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cxrtool import __version__
+from cxrtool.called import NAME, program
 from cxrtool.commands import command
 from cxrtool.config import (
     BLANKS,
@@ -330,7 +331,7 @@ def main() -> None:
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     keep_streams()
     try:
-        app()
+        app(prog_name=None if program().endswith(f" -m {NAME}") else program())
     except SystemExit as end:
         failure = flush_results()
         if failure is not None and not end.code:

@@ -8,6 +8,12 @@ import torch
 from cxrtool.errors import UsageError
 from cxrtool.processors import native_bf16
 
+_NO_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "MemoryError", "unable to mmap"),
+    *("insufficient shared memory", "is killed by signal: Killed"),
+)
+"""How torch's allocator and loader say so; a worker's own error comes as text within another."""
+
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context in which a network computes at `fp32`, `bf16` or `fp16`."""
@@ -59,6 +65,13 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     if not there.get(device.type, False):
         raise UsageError(f"--device {name}: this machine has no such device; try --device auto")
     return device
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error says that a device, this machine or a process that decodes had no memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

@@ -1,6 +1,7 @@
 """What the machine can do, found out without importing torch: bf16 on the CPU, whether a GPU is
 there."""
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ GPU_SIGNS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 def native_bf16() -> bool:
     """Whether the processor computes in bf16 itself; what imitates it is slower than fp32."""
     return not BF16_FLAGS.isdisjoint(_cpu_flags())
+
+
+def physical_memory() -> int | None:
+    """Bytes of this machine's memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows; a system without the names
+        return None
 
 
 def gpu_seems_there() -> bool:

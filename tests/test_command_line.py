@@ -280,3 +280,33 @@ def test_a_warning_is_told_once(capsys):
     for text in ("a", "b", "a"):
         reporter.warn(text)
     assert capsys.readouterr().err == "warning: a\nwarning: b\n"
+
+
+def test_a_batch_larger_than_the_memory_is_refused_before_it_is_read():
+    from dataclasses import replace
+
+    from cxrtool.workflows.train_setup import refuse_huge
+
+    settings = replace(TINY, batch_size=64, image_size=1024)
+    refuse_huge(settings, 1, memory=2**30)  # 64 x 1024 x 1024 x 4 floats are 1 GiB
+    with pytest.raises(UsageError, match="a batch alone need 1 GiB"):
+        refuse_huge(settings, 1, memory=2**30 - 1)
+    refuse_huge(settings, 2, memory=2**29)
+
+
+def test_what_ran_out_of_memory_is_told_from_other_faults():
+    import torch
+
+    from cxrtool.devices import memory_ran_out
+
+    worker = "Caught MemoryError in DataLoader worker process 0.\nOriginal Traceback ..."
+    for error in (
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError(worker),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+    ):
+        assert memory_ran_out(error)
+    assert not memory_ran_out(RuntimeError("shapes do not fit"))
+    assert not memory_ran_out(ValueError("MemoryError"))

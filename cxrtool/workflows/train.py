@@ -7,13 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from cxrtool.averaging import WeightAverage
 from cxrtool.checkpoints import capture, read_checkpoint, restore
 from cxrtool.config import CommonConfig, TrainConfig
 from cxrtool.control import Control
-from cxrtool.devices import compute_threads
+from cxrtool.devices import compute_threads, memory_ran_out
 from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
@@ -26,7 +24,14 @@ from cxrtool.signals import stop_requests
 from cxrtool.tracking import track
 from cxrtool.workflows.train_record import RunRecorder, settings_of
 from cxrtool.workflows.train_resume import Resumed, read_resumed, refuse_other_pixels
-from cxrtool.workflows.train_setup import Setup, resolve, say_plan, set_up, told_settings
+from cxrtool.workflows.train_setup import (
+    Setup,
+    resolve,
+    say_plan,
+    set_up,
+    told_settings,
+    too_large,
+)
 from cxrtool.workspace import Workspace
 
 
@@ -308,25 +313,17 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
         raise DataError(
             f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
         ) from None
-    except RuntimeError as error:
-        if lost_others(error, setup.processes):
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and lost_others(error, setup.processes):
             opened.settle()
             raise RunError(
                 f"one of the {setup.processes.world} processes ended before its time; if it left "
                 "a message, that says why. Go on from the last checkpoint with "
                 f"`{_resume_command(opened.run, workspace, setup.processes)}`"
             ) from None
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
-            error
-        ):
+        if not memory_ran_out(error):
             raise
-        size, world = setup.config.batch_size, setup.processes.world
-        half = max(size // 2 // world, 2) * world
-        smaller = f"--batch-size {half}" if half < size else "a smaller --image-size"
-        raise RunError(
-            f"{setup.device} ran out of memory at --batch-size {size} with images of "
-            f"{setup.config.image_size} px: try {smaller} in a new run"
-        ) from None
+        raise too_large(setup.config, setup.device, setup.processes.world) from None
 
 
 def _how_to_go_on(control: Control, run: RunFolder, workspace: Workspace) -> str:

@@ -14,13 +14,14 @@ from torch import nn
 from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
 from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders, sample_weights
-from cxrtool.devices import choose_device, choose_precision
+from cxrtool.devices import choose_device, choose_precision, memory_ran_out
 from cxrtool.distributed import ALONE, Processes
 from cxrtool.errors import DataError, RunError, UsageError, first_few
 from cxrtool.images import ImageError
 from cxrtool.learner import CXRLearner, make_learner
 from cxrtool.losses import make_loss, positive_weights
 from cxrtool.networks import build_network
+from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
@@ -143,6 +144,7 @@ def set_up(
         UsageError: options that this data makes impossible.
         WeightsError: the pretrained weights cannot be had or do not fit.
     """
+    refuse_huge(config, processes.world)
     data = read_training_data(config, workspace, seed, reporter, processes.world)
     if config.workers is None and data.cache is not None and device.type == "cpu":
         # Reading a batch takes a thousandth of a step; processes would take cores from it.
@@ -315,16 +317,43 @@ def few_batches(config: TrainConfig, device: torch.device) -> Iterator[None]:
         raise DataError(
             f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
         ) from None
-    except RuntimeError as error:
-        out = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not out:
+    except (RuntimeError, MemoryError) as error:
+        if not memory_ran_out(error):
             raise
-        half = max(config.batch_size // 2, 2)
-        smaller = f"--batch-size {half}" if half < config.batch_size else "a smaller --image-size"
-        raise RunError(
-            f"{device} ran out of memory at --batch-size {config.batch_size} with images of "
-            f"{config.image_size} px: try {smaller}"
-        ) from None
+        raise too_large(config, device) from None
+
+
+def too_large(config: TrainConfig, device: torch.device, world: int = 1) -> RunError:
+    """What is said where a batch does not fit into memory: what to halve."""
+    size = config.batch_size
+    half = max(size // 2 // world, 2) * world
+    smaller = f"--batch-size {half}" if half < size else "a smaller --image-size"
+    return RunError(
+        f"{device} ran out of memory at --batch-size {size} with images of "
+        f"{config.image_size} px: try {smaller}"
+    )
+
+
+def refuse_huge(config: TrainConfig, world: int, memory: int | None = None) -> None:
+    """Refuse a batch whose pixels alone are more than this machine's memory.
+
+    Args:
+        config: with every choice made.
+        world: processes that share a batch.
+        memory: bytes; None: this machine's.
+
+    Raises:
+        UsageError: nothing could hold it, and a machine that tries is busy for minutes.
+    """
+    memory = physical_memory() if memory is None else memory
+    # As the loader has a pixel (a float), and as the network takes it (three of them).
+    needed = config.batch_size // world * config.image_size**2 * 4 * (1 + 3)
+    if memory and needed > memory:
+        raise UsageError(
+            f"--batch-size {config.batch_size} with --image-size {config.image_size}: the images "
+            f"of a batch alone need {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{memory / 2**30:,.0f} GiB: make one of the two smaller"
+        )
 
 
 def told_settings(settings: dict[str, object]) -> dict[str, object]:
