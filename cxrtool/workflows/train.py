@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from cxrtool.averaging import WeightAverage
 from cxrtool.checkpoints import capture, read_checkpoint, restore
 from cxrtool.config import CommonConfig, TrainConfig
