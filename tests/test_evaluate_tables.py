@@ -1,22 +1,29 @@
 """Anybody's predictions against anybody's labels, and comparisons of runs and of tables."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Listening
+from sealing import change_model
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from cxrtool.cli import app
-from cxrtool.config import CompareConfig, EvaluateConfig
+from cxrtool.config import CompareConfig, EvaluateConfig, SplitConfig
 from cxrtool.errors import DataError, UsageError
+from cxrtool.files import sha256, write_json
 from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.manifest import read_manifest, read_split
+from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
+from cxrtool.workflows.split import split_manifest
 
 FIVE = ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
 PARTS = range(64_741, 64_861)
@@ -248,10 +255,88 @@ def test_a_run_is_compared_as_it_is_evaluated(trained):
     assert found.differences == []
 
 
-def evaluate(trained, **options):
+def write_fold(trained, name, fold):
+    """A copy of the finished run that was trained without the fold, with scores of it."""
+    run = RunFolder(trained.workspace.runs / name)
+    shutil.copytree(trained.workspace.runs / "tiny", run.path)
+    manifest = read_manifest(trained.workspace.manifest)
+    parts = read_split(trained.workspace.split, manifest, fold)
+    patients = {p: sorted(set(manifest["patient_id"][parts == p])) for p in ("train", "valid")}
+    write_json(run.patients, patients)
+    change_model(run, fold=fold, split_sha256=sha256(trained.workspace.split))
+    run.predictions("valid").unlink()
+
+
+class Notes(Listening):
+    """A reporter that keeps the notes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_folds_are_told_that_their_images_differ_and_not_to_change_the_policy(trained):
+    split_manifest(SplitConfig(folds=2, force=True), trained.workspace, seed=1)
+    for fold in (0, 1):
+        write_fold(trained, f"f{fold}", fold)
+    config = CompareConfig(split="valid", bootstrap=0, device="cpu", precision="fp32", workers=0)
+    listening = Notes()
+    found = compare_runs(config, ["f0", "f1"], trained.workspace, seed=1, reporter=listening)
+    assert found.differences == []
+    told = [text for text in listening.notes if "no difference is taken" in text]
+    assert len(told) == 1
+    assert "1 pair of 1: the images differ" in told[0]
+    assert "--split test" in told[0]
+    assert not any("--uncertainty" in text for text in listening.notes)
+
+
+def test_one_network_under_two_policies_is_told_of_the_policy(trained):
+    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "zeros")
+    run = RunFolder(trained.workspace.runs / "zeros")
+    labels = json.loads(run.labels.read_text())
+    write_json(run.labels, {**labels, "uncertainty": "zeros"})
+    change_model(run)
+    told = {}
+    for policy in (None, "ones"):
+        listening = Notes()
+        config = CompareConfig(
+            uncertainty=policy, bootstrap=0, device="cpu", precision="fp32", workers=0
+        )
+        compare_runs(config, ["tiny", "zeros"], trained.workspace, seed=1, reporter=listening)
+        told[policy] = [text for text in listening.notes if "no difference is taken" in text]
+    assert len(told[None]) == 1
+    assert "--uncertainty POLICY" in told[None][0]
+    assert told["ones"] == []
+
+
+def test_compare_warns_of_few_positives_as_evaluate_does(trained, tables):
+    listening = Listening()
+    config = CompareConfig(bootstrap=0, device="cpu", precision="fp32", workers=0)
+    compare_runs(config, ["tiny"], trained.workspace, seed=1, reporter=listening)
+    alone = Listening()
+    evaluate(trained, reporter=alone)
+    few = [text for text in alone.warnings if "patients with a positive" in text]
+    assert few
+    assert set(few) <= set(listening.warnings)
+    truth = pd.read_csv(tables / "groundtruth.csv")
+    truth["Edema"] = (np.arange(len(truth)) < 3).astype(int)
+    truth.to_csv(tables / "groundtruth.csv", index=False)
+    listening = Listening()
+    files = [str(tables / "a.csv"), str(tables / "b.csv")]
+    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=0)
+    compare_runs(config, files, None, seed=1, reporter=listening)
+    told = [text for text in listening.warnings if "patients with a positive" in text]
+    assert len(told) == 1  # of both tables, once
+    assert "Edema" in told[0]
+
+
+def evaluate(trained, *, reporter=SILENT, **options):
     values = {"run": "tiny", "bootstrap": 0, "report": False, "workers": 0, "device": "cpu"}
     config = EvaluateConfig(**{**values, **options})
-    return evaluate_run(config, trained.workspace, seed=1)
+    return evaluate_run(config, trained.workspace, seed=1, reporter=reporter)
 
 
 @pytest.mark.parametrize("policy", ["ones", "zeros", "ignore"])

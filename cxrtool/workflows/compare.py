@@ -1,5 +1,7 @@
 """`compare`: runs, or tables of predictions, side by side and beside published scores."""
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,13 @@ from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import find_run
 from cxrtool.workflows.evaluate import choose_part, score_part
 from cxrtool.workflows.evaluate_tables import (
+    APART,
     claim_folder,
     differences_of,
     score_files_alone,
+    why_apart,
 )
-from cxrtool.workflows.score import Scored
+from cxrtool.workflows.score import Scored, tell_warnings
 from cxrtool.workspace import Workspace
 
 WRITERS: dict[str, Callable[[PaperTable], str]] = {
@@ -75,17 +79,23 @@ def compare_runs(
         scored = score_files_alone(files, config, seed=seed, reporter=reporter)
     else:
         scored = _score_runs(config, names, workspace, seed, reporter)
+    tell_warnings(scored, reporter)
     differences = differences_of(scored)
-    pairs = len(scored) * (len(scored) - 1) // 2
-    if len(differences) < pairs:
-        reporter.note(
-            f"{counted(pairs - len(differences), 'pair')} of {pairs} held against another truth, "
-            "whose difference means nothing: --uncertainty POLICY scores all against one"
-        )
+    _tell_pairs_apart(scored, reporter)
     results = [one.values for one in scored]
     tables = _tables(results, differences)
     written = [] if config.output is None else _write(config, results, differences, tables)
     return CompareResult(results, differences, tables, tuple(written))
+
+
+def _tell_pairs_apart(scored: Sequence[Scored], reporter: Reporter) -> None:
+    """Say of which pairs no difference is taken, why, and what to do."""
+    pairs = list(itertools.combinations(scored, 2))
+    apart = Counter(why for pair in pairs if (why := why_apart(*pair)))
+    for why, count in apart.items():
+        reporter.note(
+            f"no difference is taken of {counted(count, 'pair')} of {len(pairs)}: {APART[why]}"
+        )
 
 
 def _score_runs(

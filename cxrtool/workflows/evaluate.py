@@ -36,7 +36,7 @@ from cxrtool.workflows.evaluate_truth import (
     sample_of_rows,
     wanted_columns,
 )
-from cxrtool.workflows.score import About, Scored, score_sample
+from cxrtool.workflows.score import About, Scored, score_sample, tell_warnings
 from cxrtool.workspace import DataInfo, Workspace
 
 
@@ -130,8 +130,7 @@ def evaluate_run(
     scored = score_part(
         part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
     )
-    for text in scored.values["warnings"][len(part.warnings) :]:
-        reporter.warn(text)
+    tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
     return EvaluateResult(scored.values, tuple(written))

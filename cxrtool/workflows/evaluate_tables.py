@@ -36,7 +36,7 @@ from cxrtool.scoring import Sample, by_study
 from cxrtool.workflows.evaluate import EvaluateResult, known_groups
 from cxrtool.workflows.evaluate_report import draw_scores, write_scores
 from cxrtool.workflows.evaluate_truth import wanted_columns
-from cxrtool.workflows.score import About, Scored, score_sample
+from cxrtool.workflows.score import About, Scored, score_sample, tell_warnings
 
 DEFAULT_POLICY, DEFAULT_BLANK = "ones", "zeros"
 PROTOCOLS = {
@@ -102,8 +102,9 @@ def evaluate_tables(
         )
         for at, (name, sample) in enumerate(zip(names, samples, strict=True))
     ]
-    for text in scored[0].values["warnings"]:
+    for text in warnings:
         reporter.warn(text)
+    tell_warnings(scored, reporter)
     differences = differences_of(scored)
     written: list[Path] = []
     if config.output is not None:
@@ -365,11 +366,7 @@ def differences_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
     """The differences of each pair that is held against one truth, the later less the earlier."""
     found = []
     for earlier, later in itertools.combinations(scored, 2):
-        of_both = [
-            (one.values["protocol"], one.values["unit"], one.values["aggregate"], one.values["n"])
-            for one in (earlier, later)
-        ]
-        if of_both[0] != of_both[1] or not np.array_equal(earlier.raw.keys, later.raw.keys):
+        if why_apart(earlier, later):
             continue
         draws = earlier.draws
         if draws is not None:
@@ -378,6 +375,32 @@ def differences_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
         pair = {"run": later.values["run"], "baseline": earlier.values["run"]}
         found.append({**pair, **apart})
     return found
+
+
+APART = {
+    "images": "the images differ, as those of two folds' valid parts do. Give the mean and the "
+    "spread of the folds' scores, or score both on images that neither saw (--split test)",
+    "uncertainty": "the truth of uncertain labels differs: --uncertainty POLICY scores all "
+    "against one",
+    "blank": "the truth of labels not mentioned differs: --blank scores all against one",
+    "trained_on": "only one of the two has seen patients of these images",
+    "protocol": "their protocols differ",
+}
+"""Why no difference is taken of a pair, and what to do."""
+
+
+def why_apart(one: Scored, other: Scored) -> str | None:
+    """The key in `APART` of the first reason why a difference would mean nothing; None: no reason.
+
+    Images come before the truth: of other images no truth is the same.
+    """
+    if not np.array_equal(one.raw.keys, other.raw.keys):
+        return "images"
+    here, there = one.values["protocol"], other.values["protocol"]
+    for key in ("uncertainty", "blank", "trained_on"):
+        if here.get(key) != there.get(key):
+            return key
+    return None if here == there else "protocol"
 
 
 def _write(

@@ -13,6 +13,7 @@ from cxrtool.intervals import LEVEL
 from cxrtool.points import Calibration, OperatingPoint
 from cxrtool.references import sort_references
 from cxrtool.reliability import brier_score, expected_calibration_error
+from cxrtool.report import Reporter
 from cxrtool.scoring import Sample, assess, json_number
 from cxrtool.subgroups import assess_groups
 
@@ -32,6 +33,8 @@ class Scored:
     thresholds: Floats
     """(C,) on the scale of `sample`."""
     draws: Draws | None
+    warnings: tuple[str, ...]
+    """What scoring itself found; `values` has also what was known before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,11 @@ def score_sample(
         rows=len(sample.keys),
         labels=sample.labels,
     )
+    found = (
+        *_few(figures["labels"], figures["defined"]),
+        *_without_threshold(figures["labels"], point),
+        *_not_calibrated(raw.labels, calibration),
+    )
     values = {
         "run": about.run,
         "split": about.split,
@@ -103,14 +111,22 @@ def score_sample(
             "same": [reference.as_json() for reference in same],
             "other": [{**reference.as_json(), "why": why} for reference, why in other],
         },
-        "warnings": [
-            *about.warnings,
-            *_few(figures["labels"], figures["defined"]),
-            *_without_threshold(figures["labels"], point),
-            *_not_calibrated(raw.labels, calibration),
-        ],
+        "warnings": [*about.warnings, *found],
     }
-    return Scored(values=values, sample=sample, raw=raw, thresholds=thresholds, draws=draws)
+    return Scored(
+        values=values, sample=sample, raw=raw, thresholds=thresholds, draws=draws, warnings=found
+    )
+
+
+def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
+    """Warn of what scoring found: once of what was found of all, else with whose it is."""
+    owners: dict[str, list[str]] = {}
+    for one in scored:
+        for text in one.warnings:
+            owners.setdefault(text, []).append(str(one.values["run"]))
+    for text, names in owners.items():
+        whose = "" if len(names) == len(scored) else f"{', '.join(names)}: "
+        reporter.warn(f"{whose}{text}")
 
 
 def _intervals(draws: Draws | None) -> dict[str, Any] | None:
