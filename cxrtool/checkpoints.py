@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cxrtool.control import Control, ControlState
 from cxrtool.distributed import Processes
-from cxrtool.errors import RunError
-from cxrtool.files import FORMAT, fsync, whole_file
+from cxrtool.errors import NotWrittenError, RunError
+from cxrtool.files import FORMAT, whole_file
 from cxrtool.learner import CXRLearner
 
 
@@ -30,7 +30,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all: the one before it stays until this is on the disk.
 
     Raises:
-        RunError: there is no room, or the disk failed.
+        NotWrittenError: there is no room, or the disk failed.
     """
     facts = json.dumps({"format": FORMAT, **checkpoint.facts}, allow_nan=False)
     write_tensors(path, checkpoint.tensors, {"facts": facts})
@@ -42,17 +42,15 @@ def write_tensors(
     """Write tensors as safetensors, whole or not at all.
 
     Raises:
-        RunError: there is no room, or the disk failed.
+        NotWrittenError: there is no room, or the disk failed.
     """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
         with whole_file(path) as temporary:
             save_file(plain, temporary, metadata)
-            fsync(temporary)
     except (SafetensorError, OSError) as error:
-        raise RunError(
-            f"{path} could not be written ({error}); what was there before is whole"
-        ) from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise NotWrittenError(f"{path} could not be written ({reason})") from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,6 +1,7 @@
 """Functions as commands: an option for each field of a config, and one boundary for errors."""
 
 import dataclasses
+import errno
 import functools
 import inspect
 import os
@@ -67,6 +68,7 @@ def command(
             with boundary(shared):
                 for name, value in values.items():
                     finite(name, value)
+                _recover(shared)
                 body(config_class(**values), shared, **others)
 
         parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * bool(asked)
@@ -87,6 +89,25 @@ def _from(context: typer.Context, wanted: Collection[str]) -> frozenset[str]:
     names = [str(parameter.name) for parameter in context.command.params]
     sources = {name: context.get_parameter_source(name) for name in names}
     return frozenset(name for name, source in sources.items() if source and source.name in wanted)
+
+
+def _recover(common: config.CommonConfig) -> None:
+    """See to the runs that `train --force` was to replace when it was killed."""
+    runs = common.workspace / "runs"
+    if os.environ.get("RANK", "0") != "0" or not any(runs.glob(".*-replaced-*")):
+        return
+    from cxrtool.new_runs import put_back
+    from cxrtool.report import Reporter
+
+    found, reporter = put_back(runs), Reporter(quiet=common.quiet)
+    for name in found.back:
+        reporter.note(f"run {name} is there again: what was to replace it was killed as it began")
+    for name, place in found.aside:
+        reporter.warn(
+            f"the run that {name} replaces is still in {place}: training was killed before a step "
+            f"of the new {name} was saved. `cxrtool train --resume {name}` goes on with the new "
+            f"one, and the older goes; once {runs / name} is deleted, the older is there again"
+        )
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -121,5 +142,7 @@ def _told(error: BaseException) -> tuple[int | None, str]:
     if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
         return 1, ""
     if isinstance(error, OSError) and error.strerror:
-        return 1, f"{error.filename or 'the system'}: {error.strerror}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = ": make room, and give the same command again" if full else ""
+        return 1, f"{error.filename or 'the system'}: {error.strerror}{hint}"
     return None, ""

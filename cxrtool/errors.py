@@ -18,6 +18,10 @@ class RunError(CxrToolError):
     """A run that is missing, unfinished, incomplete or altered."""
 
 
+class NotWrittenError(RunError):
+    """A file of a run that could not be written: the disk is full, or failed."""
+
+
 class WeightsError(CxrToolError):
     """Weights that cannot be had or do not fit the network."""
 

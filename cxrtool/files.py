@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ FORMAT = 1
 """The `format` that every JSON file carries."""
 MOST_TEXT = 256 * 2**20
 """Bytes of a JSON, YAML or other small file that is read whole; ours are far below."""
+MADE_AGAIN = frozenset({".png", ".html", ".npy", ".tex", ".md"})
+"""What a power cut may leave empty: it is drawn or written again from files that are not."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -70,24 +72,61 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
 
 
 @contextmanager
+def names_file(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name `path`, where it names no file: a full disk's does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # NumPy's, where not all could be written, has neither a number nor a reason.
+        number, reason = error.errno or errno.EIO, error.strerror or str(error)
+        raise OSError(number, reason, str(path)) from None
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it becomes `path` when the block ends well.
 
-    After an exception, Ctrl-C included, `path` is what it was before and nothing else is left.
+    After an exception, Ctrl-C included, `path` is what it was before and nothing else is left;
+    after a power cut it is what it was before, or whole: what others rest on is on the disk before
+    it gets its name. Pictures and pages are not waited for; they can be made again.
+
+    Raises:
+        OSError: it could not be written; the error names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
-    ) as made:
-        temporary = Path(made.name)
+    with names_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _new_beside(path)
+        try:
+            yield temporary
+            # mkstemp makes files for the owner alone; a result gets those of any new file.
+            temporary.chmod(0o666 & ~_umask())
+            lasting = path.suffix not in MADE_AGAIN
+            if lasting:
+                fsync(temporary)
+            temporary.replace(path)
+            if lasting:
+                _fsync_folder(path.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.filename == str(temporary):
+                error.filename = str(path)
+            raise
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _new_beside(path: Path) -> Path:
+    """An empty file of a name of its own in the folder of `path`."""
     try:
-        yield temporary
-        # mkstemp makes files for the owner alone; a result gets the permissions of any new file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        number, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", path.parent)
+    except OSError as error:
+        error.filename = str(path)
         raise
+    os.close(number)
+    return Path(name)
 
 
 def _umask() -> int:
@@ -158,8 +197,18 @@ def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
 
 def fsync(path: Path) -> None:
     """Wait until a file's content is on the disk."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def sha256(path: Path) -> str:

@@ -1,28 +1,15 @@
 """A run's folder: every path in it, what it says of its model, and whether it is whole."""
 
-import glob
-import itertools
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.errors import (
-    DataError,
-    RunError,
-    UsageError,
-    counted,
-    did_you_mean,
-    first_few,
-    near_names,
-)
-from cxrtool.files import locked, read_json, seal_of, sha256
+from cxrtool.errors import RunError, counted, did_you_mean, first_few, near_names
+from cxrtool.files import read_json, seal_of, sha256
 from cxrtool.trials import best_trial, trials_among
-from cxrtool.unicode_forms import normal, on_disk
+from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import ELSEWHERE, Workspace
 
 if TYPE_CHECKING:
@@ -127,6 +114,19 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether training came to its end."""
         return self.model.is_file()
+
+    @property
+    def never_began(self) -> bool:
+        """Whether nothing is in it but settings: training was killed before its first checkpoint.
+
+        `train --resume` begins it from those, and a new run may take its name.
+        """
+        folders = (self.path, self.checkpoints)
+        inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        settings = (self.config, self.environment, self.checkpoints)
+        return self.path.is_dir() and all(
+            path in settings or path.name.startswith(".") for path in inside
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,22 +292,6 @@ def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
-    """Refuse a name that no new run can have.
-
-    Raises:
-        UsageError: it is no plain folder name.
-        DataError: it is taken, and `force` is not given.
-    """
-    if name is None:
-        return
-    plain = name.isprintable() and not set(name) & set("/\\:")
-    if not plain or not name.strip() or name == "last" or name.startswith((".", "-")):
-        raise UsageError(f"--name {name!r}: give a plain folder name")
-    if on_disk(runs / name).exists() and not force:
-        raise DataError(f"run {name} exists in {runs}: --force replaces it, or pass another --name")
-
-
 def find_run(runs: Path, given: str | None) -> RunFolder:
     """The run that a user means: a name, a path, or (`None`, `last`) the last finished run.
 
@@ -376,7 +360,8 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
     """
     if given == "last":
         folders = [path for path in runs.glob("*/") if not path.name.startswith(".")]
-        begun = [run for run in map(RunFolder, folders) if run.checkpoint.is_file()]
+        dated = {run: _last_at_work(run) for run in map(RunFolder, folders)}
+        begun = [run for run, when in dated.items() if when is not None]
         trials = trials_among(run.path for run in begun)
         begun = [run for run in begun if run.name not in trials]
         if not begun:
@@ -384,9 +369,14 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
             raise RunError(
                 f"no run in {runs} has a checkpoint to go on from{more}: train without it"
             )
-        return max(begun, key=lambda run: (run.checkpoint.stat().st_mtime_ns, run.name))
+        return max(begun, key=lambda run: (dated[run] or 0, run.name))
     run = find_run(runs, given)
-    if not run.checkpoint.is_file():
+    if run.never_began and not run.config.is_file():
+        raise RunError(
+            f"{run.path} was killed before its settings were written: give the command that began "
+            "it again, which takes its name"
+        )
+    if not (run.checkpoint.is_file() or run.never_began):
         raise RunError(
             f"{run.path} has no checkpoint to go on from ({run.checkpoint.name} is missing): "
             "train again, or start from its weights with --weights"
@@ -394,87 +384,8 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
     return run
 
 
-class OpenRun:
-    """A run that is being trained: its folder, and an older run that it replaces."""
-
-    def __init__(self, run: RunFolder, older: Path | None = None) -> None:
-        self.run = run
-        self.older = older
-        self.settled = False
-
-    def settle(self) -> None:
-        """The run stays, whatever happens from now on; what it replaces goes."""
-        if self.settled:
-            return
-        self.settled = True
-        # Also what a training that was killed had put aside.
-        for path in self.run.path.parent.glob(_aside(glob.escape(self.run.name), "*")):
-            shutil.rmtree(path, ignore_errors=True)
-
-    def undo(self) -> None:
-        """Leave everything as it was before the run began."""
-        shutil.rmtree(self.run.path, ignore_errors=True)
-        if self.older is not None:
-            self.older.rename(self.run.path)
-
-
-def _aside(name: str, number: str) -> str:
-    return f".{name}-replaced-{number}"
-
-
-@contextmanager
-def new_run(runs: Path, name: str | None, default: str, *, force: bool) -> Iterator[OpenRun]:
-    """A new run's folder: `name`, or the first of default, default-2, ... that is free.
-
-    An older run that `force` replaces is put aside until the new one settles; if training fails
-    before that, the older run is there again as it was, and nothing is left of the new one.
-
-    Raises:
-        UsageError: the name is no plain folder name.
-        DataError: it is taken, and `force` is not given.
-    """
-    runs.mkdir(parents=True, exist_ok=True)
-    made = _claim(runs, name, default, force=force)
-    try:
-        with locked(made.run.checkpoints, "training", "name another run"):
-            yield made
-    except BaseException:
-        if not made.settled:
-            made.undo()
-        raise
-
-
-def _claim(runs: Path, name: str | None, default: str, *, force: bool) -> OpenRun:
-    check_new_name(runs, name, force=force)
-    for number in itertools.count(1):
-        suffix = f"-{number}" if number > 1 else ""
-        # An older one of this name may be written in the other Unicode form.
-        run = RunFolder(on_disk(runs / normal(name or f"{default}{suffix}")))
-        older = None
-        if name is not None and force and run.path.exists():
-            with locked(run.checkpoints, "training", "name another run"):
-                pass
-            older = run.path.with_name(_aside(name, str(time.time_ns())))
-            run.path.rename(older)
-        try:
-            run.path.mkdir()
-        except FileExistsError:
-            # Another training may have taken the name since it was checked.
-            if name is not None:
-                check_new_name(runs, name, force=False)
-            continue
-        return OpenRun(run, older)
-    raise AssertionError("counting does not end")
-
-
-@contextmanager
-def resumed_run(run: RunFolder) -> Iterator[OpenRun]:
-    """The folder of a run that goes on; no second training may be at work in it.
-
-    Raises:
-        DataError: another training is.
-    """
-    with locked(run.checkpoints, "training", "name another run"):
-        opened = OpenRun(run)
-        opened.settle()
-        yield opened
+def _last_at_work(run: RunFolder) -> int | None:
+    """When a run that can be resumed was written to; None for another."""
+    if run.checkpoint.is_file():
+        return run.checkpoint.stat().st_mtime_ns
+    return run.config.stat().st_mtime_ns if run.never_began and run.config.is_file() else None

@@ -18,8 +18,9 @@ from cxrtool.cli import app
 from cxrtool.config import CommonConfig
 from cxrtool.errors import RunError, UsageError
 from cxrtool.labels import named_ones, parse_policy
+from cxrtool.new_runs import check_new_name
 from cxrtool.report import Reporter, next_command
-from cxrtool.runs import RunFolder, check_new_name, find_run
+from cxrtool.runs import RunFolder, find_run
 from cxrtool.search_space import read_space
 from cxrtool.suggestions import COMMAND_WORDS, OPTION_WORDS
 from cxrtool.unicode_forms import normal, on_disk

@@ -171,8 +171,22 @@ def test_a_run_killed_before_its_first_validation_has_done_no_epoch(workspace):
     assert (run.best_epoch, run.valid_mean_auroc) == (None, None)
 
 
+def test_what_was_killed_before_its_first_checkpoint_can_be_resumed(workspace):
+    run = begin(workspace, "one")
+    run.checkpoint.unlink()
+    run.environment.unlink()
+    assert (only(workspace).state, only(workspace).epochs) == ("unfinished", 0)
+    run.config.unlink()
+    assert (only(workspace).state, only(workspace).problems) == (
+        "broken",
+        ("config.yaml is missing",),
+    )
+
+
 def test_without_model_and_checkpoint_a_run_is_broken(workspace):
-    begin(workspace, "one").checkpoint.unlink()
+    run = begin(workspace, "one")
+    run.checkpoint.unlink()
+    run.best(3).touch()
     run = only(workspace)
     assert run.state == "broken"
     assert run.problems == (

@@ -104,11 +104,13 @@ def kill_at(monkeypatch, owner, name, call, *, after):
 
 
 MOMENTS = {
+    "with its settings written and nothing else": (train_record, "write_json", 1, False),
+    "before the first checkpoint": (train_record, "write_checkpoint", 1, False),
     "before the first step": (train_module, "run_phases", 1, False),
     "in the frozen epoch": (train_record, "write_checkpoint", 3, True),
     "when the frozen epoch was saved": (train_record, "write_checkpoint", 8, True),
     "while saving": (checkpoints_module, "save_file", 9, False),
-    "before a checkpoint is in its place": (checkpoints_module, "fsync", 12, True),
+    "before a checkpoint is in its place": (checkpoints_module, "save_file", 12, True),
     "while validating": (control_module, "", 0, False),
     "with better weights saved and no checkpoint yet": (train_record, "write_tensors", 2, True),
     "with the history written and no checkpoint yet": (train_record, "write_table", 4, True),
@@ -133,7 +135,7 @@ def test_a_killed_training_goes_on_to_the_same_end(moment, alone, prepared, monk
         else:
             kill_at(patch, owner, name, call, after=after)
         # A kill undoes nothing, as an exception would.
-        patch.setattr("cxrtool.runs.OpenRun.undo", lambda _: None)
+        patch.setattr("cxrtool.new_runs.OpenRun.undo", lambda _: None)
         with pytest.raises(KilledError):
             train_model(CONFIG, prepared, seed=5)
     run = RunFolder(prepared.runs / "run")
@@ -270,13 +272,33 @@ def test_a_full_disk_ends_training_and_the_last_checkpoint_is_whole(alone, prepa
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints_module, "save_file", full)
-        with pytest.raises(RunError, match=r"No space left.*what was there before is whole"):
+        with pytest.raises(RunError, match=r"No space left.*is whole.*--resume run"):
             train_model(CONFIG, prepared, seed=5)
     run = RunFolder(prepared.runs / "run")
     assert read_checkpoint(run.checkpoint).facts["control"]["step"] > 0
     assert not list(run.checkpoints.glob(".last*"))
     resume(prepared)
     assert_equal_runs(run, alone)
+
+
+def test_a_full_disk_before_a_step_is_saved_leaves_the_run_or_the_one_it_replaces(
+    finished, monkeypatch
+):
+    """The first checkpoint is there, and the first better weights find no room."""
+    before = RunFolder(finished.runs / "run").weights.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train_record, "write_tensors", full)
+    quick = replace(TINY, epochs=1, limit=20)
+    with pytest.raises(RunError, match=r"No space left.*older run run is there again"):
+        train_model(replace(quick, name="run", force=True), finished, seed=5)
+    assert RunFolder(finished.runs / "run").weights.read_bytes() == before
+    assert [path.name for path in finished.runs.iterdir()] == ["run"]
+    with pytest.raises(RunError, match=r"No space left.*is whole.*--resume new"):
+        train_model(replace(quick, name="new"), finished, seed=5)
+    assert RunFolder(finished.runs / "new").checkpoint.is_file()
 
 
 def test_a_training_that_goes_on_elsewhere_says_that_it_is_not_the_same(finished, monkeypatch):

@@ -2,16 +2,9 @@ import os
 
 import pytest
 
-from cxrtool.errors import DataError, RunError, UsageError
+from cxrtool.errors import RunError
 from cxrtool.files import write_json
-from cxrtool.runs import (
-    RunFolder,
-    check_new_name,
-    find_resumable,
-    find_run,
-    new_run,
-    resumed_run,
-)
+from cxrtool.runs import RunFolder, find_resumable, find_run
 
 
 def finished(runs, name, age):
@@ -45,87 +38,6 @@ def test_unfinished_runs_are_counted_where_there_is_no_finished_one(tmp_path):
         find_run(tmp_path, None)
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", ".", "..", "a/b", ".hidden", "last", "a\\b", "-x", "a\nb"]
-)
-def test_a_name_that_is_no_folders_name_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match="plain folder name"):
-        check_new_name(tmp_path, name, force=True)
-
-
-def test_a_new_run_replaces_the_old_one_when_it_settles(tmp_path):
-    old = finished(tmp_path, "a", age=1)
-    with new_run(tmp_path, "a", "x", force=True) as opened:
-        (opened.run.path / "history.csv").write_text("new")
-        assert len(list(tmp_path.glob(".a-replaced-*/model.json"))) == 1
-        opened.settle()
-    assert not old.finished
-    assert (old.path / "history.csv").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-@pytest.mark.parametrize("name", ["a", "b"])
-def test_an_error_before_a_run_settles_leaves_all_as_it_was(tmp_path, name):
-    old = finished(tmp_path, "a", age=1)
-
-    def fails():
-        with new_run(tmp_path, name, "x", force=True):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fails()
-    assert old.finished
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_an_error_after_a_run_settled_keeps_what_is_there(tmp_path):
-    def fails():
-        with new_run(tmp_path, None, "a", force=False) as opened:
-            opened.settle()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fails()
-    assert (tmp_path / "a").is_dir()
-    assert not RunFolder(tmp_path / "a").finished
-
-
-def test_what_a_killed_training_had_put_aside_goes_when_its_run_goes_on(tmp_path):
-    (tmp_path / ".a-replaced-1").mkdir()
-    (tmp_path / ".b-replaced-1").mkdir()
-    (tmp_path / "a").mkdir()
-    with resumed_run(RunFolder(tmp_path / "a")):
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b-replaced-1", "a"]
-
-
-def test_two_trainings_at_once_take_two_names(tmp_path):
-    with (
-        new_run(tmp_path, None, "a", force=False) as first,
-        new_run(tmp_path, None, "a", force=False) as second,
-    ):
-        assert (first.run.name, second.run.name) == ("a", "a-2")
-
-
-def test_a_name_is_taken_once(tmp_path):
-    with new_run(tmp_path, "a", "x", force=False):
-        with (
-            pytest.raises(DataError, match="run a exists"),
-            new_run(tmp_path, "a", "x", force=False),
-        ):
-            pass
-        with (
-            pytest.raises(DataError, match="another training"),
-            new_run(tmp_path, "a", "x", force=True),
-        ):
-            pass
-        with (
-            pytest.raises(DataError, match="another training"),
-            resumed_run(RunFolder(tmp_path / "a")),
-        ):
-            pass
-
-
 def test_the_run_to_go_on_with_is_the_one_last_at_work(tmp_path):
     for name, age in (("a", 5), ("b", 1), ("c", 9)):
         run = RunFolder(tmp_path / name)
@@ -133,12 +45,29 @@ def test_the_run_to_go_on_with_is_the_one_last_at_work(tmp_path):
         run.checkpoint.write_text("")
         os.utime(run.checkpoint, (1_700_000_000 - age,) * 2)
     (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "history.csv").write_text("")
     assert find_resumable(tmp_path, "last").name == "b"
     assert find_resumable(tmp_path, "c").name == "c"
     with pytest.raises(RunError, match="no checkpoint to go on from"):
         find_resumable(tmp_path, "d")
     with pytest.raises(RunError, match="has a checkpoint to go on from"):
         find_resumable(tmp_path / "none", "last")
+
+
+def test_what_never_began_can_be_resumed_if_its_settings_are_there(tmp_path):
+    run = RunFolder(tmp_path / "a")
+    run.checkpoints.mkdir(parents=True)
+    (run.checkpoints / ".lock").touch()
+    assert run.never_began
+    with pytest.raises(RunError, match="killed before its settings were written: give the command"):
+        find_resumable(tmp_path, "a")
+    with pytest.raises(RunError, match="has a checkpoint to go on from"):
+        find_resumable(tmp_path, "last")
+    run.config.write_text("")
+    for given in ("a", "last"):
+        assert find_resumable(tmp_path, given) == run
+    run.best(3).touch()
+    assert not run.never_began
 
 
 def test_a_run_given_as_the_place_one_is_in_has_its_name(tmp_path, monkeypatch):

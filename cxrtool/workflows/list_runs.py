@@ -100,7 +100,9 @@ def _written(run: RunFolder) -> int | None:
 
 def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
     finished = _is_file(run.model)
-    readers: list[tuple[Path, Reader]] = [(run.config, _from_config), (run.environment, _nothing)]
+    readers: list[tuple[Path, Reader]] = [(run.config, _from_config)]
+    if not _never_began(run):
+        readers.append((run.environment, _nothing))
     if finished:
         # After the settings: its name of the recipe wins, where it has one.
         readers += [(run.model, _from_model), (run.metrics("test"), _from_scores)]
@@ -136,10 +138,17 @@ def _missing(run: RunFolder, finished: bool) -> list[str]:
     if finished:
         needed = (run.weights, run.patients)
         return [f"{path.name} is missing" for path in needed if not _is_file(path)]
-    if _is_file(run.checkpoint):
-        return []
+    if _is_file(run.checkpoint) or _never_began(run):
+        return []  # `train --resume` begins what never did
     checkpoint = run.checkpoint.relative_to(run.path).as_posix()
     return [f"neither {run.model.name} nor {checkpoint} is there: train again"]
+
+
+def _never_began(run: RunFolder) -> bool:
+    try:
+        return run.never_began
+    except OSError:  # a folder that is closed to this user
+        return False
 
 
 def _is_file(path: Path) -> bool:

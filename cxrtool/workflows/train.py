@@ -15,13 +15,14 @@ from cxrtool.config import CommonConfig, TrainConfig
 from cxrtool.control import Control
 from cxrtool.devices import compute_threads, memory_ran_out
 from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
-from cxrtool.errors import DataError, RunError, StoppedError, UsageError
+from cxrtool.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
 from cxrtool.images import ImageError
 from cxrtool.learner import run_phases
 from cxrtool.names import name_of_training
+from cxrtool.new_runs import OpenRun, check_new_name, new_run, resumed_run
 from cxrtool.report import SILENT, Mute, Reporter
-from cxrtool.runs import OpenRun, RunFolder, check_new_name, new_run, resumed_run
+from cxrtool.runs import RunFolder
 from cxrtool.signals import stop_requests
 from cxrtool.tracking import track
 from cxrtool.workflows.train_record import RunRecorder, settings_of
@@ -119,7 +120,7 @@ def _train_model(
             workspace,
             seed=seed,
             processes=processes,
-            fresh=resumed is None,
+            fresh=resumed is None or resumed.environment is None,
             reporter=reporter,
         )
         _refuse_differences(setup, resumed, workspace)
@@ -128,19 +129,21 @@ def _train_model(
             RunRecorder(opened, setup, workspace, reporter, study) if processes.first else None
         )
         control = _control(setup, recorder, stop_asked)
-        if resumed is None:
+        if resumed is None or resumed.environment is None:
+            _say_again(opened, reporter)
             say_plan(setup, reporter)
         else:
             _go_on(resumed, setup, control, recorder, reporter)
-        if recorder is not None:
-            _begin(recorder, resumed, control, stack)
         with _told_apart(setup, opened, workspace):
+            if recorder is not None:
+                _begin(recorder, resumed, control, stack)
             _train(setup, control, recorder, reporter)
-        if control.interrupted:
-            # Of several processes one speaks.
-            raise StoppedError(_how_to_go_on(control, opened.run, workspace) if recorder else "")
-        if recorder is not None:
-            recorder.finish(control.state)
+            if control.interrupted:
+                # Of several processes one speaks.
+                told = _how_to_go_on(control, opened.run, workspace) if recorder else ""
+                raise StoppedError(told)
+            if recorder is not None:
+                recorder.finish(control.state)
         processes.wait()
     return TrainResult(
         run=opened.run,
@@ -151,6 +154,13 @@ def _train_model(
         seconds=time.perf_counter() - started,
         writes=processes.first,
     )
+
+
+def _say_again(opened: OpenRun, reporter: Reporter) -> None:
+    if opened.again:
+        reporter.note(
+            f"run {opened.run.name} was killed before its first checkpoint: it begins again"
+        )
 
 
 def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Workspace) -> None:
@@ -277,14 +287,15 @@ def _go_on(
             f"on {setup.device.type} in {setup.processes.world}: the result will not be the one "
             "it would have been, bit by bit"
         )
-    began, now = resumed.environment.get("threads"), torch.get_num_threads()
+    before = resumed.environment or {}
+    began, now = before.get("threads"), torch.get_num_threads()
     if setup.device.type == "cpu" and began != now:
         reporter.warn(
             f"it was begun with {began} threads and goes on with {now}: sums are rounded in "
             f"another order, so the result will not be the same bit by bit (--threads {began})"
         )
     if state.history and setup.config.schedule in ("cosine", "one-cycle"):
-        lengthened = setup.config.epochs != resumed.environment["epochs"]
+        lengthened = setup.config.epochs != before.get("epochs", setup.config.epochs)
         if lengthened:
             reporter.warn(
                 f"--schedule {setup.config.schedule} is stretched over {setup.config.epochs} "
@@ -315,6 +326,10 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
         raise DataError(
             f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
         ) from None
+    except ConnectionError:
+        raise  # a reader or a process that left, and no disk
+    except (NotWrittenError, OSError) as error:
+        raise _not_written(error, opened, workspace, setup.processes) from None
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and lost_others(error, setup.processes):
             opened.settle()
@@ -326,6 +341,25 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
         if not memory_ran_out(error):
             raise
         raise too_large(setup.config, setup.device, setup.processes.world) from None
+
+
+def _not_written(
+    error: Exception, opened: OpenRun, workspace: Workspace, processes: Processes
+) -> RunError:
+    """What became of a run that a full or failing disk ended. One with a checkpoint stays."""
+    if isinstance(error, OSError):
+        what = f"{error.filename or opened.run.path} could not be written ({error.strerror})"
+    else:
+        what = str(error)
+    if not opened.settled and (opened.older is not None or not opened.run.checkpoint.is_file()):
+        replaced = opened.older and f"; the older run {opened.run.name} is there again"
+        told = f"no step of it was saved, so nothing is kept of it{replaced or ''}"
+        return NotWrittenError(f"{what}: {told}. Make room, and give the same command again")
+    opened.settle()
+    command = _resume_command(opened.run, workspace, processes)
+    return NotWrittenError(
+        f"{what}; the last checkpoint is whole: make room, and go on with `{command}`"
+    )
 
 
 def _how_to_go_on(control: Control, run: RunFolder, workspace: Workspace) -> str:

@@ -17,8 +17,8 @@ from cxrtool.errors import UsageError
 from cxrtool.fastai_parts import Callback, CancelFitException
 from cxrtool.learner import ALL, FROZEN_GROUPS, HEAD, PHASES, TOP, CXRLearner
 from cxrtool.networks import block_sizes
+from cxrtool.new_runs import check_new_name
 from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import check_new_name
 from cxrtool.workflows.train_setup import Setup, few_batches, resolve, say_plan, set_up
 from cxrtool.workspace import Workspace
 

@@ -25,11 +25,12 @@ from cxrtool.curves import draw_curves
 from cxrtool.errors import RunError
 from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
+from cxrtool.new_runs import OpenRun
 from cxrtool.operating import parse_rule, thresholds_for
 from cxrtool.prediction_rows import rows_of, write_rows
 from cxrtool.provenance import described
 from cxrtool.report import SILENT, Reporter, number, or_none
-from cxrtool.runs import OpenRun, sealed_thresholds
+from cxrtool.runs import sealed_thresholds
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
 from cxrtool.trials import STUDY
@@ -150,7 +151,7 @@ class RunRecorder:
         """Write a checkpoint; then the weights that it does not need any more can go.
 
         Raises:
-            RunError: it could not be written; the one before is whole.
+            NotWrittenError: it could not be written; the one before is whole.
         """
         if self._best_logits is not None:
             checkpoint.tensors[BEST_LOGITS] = torch.from_numpy(self._best_logits)
@@ -172,16 +173,13 @@ class RunRecorder:
         """Write the history, and the weights where they are the best so far.
 
         Raises:
-            RunError: the disk is full.
+            NotWrittenError, OSError: the disk is full.
         """
         if better:
             self._best_logits = logits
             # A name of its own: the checkpoint before still needs the weights before.
             write_tensors(self.run.best(state.step), dict(network.state_dict()))
-        try:
-            write_table(pd.DataFrame(state.history), self.run.history)
-        except OSError as error:
-            raise RunError(f"{self.run.history} could not be written ({error})") from None
+        write_table(pd.DataFrame(state.history), self.run.history)
         self.tracker.log(row, len(state.history) - 1)
         self._say(row, better, state)
 

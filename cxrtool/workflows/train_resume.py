@@ -36,8 +36,8 @@ class Resumed:
     run: RunFolder
     config: TrainConfig
     seed: int
-    environment: dict[str, Any]
-    """What the run wrote of the machine and the data when it began."""
+    environment: dict[str, Any] | None
+    """What the run wrote of the machine and the data when it began; None: it never did."""
 
 
 def read_resumed(
@@ -68,16 +68,20 @@ def read_resumed(
     _refuse_contradictions(run, config, own, given)
     if "seed" in given and seed != own_seed:
         raise _contradiction(run, "seed", seed, own_seed)
-    environment = read_json(run.environment)
+    # Of what was killed before its first checkpoint, the settings count and nothing else.
+    environment = None if run.never_began else read_json(run.environment)
+    here = {name: getattr(config, name) for name in HERE_ONLY}
+    longer = {name: getattr(config, name) for name in LONGER if name in given}
+    resumed = Resumed(run, replace(own, **here, **longer), own_seed, environment)
+    if environment is None:
+        return resumed
     for key, path in (("manifest_sha256", workspace.manifest), ("split_sha256", workspace.split)):
         if environment.get(key) != sha256(path):
             raise DataError(
                 f"{path} is not the one that run {run.name} began with: restore it to go on, or "
                 f"begin a new run from its weights (--weights {run.name})"
             )
-    here = {name: getattr(config, name) for name in HERE_ONLY}
-    longer = {name: getattr(config, name) for name in LONGER if name in given}
-    return Resumed(run, replace(own, **here, **longer), own_seed, environment)
+    return resumed
 
 
 def _refuse_contradictions(
@@ -114,8 +118,8 @@ def refuse_other_pixels(resumed: Resumed, data: TrainingData) -> None:
     Raises:
         DataError: the cache that the run read from is gone, or of another size.
     """
-    began = resumed.environment["squish"]
-    if list(data.sides(resumed.config.image_size)) != began:
+    began = resumed.environment["squish"] if resumed.environment else None
+    if began is not None and list(data.sides(resumed.config.image_size)) != began:
         raise DataError(
             f"run {resumed.run.name} began with images made smaller to {began} px, and now they "
             f"would be {list(data.sides(resumed.config.image_size))}: make its cache again "

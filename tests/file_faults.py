@@ -1,0 +1,349 @@
+"""Kill a command at one of its file operations, or let the disk be full from there on; and repeat.
+
+Everything is imported once; each command is a fork of this process. As a script, it goes through
+every operation of the commands that are named, and prints what it found:
+
+    python tests/file_faults.py prepare split train
+
+An operation is one that changes the disk: a file opened to write, a name given, taken or changed,
+a folder made or removed. A kill is `os._exit` before it: as after SIGKILL, nothing is cleaned up.
+A full disk is /dev/full in place of the file that is opened, so that it is the write that fails.
+"""
+
+import builtins
+import errno
+import gc
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KILLED = 137
+TIMES = {"train_seconds", "seconds", "images_per_second", "date", "finished", "began", "identity"}
+TIMES |= {"sealed", "resumed", "sha256", "workers"}
+"""What differs between two runs of one command that nothing disturbed."""
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "cxrtool.write"}
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+class Faults:
+    """Counts the operations below a folder, and does something at the one that is asked for."""
+
+    def __init__(self, folder: Path, at: int, kind: str) -> None:
+        self.folder, self.at, self.kind = str(folder), at, kind
+        self.count = 0
+        self.full = False
+        self.open = io.open
+
+    def install(self) -> None:
+        """From now on; there is no way back, and the process is to end."""
+        from cxrtool import checkpoints
+
+        original = checkpoints.save_file
+
+        def save_file(tensors, path, metadata=None):
+            sys.audit("cxrtool.write", str(path))  # written in Rust, where nothing is heard of it
+            original(tensors, path, metadata)
+
+        checkpoints.save_file = save_file
+        if self.kind == "full":
+            io.open = builtins.open = self._open
+        sys.addaudithook(self._hear)
+
+    def _inside(self, path: object) -> bool:
+        text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+        # What is removed by its name in an open folder is removed by rmtree.
+        return text.startswith(self.folder) or (bool(text) and text[0] != "/")
+
+    def _reached(self) -> bool:
+        self.count += 1
+        return self.count == self.at
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if self.kind == "full" or not isinstance(flags, int) or not flags & WRITES:
+                return
+            if self._inside(path) and self._reached():
+                os._exit(KILLED)
+        elif event in CHANGES and self._inside(arguments[0]):
+            if self.kind == "kill":
+                if self._reached():
+                    os._exit(KILLED)
+            elif event in ("os.mkdir", "cxrtool.write"):
+                self.full = self._reached() or self.full
+                if self.full:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    def _open(self, file, mode="r", *given, **named):
+        if not set(mode) & set("wax+") or not self._inside(file):
+            return self.open(file, mode, *given, **named)
+        self.full = self._reached() or self.full
+        if self.full:
+            return self.open("/dev/full", mode.replace("x", "w").replace("a", "w"), *given, **named)
+        return self.open(file, mode, *given, **named)
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    said: str
+    operations: int
+
+
+def run(words: list[str], folder: Path, at: int = 0, kind: str = "kill") -> Ended:
+    """Run a command in a fork, in `folder`, with a fault at its n-th operation (0: none)."""
+    said, counted = folder.parent / "said.txt", folder.parent / "counted.txt"
+    counted.write_text("0")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _run_here(words, folder, Faults(folder, at, kind), said, counted)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return Ended(status, said.read_text(errors="replace"), int(counted.read_text()))
+
+
+def _run_here(words, folder, faults, said, counted):
+    status = 1
+    try:
+        number = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(number, 1)
+        os.dup2(number, 2)
+        os.chdir(folder)
+        tempfile.tempdir = str(folder.parent)
+        sys.argv = ["cxrtool", *words]
+        from cxrtool import cli
+
+        faults.install()
+        cli.main()
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        number = os.open(counted, os.O_WRONLY)
+        os.write(number, str(faults.count).encode())
+        os._exit(status)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What is in a folder, hidden files and times left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not hidden and path.name not in ("environment.json", "study.db"):
+            found[str(name)] = hashlib.sha256(_without_times(path)).hexdigest()
+    return found
+
+
+def _without_times(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        return json.dumps(_pruned(json.loads(content)), sort_keys=True).encode()
+    if path.suffix == ".csv":
+        import pandas as pd
+
+        frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        return frame.drop(columns=TIMES & set(frame.columns)).to_csv(index=False).encode()
+    return b"" if path.name in ("report.html", "last.safetensors") else content
+
+
+def _pruned(values):
+    if isinstance(values, dict):
+        return {key: _pruned(value) for key, value in values.items() if key not in TIMES}
+    return [_pruned(value) for value in values] if isinstance(values, list) else values
+
+
+@dataclass
+class Case:
+    """A command, what it finds, and what goes on after it."""
+
+    words: list[str]
+    before: Callable[[Path], None]
+    ways_on: list[list[str]] = field(default_factory=list)
+    """Tried in turn where the same command ends with a message."""
+    patch: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Found:
+    """What became of a command after all its faults."""
+
+    operations: dict[str, int] = field(default_factory=dict)
+    tried: int = 0
+    equal: int = 0
+    by_another_way: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def go_through(name: str, case: Case, scratch: Path, most: int | None = None) -> Found:
+    """Try a fault at each operation of a command, or at `most` of them, evenly chosen."""
+    found = Found()
+    case.patch()
+    place = scratch / name
+    alone = _fresh(place / "alone" / "here", case)
+    ended = run(case.words, alone)
+    assert ended.status == 0, f"{name}: {ended.said}"
+    expected = contents(alone)
+    for kind in ("kill", "full"):
+        counted = run(case.words, _fresh(place / "count" / "here", case), 0, kind).operations
+        found.operations[kind] = counted
+        for at in _chosen(counted, most):
+            found.tried += 1
+            here = _fresh(place / "tried" / "here", case)
+            told = _try(case, here, at, kind, expected, found)
+            if told:
+                found.wrong.append(f"{name} {kind} at {at} of {counted}: {told}")
+    shutil.rmtree(place)
+    return found
+
+
+def _chosen(count: int, most: int | None) -> list[int]:
+    if most is None or count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def _fresh(folder: Path, case: Case) -> Path:
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.mkdir(parents=True)
+    case.before(folder)
+    return folder
+
+
+def _try(case, here, at, kind, expected, found) -> str:
+    """Fail, then go on; what is wrong with it, if anything is."""
+    ended = run(case.words, here, at, kind)
+    last = ended.said.strip()[-700:]
+    if "Traceback" in ended.said:
+        return f"a traceback: {last}"
+    if kind == "full" and ended.status not in (0, 1):
+        return f"ended with {ended.status}: {last}"
+    if kind == "full" and ended.status == 1 and ("the system" in last or "/" not in last):
+        return f"no file is named: {last}"
+    told = last if ended.status == 1 else ""
+    for number, words in enumerate([case.words, *case.ways_on]):
+        ended = run(words, here)
+        if "Traceback" in ended.said:
+            return f"then {words}: a traceback: {ended.said[-700:]}"
+        differing = _differing(expected, contents(here))
+        if ended.status == 0 and not differing:
+            found.equal += 1
+            found.by_another_way += bool(number)
+            return ""
+        told += f"\n   then {' '.join(words)[:60]}: {ended.status}, {ended.said.strip()[-300:]}"
+        told += f"\n   differing: {differing[:6]}"
+    return told
+
+
+def _differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+TRAIN = [
+    *("train", "--arch", "resnet18", "--weights", "none", "--epochs", "2", "--image-size", "32"),
+    *("--batch-size", "16", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
+]
+TUNE = ["tune", *TRAIN[1:], "--trials", "2", "--name", "search"]
+
+
+def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
+    """The commands, each from the workspace that the one before left."""
+    from cxrtool.phantoms import draw_dataset
+
+    data = draw_dataset(scratch / "data", patients=40, seed=7, valid_patients=4).folder
+    image = str(sorted(data.rglob("*frontal.jpg"))[0].parent)
+    kept = scratch / "kept"
+
+    def nothing(folder: Path) -> None:
+        pass
+
+    def workspace(folder: Path) -> None:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    def next_one(words: list[str]) -> None:
+        kept.mkdir(exist_ok=True)
+        ended = run(words, kept)
+        assert ended.status == 0, ended.said
+
+    draw = ["demo", "--only-data", "drawn", "--patients", "3"]
+    yield "draw", Case(draw, nothing, [[*draw, "--force"]])
+    prepare = ["prepare", str(data), "--cache-size", "32", "--workers", "0"]
+    yield "prepare", Case(prepare, nothing)
+    next_one(prepare)
+    split = ["split", "--sizes", "60,20,20"]
+    yield "split", Case(split, workspace, [[*split, "--force"]])
+    next_one(split)
+    named, resume = [*TRAIN, "--name", "run"], ["train", "--resume", "run", "--workers", "0"]
+    yield "train", Case(named, workspace, [resume])
+    yield "train-default-name", Case(TRAIN, workspace, [["train", "--resume", "last"]])
+    next_one(named)
+    force = [*named, "--seed", "7", "--force"]
+    yield "train-force", Case(force, workspace, [resume])
+    yield "evaluate", Case(["evaluate", "run", "--bootstrap", "20"], workspace)
+    predict = ["predict", image, "--run", "run", "--engine", "torch", "--output", "out.csv"]
+    heat = [*predict, "--heatmaps", "heat"]
+    yield "predict", Case(predict, workspace, [[*predict, "--resume"], [*predict, "--force"]])
+    yield "heatmaps", Case(heat, workspace, [[*heat, "--resume"], [*heat, "--force"]])
+    openvino = [*predict, "--engine", "openvino"]
+    yield "openvino", Case(openvino, workspace, [[*openvino, "--resume"], [*openvino, "--force"]])
+    yield "export", Case(["export", "run"], workspace, [["export", "run", "--force"]])
+    yield "compare", Case(["compare", "run", "run", "--output", "table"], workspace)
+    yield "tune", Case(TUNE, workspace, [["tune", "--resume", "search"]], _no_training)
+
+
+def _no_training() -> None:
+    from searching import pretend
+
+    from cxrtool.workflows import tune_worker
+
+    tune_worker.run_trial = pretend
+
+
+def main(names: list[str], most: int | None) -> int:
+    """Go through the commands that are named, or all; how many faults were not withstood."""
+    import matplotlib.pyplot  # noqa: F401
+
+    from cxrtool import cli, figures  # noqa: F401
+    from cxrtool.workflows import compare, evaluate, export, predict, train, tune  # noqa: F401
+
+    # Drawing is most of the time; that a picture is written whole is what counts here.
+    for name in ("label_counts", "ages", "cooccurrence"):
+        setattr(figures, f"draw_{name}", lambda *given: given[-1].write_bytes(b"x"))
+    gc.freeze()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in cases(Path(folder)):
+            if names and name not in names:
+                continue
+            found = go_through(name, case, Path(folder), most)
+            wrong += len(found.wrong)
+            print(
+                f"{name}: operations {found.operations}, {found.tried} faults, {found.equal} equal "
+                f"in the end, {found.by_another_way} of them by another command",
+                flush=True,
+            )
+            for text in found.wrong:
+                print(f"  {text}", flush=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    limits = [int(word.removeprefix("--most=")) for word in given if word.startswith("--most=")]
+    words = [word for word in given if not word.startswith("--")]
+    sys.exit(min(main(words, *limits or [None]), 99))
