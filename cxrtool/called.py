@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from cxrtool.config import CommonConfig
+
 NAME = "cxrtool"
 
 
@@ -29,6 +31,12 @@ def _word(path: str, name: str) -> str:
     # Not where links lead: the python of a virtual environment is a link to another one.
     same = found is not None and Path(found).absolute() == Path(path).absolute()
     return name if same else shlex.quote(path)
+
+
+def workspace_option(folder: Path) -> str:
+    """The -w option that a command about a workspace needs, if any."""
+    usual = folder == CommonConfig.workspace
+    return "" if usual else f" -w {shlex.quote(str(folder))}"
 
 
 def as_called(text: str) -> str:

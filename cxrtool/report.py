@@ -1,7 +1,6 @@
 """What a person sees: results on stdout, progress and warnings on stderr; tables and JSON."""
 
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
 
-from cxrtool.called import as_called, program
+from cxrtool.called import as_called, program, workspace_option
 from cxrtool.config import CommonConfig
 
 SHOWN_SECONDS = 1.0
@@ -304,16 +303,10 @@ def print_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def workspace_option(common: CommonConfig) -> str:
-    """The -w option that the next command needs, if any."""
-    usual = CommonConfig.workspace
-    return "" if common.workspace == usual else f" -w {shlex.quote(str(common.workspace))}"
-
-
 def next_command(command: str, common: CommonConfig) -> None:
     """Name the command that comes next, as the user has to type it, on stdout; unless quiet."""
     if not common.quiet:
-        line = escape(f"{program()} {command}{workspace_option(common)}")
+        line = escape(f"{program()} {command}{workspace_option(common.workspace)}")
         console = make_console()
         console.print(f"[dim]next:[/dim] [bold]{line}[/bold]", soft_wrap=not console.is_terminal)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrtool.called import workspace_option
 from cxrtool.errors import RunError, counted, did_you_mean, first_few, near_names
 from cxrtool.files import read_json, seal_of, sha256
 from cxrtool.trials import best_trial, trials_among
@@ -314,8 +315,8 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
         began = f" ({len(folders)} did not finish)" if folders else ""
         missing = Workspace(runs.parent).missing()
         raise RunError(
-            f"{missing or f'no finished run in {runs}{began}'}: run `cxrtool train` first"
-            + (ELSEWHERE if missing else "")
+            f"{missing or f'no finished run in {runs}{began}'}: run "
+            f"`cxrtool train{workspace_option(runs.parent)}` first" + (ELSEWHERE if missing else "")
         )
     return max(finished, key=lambda run: (finished_at(run), run.name))
 
@@ -338,7 +339,8 @@ def _no_such_run(runs: Path, given: str, names: list[str]) -> str:
         return f"no run {given!r} in {runs}{near}; there are: {first_few(names, 8)}"
     missing = Workspace(runs.parent).missing()
     none = f"no run {given!r}: {missing}" if missing else f"no run {given!r} in {runs}"
-    return f"{none}; run `cxrtool train` first{ELSEWHERE if missing else ''}"
+    command = f"`cxrtool train{workspace_option(runs.parent)}`"
+    return f"{none}; run {command} first{ELSEWHERE if missing else ''}"
 
 
 def _only_trials(runs: Path, trials: dict[str, str]) -> str:

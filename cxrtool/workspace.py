@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrtool.called import workspace_option
 from cxrtool.errors import DataError, RunError
 from cxrtool.origin import Origin, labellers, older_origin
 
@@ -113,7 +114,8 @@ class Workspace:
         """The path, if it is there; otherwise an error that names the command that makes it."""
         if not path.exists():
             raise DataError(
-                f"{self.missing() or f'{path} is missing'}: run `cxrtool {command}` first"
+                f"{self.missing() or f'{path} is missing'}: run "
+                f"`cxrtool {command}{workspace_option(self.folder)}` first"
                 + ("" if self.folder.exists() else ELSEWHERE)
             )
         return path

@@ -165,6 +165,7 @@ SIDEWAYS = {
     ("explain", "trained"),
     ("feature_maps", "networks"),
     ("files", "errors"),
+    ("called", "config"),
     ("heatmap_figures", "cells"),
     ("heatmap_figures", "figures"),
     ("heatmap_figures", "score_figures.writing"),

@@ -23,6 +23,7 @@ from cxrtool.sources.rows import (
     sexes,
     years,
 )
+from cxrtool.unicode_forms import normal
 
 NAME = "csv"
 LOOKS_FOR = "*.csv[.gz]"
@@ -59,6 +60,7 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     labels = _pairs("--label-columns", config.label_columns, alone=True)
     _check_names(columns, labels)
     frame = open_table(path, (), findings)
+    frame.columns = pd.Index([normal(str(column)) for column in frame.columns])
     columns, labels = _found(columns, labels, frame, path)
     rows = _about(frame, columns, images, path, findings)
     values, bad = label_cells(frame, list(labels.values()), path, findings)
@@ -110,7 +112,7 @@ def _pairs(option: str, text: str | None, *, alone: bool = False) -> dict[str, s
 
 def _cells(line: str) -> list[str]:
     """An option's parts; as in a line of CSV, a name that holds a comma can stand in quotes."""
-    return next(csv.reader([line], skipinitialspace=True)) or [""]
+    return next(csv.reader([normal(line)], skipinitialspace=True)) or [""]
 
 
 def _check_names(columns: Mapping[str, str], labels: Mapping[str, str]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from cxrtool.averaging import WeightAverage
+from cxrtool.called import workspace_option
 from cxrtool.checkpoints import capture, read_checkpoint, restore
-from cxrtool.config import CommonConfig, TrainConfig
+from cxrtool.config import TrainConfig
 from cxrtool.control import Control
 from cxrtool.devices import compute_threads, memory_ran_out
 from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
@@ -370,6 +371,5 @@ def _how_to_go_on(control: Control, run: RunFolder, workspace: Workspace) -> str
 
 
 def _resume_command(run: RunFolder, workspace: Workspace, processes: Processes) -> str:
-    usual = workspace.folder == CommonConfig.workspace
-    option = "" if usual else f" -w {shlex.quote(str(workspace.folder))}"
+    option = workspace_option(workspace.folder)
     return f"{processes.program} train --resume {shlex.quote(run.name)}{option}"

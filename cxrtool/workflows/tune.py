@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cxrtool.config import CommonConfig, TuneConfig
+from cxrtool.called import workspace_option
+from cxrtool.config import TuneConfig
 from cxrtool.errors import CxrToolError, StoppedError, counted
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunFolder
@@ -135,12 +136,10 @@ def tune_model(
 
 def resume_command(search: Search, config: TuneConfig) -> str:
     """The command that goes on with a study."""
-    usual = search.workspace.folder == CommonConfig.workspace
     words = ["cxrtool", "tune", "--resume", shlex.quote(search.folder.name)]
     words += ["--trials", str(config.trials)]
     words += [] if config.storage is None else ["--storage", "URL"]  # it may hold a password
-    words += [] if usual else ["-w", shlex.quote(str(search.workspace.folder))]
-    return " ".join(words)
+    return " ".join(words) + workspace_option(search.workspace.folder)
 
 
 def search_by_tpe(worker: Worker) -> None:
