@@ -35,9 +35,12 @@ class Measured(NamedTuple):
     """When the file was last written, nanoseconds since 1970."""
     crc32: int = 0
     """Of the image's pixels in the cache."""
+    picture: str = ""
+    """Its `pictures.fingerprint`; "": of version 0.1, which made none."""
 
 
 COLUMNS = ("path", *Measured._fields)
+"""Of index.csv and journal.csv; those of version 0.1 lack the last."""
 
 
 class CachePaths:
@@ -69,7 +72,7 @@ class ImageCache:
             self.fingerprint = values.pixels_sha256
             if sha256(self._paths.index) != values.index_sha256:
                 raise ValueError(f"{self._paths.index.name} was altered")
-            index = read_table(self._paths.index, COLUMNS)
+            index = read_table(self._paths.index, COLUMNS[:-1])
             rows = index["row"].astype(int).tolist()
             self._pixels: NDArray[np.uint8] | None = self._map()
             if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:

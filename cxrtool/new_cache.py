@@ -23,6 +23,8 @@ SPARE_BYTES = 200_000_000
 
 DEEP_GREYS = "by depth"
 """How pixels of more than 8 bits became greys; where another way stands, those are made anew."""
+NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture"))
+"""How many numbers stand in a line of the journal after the first five columns."""
 
 
 class CacheWriter:
@@ -164,8 +166,13 @@ class NewCache:
             return rows
         for fields in csv.reader(lines):
             try:
-                _, row, width, height, mode, *numbers = fields
-                measured = Measured(int(row), int(width), int(height), mode, *map(int, numbers))
+                _, row, width, height, mode, *rest = fields
+                # The fingerprint comes last, and version 0.1 wrote none.
+                known = len(rest) == NUMBERS + 1
+                numbers, picture = (rest[:-1], rest[-1]) if known else (rest, "")
+                measured = Measured(
+                    int(row), int(width), int(height), mode, *map(int, numbers), picture=picture
+                )
                 if 0 <= measured.row < len(self.paths):
                     rows.append(measured)
             except (ValueError, TypeError):

@@ -52,6 +52,11 @@ class Workspace:
         return self.folder / "pixels.csv"
 
     @property
+    def pictures(self) -> Path:
+        """Each image's fingerprints: of its exact pixels, and of how it looks."""
+        return self.folder / "pictures.csv"
+
+    @property
     def problems(self) -> Path:
         """The rows and files that `prepare` left out, and why."""
         return self.folder / "problems.csv"

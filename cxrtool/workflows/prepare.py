@@ -22,7 +22,12 @@ from cxrtool.sources.rows import SourceRows
 from cxrtool.tables import write_table
 from cxrtool.unicode_forms import on_disk
 from cxrtool.workflows.prepare_checks import check_copies, check_looks, check_rows
-from cxrtool.workflows.prepare_images import decode_images, look_at_headers, pixel_table
+from cxrtool.workflows.prepare_images import (
+    decode_images,
+    look_at_headers,
+    picture_table,
+    pixel_table,
+)
 from cxrtool.workflows.prepare_record import (
     RECALLED,
     Looked,
@@ -71,7 +76,10 @@ def prepare_manifest(
 
 def _sweep(workspace: Workspace) -> None:
     """Remove the temporary files that a kill left; under the lock, nobody writes them now."""
-    files = (workspace.manifest, workspace.pixels, workspace.problems, workspace.data_info)
+    files = (
+        *(workspace.manifest, workspace.pixels, workspace.pictures),
+        *(workspace.problems, workspace.data_info),
+    )
     remove_leftovers(workspace.folder, [*(path.name for path in files), workspace.official.name])
     remove_leftovers(workspace.figures, ["labels.png", "ages.png", "cooccurrence.png"])
     remove_leftovers(workspace.cache, ["index.csv", "cache.json", "building.json"])
@@ -194,7 +202,7 @@ def _look(
     if config.check_images == "header":
         return Looked(kept, None, None, [])
     check_copies(pixels, kept, findings)
-    return Looked(kept, pixels, cache, measured)
+    return Looked(kept, pixels, cache, measured, picture_table(measured, paths))
 
 
 def _examples(table: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from cxrtool.images import (
 )
 from cxrtool.looks import shape_warning
 from cxrtool.new_cache import CacheWriter, NewCache
+from cxrtool.pictures import fingerprint, pictures_frame
 from cxrtool.report import Reporter
 
 CHUNK = 64
@@ -48,7 +49,8 @@ class Unusable(NamedTuple):
 Looked = Measured | Unusable
 Task = tuple[int, str]
 """A row and its path: text, since a `Path` costs ten times as much to send to a process."""
-Look = Callable[[Sequence[Task]], list[Looked]]
+Found = TypeVar("Found", Looked, Measured)
+Look = Callable[[Sequence[Task]], list[Found]]
 """What is done with some of them in one process."""
 
 
@@ -86,6 +88,7 @@ def decode_images(
             f"{len(done):,} of {len(paths):,} images are cached and unchanged, by size and time "
             "(--no-cache decodes all)"
         )
+    done = _with_pictures(folder, paths, done, workers, reporter)
     looked: list[Looked] = list(done.values())
     todo = [(row, path) for row, path in enumerate(paths) if row not in done]
     found = _decode_some(folder, todo, cache, workers, reporter)
@@ -94,6 +97,38 @@ def decode_images(
         cache.reopen(done)
         found = _decode_some(folder, todo, cache, workers, reporter)
     return _usable(looked + found, paths, findings)
+
+
+def _with_pictures(
+    folder: Path,
+    paths: Sequence[str],
+    done: dict[int, Measured],
+    workers: int | None,
+    reporter: Reporter,
+) -> dict[int, Measured]:
+    """Cached images with their fingerprints; version 0.1 made none, and they are decoded again."""
+    todo = [(row, paths[row]) for row, one in done.items() if not one.picture]
+    if not todo:
+        return done
+    reporter.note(f"{len(todo):,} cached images have no fingerprints yet: decoding those once more")
+    made = dict(done)
+    with reporter.steps("fingerprinting images", len(todo)) as advance:
+        for part in _in_processes(partial(_fingerprints, folder), todo, workers, advance):
+            for one in part:
+                made[one.row] = made[one.row]._replace(picture=one.picture)
+    return made
+
+
+def _fingerprints(folder: Path, images: Sequence[Task]) -> list[Measured]:
+    """The fingerprints of images in one process, and nothing else of them."""
+    found = []
+    for row, path in images:
+        try:
+            grey, mode = decode(f"{folder}/{path}")
+        except ImageError:
+            continue  # it was readable when it was cached; whoever needs it will say so
+        found.append(Measured(row, *grey.size, mode, 0, 0, 0, 0, 0, fingerprint(grey)))
+    return found
 
 
 def _decode_some(
@@ -125,11 +160,11 @@ def _decode_some(
 
 
 def _in_processes(
-    look: Look,
+    look: Look[Found],
     todo: Sequence[Task],
     workers: int | None,
     advance: Callable[[int], None],
-) -> Iterator[list[Looked]]:
+) -> Iterator[list[Found]]:
     """What `look` makes of all files, chunk by chunk, in their order."""
     chunks = list(_chunks(todo, CHUNK))
     processes = min(worker_count(workers, most=None), len(chunks))
@@ -210,7 +245,8 @@ def _decode_all(
             looked.append(Unusable(row, "odd shape", odd))
             continue
         crc32 = writer.write(row, squish(grey, writer.side)) if writer else 0
-        looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32))
+        picture = fingerprint(grey)
+        looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32, picture))
         histograms.append(grey.histogram())
     if writer:
         writer.close()
@@ -253,4 +289,10 @@ def pixel_table(measured: Sequence[Measured], paths: Sequence[str]) -> pd.DataFr
     """The rows of pixels.csv."""
     table = pd.DataFrame(measured, columns=list(Measured._fields))
     table.insert(0, "path", [paths[row] for row in table["row"]])
-    return table.drop(columns=["row", "crc32"])
+    return table.drop(columns=["row", "crc32", "picture"])
+
+
+def picture_table(measured: Sequence[Measured], paths: Sequence[str]) -> pd.DataFrame:
+    """The rows of pictures.csv: the images' fingerprints."""
+    known = [(paths[one.row], one.picture) for one in measured if one.picture]
+    return pictures_frame(dict(known))

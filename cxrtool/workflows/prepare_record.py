@@ -64,6 +64,8 @@ class Looked:
     """Their pixel table; None where nothing was decoded."""
     cache: NewCache | None
     measured: list[Measured]
+    pictures: pd.DataFrame | None = None
+    """Their fingerprints."""
 
 
 def describe(
@@ -154,6 +156,10 @@ def write_workspace(
         workspace.pixels.unlink(missing_ok=True)
     else:
         write_table(looked.pixels, workspace.pixels)
+    # Of images that were not decoded, whoever needs the fingerprints makes them.
+    workspace.pictures.unlink(missing_ok=True)
+    if looked.pictures is not None:
+        write_table(looked.pictures, workspace.pictures)
     if config.cache is False and workspace.cache.is_dir():
         reporter.note(f"{workspace.cache} is left as it is; train reads from it while it fits")
     if looked.cache is not None:
