@@ -14,7 +14,7 @@ from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import ELSEWHERE, Workspace
 
 if TYPE_CHECKING:
-    from cxrtool.schemas import RunLabels, RunModel, RunThresholds
+    from cxrtool.schemas import AncestorFacts, InheritedFacts, RunLabels, RunModel, RunThresholds
 
 EDITABLE = "thresholds"
 """The one key of thresholds.json that may be edited by hand."""
@@ -70,6 +70,11 @@ class RunFolder:
     def patients(self) -> Path:
         """Whom it was trained and chosen on, so that nobody is tested on them by mistake."""
         return self.path / "patients.json"
+
+    @property
+    def pictures(self) -> Path:
+        """The fingerprints of the images that it, or what it began from, has seen."""
+        return self.path / "pictures.safetensors"
 
     def predictions(self, split: str) -> Path:
         """The probabilities on a split."""
@@ -159,6 +164,14 @@ class RunCard:
     """What `predict` makes of the network's probabilities, as `evaluate --keep` stored it."""
     train_patients: frozenset[str]
     valid_patients: frozenset[str]
+    registers: tuple[str, ...] | None = None
+    """In which data sets these ids are the same people; None: in all, as far as is known."""
+    ancestors: tuple["AncestorFacts", ...] = ()
+    """The runs that it began from, the nearest first, over all generations."""
+    inherited: tuple["InheritedFacts", ...] = ()
+    """Their patients."""
+    has_pictures: bool = False
+    """Whether it keeps the fingerprints of its images; those of version 0.1 do not."""
     edited: tuple[str, ...] = ()
     """The labels whose threshold was edited by hand."""
     sealed: bool = True
@@ -188,7 +201,13 @@ def read_card(run: RunFolder) -> RunCard:
     model = _read_model(run)
     labels, patients = read_as(run.labels, RunLabels), read_as(run.patients, RunPatients)
     thresholds = _read_thresholds(run, model, labels)
-    for path in (run.weights, run.labels, run.patients):
+    kept = [run.pictures] if run.pictures.name in model.sha256 else []
+    if kept and not run.pictures.is_file():
+        raise RunError(
+            f"{run.path} is incomplete ({run.pictures.name} missing): "
+            "restore the folder from a copy, or train again"
+        )
+    for path in (run.weights, run.labels, run.patients, *kept):
         if sha256(path) != model.sha256[path.name]:
             raise RunError(
                 f"{path} is not the file that training wrote (its SHA-256 differs from the one "
@@ -215,6 +234,10 @@ def read_card(run: RunFolder) -> RunCard:
         calibration=thresholds.calibration,
         train_patients=patients.train,
         valid_patients=patients.valid,
+        registers=patients.registers,
+        ancestors=patients.ancestors,
+        inherited=patients.inherited,
+        has_pictures=bool(kept),
         sealed=model.sealed is not None,
     )
 

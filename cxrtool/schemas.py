@@ -157,11 +157,31 @@ class RunThresholds(Record):
     """`files.seal_of` all but `thresholds`, which may be edited; None: of version 0.1."""
 
 
+class AncestorFacts(Record):
+    """A run whose weights a run began from, or began from in turn."""
+
+    name: Text
+    weights_sha256: Sha256 | None
+    """None: of a run that never came to its end."""
+
+
+class InheritedFacts(Record):
+    """Patients of ancestors, whose ids count in the same data sets."""
+
+    registers: Words | None
+    patients: Patients
+
+
 class RunPatients(Record):
     """patients.json: whom the run was trained and chosen on."""
 
     train: Patients
     valid: Patients
+    registers: Words | None = None
+    """In which data sets these ids are the same people (`origin.Origin`); None: of version 0.1,
+    whose ids count everywhere."""
+    ancestors: tuple[AncestorFacts, ...] = Field(default=(), strict=False)
+    inherited: tuple[InheritedFacts, ...] = Field(default=(), strict=False)
 
 
 class RunEnvironment(OpenRecord):

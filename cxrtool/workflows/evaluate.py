@@ -25,13 +25,14 @@ from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks
 from cxrtool.scoring import by_study
+from cxrtool.seen import rows_seen_by
 from cxrtool.subgroups import NOT_KNOWN, group_rows
 from cxrtool.workflows.evaluate_points import chosen_points
 from cxrtool.workflows.evaluate_report import write_evaluation
 from cxrtool.workflows.evaluate_truth import (
-    check_patients,
+    Known,
+    check_seen,
     dataset_of,
-    known_patients,
     protocol_of,
     sample_of_rows,
     wanted_columns,
@@ -171,16 +172,21 @@ def choose_part(
         f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
-    parted = unchanged and by_image
-    warnings = check_patients(card, rows, config, by_image=parted, reporter=reporter)
-    for text in (told := remarks(run, card)):
-        reporter.warn(text)
-    seen = not parted and bool(known_patients(card, rows, config.split))
     info = workspace.read_data_info()
-    policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
     # Another data set's scores are kept beside those of the run's own, under another name.
     fingerprint = sha256(workspace.manifest)
     own = fingerprint == card.manifest_sha256
+    itself, before = rows_seen_by(
+        *(run, card, rows, config.split, workspace),
+        own=own,
+        workers=config.workers,
+        reporter=reporter,
+    )
+    known = Known(itself=itself, before=before, own_split=unchanged and own, by_image=by_image)
+    warnings = check_seen(known, card, config)
+    for text in (*warnings, *(told := remarks(run, card))):
+        reporter.warn(text)
+    policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
     scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
     other = [f"study-{config.aggregate}"] if config.unit == "study" else []
     other += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
@@ -191,7 +197,7 @@ def choose_part(
         policy=policy,
         blank=blank,
         by_image=by_image,
-        trained_on=config.split == "train" or seen,
+        trained_on=config.split == "train" or known.spoils,
     )
     if trained_on_drawings(run) and not info.origin.drawn:
         warnings.append(TRAINED_ON_DRAWINGS)

@@ -1,6 +1,7 @@
 """Rows of a manifest as truth for a run: targets, protocol, and who must not be among them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from cxrtool.errors import DataError, first_few
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import label_columns
 from cxrtool.origin import CHEXPERT
-from cxrtool.report import Reporter
 from cxrtool.runs import RunCard
 from cxrtool.scoring import Sample
+from cxrtool.seen import SeenRows
 from cxrtool.workspace import DataInfo
+
+MOST_TWICE = 0.01
+"""The share of a part's images that a data set may hold a second time elsewhere: it is told, and
+the scores stand. `prepare` lists them as pictures twice."""
 
 
 def sample_of_rows(
@@ -97,58 +102,69 @@ def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:
     return " and ".join(info.labels_by.get(name, "whoever made them") for name in names)
 
 
-def check_patients(
-    card: RunCard, rows: pd.DataFrame, config: TruthConfig, *, by_image: bool, reporter: Reporter
-) -> list[str]:
-    """Refuse, or warn of, scores on patients that a run has seen: they are too good.
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What of the rows to be scored is known to a run, and whether its split explains it."""
 
-    Args:
-        card: of the run.
-        rows: of the manifest, those to be scored.
-        config: whether the part is one that the run was made on, and whether to force it.
-        by_image: the split is the one of the training and parts patients on purpose.
-        reporter: is told the warnings.
+    itself: SeenRows
+    """It has seen these."""
+    before: SeenRows
+    """What it began from has seen these, and it has not."""
+    own_split: bool
+    """The split is the one of its training."""
+    by_image: bool
+    """That split parts patients on purpose."""
+
+    @property
+    def spoils(self) -> bool:
+        """Whether a score on the rows is no measurement.
+
+        A split by image parts patients on purpose, and a data set may hold a few pictures twice;
+        nothing explains what other runs have seen.
+        """
+        few = len(self.itself.images) <= MOST_TWICE * self.itself.of_images
+        explained = self.own_split and (self.by_image or (few and not self.itself.patients))
+        return bool(self.before) or (bool(self.itself) and not explained)
+
+    def sentences(self, split: str, card: RunCard) -> list[str]:
+        """What is known, in words."""
+        names = ", ".join(dict.fromkeys(one.name for one in card.ancestors))
+        return [
+            *self.itself.describe(split, "the run was"),
+            *self.before.describe(split, f"what it began from ({names}) was"),
+        ]
+
+
+def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
+    """Refuse, or warn of, scores on what a run has seen: they are too good.
 
     Returns:
         The warnings, which stay with the scores.
 
     Raises:
-        DataError: such patients, and neither `by_image` nor `config.force`.
+        DataError: `known` spoils them, and `config.force` is not given.
     """
-    told = []
     if config.split == "train":
-        told.append("these are scores on the training images themselves")
-    elif config.split == "valid":
-        told.append("epoch and thresholds were chosen on valid: its scores are too good")
-    if config.split != "train":
-        told += _known_patients(card, rows, config, by_image)
-    for text in told:
-        reporter.warn(text)
-    return told
-
-
-def known_patients(card: RunCard, rows: pd.DataFrame, split: str) -> list[str]:
-    """Patients of some rows that a run was trained on or, unless these are its valid, chosen on."""
-    seen = card.train_patients | (frozenset() if split == "valid" else card.valid_patients)
-    return [patient for patient in rows["patient_id"].unique() if patient in seen]
-
-
-def _known_patients(
-    card: RunCard, rows: pd.DataFrame, config: TruthConfig, by_image: bool
-) -> list[str]:
-    known = known_patients(card, rows, config.split)
-    if not known:
-        return []
-    text = (
-        f"{len(known)} of {rows['patient_id'].nunique()} patients in {config.split} "
-        "are among those that the run was trained or chosen on"
+        return ["these are scores on the training images themselves"]
+    told = (
+        ["epoch and thresholds were chosen on valid: its scores are too good"]
+        if config.split == "valid"
+        else []
     )
-    if not (by_image or config.force):
-        raise DataError(
-            f"{text} ({first_few(known)}): the split is not the one of its training; "
-            "train again, or pass --force to score all the same"
+    sentences = known.sentences(config.split, card)
+    if known.spoils and not config.force:
+        of_split = known.own_split and not known.itself
+        advice = (
+            "begin from weights that have not seen them"
+            if of_split
+            else "the split is not the one of its training; train again"
         )
-    return [f"{text}: the scores are too good"]
+        one = known.itself or known.before
+        raise DataError(
+            f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
+            "or pass --force to score all the same"
+        )
+    return [*told, *(f"{text}: the scores are too good" for text in sentences)]
 
 
 def wanted_columns(config: EvaluateConfig) -> list[str] | None:

@@ -18,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import nn
 
+from cxrtool.ancestry import TRAIN, VALID, Ancestry, find_ancestry, patients_facts, write_seen
 from cxrtool.checkpoints import Checkpoint, write_checkpoint, write_tensors
 from cxrtool.config import RECIPES, TrainConfig, worker_count
 from cxrtool.control import ControlState
@@ -31,6 +32,7 @@ from cxrtool.prediction_rows import rows_of, write_rows
 from cxrtool.provenance import described
 from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.runs import sealed_thresholds
+from cxrtool.seen import row_pictures
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
 from cxrtool.trials import STUDY
@@ -111,6 +113,38 @@ class RunRecorder:
             "resumed": resumed,
         }
         write_json(self.run.environment, self.environment)
+        if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
+            self._write_seen(self.setup.ancestry if before is None else self._older_start())
+
+    def _older_start(self) -> Ancestry:
+        """What a run of version 0.1 that is resumed began from: it kept the name alone."""
+        try:
+            return find_ancestry(self.config.weights, self.workspace.runs)
+        except RunError as error:
+            self.reporter.warn(
+                f"what {self.run.name} began from is not known any more ({error}): whether its "
+                "patients are among those that are scored cannot be told"
+            )
+            return Ancestry()
+
+    def _write_seen(self, ancestry: Ancestry) -> None:
+        """Write whom and what the run is about to see, and what it began from has seen.
+
+        Before the first step: the runs that it began from may be gone when it ends.
+        """
+        frame, registers = self.data.frame, self.data.info.origin.registers
+        patients = {
+            name: self.data.part(valid=name == "valid")["patient_id"].unique().tolist()
+            for name in ("train", "valid")
+        }
+        write_json(
+            self.run.patients, patients_facts(**patients, registers=registers, ancestry=ancestry)
+        )
+        paths, workers = frame["path"].tolist(), self.config.workers
+        pictures, places = row_pictures(self.workspace, paths, workers, self.reporter)
+        valid = frame["is_valid"].to_numpy(dtype=bool)[places]
+        own = {TRAIN: pictures.choose(~valid), VALID: pictures.choose(valid)}
+        write_seen(self.run.pictures, own, ancestry)
 
     @property
     def identity(self) -> str:
@@ -223,11 +257,6 @@ class RunRecorder:
             "calibration": None,
         }
         write_json(self.run.thresholds, sealed_thresholds(chosen, sha256(self.run.weights)))
-        patients = {
-            name: sorted(self.data.part(valid=name == "valid")["patient_id"].unique())
-            for name in ("train", "valid")
-        }
-        write_json(self.run.patients, patients)
         write_json(self.run.labels, self._labels())
         with whole_file(self.run.curves) as path:
             draw_curves(pd.DataFrame(state.history), path, training_loss=training_loss(self.config))
@@ -261,6 +290,11 @@ class RunRecorder:
             "train": counts,
         }
 
+    def _bound(self) -> tuple[Path, ...]:
+        """The files that model.json has the fingerprints of."""
+        run = self.run
+        return run.weights, run.labels, run.patients, run.pictures
+
     def _model(self, state: ControlState) -> dict[str, Any]:
         about = {
             "arch": self.config.arch,
@@ -273,10 +307,7 @@ class RunRecorder:
             "pixel_std": self.data.std,
             "weights_from": self.environment["weights_from"],
             "data": described(self.data.info),
-            "sha256": {
-                path.name: sha256(path)
-                for path in (self.run.weights, self.run.labels, self.run.patients)
-            },
+            "sha256": {path.name: sha256(path) for path in self._bound()},
             "manifest_sha256": self.environment["manifest_sha256"],
             "split_sha256": self.environment["split_sha256"],
             "epochs": state.epoch,

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cxrtool.ancestry import Ancestry, find_ancestry
 from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
 from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders, sample_weights
@@ -23,6 +24,7 @@ from cxrtool.losses import make_loss, positive_weights
 from cxrtool.networks import build_network
 from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
+from cxrtool.seen import SeenRows, rows_seen_before
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workspace import Workspace
@@ -45,6 +47,10 @@ class Setup:
     learner: CXRLearner
     loaded: LoadedWeights
     """Where the network's weights come from."""
+    ancestry: Ancestry
+    """What those weights have seen, where they are a run's."""
+    seen_in_valid: SeenRows | None
+    """What of valid they have seen; None where they are no run's."""
 
     @property
     def plan(self) -> Plan:
@@ -153,6 +159,11 @@ def set_up(
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
     weights = config.weights if fresh else NO_WEIGHTS
     loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    ancestry = find_ancestry(weights, workspace.runs)
+    seen = None
+    if ancestry.ancestors:
+        valid, workers = data.part(valid=True), config.workers
+        seen = rows_seen_before(ancestry, valid, workspace, workers=workers, reporter=reporter)
     learner = _learner(config, data, network, device, seed, processes)
     if learner.dls.train.epoch_batches < config.validations:
         raise UsageError(
@@ -170,6 +181,8 @@ def set_up(
         network=network,
         learner=learner,
         loaded=loaded,
+        ancestry=ancestry,
+        seen_in_valid=seen,
     )
 
 
@@ -253,6 +266,13 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
 
 def _say_unusual(setup: Setup, reporter: Reporter) -> None:
     config = setup.config
+    if setup.seen_in_valid:
+        whose = f"the weights that it begins with ({setup.ancestry.names}) were"
+        for text in setup.seen_in_valid.describe("valid", whose):
+            reporter.warn(
+                f"{text}: scores on valid, and the epoch and thresholds chosen by them, will be "
+                "too good. Begin from weights that have not seen valid, or split so that it is new"
+            )
     if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
         reporter.note(
             "--weights none: nothing is worth freezing, so all blocks are trained from the start"
