@@ -160,6 +160,7 @@ def strangers(tmp_path_factory):
 
 def test_the_same_pictures_under_other_names_are_refused(trained_once, renamed, tmp_path):
     workspace = prepare(renamed, tmp_path / "other")
+    pd.read_csv(workspace.split).assign(split="test").to_csv(workspace.split, index=False)
     run = RunFolder(trained_once.workspace.runs / "tiny")
     card, rows = read_card(run), of_part(workspace, "test")
     numbers = rows["patient_id"].str.removeprefix("patient").astype(int) - 500
