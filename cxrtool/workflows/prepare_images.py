@@ -49,7 +49,7 @@ class Unusable(NamedTuple):
 Looked = Measured | Unusable
 Task = tuple[int, str]
 """A row and its path: text, since a `Path` costs ten times as much to send to a process."""
-Found = TypeVar("Found", Looked, Measured)
+Found = TypeVar("Found")
 Look = Callable[[Sequence[Task]], list[Found]]
 """What is done with some of them in one process."""
 
@@ -114,20 +114,20 @@ def _with_pictures(
     made = dict(done)
     with reporter.steps("fingerprinting images", len(todo)) as advance:
         for part in _in_processes(partial(_fingerprints, folder), todo, workers, advance):
-            for one in part:
-                made[one.row] = made[one.row]._replace(picture=one.picture)
+            for row, picture in part:
+                made[row] = made[row]._replace(picture=picture)
     return made
 
 
-def _fingerprints(folder: Path, images: Sequence[Task]) -> list[Measured]:
+def _fingerprints(folder: Path, images: Sequence[Task]) -> list[tuple[int, str]]:
     """The fingerprints of images in one process, and nothing else of them."""
     found = []
     for row, path in images:
         try:
-            grey, mode = decode(f"{folder}/{path}")
+            grey = decode(f"{folder}/{path}").grey
         except ImageError:
             continue  # it was readable when it was cached; whoever needs it will say so
-        found.append(Measured(row, *grey.size, mode, 0, 0, 0, 0, 0, fingerprint(grey)))
+        found.append((row, fingerprint(grey)))
     return found
 
 

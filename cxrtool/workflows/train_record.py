@@ -86,6 +86,9 @@ class RunRecorder:
             settings: of the training.
             before: what environment.json says of a run that goes on; None: it begins.
         """
+        # First: a run that has begun has them, also when it is killed at once.
+        if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
+            self._write_seen(self.setup.ancestry if before is None else self._older_start())
         remove_leftovers(self.run.checkpoints, ["last.safetensors", "best.safetensors"])
         write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -113,8 +116,6 @@ class RunRecorder:
             "resumed": resumed,
         }
         write_json(self.run.environment, self.environment)
-        if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
-            self._write_seen(self.setup.ancestry if before is None else self._older_start())
 
     def _older_start(self) -> Ancestry:
         """What a run of version 0.1 that is resumed began from: it kept the name alone."""
