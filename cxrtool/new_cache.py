@@ -170,8 +170,9 @@ class NewCache:
                 # The fingerprint comes last, and version 0.1 wrote none.
                 known = len(rest) == NUMBERS + 1
                 numbers, picture = (rest[:-1], rest[-1]) if known else (rest, "")
-                measured = Measured(int(row), int(width), int(height), mode, *map(int, numbers))
-                measured = measured._replace(picture=picture)
+                sums, squares, length, modified, crc32 = map(int, numbers)
+                size = int(row), int(width), int(height)
+                measured = Measured(*size, mode, sums, squares, length, modified, crc32, picture)
                 if 0 <= measured.row < len(self.paths):
                     rows.append(measured)
             except (ValueError, TypeError):
