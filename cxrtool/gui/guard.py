@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMap
 from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import CancelScope, fail_after, move_on_after
+from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -28,12 +30,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API = "/gradio_api"
-PASSED = frozenset(
-    ("/config", "/theme.css", f"{API}/info", f"{API}/queue/data", f"{API}/startup-events")
-)
+LISTEN = f"{API}/queue/data"
+PASSED = frozenset(("/config", "/theme.css", f"{API}/info", LISTEN, f"{API}/startup-events"))
 """What is read of Gradio, beside its scripts."""
 SCRIPTS = "/assets/"
 UPLOAD, PROGRESS, JOIN = f"{API}/upload", f"{API}/upload_progress", f"{API}/queue/join"
+SEND_SECONDS = 120
+"""In which a form has to be sent; and to be read, each part of an answer."""
 MOST_JSON = 2**17
 AROUND = 2**16
 """Bytes of a form around its files: names, boundaries."""
@@ -110,6 +113,8 @@ class Guard:
         elif path == PROGRESS:  # what is sent to the same machine is there at once
             done = Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
             await done(scope, receive, send)
+        elif path == LISTEN:
+            await self._listen(request, send)
         elif path in PASSED or path.startswith(SCRIPTS):
             await self.app(_plain(scope), receive, send)
         else:
@@ -154,26 +159,49 @@ class Guard:
         """
         kept: list[str] = []
         try:
-            limited = Request(request.scope, _limited(request, self.most_bytes + AROUND))
-            async with limited.form(max_files=MOST_FILES, max_fields=0) as form:
-                sent = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
-                if sum(one.size or 0 for one in sent) > self.most_bytes:
-                    raise _TooLargeError
-                for one in sent:
-                    kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
+            most = self.most_bytes + AROUND
+            said = request.headers.get("content-length", "")
+            limited = Request(request.scope, _limited(request, most))
+            # Counted before a byte is read: what is being sent is on the disk, too.
+            with (
+                self.uploads.room(min(int(said), most) if said.isdecimal() else most),
+                fail_after(SEND_SECONDS),
+            ):
+                async with limited.form(max_files=MOST_FILES, max_fields=0) as form:
+                    sent = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+                    if sum(one.size or 0 for one in sent) > self.most_bytes:
+                        raise _TooLargeError
+                    for one in sent:
+                        kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
         except _TooLargeError:
-            most = self.most_bytes / 2**20
+            mib = self.most_bytes / 2**20
             return _told(
                 413,
-                f"more than {most:,.0f} MiB at once: drop fewer, or start with a larger --max-mb",
+                f"more than {mib:,.0f} MiB at once: drop fewer, or start with a larger --max-mb",
             )
         except DataError as error:
             for path in kept:
                 self.uploads.drop(path)
             return _told(503, str(error))
+        except TimeoutError:
+            return _told(408, f"nothing was whole after {SEND_SECONDS} s: drop fewer at once")
         except (ClientDisconnect, HTTPException, MultiPartException):
             return _told(400, f"this is no form with 1 to {MOST_FILES} files, or it broke off")
         return JSONResponse(kept) if kept else _told(400, "no file was sent")
+
+    async def _listen(self, request: Request, send: Send) -> None:
+        """The answers of a session, to somebody who takes them: else they would be kept."""
+        with CancelScope() as answers:
+
+            async def sending(message: Message) -> None:
+                with move_on_after(SEND_SECONDS):
+                    await send(message)
+                    return
+                answers.cancel()
+                await checkpoint()
+
+            with self.uploads.listening(request.query_params.get("session_hash", "")):
+                await self.app(_plain(request.scope), request.receive, sending)
 
     async def _join(self, request: Request, send: Send) -> None:
         """A call of Gradio's function: only with files that wait, told anew without anything else.
@@ -231,6 +259,7 @@ def _call(values: Any, uploads: Uploads) -> dict[str, Any]:
     for file in files:
         if not isinstance(file["path"], str) or file["path"] not in uploads:
             raise ValueError("file")
+    uploads.ask([file["path"] for file in files], call["session_hash"])
     named = [{"path": file["path"], "meta": {"_type": "gradio.FileData"}} for file in files]
     return {**call, "event_data": None, "data": [named] if data else []}
 

@@ -17,7 +17,7 @@ from cxrtool.gui.answers import (
 )
 from cxrtool.gui.heat import HeatMaps
 from cxrtool.gui.uploads import Uploads
-from cxrtool.images import read_for_scoring, squish
+from cxrtool.images import read_sent, squish
 from cxrtool.report import SILENT, Reporter
 from cxrtool.scorer import Scorer
 
@@ -37,6 +37,10 @@ class Desk:
         on the disk any more when its findings are there.
         """
         text = ""
+        if not self.uploads.somebody_listens(paths):
+            for path in paths:
+                self.uploads.drop(path)
+            return  # an answer that nobody hears would be kept
         for part in self._parts(paths):
             text += part
             yield text
@@ -62,7 +66,8 @@ class Desk:
         """An image with its findings, or why there are none."""
         try:
             with self.uploads.take(path) as upload:
-                grey, warning = read_for_scoring(upload.path)
+                content = upload.read()
+            grey, warning = read_sent(path, content)
             pixels = squish(grey, *self.scorer.squish)
             scores = self.scorer(pixels[None])[0]
         except CxrToolError as error:

@@ -1,4 +1,7 @@
-"""A folder for what is dropped: this user's alone, and gone when the page is."""
+"""A folder for what is dropped: this user's alone, and gone when the page is.
+
+What is dropped has no name in it (`uploads`): of a page that is killed, an empty folder is left.
+"""
 
 import os
 import shutil

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from cxrtool.apart import APART
 from cxrtool.errors import DataError, UsageError
 from cxrtool.gui.guard import WILD, Guard
 from cxrtool.signals import stop_requests
@@ -73,6 +74,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: who is cut off now is no fault, of which uvicorn would show a traceback."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        APART.stop()  # an image that takes long holds nobody up
         await super().shutdown(sockets)
 
 
@@ -104,4 +106,7 @@ def serve(guard: Guard, made: socket.socket) -> None:
     )
     # uvicorn ends at a signal, and then sends it again: nobody would be left to clean up.
     with stop_requests():
-        _Server(config, guard.uploads.sweep).run(sockets=[made])
+        try:
+            _Server(config, guard.uploads.sweep).run(sockets=[made])
+        finally:
+            APART.stop()
