@@ -37,6 +37,8 @@ class Measured(NamedTuple):
     """Of the image's pixels in the cache."""
     picture: str = ""
     """Its `pictures.fingerprint`; "": of version 0.1, which made none."""
+    note: str = ""
+    """What reading it lost, or what its decoder said of damage."""
 
 
 COLUMNS = ("path", *Measured._fields)
@@ -72,7 +74,7 @@ class ImageCache:
             self.fingerprint = values.pixels_sha256
             if sha256(self._paths.index) != values.index_sha256:
                 raise ValueError(f"{self._paths.index.name} was altered")
-            index = read_table(self._paths.index, COLUMNS[:-1])
+            index = read_table(self._paths.index, COLUMNS[:-2])  # 0.1 had no more
             rows = index["row"].astype(int).tolist()
             self._pixels: NDArray[np.uint8] | None = self._map()
             if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:

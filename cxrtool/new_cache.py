@@ -23,7 +23,7 @@ SPARE_BYTES = 200_000_000
 
 DEEP_GREYS = "by depth"
 """How pixels of more than 8 bits became greys; where another way stands, those are made anew."""
-NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture"))
+NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture", "note"))
 """How many numbers stand in a line of the journal after the first five columns."""
 
 
@@ -167,12 +167,11 @@ class NewCache:
         for fields in csv.reader(lines):
             try:
                 _, row, width, height, mode, *rest = fields
-                # The fingerprint comes last, and version 0.1 wrote none.
-                known = len(rest) == NUMBERS + 1
-                numbers, picture = (rest[:-1], rest[-1]) if known else (rest, "")
-                sums, squares, length, modified, crc32 = map(int, numbers)
-                size = int(row), int(width), int(height)
-                measured = Measured(*size, mode, sums, squares, length, modified, crc32, picture)
+                # The fingerprint and the note come last, and version 0.1 wrote none.
+                picture, note = (*rest[NUMBERS:], "", "")[:2]
+                sums, squares, length, modified, crc32 = map(int, rest[:NUMBERS])
+                facts = int(row), int(width), int(height), mode, sums, squares, length, modified
+                measured = Measured(*facts, crc32, picture, note)
                 if 0 <= measured.row < len(self.paths):
                     rows.append(measured)
             except (ValueError, TypeError):

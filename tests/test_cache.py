@@ -14,7 +14,7 @@ from PIL import Image
 from cxrtool import new_cache
 from cxrtool.cache import CachePaths, ImageCache
 from cxrtool.errors import DataError
-from cxrtool.files import read_json, write_json
+from cxrtool.files import read_json, sha256, write_json
 from cxrtool.findings import Findings
 from cxrtool.images import ImageError, load_pixels
 from cxrtool.new_cache import NewCache
@@ -382,7 +382,7 @@ def test_an_index_that_was_edited_is_refused(data, tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from cxrtool.files import read_json, write_json
+from cxrtool.files import read_json, sha256, write_json
 from cxrtool.findings import Findings
 from cxrtool.new_cache import NewCache
 from cxrtool.report import SILENT
@@ -446,6 +446,38 @@ def test_deep_pixels_that_an_older_version_scaled_are_made_anew(data, tmp_path, 
     cache = build(data, tmp_path / "cache")
     assert sorted(decoded) == ["3.png", "5.png"]
     assert_same_pixels(cache, data)
+    decoded.clear()
+    build(data, tmp_path / "cache")
+    assert decoded == []
+
+
+def test_what_reading_an_image_lost_is_a_problem_also_of_a_cached_one(data, tmp_path, decoded):
+    content = bytearray((data / "4.png").read_bytes())
+    content[content.index(b"IEND") - 8] ^= 1
+    (data / "4.png").write_bytes(content)
+    for _ in range(2):
+        findings = Findings()
+        cache = NewCache(tmp_path / "cache", data, PATHS, SIDE)
+        cache.seal(decode_images(data, PATHS, cache, 0, findings, SILENT), "f")
+        (found,) = findings.table().to_dict("records")
+        assert found == {
+            "kind": "read with a warning",
+            "where": "4.png",
+            "detail": "damaged: a checksum of its pixels does not match",
+            "kept": "yes",
+        }
+    assert len(decoded) == 30
+    ImageCache(tmp_path / "cache").read([4])
+
+
+def test_a_cache_of_version_0_1_is_read(data, tmp_path, decoded):
+    build(data, tmp_path / "cache")
+    paths = CachePaths(tmp_path / "cache")
+    lines = paths.index.read_text().splitlines()
+    paths.index.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in lines))
+    seal = {key: value for key, value in read_json(paths.seal).items() if key != "format"}
+    write_json(paths.seal, {**seal, "index_sha256": sha256(paths.index)})
+    assert_same_pixels(ImageCache(tmp_path / "cache"), data)
     decoded.clear()
     build(data, tmp_path / "cache")
     assert decoded == []

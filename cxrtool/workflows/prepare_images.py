@@ -235,7 +235,7 @@ def _decode_all(
         try:
             # Before decoding: a file that is written meanwhile has another time afterwards.
             state = file_state(file)
-            grey, mode, _ = decode(file)
+            grey, mode, note = decode(file)
         except ImageError as error:
             looked.append(_unusable(row, file, error))
             continue
@@ -246,7 +246,7 @@ def _decode_all(
             continue
         crc32 = writer.write(row, squish(grey, writer.side)) if writer else 0
         picture = fingerprint(grey)
-        looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32, picture))
+        looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32, picture, note))
         histograms.append(grey.histogram())
     if writer:
         writer.close()
@@ -282,14 +282,18 @@ def _usable(looked: Iterable[Looked], paths: Sequence[str], findings: Findings) 
     for kind in sorted({one.kind for one in bad}):
         ones = [one for one in bad if one.kind == kind]
         findings.add(kind, [paths[one.row] for one in ones], [o.detail for o in ones], kept=False)
-    return [one for one in rows if isinstance(one, Measured)]
+    usable = [one for one in rows if isinstance(one, Measured)]
+    noted = [one for one in usable if one.note]
+    where, notes = [paths[one.row] for one in noted], [one.note for one in noted]
+    findings.add("read with a warning", where, notes, kept=True)
+    return usable
 
 
 def pixel_table(measured: Sequence[Measured], paths: Sequence[str]) -> pd.DataFrame:
     """The rows of pixels.csv."""
     table = pd.DataFrame(measured, columns=list(Measured._fields))
     table.insert(0, "path", [paths[row] for row in table["row"]])
-    return table.drop(columns=["row", "crc32", "picture"])
+    return table.drop(columns=["row", "crc32", "picture", "note"])
 
 
 def picture_table(measured: Sequence[Measured], paths: Sequence[str]) -> pd.DataFrame:
