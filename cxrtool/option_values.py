@@ -9,7 +9,7 @@ import typer
 
 from cxrtool import config
 from cxrtool.errors import DataError, UsageError, did_you_mean, unknown_name
-from cxrtool.suggestions import OPTION_WORDS, meant
+from cxrtool.suggestions import FILES, OPTION_WORDS, meant
 from cxrtool.unicode_forms import on_disk
 
 Value = TypeVar("Value")
@@ -81,6 +81,7 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     path = in_home(path)
     values = _values_in(path, ctx)
     ctx.default_map = {**(ctx.default_map or {}), **values}
+    ctx.meta.setdefault(FILES, {}).update(dict.fromkeys(values, path))
     _show_in_help(values, ctx)
     return path
 
@@ -94,6 +95,7 @@ def read_recipe(ctx: typer.Context, recipe: str) -> str:
         values = dict(config.RECIPES[recipe])
     elif Path(recipe).is_file():
         values = _values_in(Path(recipe), ctx)
+        ctx.meta[FILES] = {**dict.fromkeys(values, recipe), **ctx.meta.get(FILES, {})}
         base = str(values.pop("recipe", _RECIPES[0]))
         if base not in config.RECIPES:
             raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))

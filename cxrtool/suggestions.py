@@ -86,6 +86,8 @@ COMMAND_WORDS: dict[str, str] = {
     "demo": "example quickstart try",
 }
 """Of each command, what other tools call it."""
+FILES = "cxrtool.files"
+"""The key of a context's `meta` under which it is kept which file gives an option's value."""
 _USAGE: type[Exception] = typer.BadParameter.__mro__[1]  # click's, or the copy of it in Typer
 
 
@@ -114,7 +116,16 @@ class SuggestingCommand(TyperCommand):
         except _USAGE as error:
             if hasattr(error, "possibilities"):
                 self._suggest(error, given)
+            self._name_file(ctx, error)
             raise
+
+    def _name_file(self, ctx: Any, error: Any) -> None:
+        """Tell a value's file, where it comes from one."""
+        name = str(getattr(getattr(error, "param", None), "name", None))
+        source = ctx.get_parameter_source(name)
+        file = ctx.meta.get(FILES, {}).get(name)
+        if file is not None and source is not None and source.name == "DEFAULT_MAP":
+            error.message = f"{error.message} (in {file})"
 
     def _suggest(self, error: Any, given: list[str]) -> None:
         option = str(error.option_name)

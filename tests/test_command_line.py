@@ -86,6 +86,27 @@ def test_a_files_numbers_have_the_same_ends(tmp_path):
             done = call("train", option, file)
             assert done.exit_code == 2
             assert f"--{key.replace('_', '-')}" in done.stderr
+            assert f"(in {file})" in done.stderr.replace("\n", " ").replace("  ", " ")
+        flag = f"--{key.replace('_', '-')}"
+        assert f"{file}" not in call("train", "--config", file, flag, value).stderr
+
+
+def test_numbers_within_a_text_have_ends_too():
+    from dataclasses import replace
+
+    from cxrtool.config import EvaluateConfig
+    from cxrtool.workflows.evaluate_truth import wanted_columns
+    from cxrtool.workflows.split import parse_sizes
+    from cxrtool.workflows.train_setup import resolve
+
+    for sizes in ("1e308,1e308,1e308", "nan,1,1", "inf,1,1", "-1,2,3"):
+        with pytest.raises(UsageError, match="three positive numbers"):
+            parse_sizes(sizes)
+    for weight in ("1e30", "inf", "nan", "0", "-1"):
+        with pytest.raises(UsageError, match="--pos-weight"):
+            resolve(replace(TINY, pos_weight=weight))
+    with pytest.raises(UsageError, match="--by names sex twice"):
+        wanted_columns(EvaluateConfig(by="sex,age,sex"))
 
 
 def test_a_spaces_numbers_have_the_same_ends(tmp_path):

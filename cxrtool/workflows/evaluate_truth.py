@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.config import EvaluateConfig, TruthConfig
-from cxrtool.errors import DataError, first_few
+from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import label_columns
 from cxrtool.origin import CHEXPERT
@@ -172,4 +172,7 @@ def wanted_columns(config: EvaluateConfig) -> list[str] | None:
     if config.by is None:
         return None
     names = [name.strip() for name in config.by.split(",") if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--by names {', '.join(twice)} twice: name each once")
     return [] if names == ["none"] else names

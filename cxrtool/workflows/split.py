@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,7 @@ def parse_sizes(text: str) -> tuple[float, ...]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) != len(PARTS) or not all(0 < value < float("inf") for value in values):
+    if len(values) != len(PARTS) or not (min(values) > 0 and isfinite(sum(values))):
         raise UsageError(
             f"--sizes {text}: give three positive numbers, the shares of train, valid and test, "
             "such as 80,10,10"

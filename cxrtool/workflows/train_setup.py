@@ -1,6 +1,5 @@
 """What every form of `train` begins with: data, network and learner, as the options say."""
 
-import math
 import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workspace import Workspace
 
 BALANCED = "balanced"
+MOST_POSITIVE_WEIGHT = 1e6
 ONE_CYCLE = "one-cycle"
 
 
@@ -111,7 +111,10 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
             "pass --warmup 0, or choose another schedule"
         )
     if config.pos_weight not in ("none", BALANCED) and not _positive(config.pos_weight):
-        raise UsageError(f"--pos-weight {config.pos_weight}: use none, balanced or a number")
+        raise UsageError(
+            f"--pos-weight {config.pos_weight}: use none, balanced or a number up to "
+            f"{MOST_POSITIVE_WEIGHT:g}"
+        )
     if config.loss != "bce" and config.pos_weight != "none":
         raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} weighs by itself")
     return config, device
@@ -119,7 +122,7 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
 
 def _positive(text: str) -> bool:
     try:
-        return 0 < float(text) < math.inf
+        return 0 < float(text) <= MOST_POSITIVE_WEIGHT
     except ValueError:
         return False
 
