@@ -15,7 +15,8 @@ from cxrtool.errors import RunError, WeightsError
 from cxrtool.files import sha256, write_json
 from cxrtool.networks import build_network, head_name, head_of
 from cxrtool.runs import RunFolder
-from cxrtool.weights import load_pretrained, read_state
+from cxrtool.state_dicts import read_tensors
+from cxrtool.weights import load_pretrained
 
 LABELS = ("Edema", "Nodule", "Mass")
 
@@ -66,7 +67,7 @@ def test_a_file_gives_the_body_and_not_the_head(tmp_path, resnet18, suffix):
     assert torch.equal(network.fc.weight, before)
     assert loaded.source == str(path)
     assert loaded.detail == (
-        "100 of 102 tensors; the last layer is new, not the file's: a file does not name its labels"
+        "100 of 102 tensors; the last layer is new: a file does not name its labels"
     )
 
 
@@ -76,18 +77,132 @@ def test_the_files_head_may_have_any_form_or_be_absent(tmp_path, resnet18, head)
     named = {} if head is None else {f"{head}.weight": torch.zeros(4, 5)}
     torch.save({**state, **named}, tmp_path / "w.pt")
     loaded = load(build_network("resnet18", 3), tmp_path / "w.pt")
-    assert ("not the file's" in loaded.detail) == (head is not None)
+    assert "left out" not in loaded.detail
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
-@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module._orig_mod."])
-def test_wrappers_and_prefixes_are_taken_off(tmp_path, wrapper, prefix):
-    state = {f"{prefix}conv1.weight": torch.arange(3.0), f"{prefix}bn1.model.bias": torch.ones(2)}
-    content = {wrapper: state, "epoch": 3, "optimizer": {"lr": [0.1]}} if wrapper else state
-    torch.save(content, tmp_path / "w.pth")
-    read = read_state(tmp_path / "w.pth")
-    assert list(read) == ["conv1.weight", "bn1.model.bias"]
-    assert torch.equal(read["conv1.weight"], torch.arange(3.0))
+def placed(state, prefix, wrapper=None):
+    """A file's content with the network's tensors under a prefix, or in a dictionary of it."""
+    named = {f"{prefix}{key}": value for key, value in state.items()}
+    return {wrapper: named, "epoch": 3, "optimizer": {"lr": [0.1]}} if wrapper else named
+
+
+@pytest.mark.parametrize(
+    ("prefix", "wrapper", "name"),
+    [
+        ("", "state_dict", "state_dict"),
+        ("", "model_state_dict", "model_state_dict"),
+        ("", "net", "net"),
+        ("module.", None, "module"),
+        ("model.", None, "model"),
+        ("module._orig_mod.", "model", "model.module._orig_mod"),
+        ("backbone.", None, "backbone"),
+        ("module.encoder_q.", "state_dict", "state_dict.module.encoder_q"),
+    ],
+)
+def test_the_network_is_found_under_any_prefix_and_named(tmp_path, resnet18, prefix, wrapper, name):
+    torch.save(placed(resnet18.state_dict(), prefix, wrapper), tmp_path / "w.pth")
+    network = build_network("resnet18", 3)
+    loaded = load(network, tmp_path / "w.pth")
+    assert body_equal(network, resnet18.state_dict())
+    assert loaded.detail.startswith(f"100 of 102 tensors of `{name}`; the last layer is new")
+
+
+RAW, MEAN = "raw", "mean"
+
+
+@pytest.mark.parametrize(
+    ("places", "name"),
+    [
+        ({"model.": RAW, "ema.": MEAN}, "ema"),
+        ({"student.backbone.": RAW, "teacher.backbone.": MEAN}, "teacher.backbone"),
+        ({"state_dict.": RAW, "state_dict_ema.": MEAN}, "state_dict_ema"),
+        ({"net.": RAW, "averaged.module.": MEAN}, "averaged.module"),
+        ({"a.": RAW, "b.module.": MEAN, "b.n_averaged": None}, "b.module"),
+        ({"module.encoder_q.": MEAN, "module.encoder_k.": RAW}, "module.encoder_q"),
+    ],
+)
+def test_averaged_weights_come_before_raw_ones_and_slow_copies_last(
+    tmp_path, resnet18, places, name
+):
+    mean = resnet18.state_dict()
+    raw = {key: value + 1 for key, value in mean.items()}
+    content = {}
+    for prefix, which in places.items():
+        if which is None:
+            content[prefix] = torch.tensor(4)
+        else:
+            content |= placed(raw if which == RAW else mean, prefix)
+    torch.save(content, tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    loaded = load(network, tmp_path / "w.pt")
+    assert body_equal(network, mean)
+    averaged = ", averaged weights" if "encoder" not in name else ""
+    assert f" of `{name}`{averaged};" in loaded.detail
+    assert "; left out: " in loaded.detail
+
+
+def test_networks_that_fit_equally_are_asked_about_unless_they_are_one(tmp_path, resnet18):
+    state = resnet18.state_dict()
+    other = {key: value + 1 for key, value in state.items()}
+    torch.save(placed(state, "a.") | placed(other, "b."), tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"holds 2 networks that fit.*`a`, `b`"):
+        load(network, tmp_path / "w.pt")
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    torch.save(placed(state, "a.") | placed(state, "b."), tmp_path / "w.pt")
+    load(network, tmp_path / "w.pt")
+    assert body_equal(network, state)
+
+
+def test_what_lies_beside_the_network_is_left_out_and_counted(tmp_path, resnet18):
+    state = resnet18.state_dict()
+    beside = {"criterion.pos_weight": torch.ones(5), "op_threshs": torch.zeros(18)}
+    torch.save({**state, **beside}, tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    loaded = load(network, tmp_path / "w.pt")
+    assert body_equal(network, state)
+    assert "left out: 2 other tensors (criterion.pos_weight, op_threshs)" in loaded.detail
+
+
+def test_one_channel_is_spread_over_three_and_gives_the_same(tmp_path, resnet18):
+    state = dict(resnet18.state_dict())
+    state["conv1.weight"] = torch.randn(64, 1, 7, 7)
+    torch.save(state, tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    loaded = load(network, tmp_path / "w.pt")
+    assert "the first layer's one channel was spread over three" in loaded.detail
+    grey = torch.randn(2, 1, 16, 16)
+    expected = nn.functional.conv2d(grey, state["conv1.weight"], stride=2, padding=3)
+    found = network.conv1(grey.expand(-1, 3, -1, -1))
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_and_named(tmp_path, resnet18, value):
+    state = {key: tensor.clone() for key, tensor in resnet18.state_dict().items()}
+    state["layer2.0.bn1.running_var"][:2] = value
+    torch.save(placed(state, "backbone."), tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    told = r"\(`backbone`\) has weights that are NaN or inf.*layer2.0.bn1.running_var: 2 values"
+    with pytest.raises(WeightsError, match=told):
+        load(network, tmp_path / "w.pt")
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    # The last layer is not taken, and what is wrong with it does no harm.
+    state = {**resnet18.state_dict(), "fc.bias": torch.full((1000,), value)}
+    torch.save(state, tmp_path / "w.pt")
+    load(network, tmp_path / "w.pt")
+
+
+def test_a_larger_network_of_the_same_kind_is_not_cut_to_fit(tmp_path):
+    with torch.device("meta"):
+        names = models.resnet34(weights=None).state_dict()
+    state = {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in names.items()}
+    torch.save(placed(state, "backbone."), tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"`backbone`.*do not fit resnet18") as told:
+        load(build_network("resnet18", 3), tmp_path / "w.pt")
+    assert "They fit resnet34: pass --arch resnet34" in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +299,7 @@ def test_weights_of_another_network_are_refused_and_named(tmp_path, theirs):
 
 def test_what_does_not_fit_is_counted_and_named(tmp_path, resnet18):
     state = resnet18.state_dict()
-    state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
+    state["conv1.weight"] = torch.zeros(64, 2, 7, 7)
     state["op_threshs"] = torch.zeros(18)
     for key in ("layer1.0.conv1.weight", "layer1.0.conv2.weight", "bn1.bias", "bn1.weight"):
         del state[key]
@@ -194,7 +309,7 @@ def test_what_does_not_fit_is_counted_and_named(tmp_path, resnet18):
     assert str(told.value).splitlines() == [
         f"the tensors of {tmp_path / 'w.pt'} do not fit resnet18: 4 of 100 are missing "
         "(bn1.weight, bn1.bias, layer1.0.conv1.weight, ... (4 in all)); 1 of the 117 given are "
-        "unknown (op_threshs); 1 have another shape (conv1.weight: (64, 1, 7, 7), "
+        "unknown (op_threshs); 1 have another shape (conv1.weight: (64, 2, 7, 7), "
         "not (64, 3, 7, 7)).",
         "  Give the weights of a resnet18, or --weights none",
     ]
@@ -294,7 +409,7 @@ def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path, form, number):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(WeightsError, match=r"evil.pth is refused: it holds code .*not.* was run"):
-        read_state(path)
+        read_tensors(path)
     assert not trace.exists()
     # The test means something only if the file does run when it is read without care.
     torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
@@ -305,7 +420,7 @@ def test_a_pickle_that_torch_does_not_know_is_not_run_either(tmp_path):
     trace, path = tmp_path / "was-here", tmp_path / "evil.pt"
     path.write_bytes(pickle.dumps({"a": Evil(open, str(trace), "w")}, protocol=4))
     with pytest.raises(WeightsError, match=r"evil.pt is damaged, or .*nothing of it was run"):
-        read_state(path)
+        read_tensors(path)
     assert not trace.exists()
 
 
@@ -313,13 +428,13 @@ def test_a_pickle_that_torch_does_not_know_is_not_run_either(tmp_path):
 def test_torchscript_is_refused_as_code(tmp_path):
     torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"it holds code or objects \(TorchScript\)"):
-        read_state(tmp_path / "w.pt")
+        read_tensors(tmp_path / "w.pt")
 
 
 def test_a_whole_network_is_refused_as_code(tmp_path, resnet18):
     torch.save({"model": resnet18}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"torchvision.models.resnet.ResNet.*save the tensors"):
-        read_state(tmp_path / "w.pt")
+        read_tensors(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -332,7 +447,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
     for content in (*cut, b"nothing like weights", b"\x80\x04\x95", b"PK\x03\x04", b"x"):
         path.write_bytes(content)
         with pytest.raises(WeightsError) as told:
-            read_state(path)
+            read_tensors(path)
         assert str(told.value).startswith(f"{path} is damaged, or not what its suffix says (")
         # torch's own text begins with the advice to run what is in the file.
         assert not re.search("weights.only", str(told.value), re.IGNORECASE)
@@ -343,29 +458,27 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
 def test_an_empty_or_missing_file_is_named(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     with pytest.raises(WeightsError, match=r"no such file"):
-        read_state(path)
+        read_tensors(path)
     path.touch()
     with pytest.raises(WeightsError, match=r"is empty"):
-        read_state(path)
+        read_tensors(path)
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
         ({}, "found nothing"),
-        ({"state_dict": {}}, "found nothing"),
+        ({"state_dict": {}}, "found state_dict: dict"),
         ([torch.zeros(2)], "found list"),
         (torch.zeros(2), "found Tensor"),
-        ({"epoch": 3, "net": {"a": torch.zeros(2)}}, "found also epoch: int, net: dict"),
-        ({1: torch.zeros(2)}, "found also 1: Tensor"),
+        ({"epoch": 3, "net": {"a": 1}}, "found epoch: int, net: dict"),
         ({"a": torch.zeros(2).to_sparse()}, "sparse or empty shells: a"),
-        ({"a": torch.zeros(2), "module.a": torch.zeros(2)}, "w.pt holds two networks .a is in it"),
     ],
 )
 def test_what_is_no_state_dict_is_named(tmp_path, content, found):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=found):
-        read_state(tmp_path / "w.pt")
+        read_tensors(tmp_path / "w.pt")
 
 
 def test_half_precision_files_become_fp32(tmp_path, resnet18):
