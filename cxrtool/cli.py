@@ -195,7 +195,7 @@ _ForceScores = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Score patients too that the run was trained or chosen on; replace --output.",
+        help="Score also what the run, or what it began from, has seen; replace --output.",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from conftest import Listening
 from cxrtool import show_scores
 from cxrtool.config import CommonConfig, CompareConfig, EvaluateConfig, PrepareConfig
 from cxrtool.gui.facts import facts_of_run
+from cxrtool.gui.frontend import site
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.origin import BANNER, DRAWN_BY, published_origin
 from cxrtool.published import LabelledRows, is_chexperts, is_whole
@@ -199,6 +201,19 @@ def test_a_run_carries_what_it_was_trained_on(page):
     facts = facts_of_run(page.run, "torch")
     assert "trained on drawings" in facts.banner
     assert dict(facts.rows)["Images of the training"].startswith("drawings")
+
+
+def test_the_page_of_a_network_of_drawings_begins_with_it(page, tmp_path):
+    tags = (
+        '<script type="module" src="./assets/a.js"></script>',
+        '<link rel="stylesheet" href="./assets/b.css">',
+    )
+    (tmp_path / "index.html").write_text("".join(tags))
+    facts = facts_of_run(page.run, "torch")
+    for banner, there in ((facts.banner, True), ("", False)):
+        files = site(replace(facts, banner=banner), tmp_path / "index.html", most_mb=1, absent="")
+        html = files["/"].content.decode()
+        assert ("trained on drawings" in html.split("<aside>")[0]) is there
 
 
 def test_a_network_of_drawings_that_scores_x_rays_is_warned_of(trained):

@@ -1,12 +1,17 @@
 """Fingerprints of pictures: the same picture is found however it was saved, and no other."""
 
 import io
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from cxrtool import pictures
+from cxrtool.cache import CachePaths, ImageCache
+from cxrtool.config import PrepareConfig
+from cxrtool.files import sha256
 from cxrtool.pictures import (
     MOST_APART,
     Pictures,
@@ -17,6 +22,7 @@ from cxrtool.pictures import (
     read_pictures,
 )
 from cxrtool.tables import write_table
+from cxrtool.workflows.prepare import prepare_manifest
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +114,19 @@ def test_a_table_of_them_is_read_as_it_was_written(tmp_path, known):
     texts = {f"{row}.png": fingerprint(Image.new("L", (9, 9), row)) for row in range(3)}
     write_table(pictures_frame(texts), tmp_path / "pictures.csv")
     assert read_pictures(tmp_path / "pictures.csv") == texts
+
+
+def test_a_cache_of_before_gets_its_fingerprints_and_keeps_its_pixels(prepared, drawn):
+    """Version 0.1 wrote an index without them, and no pictures.csv."""
+    paths = CachePaths(prepared.cache)
+    known, pixels = read_pictures(prepared.pictures), paths.images.stat().st_mtime_ns
+    frame = pd.read_csv(paths.index, dtype=str).drop(columns="picture")
+    frame.to_csv(paths.index, index=False)
+    seal = json.loads(paths.seal.read_text())
+    paths.seal.write_text(json.dumps({**seal, "index_sha256": sha256(paths.index)}))
+    prepared.pictures.unlink()
+    assert len(ImageCache(prepared.cache).rows_of(list(known))) == len(known)  # it can be read
+    prepare_manifest(PrepareConfig(data=drawn.folder, workers=0, cache_size=32), prepared)
+    assert read_pictures(prepared.pictures) == known
+    assert paths.images.stat().st_mtime_ns == pixels
+    assert "picture" in paths.index.read_text().split("\n")[0]

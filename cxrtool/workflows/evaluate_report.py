@@ -153,6 +153,7 @@ def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
         if model.get("valid_mean_auroc") is not None
         else "",
         "weights from": str(model.get("weights_from", "")),
+        "began from, over all generations": _ancestors(patients),
         "fold": "" if model.get("fold") is None else str(model["fold"]),
     }
     versions = dict(environment.get("libraries", {}))
@@ -187,6 +188,12 @@ def command_line(values: Mapping[str, Any]) -> str:
     words += ["--aggregate", values["aggregate"]] if values["aggregate"] else []
     words += ["--force"] if protocol.get("trained_on") and values["split"] != "train" else []
     return " ".join(words)
+
+
+def _ancestors(patients: Mapping[str, Any]) -> str:
+    """The names of the runs whose weights a run began from, also those that are gone."""
+    ancestors = patients.get("ancestors")
+    return ", ".join(str(one.get("name")) for one in ancestors) if ancestors else ""
 
 
 def _recipe(run: RunFolder) -> dict[str, Any]:
