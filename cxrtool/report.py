@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cxrtool.called import as_called, program, workspace_option
 from cxrtool.config import CommonConfig
+from cxrtool.escapes import json_escaped, visible
 
 SHOWN_SECONDS = 1.0
 """A step that took longer than this leaves a line where bars cannot be shown."""
@@ -77,7 +78,7 @@ class LiveSearch(SearchDisplay):
 
     def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
         """Its trials so far, and a line about what goes on."""
-        self._content = Group(table("", columns, rows), Text(status))
+        self._content = Group(table("", columns, rows), Text(visible(status)))
 
     def _render(self) -> Group | Text:
         return self._content
@@ -113,7 +114,7 @@ class LiveDisplay(TrainingDisplay):
 
     def begin(self, title: str, total: int) -> None:
         """A pass over `total` images begins."""
-        self._title = title
+        self._title = visible(title)
         self._bar.reset(self._pass, total=total)
 
     def advance(self, images: int) -> None:
@@ -155,7 +156,12 @@ def _say(console: Console, text: str, before: str = "") -> None:
 
     Commands that it names are told as the user has to type them; `before` may hold markup.
     """
-    console.print(f"{before}{escape(as_called(text))}", soft_wrap=not console.is_terminal)
+    console.print(f"{before}{_plain(as_called(text))}", soft_wrap=not console.is_terminal)
+
+
+def _plain(text: str) -> str:
+    """A text that is neither markup nor a terminal's commands, whatever names it holds."""
+    return escape(visible(text))
 
 
 def on_terminal() -> bool:
@@ -200,7 +206,7 @@ class Reporter:
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
         """Show that something whose length is not known goes on; nothing without a terminal."""
-        with self.console.status(escape(what)) if self.bars else nullcontext():
+        with self.console.status(_plain(what)) if self.bars else nullcontext():
             yield
 
     @contextmanager
@@ -210,7 +216,7 @@ class Reporter:
         """Show how far a step of `total` units is; without a terminal, a line when it ends."""
         started, done = time.perf_counter(), 0
         with self._bar() if self.bars else nullcontext() as bar:
-            task = bar.add_task(what, total=total, unit=unit) if bar else None
+            task = bar.add_task(visible(what), total=total, unit=unit) if bar else None
 
             def advance(amount: int) -> None:
                 nonlocal done
@@ -278,7 +284,8 @@ def print_error(text: str, code: int = 1) -> None:
 
 def print_json(values: dict[str, Any]) -> None:
     """One JSON object on stdout, and nothing else there."""
-    sys.stdout.write(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write(json_escaped(text) + "\n")
 
 
 def print_table(table: Table) -> None:
@@ -299,14 +306,14 @@ def print_line(text: str = "") -> None:
 
 
 def print_text(text: str) -> None:
-    """Text on stdout as it is: CSV, for other programs."""
-    sys.stdout.write(text)
+    """Text on stdout, such as CSV: for other programs as it is, on a terminal to be read."""
+    sys.stdout.write(visible(text) if on_terminal() else text)
 
 
 def next_command(command: str, common: CommonConfig) -> None:
     """Name the command that comes next, as the user has to type it, on stdout; unless quiet."""
     if not common.quiet:
-        line = escape(f"{program()} {command}{workspace_option(common.workspace)}")
+        line = _plain(f"{program()} {command}{workspace_option(common.workspace)}")
         console = make_console()
         console.print(f"[dim]next:[/dim] [bold]{line}[/bold]", soft_wrap=not console.is_terminal)
 
@@ -316,7 +323,7 @@ def table(
 ) -> Table:
     """A plain table; `columns` maps each heading to `left` or `right`; long cells may `wrap`."""
     made = Table(
-        title=escape(title) or None,
+        title=_plain(title) or None,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -325,10 +332,10 @@ def table(
     )
     for heading, side in columns.items():
         made.add_column(
-            escape(heading), justify="right" if side == "right" else "left", no_wrap=not wrap
+            _plain(heading), justify="right" if side == "right" else "left", no_wrap=not wrap
         )
     for row in rows:
-        made.add_row(*(escape(cell) for cell in row))
+        made.add_row(*(_plain(cell) for cell in row))
     return made
 
 

@@ -13,6 +13,7 @@ LAYERS = {
         "called",
         "config",
         "errors",
+        "escapes",
         "files",
         "labels",
         "names",

@@ -1,11 +1,24 @@
 import io
+import json
 import time
 
 import pytest
 from rich.console import Console
 
 from cxrtool import report
-from cxrtool.report import Reporter, number, or_none, print_table, table
+from cxrtool.config import CommonConfig
+from cxrtool.report import (
+    Reporter,
+    next_command,
+    number,
+    or_none,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+    table,
+)
 
 
 def test_without_a_terminal_a_long_step_leaves_one_plain_line(capsys, monkeypatch):
@@ -121,3 +134,61 @@ def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
     assert "…" not in out
     for shown in (*CHEXPERT_LABELS, "0.876", "0.851-0.903", "0.123", "10,588"):
         assert shown in out
+
+
+STEERING = [chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"]
+STEERING += ["\u061c", "\u200e", "\u202e", "\u2066", "\u2028", "\ufeff", "\udc80"]
+EVIL = "\x1b[31m[red]Edema[/red]\x07\x9b2J\u202egpj.exe" + "".join(STEERING)
+
+
+def shown(capsys):
+    out, err = capsys.readouterr()
+    assert not set(out + err) & set(STEERING)
+    assert "\\x1b[31m[red]Edema[/red]\\x07\\x9b2J\\u202egpj.exe" in out + err
+    return out + err
+
+
+def test_names_steer_no_terminal_and_are_no_markup(capsys):
+    reporter = Reporter(verbose=True)
+    for say in (reporter.note, reporter.detail, reporter.warn, print_line, print_error):
+        say(f"{EVIL} is not an image")
+        assert "is not an image" in shown(capsys)
+    next_command(f"train --name {EVIL}", CommonConfig())
+    shown(capsys)
+    made = table(EVIL, {EVIL: "left", "n": "right"}, [[EVIL, "1"]])
+    console = Console(file=io.StringIO(), width=2000, force_terminal=True, color_system=None)
+    console.print(made)
+    text = console.file.getvalue()
+    assert text.count("\\x1b[31m[red]Edema[/red]") == 3
+    assert not set(text) & set(STEERING) - {"\x1b"}
+    assert "\x1b[31m" not in text
+
+
+def test_bars_and_live_lines_steer_no_terminal():
+    stream = io.StringIO()
+    reporter = Reporter()
+    reporter.console = Console(file=stream, force_terminal=True, width=200, color_system=None)
+    reporter.bars = True
+    with reporter.steps(EVIL, 1) as advance:
+        advance(1)
+    with reporter.busy(EVIL):
+        pass
+    with reporter.training(0, 1) as display:
+        display.begin(EVIL, 1)
+    with reporter.searching() as display:
+        display.show({EVIL: "left"}, [[EVIL]], EVIL)
+    assert "\x1b[31m" not in stream.getvalue()
+    assert not set(stream.getvalue()) & {"\x07", "\x9b", "\u202e"}
+
+
+def test_json_keeps_the_values_and_csv_is_escaped_on_a_terminal_alone(capsys, monkeypatch):
+    print_json({EVIL: EVIL})
+    out = capsys.readouterr().out
+    assert not set(out) & set(STEERING)
+    assert json.loads(out) == {EVIL: EVIL}
+    text = "path,Edema\nx\x1b[31m.png,0.5\n"
+    print_text(text)
+    assert capsys.readouterr().out == text
+    monkeypatch.setattr(report, "on_terminal", lambda: True)
+    print_text(text)
+    assert capsys.readouterr().out == "path,Edema\nx\\x1b[31m.png,0.5\n"
