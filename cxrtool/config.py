@@ -177,6 +177,8 @@ class TrainConfig(ComputeConfig):
     """Under the AUC loss: epochs of cross-entropy before it."""
     pos_weight: str = "none"
     sampling: str = "weighted"
+    sampling_cap: float | None = None
+    """How often an image is drawn in an epoch at most, as it is expected; None: no bound."""
     limit: int | None = None
     fold: int | None = None
     compile: bool = False

@@ -31,29 +31,6 @@ GRACE_SECONDS = 8.0
 """How long a worker process goes on after it was asked to end."""
 
 
-def sample_weights(targets: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How likely each training sample is to be drawn, relative to the others.
-
-    A class weighs 1 / (its number of positives), a sample the sum over its positive classes, and
-    a sample without a positive as much as the most frequent class: never 0.
-
-    Args:
-        targets: (n, labels) in 0..1; a target above one half counts as positive.
-        mask: (n, labels); a masked target counts as no positive.
-
-    Returns:
-        (n,) weights above 0; all equal if there is no positive at all.
-    """
-    positive = (targets > 0.5) & mask
-    counts = positive.sum(axis=0)
-    class_weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
-    if not class_weights.any():
-        return np.ones(len(targets))
-    weights: NDArray[np.float64] = positive @ class_weights
-    weights[~positive.any(axis=1)] = class_weights[class_weights > 0].min()
-    return weights
-
-
 class FromFiles:
     """Reads images by decoding their files."""
 

@@ -402,6 +402,16 @@ OPTIONS: dict[str, Any] = {
         Literal["weighted", "uniform"],
         typer.Option(help="Rare classes drawn more often, or each image once an epoch."),
     ],
+    "sampling_cap": Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="With --sampling weighted: no image is expected more than X times an epoch.",
+            metavar="X",
+            show_default="no cap",
+        ),
+    ],
     "schedule": Annotated[
         Literal[config.SCHEDULES],
         typer.Option(

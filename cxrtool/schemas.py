@@ -131,6 +131,8 @@ class Counts(Record):
 
     positives: Count
     n: Count
+    drawn: Share | None = None
+    """The share of positives among the images drawn, of the n; None: of version 0.1."""
 
 
 class RunLabels(Record):

@@ -157,6 +157,7 @@ def planned(result: PlanResult, common: CommonConfig) -> None:
         f"{result.arch}, {len(result.labels)} labels, {train:,} training and {valid:,} valid "
         f"images; {result.batches:,} batches of {result.batch_size} an epoch"
     )
+    _sampling(result)
     parts = ", ".join(f"{name} {count:,}" for name, count in result.blocks.items())
     print_line(f"weights: {parts}")
     rows = [
@@ -186,6 +187,24 @@ def planned(result: PlanResult, common: CommonConfig) -> None:
         f"{result.checkpoint_bytes / 2**20:,.0f} MiB"
     )
     print_line("nothing was written")
+
+
+def _sampling(result: PlanResult) -> None:
+    """Each label's share of the images and of what is drawn, where the two differ."""
+    sampling = result.sampling
+    if not sampling["changes"]:
+        return
+    rows = [
+        [label, f"{shares['share']:.1%}", f"{shares['drawn']:.1%}"]
+        for label, shares in sampling["labels"].items()
+    ]
+    columns = {"positive in": "left", "of the images": "right", "of those drawn": "right"}
+    print_table(table("Weighted sampling, as expected of its weights", columns, rows))
+    most = sampling["most_drawn"]
+    held = f" ({sampling['images_at_cap']:,} images at the cap)" if sampling["cap"] else ""
+    print_line(
+        f"drawn most often: {most['path']}, {most['times_an_epoch']:.1f} times an epoch{held}"
+    )
 
 
 def rates_tried(result: RatesResult, common: CommonConfig) -> None:

@@ -56,6 +56,7 @@ LAYERS = {
     "domain": {
         "apart_process",
         "augmentation",
+        "sampling",
         "averaging",
         "balance",
         "dataloaders",

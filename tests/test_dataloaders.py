@@ -10,11 +10,12 @@ from torchvision.transforms.functional import _get_inverse_affine_matrix
 
 from cxrtool.augmentation import Affine, affine_matrices, resample
 from cxrtool.cache import ImageCache
-from cxrtool.dataloaders import SampledLoader, make_dataloaders, sample_weights
+from cxrtool.dataloaders import SampledLoader, make_dataloaders
 from cxrtool.findings import Findings
 from cxrtool.images import load_pixels
 from cxrtool.new_cache import NewCache
 from cxrtool.report import SILENT
+from cxrtool.sampling import sample_weights
 from cxrtool.workflows.prepare_images import decode_images
 
 LABELS = ("A", "B")

@@ -12,7 +12,7 @@ from conftest import TINY, Listening
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
-from cxrtool import augmentation, dataloaders
+from cxrtool import augmentation, sampling
 from cxrtool import config as config_module
 from cxrtool import control as control_module
 from cxrtool.config import (
@@ -406,7 +406,7 @@ def test_every_option_arrives_where_it_acts(prepared, arrived):
     assert (network["arguments"], network["drop_rate"]) == (("densenet121", 14), 0.25)
     frame = loading["arguments"][0]
     targets = frame.loc[~frame["is_valid"], LABELS].to_numpy()
-    weights = dataloaders.sample_weights(targets, ~np.isnan(targets))
+    weights = sampling.sample_weights(targets, ~np.isnan(targets))
     np.testing.assert_allclose(loading["weights"], weights)
 
 

@@ -10,7 +10,7 @@ from conftest import TINY, Listening
 from safetensors.torch import load_file
 from torch import nn
 
-from cxrtool import dataloaders
+from cxrtool import dataloaders, sampling
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import sha256
@@ -201,7 +201,7 @@ def test_smooth_counts_as_positive_in_sampling_and_smooth_zeros_does_not(prepare
     np.testing.assert_array_equal(weights["smooth-zeros"], weights["ignore"])
     assert not np.array_equal(weights["smooth"], weights["smooth-zeros"])
     targets = set_up_tiny(prepared, uncertainty="ignore").data.targets(valid=False)
-    own = dataloaders.sample_weights(targets, ~np.isnan(targets))
+    own = sampling.sample_weights(targets, ~np.isnan(targets))
     np.testing.assert_allclose(weights["ignore"], own / own.sum())
 
 

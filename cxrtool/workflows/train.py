@@ -32,6 +32,7 @@ from cxrtool.workflows.train_setup import (
     Setup,
     resolve,
     say_plan,
+    say_sampling,
     set_up,
     told_settings,
     too_large,
@@ -133,6 +134,8 @@ def _train_model(
         if resumed is None or resumed.environment is None:
             _say_again(opened, reporter)
             say_plan(setup, reporter)
+            if study is None:  # of a search, each trial would say the same
+                say_sampling(setup, reporter)
         else:
             _go_on(resumed, setup, control, recorder, reporter)
         with _told_apart(setup, opened, workspace):

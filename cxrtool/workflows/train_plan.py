@@ -51,6 +51,8 @@ class PlanResult:
     batch_size: int
     batches: int
     """In an epoch."""
+    sampling: dict[str, Any]
+    """What is drawn, of `Sampling.as_json`."""
     validations: int
     blocks: dict[str, int]
     """Weights in body, top and head."""
@@ -126,6 +128,7 @@ def _plan(config: TrainConfig, workspace: Workspace, seed: int, reporter: Report
         labels=list(data.labels),
         batch_size=config.batch_size,
         batches=loader.epoch_batches,
+        sampling=setup.sampling.as_json(data.part(valid=False)["path"].tolist()),
         validations=config.validations,
         blocks=blocks,
         phases=phases,

@@ -280,9 +280,16 @@ class RunRecorder:
 
     def _labels(self) -> dict[str, Any]:
         targets = self.data.targets(valid=False)
+        sampling = self.setup.sampling
         counts = {
-            label: {"positives": int((column > 0.5).sum()), "n": int((~np.isnan(column)).sum())}
-            for label, column in zip(self.data.labels, targets.T, strict=True)
+            label: {
+                "positives": int((column > 0.5).sum()),
+                "n": int((~np.isnan(column)).sum()),
+                "drawn": float(drawn),
+            }
+            for label, column, drawn in zip(
+                self.data.labels, targets.T, sampling.drawn, strict=True
+            )
         }
         return {
             "labels": list(self.data.labels),

@@ -13,16 +13,17 @@ from torch import nn
 from cxrtool.ancestry import Ancestry, find_ancestry
 from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
 from cxrtool.control import Plan
-from cxrtool.dataloaders import make_dataloaders, sample_weights
+from cxrtool.dataloaders import make_dataloaders
 from cxrtool.devices import choose_device, choose_precision, memory_ran_out
 from cxrtool.distributed import ALONE, Processes
-from cxrtool.errors import DataError, RunError, UsageError, first_few
+from cxrtool.errors import DataError, RunError, UsageError, counted, first_few
 from cxrtool.images import ImageError
 from cxrtool.learner import CXRLearner, make_learner
 from cxrtool.losses import make_loss, positive_weights
 from cxrtool.networks import build_network
 from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
+from cxrtool.sampling import Sampling, plan_sampling
 from cxrtool.seen import SeenRows, rows_seen_before
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
@@ -30,6 +31,7 @@ from cxrtool.workspace import Workspace
 
 BALANCED = "balanced"
 MOST_POSITIVE_WEIGHT = 1e6
+WEIGHTED = "weighted"
 ONE_CYCLE = "one-cycle"
 
 
@@ -45,6 +47,8 @@ class Setup:
     data: TrainingData
     network: nn.Module
     learner: CXRLearner
+    sampling: Sampling
+    """How often each training image is drawn."""
     loaded: LoadedWeights
     """Where the network's weights come from."""
     ancestry: Ancestry
@@ -110,6 +114,11 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
             f"--warmup {config.warmup:g} with --schedule {ONE_CYCLE}, which has a rise of its own: "
             "pass --warmup 0, or choose another schedule"
         )
+    if config.sampling_cap is not None and config.sampling != WEIGHTED:
+        raise UsageError(
+            f"--sampling-cap {config.sampling_cap:g} bounds what --sampling weighted draws, and "
+            f"--sampling {config.sampling} draws each image once: leave one of them out"
+        )
     if config.pos_weight not in ("none", BALANCED) and not _positive(config.pos_weight):
         raise UsageError(
             f"--pos-weight {config.pos_weight}: use none, balanced or a number up to "
@@ -167,7 +176,13 @@ def set_up(
     if ancestry.ancestors:
         valid, workers = data.part(valid=True), config.workers
         seen = rows_seen_before(ancestry, valid, workspace, workers=workers, reporter=reporter)
-    learner = _learner(config, data, network, device, seed, processes)
+    sampling = plan_sampling(
+        data.targets(valid=False),
+        data.labels,
+        weighted=config.sampling == WEIGHTED,
+        cap=config.sampling_cap,
+    )
+    learner = _learner(config, data, sampling, network, device, seed, processes)
     if learner.dls.train.epoch_batches < config.validations:
         raise UsageError(
             f"--validations {config.validations}: an epoch has {learner.dls.train.epoch_batches} "
@@ -183,6 +198,7 @@ def set_up(
         data=data,
         network=network,
         learner=learner,
+        sampling=sampling,
         loaded=loaded,
         ancestry=ancestry,
         seen_in_valid=seen,
@@ -192,6 +208,7 @@ def set_up(
 def _learner(
     config: TrainConfig,
     data: TrainingData,
+    sampling: Sampling,
     network: nn.Module,
     device: torch.device,
     seed: int,
@@ -207,7 +224,7 @@ def _learner(
         batch_size=config.batch_size,
         mean=data.mean,
         std=data.std,
-        weights=None if config.sampling == "uniform" else _sampling(targets),
+        weights=sampling.weights,
         workers=config.workers,
         device=device,
         seed=seed,
@@ -227,10 +244,6 @@ def _learner(
         precision=config.precision,
         loss=loss,
     )
-
-
-def _sampling(targets: NDArray[np.float32]) -> NDArray[np.float64]:
-    return sample_weights(targets, ~np.isnan(targets))
 
 
 def _pos_weight(config: TrainConfig, targets: NDArray[np.float32]) -> torch.Tensor | None:
@@ -290,7 +303,8 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
             f"--threads {config.threads} on {cores} cores: they wait for each other, which is "
             "slower than one a core"
         )
-    if config.sampling == "weighted" and config.pos_weight != "none":
+    _say_unusual_sampling(setup, reporter)
+    if config.sampling == WEIGHTED and config.pos_weight != "none":
         reporter.warn(
             "--sampling weighted together with --pos-weight counts rare findings twice: one of "
             "them is enough (--sampling uniform, or --pos-weight none)"
@@ -322,6 +336,45 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
                 "image and cannot be learned: "
                 f"{first_few(names, 14)} (--labels chooses others)"
             )
+
+
+def _say_unusual_sampling(setup: Setup, reporter: Reporter) -> None:
+    """Warn where weighted sampling does nothing, or lives on one image."""
+    sampling = setup.sampling
+    if sampling.weights is None:
+        return
+    path = setup.data.part(valid=False)["path"].iloc[sampling.most]
+    cap = f"--sampling-cap {sampling.cap:g}" if sampling.cap is not None else ""
+    if not sampling.changes:
+        why = "an image without a positive weighs as one of the commonest label"
+        reporter.warn(
+            f"--sampling weighted draws all images alike here ({cap or why}), so it changes "
+            "nothing: --pos-weight balanced makes rare positives count more"
+        )
+    elif sampling.dominant:
+        reporter.warn(
+            f"{path} alone is {sampling.times / sampling.images:.0%} of every epoch (drawn "
+            f"{sampling.times:.0f} times, as expected of its weight), for its labels are that "
+            "rare: --sampling-cap N lets no image be drawn more than N times"
+        )
+    elif cap and not sampling.at_cap:
+        reporter.note(
+            f"{cap} holds nothing back: no image is expected more than {sampling.times:.1f} times"
+        )
+
+
+def say_sampling(setup: Setup, reporter: Reporter) -> None:
+    """Tell each label's share of the images and of what is drawn, where the two differ."""
+    sampling = setup.sampling
+    if not sampling.changes:
+        return
+    path = setup.data.part(valid=False)["path"].iloc[sampling.most]
+    held = f" ({counted(sampling.at_cap, 'image')} at the cap)" if sampling.cap else ""
+    width = max(map(len, sampling.labels))
+    reporter.note(f"{'positive in':{width}}  images   drawn")
+    for label, share, drawn in zip(sampling.labels, sampling.shares, sampling.drawn, strict=True):
+        reporter.note(f"{label:{width}}  {share:6.1%}  {drawn:6.1%}")
+    reporter.note(f"drawn most often: {path}, {sampling.times:.1f} times an epoch{held}")
 
 
 @contextmanager
