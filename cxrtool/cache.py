@@ -5,6 +5,7 @@ which image, and what was measured of it; `cache.json` is written last and seals
 is made, the file is called `images.npy.partial`, and what is done stands in `journal.csv`.
 """
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import sha256
+from cxrtool.files import open_regular, sha256
 from cxrtool.schemas import CacheFacts, read_as
 from cxrtool.tables import read_table
 
@@ -84,13 +85,19 @@ class ImageCache:
                 f"{folder} is no whole cache ({error}): run `cxrtool prepare` again"
             ) from None
         self._rows = dict(zip(index["path"], rows, strict=True))
+        self._sums = np.zeros(n, np.int64)
+        self._sums[rows] = index["crc32"].astype(np.int64)
+        self._checked = np.zeros(n, bool)
+        """The rows whose pixels this process has compared with their CRC-32."""
 
     def _map(self) -> NDArray[np.uint8]:
+        with open_regular(self._paths.images):  # a pipe would be waited for
+            pass
         # A plain array over the map: np.memmap's own indexing is several times slower.
         return np.asarray(np.load(self._paths.images, mmap_mode="r"))
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_pixels": None}
+        return {**vars(self), "_pixels": None, "_checked": np.zeros_like(self._checked)}
 
     def rows_of(self, paths: Iterable[str]) -> NDArray[np.int64]:
         """The row of each image.
@@ -106,11 +113,30 @@ class ImageCache:
             ) from None
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pixels (n, side, side) of some rows, copied from the map."""
+        """The pixels (n, side, side) of some rows, copied from the map.
+
+        An image's bytes are compared with their CRC-32 when a process first reads them: all of a
+        large cache at once would be minutes, and this is a hundredth of a training step.
+
+        Raises:
+            DataError: the cache was made anew while it was in use, or is not as it was written.
+        """
         if self._pixels is None:
             # Another process: the cache may have been made anew since its place was sent here.
             if ImageCache(self._paths.folder).fingerprint != self.fingerprint:
                 raise DataError(f"{self._paths.folder} was made anew while it was in use")
             self._pixels = self._map()
         pixels: NDArray[np.uint8] = self._pixels[rows]
+        self._check(rows, pixels)
         return pixels
+
+    def _check(self, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
+        for place in np.flatnonzero(~self._checked[rows]):
+            if zlib.crc32(pixels[place]) != self._sums[rows[place]]:
+                path = next(path for path, row in self._rows.items() if row == rows[place])
+                raise DataError(
+                    f"{self._paths.images}: the pixels of {path} are not those that prepare wrote "
+                    f"(their CRC-32 is another): remove {self._paths.folder} and run "
+                    "`cxrtool prepare` again"
+                )
+        self._checked[rows] = True

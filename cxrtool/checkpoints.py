@@ -1,5 +1,6 @@
 """A training's whole state in one file of tensors and JSON, to go on from after a kill."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,12 @@ from torch import Tensor, nn
 from cxrtool.control import Control, ControlState
 from cxrtool.distributed import Processes
 from cxrtool.errors import NotWrittenError, RunError
-from cxrtool.files import FORMAT, whole_file
+from cxrtool.files import FORMAT, open_regular, seal_of, shortened, whole_file
 from cxrtool.learner import CXRLearner
+from cxrtool.schemas import AGAIN, CheckpointFacts, checked, model_of
+
+BEST_LOGITS = "best_logits"
+"""The tensor of what the best weights so far said on valid: (images, labels)."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Checkpoint:
     facts: dict[str, Any]
     """Plain JSON."""
     tensors: dict[str, Tensor]
+    path: Path | None = None
+    """Where it was read from."""
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -32,8 +39,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         NotWrittenError: there is no room, or the disk failed.
     """
-    facts = json.dumps({"format": FORMAT, **checkpoint.facts}, allow_nan=False)
-    write_tensors(path, checkpoint.tensors, {"facts": facts})
+    tensors = _plain(checkpoint.tensors)
+    facts = {"format": FORMAT, **checkpoint.facts, "tensors_sha256": _digest(tensors)}
+    facts["sealed"] = seal_of(facts)
+    write_tensors(path, tensors, {"facts": json.dumps(facts, allow_nan=False)})
 
 
 def write_tensors(
@@ -44,35 +53,59 @@ def write_tensors(
     Raises:
         NotWrittenError: there is no room, or the disk failed.
     """
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
         with whole_file(path) as temporary:
-            save_file(plain, temporary, metadata)
+            save_file(_plain(tensors), temporary, metadata)
     except (SafetensorError, OSError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise NotWrittenError(f"{path} could not be written ({reason})") from None
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of plain tensors: their names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in the file is run.
 
     Raises:
-        RunError: it is damaged, or of another version.
+        RunError: it is damaged, altered, or of another version.
     """
     try:
+        with open_regular(path):  # a pipe would be waited for
+            pass
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise RunError(f"{path} is not a readable checkpoint ({reason}): {AGAIN}") from None
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
         raise RunError(
-            f"{path} is not a readable checkpoint ({error}): restore it from a copy, or train again"
-        ) from None
-    if facts.get("format") != FORMAT:
-        raise RunError(
-            f"{path} has format {facts.get('format')!r}, this version of cxrtool reads format "
+            f"{path} has format {shortened(found)}, this version of cxrtool reads format "
             f"{FORMAT}: use the version that wrote it"
         )
-    return Checkpoint(facts, tensors)
+    known = checked(facts, CheckpointFacts, path)
+    checked(known.control, model_of(ControlState), f"{path}: control")
+    # Those of version 0.1 have neither.
+    if (known.run or known.sealed) and known.sealed != seal_of(facts):
+        raise RunError(f"{path} was edited since training wrote it (`sealed`): {AGAIN}")
+    if known.tensors_sha256 not in (None, _digest(_plain(tensors))):
+        raise RunError(
+            f"{path} was altered since training wrote it (its tensors' SHA-256 is another): {AGAIN}"
+        )
+    return Checkpoint(facts, tensors, path)
 
 
 def capture(learner: CXRLearner, control: Control, processes: Processes) -> Checkpoint:
@@ -128,11 +161,32 @@ def restore(
     Returns:
         Whether it will go on exactly as it would have: on the same kind of device, in as many
         processes. Otherwise the generators begin anew.
+
+    Raises:
+        RunError: the checkpoint lacks something that this training has, or has it otherwise.
     """
+    try:
+        return _restore(checkpoint, learner, control, processes)
+    except torch.OutOfMemoryError:
+        raise
+    # What torch and NumPy say of tensors and states that are missing, or of another form.
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        short = shortened(" ".join(str(reason).split()), 300).strip('"')
+        raise RunError(
+            f"{checkpoint.path} does not fit the training of its run ({short}): {AGAIN}"
+        ) from None
+
+
+def _restore(
+    checkpoint: Checkpoint, learner: CXRLearner, control: Control, processes: Processes
+) -> bool:
     facts, tensors = checkpoint.facts, checkpoint.tensors
     _load(learner.network, tensors, "network.")
     if control.average is not None:
         _load(control.average.network, tensors, "average.")
+        if facts["averaged"] is None:
+            raise ValueError("averaged is null")
         control.average.updates = facts["averaged"]
     learner.opt.freeze_to(facts["frozen"])
     _load_optimiser(learner, tensors)
@@ -164,6 +218,8 @@ def _take_up_losses(
 ) -> None:
     """The losses of the epoch in progress, each with the cells that it is the mean over."""
     losses, sizes = tensors["losses"], tensors["sizes"]
+    if losses.shape != (world, control.state.batch) or sizes.shape != losses.shape[1:]:
+        raise ValueError(f"losses of shape {tuple(losses.shape)}, sizes {tuple(sizes.shape)}")
     # Version 0.1 kept the images alone, and took all of their cells as counted.
     every = (sizes * len(control.labels)).float()
     counted = tensors.get("counted", every.expand_as(losses))
@@ -203,9 +259,23 @@ def _load_optimiser(learner: CXRLearner, tensors: dict[str, Tensor]) -> None:
             target = like.to(weight.device) if value.dim() else torch.empty_like(value)
             state[key.removeprefix(prefix)] = target.copy_(value)
         if state:
+            _check_moments(state, weight, number)
             if optimiser.defaults.get("fused"):
                 state["step"] = state["step"].to(weight.device)
             optimiser.state[weight] = state
+
+
+def _check_moments(state: dict[str, Tensor], weight: Tensor, number: int) -> None:
+    """Refuse moments that are not those of AdamW for these weights: the step itself would fail."""
+    lacking = {"step", "exp_avg", "exp_avg_sq"} - set(state)
+    if lacking:
+        raise ValueError(f"optimiser.{number}.{min(lacking)} is missing")
+    for key, value in state.items():
+        if value.shape not in ((), weight.shape) or (value.dim() == 0) != (key == "step"):
+            raise ValueError(
+                f"optimiser.{number}.{key} has shape {tuple(value.shape)}, and the weights "
+                f"{tuple(weight.shape)}"
+            )
 
 
 def _load_generators(learner: CXRLearner, tensors: dict[str, Tensor], rank: int) -> None:

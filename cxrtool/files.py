@@ -177,10 +177,20 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise RunError(
-            f"{path} has format {found!r}, this version of cxrtool reads format {FORMAT}: "
+            f"{path} has format {shortened(found)}, this version of cxrtool reads format {FORMAT}: "
             "use the version that wrote it, or make the file again"
         )
     return values
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value from JSON in at most so many characters, as JSON has it, for a message."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
+    if isinstance(value, int) and not -(10**15) < value < 10**15:
+        return "a number of many digits"
+    text = json.dumps(value[:most] if isinstance(value, str) else value, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:

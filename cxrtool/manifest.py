@@ -198,7 +198,7 @@ def _parts_of_fold(frame: pd.DataFrame, fold: int, path: Path) -> "pd.Series[str
     if "fold" not in frame.columns:
         raise DataError(f"{path} has no folds: run `cxrtool split --folds 5 --force` first")
     inside = frame["split"].isin(("train", "valid"))
-    numbered = frame["fold"].str.fullmatch(r"\d+")
+    numbered = frame["fold"].str.fullmatch(r"[0-9]{1,6}")
     wrong = (numbered != inside).to_numpy(dtype=bool)
     if wrong.any():
         raise DataError(

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from cxrtool.cache import COLUMNS, CachePaths, Measured
 from cxrtool.depth import is_deep
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import fsync, read_json, sha256, write_json, write_text
+from cxrtool.files import fsync, open_regular, read_json, read_text, sha256, write_json, write_text
 from cxrtool.images import ImageError, file_state
 
+MOST_INDEX = 2**31
+"""Bytes of an index or journal; those of CheXpert have 20 million."""
 SPARE_BYTES = 200_000_000
 """What a cache leaves free on its disk, for the other files of the workspace."""
 
@@ -93,6 +95,8 @@ class NewCache:
         if self._is_ours(self._paths.seal, self._paths.images):
             self._held = len(self._recorded(self._paths.index))
             fresh = self._fresh(self._paths.index, self._paths.seal)
+            if self._touched():
+                fresh = self._intact(fresh, self._paths.images)
             self.sealed = self._settled(fresh)
             if not self.sealed:
                 self.reopen(fresh)
@@ -101,7 +105,8 @@ class NewCache:
         if killed_at_the_end and self._is_ours(self._paths.plan, self._paths.images):
             self._paths.images.rename(self._paths.partial)
         if self._is_ours(self._paths.plan, self._paths.partial):
-            done = self._intact(self._fresh(self._paths.journal, self._paths.plan))
+            done = self._fresh(self._paths.journal, self._paths.plan)
+            done = self._intact(done, self._paths.partial)
             self._make_room(done=len(done))
             self._write_journal(done)
             self._write_plan()
@@ -161,8 +166,8 @@ class NewCache:
         """The rows of a journal or an index; a line that a kill cut off is none."""
         rows: list[Measured] = []
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
-        except OSError:
+            lines = read_text(path, MOST_INDEX).split("\n")[1:-1]
+        except (OSError, UnicodeDecodeError):
             return rows
         for fields in csv.reader(lines):
             try:
@@ -178,9 +183,17 @@ class NewCache:
                 continue
         return rows
 
-    def _intact(self, done: dict[int, Measured]) -> dict[int, Measured]:
-        """Those whose pixels reached the disk: after a power cut, blank pages may be there."""
-        with self._paths.partial.open("rb") as file:
+    def _touched(self) -> bool:
+        """Whether the finished cache's pixels were written after it was sealed, or copied.
+
+        Only then all of them are read, which may be minutes.
+        """
+        known = read_json(self._paths.seal).get("images_modified")
+        return known != self._paths.images.stat().st_mtime_ns
+
+    def _intact(self, done: dict[int, Measured], images: Path) -> dict[int, Measured]:
+        """Those whose pixels are there: after a power cut, blank pages may be in their place."""
+        with open_regular(images) as file:
             kept = {}
             for number in sorted(done):
                 file.seek(len(self._header) + number * self.side**2)
@@ -261,6 +274,7 @@ class NewCache:
             **self._form,
             "pixels_sha256": pixels_sha256,
             "index_sha256": sha256(self._paths.index),
+            "images_modified": self._paths.images.stat().st_mtime_ns,
             "unusable": {str(row): self._state(row) for row in absent},
         }
         write_json(self._paths.seal, sealed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cxrtool.errors import DataError, UsageError
-from cxrtool.files import whole_file
+from cxrtool.files import open_regular, whole_file
 
 AFTER = ("positive", "warning", "error")
 """The columns after the labels."""
@@ -157,12 +157,14 @@ def read_rows(path: Path, labels: Sequence[str]) -> Iterator[Row]:
     """
     kind = kind_of(path)
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with io.TextIOWrapper(
+            open_regular(path), encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
             for values in csv.DictReader(file) if kind == "csv" else _objects(file):
                 if list(values) != header(labels):
                     raise ValueError(f"its columns are {', '.join(map(str, values))}")
                 yield row_of(values, labels)
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(
             f"{path} is no table of these predictions ({error}): name another, or --force"
         ) from None

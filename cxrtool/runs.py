@@ -80,6 +80,10 @@ class RunFolder:
         """The probabilities on a split."""
         return self.path / "predictions" / f"{split}.csv"
 
+    def predictions_facts(self, split: str) -> Path:
+        """Of which weights the probabilities on a split are."""
+        return self.path / "predictions" / f"{split}.json"
+
     def metrics(self, split: str) -> Path:
         """The scores on a split."""
         return self.path / "metrics" / f"{split}.json"

@@ -5,10 +5,11 @@ files that change a score unknown keys are refused: a newer version may mean som
 this one would leave out. Others may hold more than is named here.
 """
 
-import json
 import math
+from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -18,16 +19,19 @@ from pydantic import (
     Strict,
     StringConstraints,
     ValidationError,
+    create_model,
     model_validator,
 )
 
 from cxrtool.errors import RunError, first_few
-from cxrtool.files import read_json
+from cxrtool.files import read_json, shortened
 
 LARGEST_SIDE = 16_384
 """Pixels of a square that images are squished to; a larger one is 268 MB an image."""
 MOST = 100_000_000
 """Of rows, images and steps."""
+MOST_KEY = 60
+"""Characters of a key that a message names."""
 AGAIN = "restore it from a copy, or train again"
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
@@ -241,6 +245,15 @@ class CacheFacts(OpenRecord):
     index_sha256: Sha256
 
 
+class PredictionsFacts(Record):
+    """predictions/<split>.json: of which weights the table beside it is."""
+
+    INSTEAD: ClassVar[str] = "score the part again"
+    weights_sha256: Sha256
+    sha256: Sha256
+    sealed: Sha256
+
+
 class GraphFacts(Record):
     """graph.json: a kept graph's files, and what they were made of."""
 
@@ -250,12 +263,100 @@ class GraphFacts(Record):
     sealed: Sha256
 
 
+class CheckpointFacts(Record):
+    """What a checkpoint holds besides its tensors."""
+
+    control: dict[str, Any]
+    """As `control.ControlState` writes it; of that there is a model too, `model_of` it."""
+    frozen: Annotated[int, Field(ge=0, le=1000)]
+    """The first group of layers that learns; fastai's number of it."""
+    sampler: dict[str, Any]
+    scaler: dict[str, Any] | None
+    averaged: Count | None
+    world: Annotated[int, Field(ge=1, le=100_000)]
+    device: Word
+    run: Sha256 | None = None
+    """Its run's `identity`; None: of version 0.1."""
+    settings: dict[Word, Any] = {}
+    """Those of the training, as config.yaml had them."""
+    best_sha256: Sha256 | None = None
+    """Of the weights that are the best so far."""
+    tensors_sha256: Sha256 | None = None
+    sealed: Sha256 | None = None
+
+
+class SearchFacts(Record):
+    """What a study's database keeps of its search."""
+
+    INSTEAD: ClassVar[str] = "restore its database from a copy, or begin another study"
+    backend: Word
+    space: dict[Word, Any]
+    """As a file of `tune --space`, which is checked as such."""
+    settings: dict[Word, Any]
+    """Of the trials, and their seed."""
+    seed: Count
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    trials: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    sweep: Word | None = None
+
+
+class ExportedFacts(Record):
+    """What an exported model says of itself in its metadata."""
+
+    INSTEAD: ClassVar[str] = "export it again"
+    cxrtool: Word
+    run: Text
+    arch: Word
+    labels: Labels
+    thresholds: ByLabel
+    operating_point: Word
+    calibration: dict[str, Any] | None
+    uncertainty: Word
+    blank: Word
+    squish: Sides
+    pixel_mean: Share
+    pixel_std: Annotated[float, Field(gt=0, le=1)]
+    weights_sha256: Sha256
+    train_patients: Count
+    train_data: dict[str, Text | None] | None = None
+    test_data: dict[str, Any] | None = None
+    test_mean_auroc: Share | None
+    test_protocol: dict[str, Any] | None
+    notice: Text
+    graph_sha256: Sha256
+    sealed: Sha256 | None = None
+    """`files.seal_of` all the rest, `graph_sha256` too; None: of version 0.1."""
+
+    @model_validator(mode="after")
+    def _each_has_one(self) -> Self:
+        lacking = [label for label in self.labels if label not in self.thresholds]
+        if lacking:
+            raise ValueError(f"thresholds lacks {first_few(lacking)}")
+        return self
+
+
 class Metrics(OpenRecord):
     """metrics/<split>.json, as far as it is read back."""
 
     INSTEAD: ClassVar[str] = "run `cxrtool evaluate` again"
     mean_auroc: Share | None
     protocol: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+
+
+@cache
+def model_of(plain: type) -> type[Record]:
+    """The model of a dataclass whose whole numbers are counts: types and keys as it has them."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(plain)
+    for one in fields(plain):
+        hint = {int: Count, int | None: Count | None}.get(hints[one.name], hints[one.name])
+        if one.default_factory is not MISSING:
+            found[one.name] = (hint, Field(default_factory=one.default_factory))
+        else:
+            found[one.name] = (hint, ... if one.default is MISSING else one.default)
+    return create_model(plain.__name__, __base__=Record, **found)
 
 
 Model = TypeVar("Model", bound=Record)
@@ -290,7 +391,7 @@ def checked(values: dict[str, Any], model: type[Model], where: object) -> Model:
 
 def _problem(error: Any) -> str:
     """What is wrong with a key, in words that say what was found, as far as it is short."""
-    key, found = ".".join(_short(str(part)) for part in error["loc"]), _found(error["input"])
+    key, found = ".".join(str(part)[:MOST_KEY] for part in error["loc"]), shortened(error["input"])
     limits = error.get("ctx", {})
     match error["type"]:
         case "missing":
@@ -307,16 +408,3 @@ def _problem(error: Any) -> str:
             return f"{key}: {limits['error']}" if key else str(limits["error"])
     expected = str(error["msg"]).removeprefix("Input should be ")
     return f"{key} is {found} and should be {expected}"
-
-
-def _found(value: object) -> str:
-    """A value from JSON in a few characters, whatever its length."""
-    if isinstance(value, int) and not -(10**15) < value < 10**15:
-        return "a number of many digits"
-    if isinstance(value, list | dict):
-        return f"a {type(value).__name__} of {len(value)}" if value else "empty"
-    return _short(json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -106,11 +106,16 @@ def load_model(
         return load_scorer(find_run(runs, given), compute, reporter)
     from cxrtool.engines.exported import load_exported, read_exported
 
-    path = Path(given)
-    card = read_exported(path)
+    card = read_exported(Path(given))
+    if not card.sealed:
+        reporter.warn(
+            f"{given} was exported by version 0.1, without a fingerprint of its labels and "
+            "thresholds: whether they are as they were exported cannot be checked"
+        )
     if (card.about.get("train_data") or {}).get("origin") == DRAWN:
         reporter.note(TRAINED_ON_DRAWINGS)
-    return _scorer(path.name, card, card.sha256, load_exported(path, compute, reporter))
+    name = card.graph.path.name
+    return _scorer(name, card, card.sha256, load_exported(card, compute, reporter))
 
 
 def load_scorer(run: RunFolder, compute: Compute = FASTEST, reporter: Reporter = SILENT) -> Scorer:

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import errno
 import gzip
 import io
 import zlib
@@ -14,8 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.errors import DataError, first_few
-from cxrtool.files import whole_file
+from cxrtool.files import open_regular, read_bytes, whole_file
 
+MOST_BYTES = 2 * 2**30
+"""Of a table, unpacked; CheXpert's has 22 million."""
 FIRST_ROW = 2
 """The line of a table's first row, as an editor counts: the header is line 1."""
 MARKS = (
@@ -95,10 +98,13 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.suffix == ".gz":
-        with gzip.open(path, "rb") as file:
-            return file.read()
-    return path.read_bytes()
+    if path.suffix != ".gz":
+        return read_bytes(path, MOST_BYTES)
+    with open_regular(path) as packed, gzip.open(packed, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it unpacks to more than {MOST_BYTES:,} bytes", str(path))
+    return content
 
 
 def _decode(content: bytes) -> tuple[str, str]:

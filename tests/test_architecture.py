@@ -74,6 +74,7 @@ LAYERS = {
         "provenance",
         "ancestry",
         "seen",
+        "run_predictions",
         "schedules",
         "splits",
         "state_dicts",

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cxrtool import cache as cache_module
 from cxrtool import new_cache
 from cxrtool.cache import CachePaths, ImageCache
 from cxrtool.errors import DataError
@@ -481,3 +483,67 @@ def test_a_cache_of_version_0_1_is_read_and_kept(data, tmp_path):
     assert_same_pixels(ImageCache(tmp_path / "cache"), data)
     assert_same_pixels(build(data, tmp_path / "cache"), data)
     assert paths.images.stat().st_mtime_ns == before
+
+
+def zeroed(images, header):
+    images.write_bytes(header + bytes(len(images.read_bytes()) - len(header)))
+
+
+def reordered(images, header):
+    pixels = images.read_bytes()[len(header) :]
+    images.write_bytes(header + pixels[SIDE**2 :] + pixels[: SIDE**2])
+
+
+def one_bit(images, header):
+    content = bytearray(images.read_bytes())
+    content[len(header) + 7 * SIDE**2 + 5] ^= 1
+    images.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [zeroed, reordered, one_bit])
+def test_pixels_that_are_not_those_that_were_written_are_noticed_and_mended(
+    data, tmp_path, decoded, damage
+):
+    folder = tmp_path / "cache"
+    cache = build(data, folder)
+    paths = CachePaths(folder)
+    header = new_cache._npy_header(len(PATHS), SIDE)
+    before = paths.images.stat()
+    damage(paths.images, header)
+    reader = ImageCache(folder)
+    with pytest.raises(DataError, match=r"pixels of 7\.png are not those .*cxrtool prepare"):
+        reader.read(reader.rows_of(["7.png"]))
+    other = pickle.loads(pickle.dumps(cache))  # another process, with what this one has checked
+    with pytest.raises(DataError, match=r"pixels of 7\.png"):
+        other.read(other.rows_of(["7.png"]))
+    decoded.clear()
+    assert_same_pixels(build(data, folder), data)
+    assert len(decoded) == (1 if damage is one_bit else 30)
+    assert paths.images.stat().st_mtime_ns != before.st_mtime_ns
+
+
+def test_a_copied_cache_is_compared_once_and_not_decoded_again(
+    data, tmp_path, decoded, monkeypatch
+):
+    folder = tmp_path / "cache"
+    build(data, folder)
+    os.utime(CachePaths(folder).images)  # as a copy has
+    read = []
+    original = NewCache._intact
+    monkeypatch.setattr(NewCache, "_intact", lambda *values: read.append(1) or original(*values))
+    decoded.clear()
+    for _ in range(2):
+        assert_same_pixels(build(data, folder), data)
+    assert (decoded, len(read)) == ([], 1)
+
+
+def test_an_image_is_compared_when_it_is_first_read_and_not_again(data, tmp_path, monkeypatch):
+    cache = build(data, tmp_path / "cache")
+    compared = []
+    original = zlib.crc32
+    monkeypatch.setattr(
+        cache_module.zlib, "crc32", lambda pixels: compared.append(1) or original(pixels)
+    )
+    for _ in range(3):
+        cache.read(np.array([3, 4, 3]))
+    assert len(compared) <= 3

@@ -1,5 +1,6 @@
 """Engines: all give fp32 torch's probabilities; graphs are made once, kept and checked."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,14 +22,15 @@ from scipy.stats import spearmanr
 from cxrtool import processors
 from cxrtool.engines import choose, graphs, kept, openvino_engine
 from cxrtool.engines.base import Compute
-from cxrtool.engines.choose import choose_engine, load_engine
+from cxrtool.engines.choose import choose_engine, load_engine, open_graph
+from cxrtool.engines.graph_files import read_graph
 from cxrtool.engines.graphs import convert_onnx, convert_openvino, load_scoring, torch_probabilities
 from cxrtool.engines.kept import find_graph, keep_graph
 from cxrtool.engines.onnx_engine import OnnxEngine
 from cxrtool.engines.openvino_engine import OpenVinoEngine
 from cxrtool.engines.torch_engine import TorchEngine, load_torch
 from cxrtool.errors import RunError, UsageError
-from cxrtool.files import sha256
+from cxrtool.files import read_json, seal_of, sha256, write_json
 from cxrtool.images import load_pixels
 from cxrtool.networks import build_network, head_of, score_batch
 from cxrtool.runs import RunFolder, read_card
@@ -142,13 +144,13 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
     expected = torch_probabilities(load_scoring(run, card), pixels)
     assert expected.std(axis=0).min() > 1e-3  # otherwise anything would do
     convert_openvino(run, card, tmp_path / "graph.xml")
-    engines = [OpenVinoEngine(tmp_path / "graph.xml", precision="fp32")]
+    engines = [OpenVinoEngine(read_graph(tmp_path / "graph.xml"), precision="fp32")]
     if arch == "swin_v2_t":  # half a minute each: the one that exporters find the hardest
         convert_onnx(run, card, tmp_path / "graph.onnx")
         # With several streams half of them were wrong.
-        graph = tmp_path / "graph.onnx"
+        graph = read_graph(tmp_path / "graph.onnx")
         engines += [OpenVinoEngine(graph, precision="fp32", images=images) for images in (1, 9, 9)]
-        engines.append(OnnxEngine(tmp_path / "graph.onnx"))
+        engines.append(OnnxEngine(graph))
     for engine in engines:
         for fetch in [engine.submit(pixels) for _ in range(engine.depth)]:
             assert np.abs(fetch() - expected).max() < 1e-4
@@ -332,8 +334,9 @@ def test_a_signal_is_heard_after_engines_have_gone_in_the_order_in_which_they_ca
     code = (
         "import os, signal\n"
         "from pathlib import Path\n"
+        "from cxrtool.engines.graph_files import read_graph\n"
         "from cxrtool.engines.openvino_engine import OpenVinoEngine\n"
-        f"graph = Path({str(find_graph(*kept_once, 'openvino'))!r})\n"
+        f"graph = read_graph(Path({str(find_graph(*kept_once, 'openvino').path)!r}))\n"
         "engines = [OpenVinoEngine(graph, precision='fp32') for _ in range(3)]\n"
         "while engines:\n"
         "    engines.pop(0)\n"
@@ -353,7 +356,7 @@ def test_making_graphs_sends_nothing_and_says_nothing(kept_run, tmp_path):
 
 def test_a_damaged_graph_is_noticed_and_made_again(kept_run, pixels, expected, capfd):
     graph = find_graph(*kept_run, "openvino")
-    weights = graph.with_suffix(".bin")
+    weights = graph.path.with_suffix(".bin")
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 0x40
     weights.write_bytes(content)
@@ -365,9 +368,37 @@ def test_a_damaged_graph_is_noticed_and_made_again(kept_run, pixels, expected, c
     assert find_graph(*kept_run, "openvino") == graph
     assert capfd.readouterr() == ("", "")
     for name in ("graph.bin", "graph.xml", "graph.json"):
-        (graph.parent / name).rename(graph.parent / "away")
+        (graph.path.parent / name).rename(graph.path.parent / "away")
         assert find_graph(*kept_run, "openvino") is None
-        (graph.parent / "away").rename(graph.parent / name)
+        os.mkfifo(graph.path.parent / name)
+        assert find_graph(*kept_run, "openvino") is None
+        (graph.path.parent / "away").rename(graph.path.parent / name)
+
+
+def test_a_kept_graph_of_another_run_under_this_ones_name_is_none(kept_run):
+    run, card = kept_run
+    mine = find_graph(run, card, "openvino").path.parent
+    facts = read_json(mine / "graph.json")
+    for other in ({"weights_sha256": "0" * 64}, {"fingerprint": "0" * 16}, {"sha256": {}}):
+        values = {**facts, **other}
+        write_json(mine / "graph.json", values)  # edited
+        assert find_graph(run, card, "openvino") is None
+        write_json(mine / "graph.json", {**values, "sealed": seal_of(values)})  # written so
+        assert find_graph(run, card, "openvino") is None
+    write_json(mine / "graph.json", facts)
+    assert find_graph(run, card, "openvino") is not None
+
+
+def test_engines_get_the_bytes_that_were_checked_whatever_becomes_of_the_files(kept_run, pixels):
+    run, card = kept_run
+    for name, suffixes in (("openvino", (".xml",)), ("onnxruntime", (".onnx",))):
+        graph = find_graph(run, card, name)
+        expected = open_graph(graph, name, "fp32", None).submit(pixels)()
+        for suffix in suffixes:
+            graph.path.with_suffix(suffix).write_bytes(b"another network")
+        assert np.array_equal(open_graph(graph, name, "fp32", None).submit(pixels)(), expected)
+        shutil.rmtree(graph.path.parent)
+        assert np.array_equal(open_graph(graph, name, "fp32", None).submit(pixels)(), expected)
 
 
 def test_whatever_shapes_the_graph_makes_another_one(kept_once):
@@ -395,7 +426,7 @@ def test_graphs_of_other_weights_go_when_a_new_one_is_made(kept_run):
     assert find_graph(run, other, "openvino") == made
     assert find_graph(run, card, "openvino") is None
     assert find_graph(run, card, "onnxruntime") is not None
-    assert sorted(path.name for path in run.graphs.glob("*openvino*")) == [made.parent.name]
+    assert sorted(path.name for path in run.graphs.glob("*openvino*")) == [made.path.parent.name]
 
 
 def test_who_wants_the_same_graph_at_once_waits_for_it(kept_run):
@@ -410,9 +441,9 @@ def test_who_wants_the_same_graph_at_once_waits_for_it(kept_run):
 
     with ThreadPoolExecutor(5) as threads:
         wanted = [threads.submit(keep_graph, run, other, "openvino", make) for _ in range(5)]
-        paths = {one.result() for one in wanted}
-    assert len(calls) == len(paths) == 1
-    assert paths.pop().read_text() == "graph"
+        graphs = [one.result() for one in wanted]
+    assert len(calls) == len({graph.path for graph in graphs}) == 1
+    assert {graph.model for graph in graphs} == {b"graph"}
 
 
 @pytest.mark.parametrize("error", [RunError("no"), KeyboardInterrupt()])
@@ -451,8 +482,8 @@ def test_where_files_cannot_be_locked_the_graph_is_made_all_the_same(kept_run, m
     monkeypatch.setattr(kept.FileLock, "acquire", no_locks)
     other = replace(card, weights_sha256="0" * 64)
     made = keep_graph(run, other, "openvino", lambda path: path.write_text("graph"))
-    assert made.read_text() == "graph"
-    assert run.graphs not in made.parents
+    assert made.model == b"graph"
+    assert run.graphs not in made.path.parents
 
 
 def test_beside_a_run_that_cannot_be_written_to_the_graph_goes_with_the_process(kept_run):
@@ -466,7 +497,7 @@ def test_beside_a_run_that_cannot_be_written_to_the_graph_goes_with_the_process(
         "from cxrtool.runs import RunFolder, read_card\n"
         f"run = RunFolder(Path({str(run.path)!r}))\n"
         "make = lambda path: path.write_text('graph')\n"
-        "print(keep_graph(run, read_card(run), 'openvino', make, Reporter()))\n"
+        "print(keep_graph(run, read_card(run), 'openvino', make, Reporter()).path)\n"
     )
     before = {path.name: sha256(path) for path in run.path.iterdir() if path.is_file()}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,26 +1,33 @@
 """Exported models: what is in the file, what it is held against, and which files are not opened."""
 
+import hashlib
 import json
+import os
 import pickle
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec as find_spec_really
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Listening
 from PIL import Image
 from sealing import change_thresholds
 
 from cxrtool.calibration import fit
 from cxrtool.config import ExportConfig, PredictConfig
 from cxrtool.engines import exported as exported_module
+from cxrtool.engines import onnx_file
 from cxrtool.engines.exported import KEY, read_exported
 from cxrtool.errors import DataError, RunError, UsageError
+from cxrtool.files import seal_of
 from cxrtool.images import load_pixels
+from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows import export as workflow
 from cxrtool.workflows.export import export_run
@@ -42,10 +49,10 @@ def images(trained_once):
     return sorted((trained_once.data / "train").rglob("*frontal.jpg"))[:5]
 
 
-def scores(trained, inputs, **options):
+def scores(trained, inputs, reporter=SILENT, **options):
     config = PredictConfig(device="cpu", precision="fp32", workers=0, **options)
     names = [str(path) for path in inputs]
-    return predict_images(config, names, trained.workspace)
+    return predict_images(config, names, trained.workspace, reporter)
 
 
 def test_it_is_checked_on_real_images_of_the_valid_part(exported, trained_once):
@@ -82,7 +89,7 @@ def test_predict_scores_with_it_as_with_the_run(exported, trained_once, images, 
 def test_predict_with_it_needs_no_torch(exported, trained_once, images):
     code = (
         "import sys\n"
-        "for name in ('torch', 'torchvision', 'fastai', 'pandas', 'onnx'):\n"
+        "for name in ('torch', 'torchvision', 'fastai', 'pandas'):\n"
         "    sys.modules[name] = None\n"
         "from cxrtool.cli import app\n"
         f"app(['predict', {str(images[0])!r}, '--run', {str(exported.output)!r}],"
@@ -216,28 +223,163 @@ def test_other_files_are_told_apart(trained_once, images, tmp_path):
 def changed(exported, path, change):
     model = onnx.load(exported.output)
     change(model)
-    onnx.save_model(model, path)
+    path.write_bytes(model.SerializeToString())
     return path
 
 
-def test_weights_in_other_files_are_not_looked_for(exported, trained_once, images, tmp_path):
-    def outside(model):
-        tensor = model.graph.initializer[0]
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="../../../etc/passwd")
+def outside(location="weights.bin"):
+    """A tensor whose values are in another file."""
+    tensor = onnx.helper.make_tensor("t", onnx.TensorProto.FLOAT, [1], [0.0])
+    tensor.ClearField("float_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return tensor
 
-    def outside_in_a_constant(model):
-        tensor = onnx.helper.make_tensor("t", 1, [1], [0.0])
-        tensor.ClearField("float_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="/etc/passwd")
-        model.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=tensor))
 
-    for number, change in enumerate((outside, outside_in_a_constant)):
-        path = changed(exported, tmp_path / f"{number}.onnx", change)
-        with pytest.raises(RunError, match="weights in other files"):
-            scores(trained_once, images, run=[str(path)])
+def constant(**values):
+    return onnx.helper.make_node("Constant", [], ["c"], **values)
+
+
+def sparse():
+    indices = onnx.helper.make_tensor("i", onnx.TensorProto.INT64, [1], [0])
+    return onnx.helper.make_sparse_tensor(outside(), indices, [1])
+
+
+def in_an_initializer(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.MergeFrom(outside("../../../etc/passwd"))
+
+
+def without_a_location(model):
+    del model.graph.initializer[0].external_data[:]
+    model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+
+
+def with_the_location_as_the_only_sign(model):
+    model.graph.initializer[0].external_data.add(key="location", value="weights.bin")
+
+
+def in_an_attribute(model):
+    model.graph.node.append(constant(value=outside("/etc/passwd")))
+
+
+def in_a_list_of_tensors(model):
+    node = constant(value_float=1.0)
+    attribute = node.attribute.add(name="several", type=onnx.AttributeProto.TENSORS)
+    attribute.tensors.append(outside())
+    model.graph.node.append(node)
+
+
+def in_a_sparse_attribute(model):
+    model.graph.node.append(constant(sparse_value=sparse()))
+
+
+def in_a_sparse_initializer(model):
+    model.graph.sparse_initializer.append(sparse())
+
+
+def in_a_graph_within_the_graph(model):
+    inner = onnx.helper.make_graph([constant(value=outside())], "inner", [], [])
+    node = onnx.helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+    model.graph.node.append(node)
+
+
+def in_a_function(model):
+    function = model.functions.add(name="f", domain="d")
+    function.node.append(constant(value=outside()))
+
+
+def in_the_training(model):
+    model.training_info.add().algorithm.initializer.append(outside())
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        *(in_an_initializer, without_a_location, with_the_location_as_the_only_sign),
+        *(in_an_attribute, in_a_list_of_tensors, in_a_sparse_attribute, in_a_sparse_initializer),
+        *(in_a_graph_within_the_graph, in_a_function, in_the_training),
+    ],
+)
+def test_weights_in_other_files_are_not_looked_for(exported, tmp_path, hide):
+    path = changed(exported, tmp_path / "t.onnx", hide)
+    with pytest.raises(RunError, match="weights in other files"):
+        read_exported(path)
+
+
+def varint(number, length=0):
+    """A protobuf integer, in more bytes than it needs if `length` says so."""
+    groups = [number & 0x7F]
+    while number := number >> 7:
+        groups.append(number & 0x7F)
+    groups += [0] * (length - len(groups))
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def message(number, content, *, tag):
+    """A field of bytes whose key is written in `tag` bytes, or with bits beyond the 32 of one."""
+    key = number << 3 | 2
+    written = varint(key | 1 << 35) if tag == "beyond" else varint(key, tag)
+    return written + varint(len(content)) + content
+
+
+@pytest.mark.parametrize("tag", [1, 2, 3, 5, 10, "beyond"])
+def test_a_tag_written_strangely_hides_nothing(exported, tmp_path, monkeypatch, tag):
+    """An initializer that one parser skips and another reads: from bytes beside the file."""
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(exported.output)
+    replaced = next(one for one in model.graph.initializer if one.name.endswith("fc.bias"))
+    (tmp_path / "secret.bin").write_bytes(bytes(range(1, 4 * len(replaced.raw_data))))
+    hidden = onnx.TensorProto.FromString(replaced.SerializeToString())
+    hidden.ClearField("raw_data")
+    hidden.data_location = onnx.TensorProto.EXTERNAL
+    hidden.external_data.add(key="location", value="secret.bin")
+    model.graph.initializer.remove(replaced)
+    graph = model.graph.SerializeToString() + message(5, hidden.SerializeToString(), tag=tag)
+    entry = next(one for one in model.metadata_props if one.key == KEY)
+    about = {**json.loads(entry.value), "graph_sha256": hashlib.sha256(graph).hexdigest()}
+    entry.value = json.dumps({**about, "sealed": seal_of(about)})
+    model.ClearField("graph")
+    path = tmp_path / "t.onnx"
+    path.write_bytes(model.SerializeToString() + message(7, graph, tag=1))
+    with pytest.raises(RunError, match=r"weights in other files|no ONNX file|not as it was"):
+        read_exported(path)
+
+
+def test_what_a_parser_does_not_know_never_reaches_an_engine(exported, tmp_path):
+    unknown = message(5000, b"for another reader", tag=3)
+    path = tmp_path / "t.onnx"
+    path.write_bytes(exported.output.read_bytes() + unknown)
+    card = read_exported(path)
+    assert b"for another reader" in path.read_bytes()
+    assert b"for another reader" not in card.graph.model
+
+
+def test_an_exported_model_without_the_package_that_reads_it_says_what_to_install(
+    exported, monkeypatch
+):
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"cxrtool\[cpu\]"):
+        read_exported(exported.output)
+
+
+def test_a_pipe_or_a_device_in_place_of_a_model_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "t.onnx")
+    for path in (tmp_path / "t.onnx", Path("/dev/zero"), tmp_path):
+        with pytest.raises(RunError, match="not a file"):
+            read_exported(path)
+
+
+def test_a_run_comes_before_a_file_of_its_name_in_the_users_folder(
+    exported, trained_once, images, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").write_bytes(exported.output.read_bytes())
+    found = scores(trained_once, images[:1], run=["tiny"], engine="torch")
+    assert (found.model, found.engine["name"]) == ("tiny", "torch")
+    found = scores(trained_once, images[:1], run=["./tiny"], engine="onnxruntime")
+    assert found.engine["name"] == "onnxruntime"
 
 
 @pytest.mark.parametrize(
@@ -245,19 +387,58 @@ def test_weights_in_other_files_are_not_looked_for(exported, trained_once, image
     [
         ({"format": 2}, "format 2"),
         ({"labels": ["Edema"]}, "gives .* labels"),
-        ({"labels": None}, "metadata was altered"),
-        ({"thresholds": {}}, "metadata was altered"),
+        ({"labels": ["Edema", "Edema"]}, "altered: labels: Edema is there twice"),
+        ({"labels": None}, "metadata was altered: labels is null"),
+        ({"thresholds": {}}, "metadata was altered: thresholds lacks"),
+        ({"thresholds": {"Edema": True}}, r"altered: thresholds\.Edema is true"),
+        ({"thresholds": "x" * 10**6}, "metadata was altered: thresholds is"),
+        ({"squish": [10**9]}, r"altered: squish\.0 is 1000000000"),
         ({"squish": [64]}, "cannot be loaded"),
     ],
 )
-def test_altered_metadata_is_noticed(exported, trained_once, images, tmp_path, change, message):
+def test_altered_metadata_is_noticed(exported, tmp_path, change, message):
+    """Both where its fingerprint is made anew, as by its author, and where it is not."""
+
+    def alter(model, seal):
+        entry = next(one for one in model.metadata_props if one.key == KEY)
+        about = {**json.loads(entry.value), **change}
+        entry.value = json.dumps({**about, "sealed": seal(about)})
+
+    for number, seal in enumerate((seal_of, lambda about: about["sealed"])):
+        path = changed(exported, tmp_path / f"{number}.onnx", partial(alter, seal=seal))
+        with pytest.raises(RunError, match=message if seal is seal_of else "altered|format 2"):
+            read_exported(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("thresholds", 0.125), ("squish", [64, 32]), ("calibration", {"a": 1})]
+)
+def test_plausible_values_in_the_metadata_are_under_a_fingerprint(exported, tmp_path, key, value):
     def alter(model):
         entry = next(one for one in model.metadata_props if one.key == KEY)
-        entry.value = json.dumps({**json.loads(entry.value), **change})
+        about = json.loads(entry.value)
+        new = dict.fromkeys(about["labels"], value) if key == "thresholds" else value
+        entry.value = json.dumps({**about, key: new})
 
-    path = changed(exported, tmp_path / "t.onnx", alter)
-    with pytest.raises(RunError, match=message):
-        scores(trained_once, images, run=[str(path)], engine="onnxruntime")
+    with pytest.raises(RunError, match=r"altered since it was exported \(`sealed`\)"):
+        read_exported(changed(exported, tmp_path / "t.onnx", alter))
+
+
+def test_a_file_of_version_0_1_is_read_and_what_it_lacks_is_said(
+    exported, trained_once, images, tmp_path
+):
+    def unseal(model):
+        entry = next(one for one in model.metadata_props if one.key == KEY)
+        about = json.loads(entry.value)
+        del about["sealed"]
+        entry.value = json.dumps(about)
+
+    path = changed(exported, tmp_path / "old.onnx", unseal)
+    reporter = Listening()
+    found = scores(trained_once, images[:1], reporter=reporter, run=[str(path)])
+    assert len(found.rows) == 1
+    [said] = reporter.warnings
+    assert "exported by version 0.1, without a fingerprint of its labels and thresholds" in said
 
 
 def test_a_file_that_is_cut_short_anywhere_is_one_message(exported, trained_once, images, tmp_path):

@@ -4,15 +4,17 @@ import json
 import os
 import shutil
 
+import pandas as pd
 import pytest
 from conftest import Listening
 from sealing import change_model
 
 from cxrtool.config import EvaluateConfig
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import FORMAT, read_json, seal_of
+from cxrtool.files import FORMAT, read_json, seal_of, sha256, write_json
+from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, find_run, read_card, remarks
-from cxrtool.workflows.evaluate import choose_part
+from cxrtool.workflows.evaluate import choose_part, evaluate_run
 
 FILES = ("model.json", "labels.json", "thresholds.json", "patients.json")
 STRANGE = {
@@ -239,3 +241,68 @@ def test_the_default_run_is_the_one_that_finished_last_whatever_the_files_times_
     assert find_run(tmp_path, None).name == "undated"
     finished(tmp_path, "broken", 5, 1)
     assert find_run(tmp_path, None).name == "undated"
+
+
+def evaluate(trained, reporter, **options):
+    values = {"run": "tiny", "bootstrap": 0, "report": False, "workers": 0, "device": "cpu"}
+    config = EvaluateConfig(**{**values, **options})
+    return evaluate_run(config, trained.workspace, seed=1, reporter=reporter)
+
+
+def test_predictions_are_scored_and_chosen_on_only_where_they_are_of_the_runs_weights(trained):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    reporter = Listening()
+    own = {split: evaluate(trained, reporter, split=split).labels for split in ("test", "valid")}
+    assert not [one for one in reporter.warnings if "not known" in one]
+    table = {split: run.predictions(split).read_bytes() for split in ("test", "valid")}
+    facts = {split: read_json(run.predictions_facts(split)) for split in ("test", "valid")}
+
+    def foreign(split):
+        """Another run's: all scores turned round."""
+        frame = pd.read_csv(run.predictions(split), keep_default_na=False)
+        labels = list(own[split])
+        frame[labels] = 1 - frame[labels]
+        frame.to_csv(run.predictions(split), index=False)
+
+    def edited(split):
+        values = {**facts[split], "weights_sha256": "0" * 64}
+        write_json(run.predictions_facts(split), values)
+
+    def of_other_weights(split):
+        foreign(split)
+        values = {"weights_sha256": "0" * 64, "sha256": sha256(run.predictions(split))}
+        write_json(run.predictions_facts(split), {**values, "sealed": seal_of(values)})
+
+    def unbound(split):
+        foreign(split)
+        run.predictions_facts(split).unlink(missing_ok=True)
+
+    for damage, said in (
+        (foreign, "edited or replaced"),
+        (edited, "was edited"),
+        (of_other_weights, "other weights"),
+        (unbound, "is missing"),
+    ):
+        damage("valid")
+        with pytest.raises(RunError, match=f"{said}.*evaluate tiny --split valid"):
+            evaluate(trained, SILENT, operating_point="f1", keep=True)
+        for split in ("test", "valid"):
+            damage(split)
+            reporter = Listening()
+            assert evaluate(trained, reporter, split=split).labels == own[split]
+            assert any("scoring again" in one and said in one for one in reporter.warnings)
+            assert run.predictions(split).read_bytes() == table[split]
+            assert read_json(run.predictions_facts(split)) == facts[split]
+    assert read_card(run).operating_point == "youden"
+
+
+def test_predictions_of_a_run_of_version_0_1_are_scored_and_it_is_said(trained):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    model = read_json(run.model)
+    for key in ("sealed", "identity"):
+        del model[key]
+    write_json(run.model, model)
+    run.predictions_facts("valid").unlink()
+    reporter = Listening()
+    evaluate(trained, reporter, split="valid")
+    assert any("nothing says of which weights it is" in one for one in reporter.warnings)

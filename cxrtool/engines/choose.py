@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cxrtool.engines.base import FASTEST, Compute, Engine
+from cxrtool.engines.graph_files import Graph
 from cxrtool.engines.kept import find_graph, keep_graph
 from cxrtool.errors import RunError, UsageError
 from cxrtool.processors import gpu_seems_there, native_bf16
@@ -115,7 +116,7 @@ def graph_precision(engine: str, asked: str) -> str:
     return "fp32"
 
 
-def open_graph(graph: Path, engine: str, precision: str, images: int | None) -> Engine:
+def open_graph(graph: Graph, engine: str, precision: str, images: int | None) -> Engine:
     """A graph on OpenVINO or ONNX Runtime, in a precision of `graph_precision`."""
     if engine == "openvino":
         from cxrtool.engines.openvino_engine import OpenVinoEngine
@@ -144,7 +145,7 @@ def _load(run: RunFolder, card: RunCard, compute: Compute, reporter: Reporter) -
     return open_graph(_graph(run, card, engine, reporter), engine, computed, compute.images)
 
 
-def _graph(run: RunFolder, card: RunCard, engine: str, reporter: Reporter) -> Path:
+def _graph(run: RunFolder, card: RunCard, engine: str, reporter: Reporter) -> Graph:
     """The kept graph; one is made, with torch, where there is none."""
     found = find_graph(run, card, engine)
     if found is not None:

@@ -2,18 +2,22 @@
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrtool.engines.base import FASTEST, Compute, Engine
 from cxrtool.engines.choose import check_engine, graph_precision, open_graph
+from cxrtool.engines.graph_files import Graph
 from cxrtool.engines.onnx_engine import INPUT, OUTPUT
 from cxrtool.engines.onnx_file import OnnxFile, parse_onnx
 from cxrtool.errors import RunError, UsageError
+from cxrtool.files import open_regular, seal_of, shortened
 from cxrtool.report import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from cxrtool.schemas import ExportedFacts
 
 KEY = "cxrtool"
 """Under which the metadata holds one JSON object."""
@@ -33,24 +37,54 @@ class ExportedCard:
     """As a run stores it."""
     sha256: str
     """Of the file."""
+    sealed: bool
+    """Whether the metadata has a fingerprint; that of version 0.1 has none."""
+    graph: Graph
+    """What an engine is given: what was read of the file, written anew."""
     about: dict[str, Any]
     """All that its metadata has: the run's name, test AUROC, ..."""
 
 
 def read_exported(path: Path) -> ExportedCard:
-    """Read what an exported model says of itself, and check that its graph goes with it.
+    """Read an exported model and what it says of itself, and check that they go together.
 
     Raises:
         RunError: the file is missing, is no ONNX model, not one of ours, altered, or of another
             format than this version's.
+        UsageError: the package that reads such files is not installed.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
     found = parse_onnx(content, path)
+    about, facts = _metadata(found, path)
+    if hashlib.sha256(found.graph).hexdigest() != facts.graph_sha256:
+        raise RunError(
+            f"{path} is not as it was exported (its graph's SHA-256 differs from the one in its "
+            "metadata): copy it again, or export the run again"
+        )
+    card = ExportedCard(
+        labels=facts.labels,
+        squish=facts.squish,
+        thresholds={label: facts.thresholds[label] for label in facts.labels},
+        calibration=facts.calibration,
+        sha256=hashlib.sha256(content).hexdigest(),
+        sealed=facts.sealed is not None,
+        graph=Graph(path, found.model),
+        about=about,
+    )
+    _check_shapes(found, card, path)
+    return card
+
+
+def _metadata(found: OnnxFile, path: Path) -> tuple[dict[str, Any], "ExportedFacts"]:
+    """What a file says of itself, as JSON and as it should be."""
+    from cxrtool.schemas import ExportedFacts, checked
+
     if KEY not in found.metadata:
         raise RunError(
             f"{path} is an ONNX file, but none of cxrtool's (its metadata has no {KEY}): what it "
@@ -58,44 +92,21 @@ def read_exported(path: Path) -> ExportedCard:
         )
     try:
         about = json.loads(found.metadata[KEY])
-        written_as = about["format"]
-        card = _card(about, hashlib.sha256(content).hexdigest())
-        altered = hashlib.sha256(found.graph).hexdigest() != about["graph_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: its metadata was altered ({error}): export it again") from None
-    if written_as != FORMAT:
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        written_as = about.get("format") if isinstance(about, dict) else None
         raise RunError(
-            f"{path} has format {written_as!r}, this version of cxrtool reads format {FORMAT}: "
-            "use the version that wrote it, or export the run again"
+            f"{path} has format {shortened(written_as)}, this version of cxrtool reads format "
+            f"{FORMAT}: use the version that wrote it, or export the run again"
         )
-    if altered:
+    facts = checked(about, ExportedFacts, f"{path}: its metadata was altered")
+    # Files of version 0.1 are without.
+    if facts.sealed is not None and facts.sealed != seal_of(about):
         raise RunError(
-            f"{path} is not as it was exported (its graph's SHA-256 differs from the one in its "
-            "metadata): copy it again, or export the run again"
+            f"{path}: its metadata was altered since it was exported (`sealed`): export it again"
         )
-    _check_shapes(found, card, path)
-    return card
-
-
-def _card(about: dict[str, Any], sha256: str) -> ExportedCard:
-    labels = tuple(str(label) for label in about["labels"])
-    card = ExportedCard(
-        labels=labels,
-        squish=tuple(int(side) for side in about["squish"]),
-        thresholds={label: about["thresholds"][label] for label in labels},
-        calibration=about["calibration"],
-        sha256=sha256,
-        about=about,
-    )
-    # As in a run: just above the highest score, where nobody shall be positive.
-    for label, value in card.thresholds.items():
-        if value is not None and not 0 <= float(value) <= math.nextafter(1, 2):
-            raise ValueError(f"the threshold of {label} is {value}")
-    if len(set(labels)) != len(labels):
-        raise ValueError(f"a label twice in {labels}")
-    if not card.squish or min(card.squish) < 1:
-        raise ValueError(f"squish {card.squish}")
-    return card
+    return about, facts
 
 
 def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
@@ -112,11 +123,13 @@ def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
         )
 
 
-def load_exported(path: Path, compute: Compute = FASTEST, reporter: Reporter = SILENT) -> Engine:
+def load_exported(
+    card: ExportedCard, compute: Compute = FASTEST, reporter: Reporter = SILENT
+) -> Engine:
     """An exported model on OpenVINO, where that is installed, or ONNX Runtime.
 
     Args:
-        path: a file that `read_exported` has read.
+        card: what `read_exported` gave of it.
         compute: with what.
         reporter: told where a faster engine could be had.
 
@@ -125,6 +138,7 @@ def load_exported(path: Path, compute: Compute = FASTEST, reporter: Reporter = S
         UsageError: neither engine is installed, or not the one named; or they do not compute on
             that device or in that precision.
     """
+    path = card.graph.path
     chosen = compute.engine if compute.engine != "auto" else _fastest(reporter)
     if chosen == "torch":
         raise UsageError(
@@ -134,7 +148,7 @@ def load_exported(path: Path, compute: Compute = FASTEST, reporter: Reporter = S
     check_engine(replace(compute, engine=chosen), [chosen])
     computed = graph_precision(chosen, compute.precision)
     try:
-        return open_graph(path, chosen, computed, compute.images)
+        return open_graph(card.graph, chosen, computed, compute.images)
     # Each library has errors of its own for a graph that it is too old for.
     except Exception as error:
         raise RunError(

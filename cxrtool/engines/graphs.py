@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxrtool.engines.base import Engine, Pixels
+from cxrtool.engines.graph_files import read_graph
 from cxrtool.engines.onnx_engine import INPUT, OUTPUT, OnnxEngine, import_onnxruntime
 from cxrtool.engines.openvino_engine import OpenVinoEngine, import_openvino
 from cxrtool.engines.torch_engine import Scoring
@@ -42,7 +43,7 @@ def convert_openvino(run: RunFolder, card: RunCard, path: Path) -> None:
         model = openvino.convert_model(traced, example_input=_example(side), input=[shape])
         openvino.save_model(model, str(path), compress_to_fp16=False)
     for precision in ("fp32", "bf16") if native_bf16() else ("fp32",):
-        _check(OpenVinoEngine(path, precision=precision), scoring, run, side)
+        _check(OpenVinoEngine(read_graph(path), precision=precision), scoring, run, side)
 
 
 def convert_onnx(run: RunFolder, card: RunCard, path: Path) -> None:
@@ -70,7 +71,7 @@ def convert_onnx(run: RunFolder, card: RunCard, path: Path) -> None:
     model = program.model_proto
     _forget_where_made(model)
     onnx.save_model(model, path)
-    _check(OnnxEngine(path), scoring, run, card.image_size)
+    _check(OnnxEngine(read_graph(path)), scoring, run, card.image_size)
 
 
 def load_scoring(run: RunFolder, card: RunCard) -> Scoring:

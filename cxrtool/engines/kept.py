@@ -1,6 +1,7 @@
 """A run's graphs for engines other than torch: made once, kept beside the run. No torch.
 
-`graphs/<engine>-<fingerprint>/` holds a graph and the SHA-256 of its files.
+`graphs/<engine>-<fingerprint>/` holds a graph and, in graph.json, the SHA-256 of its files and what
+they were made of.
 """
 
 import atexit
@@ -15,12 +16,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from cxrtool.engines.graph_files import Graph, read_graph
 from cxrtool.errors import RunError
-from cxrtool.files import read_json, sha256, write_json
+from cxrtool.files import read_json, seal_of, sha256, write_json
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder
 
-GRAPH_FORMAT = 1
+GRAPH_FORMAT = 2
 """To be raised when what is made of the same network changes."""
 FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
 RECORD = "graph.json"
@@ -51,15 +53,15 @@ def _version(engine: str) -> str:
         return ""
 
 
-def find_graph(run: RunFolder, card: RunCard, engine: str) -> Path | None:
-    """The kept graph's file, if it is there and as it was written."""
-    return _whole(_folder(run, card, engine), engine)
+def find_graph(run: RunFolder, card: RunCard, engine: str) -> Graph | None:
+    """The kept graph, if it is there, as it was written, and of these weights."""
+    return _whole(_folder(run, card, engine), card, engine)
 
 
 def keep_graph(
     run: RunFolder, card: RunCard, engine: str, make: Make, reporter: Reporter = SILENT
-) -> Path:
-    """The kept graph's file; made, where there is none or it was altered.
+) -> Graph:
+    """The kept graph; made, where there is none or it was altered.
 
     Graphs of other weights or versions are removed. A second process that wants the same waits.
     Beside a run that cannot be written to, nothing is kept: the graph goes with the process.
@@ -68,7 +70,7 @@ def keep_graph(
     try:
         run.graphs.mkdir(exist_ok=True)
         with _alone(run.graphs):
-            found = _whole(folder, engine)
+            found = _whole(folder, card, engine)
             if found is None:
                 for old in [*run.graphs.glob(f"{engine}-*"), *run.graphs.glob(f".{engine}-*")]:
                     shutil.rmtree(old, ignore_errors=True)
@@ -76,10 +78,10 @@ def keep_graph(
                     f"making {run.name}'s graph for {engine}, once: it is kept in {run.graphs}"
                 )
                 made = Path(tempfile.mkdtemp(dir=run.graphs, prefix=f".{engine}-"))
-                _fill(made, engine, make)
+                _fill(made, card, engine, make)
                 made.chmod(run.graphs.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
                 made.rename(folder)
-            return found or folder / FILES[engine]
+            return found or read_graph(folder / FILES[engine])
     except OSError as error:
         reporter.note(
             f"making {run.name}'s graph for {engine}, for this time alone: {run.graphs} cannot be "
@@ -87,8 +89,8 @@ def keep_graph(
         )
     passing = Path(tempfile.mkdtemp(prefix="cxrtool-"))
     atexit.register(shutil.rmtree, passing, ignore_errors=True)
-    _fill(passing, engine, make)
-    return passing / FILES[engine]
+    _fill(passing, card, engine, make)
+    return read_graph(passing / FILES[engine])
 
 
 @contextmanager
@@ -113,23 +115,34 @@ def _folder(run: RunFolder, card: RunCard, engine: str) -> Path:
     return run.graphs / f"{engine}-{fingerprint(card, engine)}"
 
 
-def _fill(folder: Path, engine: str, make: Make) -> None:
+def _fill(folder: Path, card: RunCard, engine: str, make: Make) -> None:
     try:
         make(folder / FILES[engine])
-        sums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-        write_json(folder / RECORD, {"sha256": sums})
+        about = {
+            **_bound(card, engine),
+            "sha256": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+        }
+        write_json(folder / RECORD, {**about, "sealed": seal_of(about)})
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _whole(folder: Path, engine: str) -> Path | None:
-    """The graph in a folder whose files are all as they were written."""
+def _bound(card: RunCard, engine: str) -> dict[str, str]:
+    """What a kept graph says that it is of, wherever its folder may have come from."""
+    return {"fingerprint": fingerprint(card, engine), "weights_sha256": card.weights_sha256}
+
+
+def _whole(folder: Path, card: RunCard, engine: str) -> Graph | None:
+    """The graph in a folder whose files are all as they were written, of these weights."""
+    from cxrtool.schemas import GraphFacts, checked
+
     try:
-        sums = read_json(folder / RECORD)["sha256"]
-        whole = FILES[engine] in sums and all(
-            sha256(folder / name) == expected for name, expected in sums.items()
-        )
-    except (RunError, OSError, KeyError, TypeError, AttributeError):
+        values = read_json(folder / RECORD)
+        about = checked(values, GraphFacts, folder / RECORD)
+        graph = read_graph(folder / FILES[engine])
+    except (RunError, OSError, ValueError):
         return None
-    return folder / FILES[engine] if whole else None
+    bound = {"fingerprint": about.fingerprint, "weights_sha256": about.weights_sha256}
+    ours = bound == _bound(card, engine) and about.sealed == seal_of(values)
+    return graph if ours and about.sha256 == graph.sums() else None

@@ -1,11 +1,11 @@
 """Scoring with ONNX Runtime on the CPU, from an ONNX file. No torch."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from cxrtool.config import worker_count
 from cxrtool.engines.base import Pending, Pixels, Probabilities
+from cxrtool.engines.graph_files import Graph
 
 INPUT, OUTPUT = "images", "probabilities"
 FATAL_ALONE = 4
@@ -35,13 +35,13 @@ class OnnxEngine:
     depth = 1
     batch = 8
 
-    def __init__(self, graph: Path) -> None:
+    def __init__(self, graph: Graph) -> None:
         runtime = import_onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = worker_count(None, most=None)
         options.log_severity_level = FATAL_ALONE
         self._session = runtime.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
+            graph.model, options, providers=["CPUExecutionProvider"]
         )
 
     def submit(self, pixels: Pixels) -> Pending:

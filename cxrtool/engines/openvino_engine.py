@@ -3,10 +3,10 @@
 import sys
 from collections import deque
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from cxrtool.engines.base import Pending, Pixels, Probabilities
+from cxrtool.engines.graph_files import Graph
 from cxrtool.errors import UsageError
 from cxrtool.processors import native_bf16
 
@@ -66,8 +66,8 @@ class OpenVinoEngine:
     device = "cpu"
     batch = 4
 
-    def __init__(self, graph: Path, *, precision: str, images: int | None = None) -> None:
-        """`graph` is .xml or .onnx; `precision` is fp32 or bf16; `images`, of how many is known."""
+    def __init__(self, graph: Graph, *, precision: str, images: int | None = None) -> None:
+        """`precision` is fp32 or bf16; `images`, of how many is known."""
         self._openvino = import_openvino()
         self.precision = precision
         core = openvino_core()
@@ -78,7 +78,8 @@ class OpenVinoEngine:
             # one, none did. Probably streams take each other's packed weights.
             "NUM_STREAMS": 1,
         }
-        self._compiled = [core.compile_model(str(graph), "CPU", options)]
+        self._weights = graph.weights  # not copied: neither read nor compiled
+        self._compiled = [core.compile_model(self._read(core, graph), "CPU", options)]
         if (images or 0) > self.batch:
             cores = self._compiled[0].get_property("INFERENCE_NUM_THREADS")
             parts = max(number for number in range(1, PARTS + 1) if cores % number == 0)
@@ -86,11 +87,19 @@ class OpenVinoEngine:
             options |= {"INFERENCE_NUM_THREADS": cores // parts, "ENABLE_CPU_PINNING": False}
             if parts > 1:
                 self._compiled = [
-                    core.compile_model(str(graph), "CPU", options) for _ in range(parts)
+                    core.compile_model(self._read(core, graph), "CPU", options)
+                    for _ in range(parts)
                 ]
         # Each has the next one waiting. They are taken in turn, and so come back in turn.
         self.depth = 2 * len(self._compiled)
         self._idle = deque(one.create_infer_request() for _ in range(2) for one in self._compiled)
+
+    def _read(self, core: Any, graph: Graph) -> Any:
+        """From bytes: of a path, it would also read what the file names beside it."""
+        if graph.weights is None:
+            return core.read_model(graph.model)
+        shared = self._openvino.Tensor(graph.weights, shared_memory=True)
+        return core.read_model(model=graph.model, weights=shared)
 
     def submit(self, pixels: Pixels) -> Pending:
         """Begin to score grey images (n, side, side)."""

@@ -23,6 +23,7 @@ from cxrtool.prediction_rows import write_rows
 from cxrtool.predictions import read_scores
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter
+from cxrtool.run_predictions import doubt_of, is_bound, seal_predictions
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks
 from cxrtool.scoring import by_study
 from cxrtool.seen import rows_seen_by
@@ -269,7 +270,12 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
     """The run's scores of its part's images, kept in the run; made where one is missing."""
     paths = part.rows["path"].tolist()
     file = part.run.predictions(part.scores_stem)
-    if file.is_file():
+    doubt = doubt_of(part.run, part.card, part.scores_stem) if file.is_file() else ""
+    if doubt:
+        reporter.warn(f"{file} is not known to be of this run's weights ({doubt}): scoring again")
+    elif file.is_file():
+        if not is_bound(part.run, part.card, part.scores_stem):
+            reporter.warn(f"{file} is of version 0.1, and nothing says of which weights it is")
         kept = read_scores(file, part.card.labels)
         if set(paths) <= set(kept.index):
             reporter.note(f"scores of {file}")
@@ -302,4 +308,5 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
             "run `cxrtool prepare` again"
         )
     write_rows(rows, file, part.card.labels)
+    seal_predictions(part.run, part.scores_stem, part.card.weights_sha256)
     return np.array([row.scores for row in rows], np.float32)

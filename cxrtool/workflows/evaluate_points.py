@@ -19,6 +19,7 @@ from cxrtool.points import (
 )
 from cxrtool.predictions import read_scores
 from cxrtool.report import or_none
+from cxrtool.run_predictions import doubt_of
 from cxrtool.runs import RunCard, RunFolder, sealed_thresholds
 from cxrtool.scoring import Sample, by_study
 from cxrtool.workflows.evaluate_truth import sample_of_rows
@@ -74,6 +75,12 @@ def _valid_sample(
         raise RunError(
             f"{file} is missing, and operating points are chosen on it: restore it from a copy, "
             f"or run `cxrtool evaluate {run.name} --split valid`"
+        )
+    if doubt := doubt_of(run, card, VALID):
+        raise RunError(
+            f"{file} is not known to be of this run's weights ({doubt}), and operating points are "
+            f"chosen on it: restore it from a copy, or run `cxrtool evaluate {run.name} --split "
+            f"{VALID}`, which scores again"
         )
     scores = read_scores(file, card.labels)
     manifest = read_manifest(_own_manifest(run, card, workspace)).set_index("path", drop=False)

@@ -16,11 +16,12 @@ from cxrtool import __version__
 from cxrtool.config import ExportConfig
 from cxrtool.engines.exported import KEY
 from cxrtool.errors import DataError, RunError, UsageError, counted
-from cxrtool.files import FORMAT, check_writable, read_json, refuse_existing, whole_file
+from cxrtool.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
 from cxrtool.images import ImageError, read_for_scoring, squish
 from cxrtool.provenance import data_of_run
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.schemas import Metrics, read_as
 from cxrtool.scorer import EXPORTED
 from cxrtool.workflows.predict_inputs import list_images
 from cxrtool.workspace import Workspace
@@ -144,7 +145,7 @@ def _valid_images(card: RunCard, workspace: Workspace) -> Iterator[Path]:
 def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
     """What the file says of itself: nothing of patients, and no place on this machine."""
     scored = run.metrics("test")
-    metrics = read_json(scored) if scored.is_file() else {}
+    metrics = read_as(scored, Metrics) if scored.is_file() else None
     data = data_of_run(run)
     return {
         "format": FORMAT,
@@ -163,9 +164,9 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "weights_sha256": card.weights_sha256,
         "train_patients": len(card.train_patients),
         "train_data": {name: data.get(name) for name in ("origin", "description")},
-        "test_data": metrics.get("data"),
-        "test_mean_auroc": metrics.get("mean_auroc"),
-        "test_protocol": metrics.get("protocol"),
+        "test_data": metrics and metrics.data,
+        "test_mean_auroc": metrics and metrics.mean_auroc,
+        "test_protocol": metrics and metrics.protocol,
         "notice": NOTICE,
     }
 
@@ -181,9 +182,10 @@ def _describe(path: Path, about: dict[str, Any]) -> None:
         f"probabilities: (n, labels), not calibrated. {NOTICE}"
     )
     fingerprint = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
+    bound = {**about, "graph_sha256": fingerprint}
     entry = model.metadata_props.add()
     entry.key = KEY
-    entry.value = json.dumps({**about, "graph_sha256": fingerprint}, allow_nan=False)
+    entry.value = json.dumps({**bound, "sealed": seal_of(bound)}, allow_nan=False)
     onnx.save_model(model, path)
 
 
@@ -191,11 +193,12 @@ def _largest_difference(
     path: Path, run: RunFolder, card: RunCard, pixels: NDArray[np.uint8]
 ) -> float:
     """How far a graph's probabilities are from fp32 torch's, one image at a time and together."""
+    from cxrtool.engines.graph_files import read_graph
     from cxrtool.engines.graphs import load_scoring, torch_probabilities
     from cxrtool.engines.onnx_engine import OnnxEngine
 
     expected = torch_probabilities(load_scoring(run, card), pixels)
-    engine = OnnxEngine(path)
+    engine = OnnxEngine(read_graph(path))
     together = engine.submit(pixels)()
     alone = np.concatenate([engine.submit(one[None])() for one in pixels])
     return float(max(np.abs(found - expected).max() for found in (together, alone)))

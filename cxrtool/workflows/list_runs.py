@@ -2,6 +2,7 @@
 takes time, and nothing is written."""
 
 import csv
+import io
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.errors import CxrToolError
-from cxrtool.files import read_json
+from cxrtool.files import read_json, read_text
 from cxrtool.runs import RunFolder, finished_at
 from cxrtool.trials import trials_among
 from cxrtool.workflows.clear_runs import size_of, spare_parts
@@ -210,8 +211,7 @@ def _from_history(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """How far a run came that is not finished: none, where a validation never came."""
     if not path.exists():
         return {"epochs": 0}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     scores = [(_score(row["valid_mean_auroc"] or "nan"), int(row["epoch"])) for row in rows]
     defined = [(score, epoch) for score, epoch in scores if score is not None]
     best, best_epoch = max(defined, key=lambda one: one[0], default=(None, None))

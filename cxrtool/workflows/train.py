@@ -27,7 +27,12 @@ from cxrtool.runs import RunFolder
 from cxrtool.signals import stop_requests
 from cxrtool.tracking import track
 from cxrtool.workflows.train_record import RunRecorder, settings_of
-from cxrtool.workflows.train_resume import Resumed, read_resumed, refuse_other_pixels
+from cxrtool.workflows.train_resume import (
+    Resumed,
+    check_checkpoint,
+    read_resumed,
+    refuse_other_pixels,
+)
 from cxrtool.workflows.train_setup import (
     Setup,
     resolve,
@@ -270,6 +275,7 @@ def _go_on(
     """Put the training where the run's checkpoint left it."""
     refuse_other_pixels(resumed, setup.data)
     checkpoint = read_checkpoint(resumed.run.checkpoint)
+    check_checkpoint(checkpoint, resumed, setup.data)
     exact = restore(checkpoint, setup.learner, control, setup.processes)
     state, name = control.state, resumed.run.name
     if resumed.run.finished and (state.epoch >= setup.config.epochs or control.stopped):

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrtool.ancestry import TRAIN, VALID, Ancestry, find_ancestry, patients_facts, write_seen
-from cxrtool.checkpoints import Checkpoint, write_checkpoint, write_tensors
+from cxrtool.checkpoints import BEST_LOGITS, Checkpoint, write_checkpoint, write_tensors
 from cxrtool.config import RECIPES, TrainConfig, worker_count
 from cxrtool.control import ControlState
 from cxrtool.curves import draw_curves
@@ -31,6 +31,7 @@ from cxrtool.operating import parse_rule, thresholds_for
 from cxrtool.prediction_rows import rows_of, write_rows
 from cxrtool.provenance import described
 from cxrtool.report import SILENT, Reporter, number, or_none
+from cxrtool.run_predictions import seal_predictions
 from cxrtool.runs import sealed_thresholds
 from cxrtool.seen import row_pictures
 from cxrtool.tables import write_table
@@ -41,7 +42,6 @@ from cxrtool.workflows.train_setup import Setup
 from cxrtool.workspace import Workspace
 
 LIBRARIES = ("cxrtool", "torch", "torchvision", "fastai", "numpy", "pandas", "pillow")
-BEST_LOGITS = "best_logits"
 
 
 def settings_of(config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -78,6 +78,8 @@ class RunRecorder:
         self.workspace, self.reporter = workspace, reporter
         self.tracker = Tracker(None, SILENT)
         self._best_logits: NDArray[np.float32] | None = None
+        self._best_sha256: str | None = None
+        self._settings: dict[str, Any] = {}
 
     def begin(self, settings: dict[str, Any], before: dict[str, Any] | None) -> None:
         """Write what is known before the first epoch.
@@ -89,6 +91,7 @@ class RunRecorder:
         # First: a run that has begun has them, also when it is killed at once.
         if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
             self._write_seen(self.setup.ancestry if before is None else self._older_start())
+        self._settings = settings
         remove_leftovers(self.run.checkpoints, ["last.safetensors", "best.safetensors"])
         write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -181,6 +184,7 @@ class RunRecorder:
         """Take from a checkpoint what is needed at the end."""
         logits = checkpoint.tensors.get(BEST_LOGITS)
         self._best_logits = None if logits is None else logits.numpy()
+        self._best_sha256 = checkpoint.facts.get("best_sha256")
 
     def keep(self, checkpoint: Checkpoint, state: ControlState) -> None:
         """Write a checkpoint; then the weights that it does not need any more can go.
@@ -190,7 +194,13 @@ class RunRecorder:
         """
         if self._best_logits is not None:
             checkpoint.tensors[BEST_LOGITS] = torch.from_numpy(self._best_logits)
-        write_checkpoint(self.run.checkpoint, checkpoint)
+        # Whose it is, and of which settings and weights.
+        bound = {
+            "run": self.environment["identity"],
+            "settings": self._settings,
+            "best_sha256": self._best_sha256,
+        }
+        write_checkpoint(self.run.checkpoint, replace(checkpoint, facts=checkpoint.facts | bound))
         for path in self.run.checkpoints.glob("best-*.safetensors"):
             if state.best_step is None or path != self.run.best(state.best_step):
                 path.unlink(missing_ok=True)
@@ -214,6 +224,7 @@ class RunRecorder:
             self._best_logits = logits
             # A name of its own: the checkpoint before still needs the weights before.
             write_tensors(self.run.best(state.step), dict(network.state_dict()))
+            self._best_sha256 = sha256(self.run.best(state.step))
         write_table(pd.DataFrame(state.history), self.run.history)
         self.tracker.log(row, len(state.history) - 1)
         self._say(row, better, state)
@@ -250,6 +261,8 @@ class RunRecorder:
             self.run.best(state.best_step).replace(self.run.weights)
         rows = rows_of(valid["path"].tolist(), scores, labels, thresholds)
         write_rows(rows, self.run.predictions("valid"), labels)
+        weights_sha256 = sha256(self.run.weights)
+        seal_predictions(self.run, "valid", weights_sha256)
         chosen = {
             "operating_point": YOUDEN,
             "chosen_on": "valid",
@@ -257,7 +270,7 @@ class RunRecorder:
             "operating_points": points,
             "calibration": None,
         }
-        write_json(self.run.thresholds, sealed_thresholds(chosen, sha256(self.run.weights)))
+        write_json(self.run.thresholds, sealed_thresholds(chosen, weights_sha256))
         write_json(self.run.labels, self._labels())
         with whole_file(self.run.curves) as path:
             draw_curves(pd.DataFrame(state.history), path, training_loss=training_loss(self.config))
@@ -269,7 +282,7 @@ class RunRecorder:
         """What an extended run's former weights scored on other parts is not its own any more."""
         for folder in (self.run.predictions("test").parent, self.run.metrics("test").parent):
             for path in folder.glob("*") if folder.is_dir() else ():
-                if path != self.run.predictions("valid"):
+                if path not in (self.run.predictions("valid"), self.run.predictions_facts("valid")):
                     path.unlink()
 
     def _summarise(self, state: ControlState, thresholds: dict[str, float | None]) -> None:

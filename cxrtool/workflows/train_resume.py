@@ -1,13 +1,15 @@
 """`train --resume`: a run's own settings, and what may differ from them."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+from cxrtool.checkpoints import BEST_LOGITS, Checkpoint
 from cxrtool.config import TrainConfig
-from cxrtool.errors import DataError, RunError, UsageError
-from cxrtool.files import read_json, sha256
+from cxrtool.errors import DataError, RunError, UsageError, first_few
+from cxrtool.files import read_json, sha256, shortened
 from cxrtool.runs import RunFolder, find_resumable
+from cxrtool.schemas import AGAIN, Count, RunEnvironment, checked, model_of
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
 from cxrtool.yaml_files import read_yaml
@@ -38,6 +40,8 @@ class Resumed:
     seed: int
     environment: dict[str, Any] | None
     """What the run wrote of the machine and the data when it began; None: it never did."""
+    settings: dict[str, Any]
+    """What its config.yaml says."""
 
 
 def read_resumed(
@@ -57,22 +61,15 @@ def read_resumed(
         DataError: manifest or split are not those that the run began with.
     """
     run = find_resumable(workspace.runs, str(config.resume))
-    try:
-        values = read_yaml(run.config)
-        own_seed = int(values.pop("seed"))
-        known = {field.name for field in fields(TrainConfig)}
-        settings = {key: value for key, value in values.items() if key in known}
-        own = TrainConfig(**settings)
-    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{run.config} cannot be read ({error}): restore it from a copy") from None
+    settings, own, own_seed = _own_settings(run)
     _refuse_contradictions(run, config, own, given)
     if "seed" in given and seed != own_seed:
         raise _contradiction(run, "seed", seed, own_seed)
     # Of what was killed before its first checkpoint, the settings count and nothing else.
-    environment = None if run.never_began else read_json(run.environment)
+    environment = None if run.never_began else _environment(run)
     here = {name: getattr(config, name) for name in HERE_ONLY}
     longer = {name: getattr(config, name) for name in LONGER if name in given}
-    resumed = Resumed(run, replace(own, **here, **longer), own_seed, environment)
+    resumed = Resumed(run, replace(own, **here, **longer), own_seed, environment, settings)
     if environment is None:
         return resumed
     for key, path in (("manifest_sha256", workspace.manifest), ("split_sha256", workspace.split)):
@@ -82,6 +79,69 @@ def read_resumed(
                 f"begin a new run from its weights (--weights {run.name})"
             )
     return resumed
+
+
+def _environment(run: RunFolder) -> dict[str, Any]:
+    values = read_json(run.environment, RunEnvironment.INSTEAD)
+    checked(values, RunEnvironment, run.environment)
+    return values
+
+
+def _own_settings(run: RunFolder) -> tuple[dict[str, Any], TrainConfig, int]:
+    """What a run's config.yaml says: as it stands there, as settings, and its seed.
+
+    Raises:
+        RunError: it cannot be read, or a value is not of the kind or in the range that it should.
+    """
+    try:
+        values = read_yaml(run.config)
+    except DataError as error:
+        raise RunError(f"{error}: restore it from a copy") from None
+    kinds = checked({**values, "seed": values.get("seed")}, _SavedSettings, run.config)
+    return values, TrainConfig(**kinds.model_dump(exclude={"seed"})), kinds.seed
+
+
+class _SavedSettings(model_of(TrainConfig)):  # type: ignore[misc]
+    INSTEAD: ClassVar[str] = "restore it from a copy"
+    seed: Count
+
+
+def check_checkpoint(checkpoint: Checkpoint, resumed: Resumed, data: TrainingData) -> None:
+    """Refuse to go on from a checkpoint that is not this run's, or from other settings than its.
+
+    Raises:
+        RunError: it is another run's; config.yaml was edited since; the best weights so far are
+            others; or what it keeps of them is of other images.
+    """
+    run, facts = resumed.run, checkpoint.facts
+    own = (resumed.environment or {}).get("identity")
+    if facts.get("run") not in (None, own):
+        raise RunError(f"{run.checkpoint} is of another run than {run.environment.name}: {AGAIN}")
+    free = {*LONGER, "recipe"}  # a recipe is a name for values that all stand there
+    edited = [
+        f"{key} {shortened(resumed.settings.get(key))}, and was {shortened(value)}"
+        for key, value in facts.get("settings", {}).items()
+        if key not in free and resumed.settings.get(key) != value
+    ]
+    if edited:
+        raise RunError(
+            f"{run.config} was edited since the training that {run.checkpoint.name} goes on with "
+            f"({first_few(edited)}): restore it from a copy, or begin a new run"
+        )
+    best, step = facts.get("best_sha256"), facts["control"]["best_step"]
+    if best is not None and step is not None:
+        kept = run.best(step) if run.best(step).is_file() else run.weights
+        if not kept.is_file() or sha256(kept) != best:
+            raise RunError(
+                f"{kept} is not what {run.checkpoint.name} knows as the best weights so far: "
+                f"{AGAIN}"
+            )
+    logits, shape = checkpoint.tensors.get(BEST_LOGITS), data.targets(valid=True).shape
+    if logits is not None and tuple(logits.shape) != shape:
+        raise RunError(
+            f"{run.checkpoint}: {BEST_LOGITS} has shape {tuple(logits.shape)}, and the valid part "
+            f"{shape}: {AGAIN}"
+        )
 
 
 def _refuse_contradictions(

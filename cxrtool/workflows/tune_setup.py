@@ -23,6 +23,7 @@ from cxrtool.files import sha256
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.names import name_of_training
 from cxrtool.report import Reporter
+from cxrtool.schemas import SearchFacts, checked, model_of
 from cxrtool.search_space import (
     Allowed,
     Dimension,
@@ -268,6 +269,7 @@ def _of_study(
     name = search.folder.name
     if known.get("format") != 1:
         raise RunError(f"study {name} was not begun by cxrtool: pass another --name")
+    facts = checked(dict(known), SearchFacts, f"study {name}")
     for key, value in search.fingerprints.items():
         if known[key] != value:
             file = key.partition("_")[0]
@@ -275,14 +277,14 @@ def _of_study(
                 f"{file}.csv is not the one that study {name} was begun with, so its scores could "
                 "not be compared: restore it, or begin another study"
             )
-    if known["backend"] != search.backend:
-        raise UsageError(f"study {name} has --backend {known['backend']}")
-    settings, seed = dict(known["settings"]), int(known["seed"])
+    if facts.backend != search.backend:
+        raise UsageError(f"study {name} has --backend {facts.backend}")
+    settings, seed = dict(facts.settings), facts.seed
     asked = {**settings_of(search.training, search.seed)}
     names = [key for key in settings if config.resume is None or key in given]
     differ = [key for key in names if asked.get(key) != settings[key]]
     joins = config.resume is None or "space" in given
-    if joins and as_yaml(search.space) != known["space"]:
+    if joins and as_yaml(search.space) != facts.space:
         differ.append("space")
     if differ:
         options = [f"--{key.replace('_', '-')}" for key in differ]
@@ -290,9 +292,10 @@ def _of_study(
             f"{first_few(options)} contradicts study "
             f"{name}: its settings come from itself, so leave that out, or begin another study"
         )
-    settings.pop("seed")
+    settings.pop("seed", None)
+    checked(settings, model_of(TrainConfig), f"study {name}: settings")
     here = {key: getattr(search.training, key) for key in HERE_ONLY}
     training = TrainConfig(**{**settings, **here})
-    space = parse_space(known["space"], allowed, training, where=f"the space of study {name}")
-    sweep = search.sweep or known.get("sweep")
+    space = parse_space(facts.space, allowed, training, where=f"the space of study {name}")
+    sweep = search.sweep or facts.sweep
     return replace(search, space=space, training=training, seed=seed, sweep=sweep)

@@ -1,0 +1,114 @@
+"""Files of a workspace and of a run, replaced by what is none: each command ends with a message."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cxrtool.cli import app
+from cxrtool.runs import RunFolder
+
+DEEP = b'{"format": 1, "a": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{after}: &{after} [*{before}, *{before}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def _ends_at_some_time():
+    """A command that waits for a pipe would wait for ever."""
+
+    def give_up(*_):
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def replaced(path, content):
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content == "pipe":
+        os.mkfifo(path)
+    elif content == "zero":
+        path.symlink_to("/dev/zero")
+    elif content == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def fails(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code in (1, 2), done.output
+    assert "Traceback" not in done.output
+    assert len(done.stderr) < 3000
+    return " ".join(done.stderr.split())
+
+
+EVALUATE = ("evaluate", "tiny", "--bootstrap", "0", "--no-report", "--workers", "0")
+COMMANDS = {
+    "manifest.csv": ("split", "--force"),
+    "split.csv": EVALUATE,
+    "data.json": EVALUATE,
+    "cache/cache.json": ("train", "--resume", "tiny", "--epochs", "3"),
+    "cache/index.csv": ("train", "--resume", "tiny", "--epochs", "3"),
+    "cache/images.npy": ("train", "--resume", "tiny", "--epochs", "3"),
+    "runs/tiny/model.json": ("predict", "IMAGE"),
+    "runs/tiny/labels.json": ("predict", "IMAGE"),
+    "runs/tiny/thresholds.json": ("export", "tiny", "--output", "OUT/t.onnx"),
+    "runs/tiny/patients.json": EVALUATE,
+    "runs/tiny/model.safetensors": ("predict", "IMAGE"),
+    "runs/tiny/config.yaml": ("train", "--resume", "tiny", "--epochs", "3"),
+    "runs/tiny/environment.json": ("train", "--resume", "tiny", "--epochs", "3"),
+    "runs/tiny/checkpoint/last.safetensors": ("train", "--resume", "tiny", "--epochs", "3"),
+    "runs/tiny/predictions/valid.json": (*EVALUATE, "--operating-point", "f1"),
+    "runs/tiny/predictions/valid.csv": (*EVALUATE, "--operating-point", "f1"),
+}
+
+
+@pytest.mark.parametrize("file", COMMANDS)
+def test_what_is_no_file_or_no_such_file_ends_with_a_message_that_names_it(trained, file):
+    folder = trained.workspace.folder
+    image = next(Path(trained.data).rglob("*frontal.jpg"))
+    words = [{"IMAGE": str(image)}.get(word, word) for word in COMMANDS[file]]
+    words = [word.replace("OUT", str(folder)) for word in words]
+    if words[0] in ("predict", "train", "evaluate"):
+        words += ["--device", "cpu"]
+    for content in ("pipe", "zero", "folder", b"", b"\xff\xfe\x00", DEEP, "[" * 50_000, BOMB):
+        replaced(folder / file, content)
+        said = fails(*words, "-w", folder)
+        assert Path(file).name in said or "tiny" in said or "cache" in said, (content[:20], said)
+
+
+@pytest.mark.parametrize("content", ["pipe", "zero", "folder", b"\xff", DEEP, BOMB])
+def test_runs_lists_a_run_whose_files_are_none(trained, content):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    for path in (run.config, run.model, run.environment, run.labels, run.thresholds):
+        replaced(path, content)
+    replaced(run.metrics("test"), content)
+    run.history.unlink()
+    replaced(run.history, content)
+    done = CliRunner().invoke(app, ["runs", "-w", str(trained.workspace.folder)])
+    assert done.exit_code == 0, done.output
+    assert "broken" in done.output
+
+
+def test_a_fold_of_five_thousand_digits_is_refused(prepared):
+    header, *rows = prepared.split.read_text().splitlines()
+    rows = [f"{row},{'9' * 5000 if ',train' in row else ''}" for row in rows]
+    prepared.split.write_text("\n".join([f"{header},fold", *rows, ""]))
+    training = ("train", "--fold", "1", "--weights", "none", "--device", "cpu")
+    said = fails(*training, "-w", prepared.folder)
+    assert "split.csv" in said
+    assert "wrong fold" in said
