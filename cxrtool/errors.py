@@ -38,9 +38,15 @@ class UsageError(CxrToolError):
     exit_code = 2
 
 
+LONGEST = 300
+"""Characters of each of the things that a message names."""
+
+
 def first_few(things: Sequence[object], limit: int = 3) -> str:
     """Name the first few of many: `a, b, c, ... (112 in all)`."""
-    shown = ", ".join(str(thing) for thing in things[:limit])
+    # A file's header or a key may be of any length.
+    texts = [str(thing) for thing in things[:limit]]
+    shown = ", ".join(text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in texts)
     return shown if len(things) <= limit else f"{shown}, ... ({len(things)} in all)"
 
 
