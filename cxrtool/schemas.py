@@ -61,6 +61,8 @@ Labels = Annotated[
 Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1, max_length=10)]
 Words = Annotated[tuple[Word, ...], Strict(False), Field(max_length=1000)]
 Patients = Annotated[frozenset[Text], Strict(False), Field(max_length=MOST)]
+Ends = Annotated[tuple[Share, Share], Strict(False)]
+"""Of an interval."""
 ByLabel = dict[Word, Threshold]
 
 
@@ -336,11 +338,25 @@ class ExportedFacts(Record):
         return self
 
 
+class LabelMetrics(OpenRecord):
+    """A label's scores, as far as they are read back."""
+
+    auroc: Share | None = None
+    auroc_ci: Ends | None = None
+
+
 class Metrics(OpenRecord):
     """metrics/<split>.json, as far as it is read back."""
 
     INSTEAD: ClassVar[str] = "run `cxrtool evaluate` again"
     mean_auroc: Share | None
+    mean_auroc_ci: Ends | None = None
+    labels: dict[Word, LabelMetrics] = {}
+    defined: Count | None = None
+    n: Count | None = None
+    patients: Count | None = None
+    unit: Word | None = None
+    intervals: dict[str, Any] | None = None
     protocol: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
 

@@ -3,15 +3,19 @@
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from searching import SEARCH
 from typer.testing import CliRunner
 
 from cxrtool.cache import ImageCache
 from cxrtool.cli import app
-from cxrtool.errors import DataError
+from cxrtool.errors import CxrToolError, DataError, RunError
+from cxrtool.options import allowed_values
 from cxrtool.runs import RunFolder
+from cxrtool.workflows.tune_setup import _of_study, plan_search
 
 DEEP = b'{"format": 1, "a": ' + b"[" * 5000 + b"]" * 5000 + b"}"
 BOMB = "a: &a [x, x]\n" + "".join(
@@ -119,3 +123,38 @@ def test_a_fold_of_five_thousand_digits_is_refused(prepared):
     said = fails(*training, "-w", prepared.folder)
     assert "split.csv" in said
     assert "wrong fold" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"backend": 5}, "backend is 5"),
+        ({"space": []}, "space is empty"),
+        ({"space": {"lr": {"low": "x", "high": 1}}}, "low and high are numbers"),
+        ({"settings": None}, "settings is null"),
+        ({"seed": "one"}, 'seed is "one"'),
+        ({"manifest_sha256": "0"}, 'manifest_sha256 is "0"'),
+        ({"trials": -1}, "trials is -1"),
+        ({"besides": 1}, "besides is no key of this version"),
+        ({"format": 7}, "was not begun by cxrtool"),
+    ],
+)
+def test_what_a_search_keeps_of_itself_is_checked_where_it_is_read(prepared_once, change, said):
+    allowed = allowed_values()
+    config = replace(SEARCH, name="s", resume=None)
+    search = plan_search(config, prepared_once, seed=1, allowed=allowed)
+    resumes = replace(config, resume="s")
+    assert _of_study(search.facts, search, resumes, (), allowed).training == search.training
+    with pytest.raises(CxrToolError, match=said):
+        _of_study({**search.facts, **change}, search, resumes, (), allowed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"epochs": "ten"}, 'epochs is "ten"'), ({"lr": None}, "lr is null")]
+)
+def test_the_settings_of_a_search_are_those_of_a_training(prepared_once, change, said):
+    allowed = allowed_values()
+    search = plan_search(replace(SEARCH, name="s"), prepared_once, seed=1, allowed=allowed)
+    facts = {**search.facts, "settings": {**search.facts["settings"], **change}}
+    with pytest.raises(RunError, match=f"study s: settings: {said}"):
+        _of_study(facts, search, replace(SEARCH, resume="s"), (), allowed)

@@ -440,6 +440,26 @@ def test_the_card_says_that_patients_are_on_both_sides(trained):
     assert dict(facts_of_run(run, "").rows)["Split"].startswith("by image")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"mean_auroc": "high"}, 'mean_auroc is "high"'),
+        ({"mean_auroc": 0.8, "mean_auroc_ci": [0.7]}, "mean_auroc_ci"),
+        ({"mean_auroc": 0.8, "labels": {"Edema": {"auroc": True}}}, "labels.Edema.auroc is true"),
+        ({"mean_auroc": 0.8, "labels": []}, "labels is empty"),
+    ],
+)
+def test_the_card_says_that_its_test_scores_cannot_be_read(trained, content, said):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    write_json(run.metrics("test"), content)
+    facts = facts_of_run(run, "")
+    assert facts.score == "not scored on test yet"
+    [warning] = facts.warnings
+    assert warning.startswith("metrics/test.json: ")
+    assert said in warning
+    assert warning.endswith("run `cxrtool evaluate` again")
+
+
 def test_the_card_has_the_test_score_with_its_interval(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
     scores = {

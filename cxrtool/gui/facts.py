@@ -11,6 +11,7 @@ from cxrtool.origin import DRAWN
 from cxrtool.page import interval, number, summary
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.runs import RunCard, RunFolder, read_card
+from cxrtool.schemas import Metrics, read_as
 
 NOT_SCORED = "not scored on test yet"
 NOT_KNOWN = "not known"
@@ -47,7 +48,8 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
     Raises:
         RunError: the run is not whole.
     """
-    card, model, scores = read_card(run), _read(run.model), _read(run.metrics("test"))
+    card, model = read_card(run), read_json(run.model)
+    scores, problem = _scores(run.metrics("test"))
     data = data_of_run(run)
     seen_twice = card.train_patients & card.valid_patients
     rows = {
@@ -72,7 +74,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         rows=tuple(rows.items()),
         labels=tuple((label, _of_label(scores, label)) for label in card.labels),
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
-        warnings=(TRAINED_ON,) * trained_on,
+        warnings=(*((TRAINED_ON,) * trained_on), *problem),
     )
 
 
@@ -154,9 +156,11 @@ def _tested(scores: dict[str, Any]) -> str:
     return summary(scores) if scores else f"{NOT_SCORED}: cxrtool evaluate"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A file of the run as far as it can be read: the card says "not known" of the rest."""
+def _scores(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The scores on test, if there are any, and why they cannot be read."""
+    if not path.exists():
+        return {}, ()
     try:
-        return read_json(path)
-    except RunError:
-        return {}
+        return read_as(path, Metrics).model_dump(), ()
+    except RunError as error:
+        return {}, (str(error).replace(str(path), f"metrics/{path.name}", 1),)
