@@ -18,8 +18,9 @@ from cxrtool.pictures import EXACT, LOOKS, Pictures, joined_pictures, keys_of
 from cxrtool.runs import RunFolder, find_run, read_card
 from cxrtool.schemas import AncestorFacts, RunPatients, read_as
 
-TRAIN, VALID, INHERITED = 1, 2, 4
-"""How a run has seen a picture; they add up."""
+TRAIN, VALID, BEFORE = 1, 2, 4
+"""How a run has seen a picture: it was trained or chosen on it; the same times BEFORE, what it
+began from was. They add up."""
 MOST_PICTURES = 2**31
 """Bytes of a run's fingerprints that are read: of some forty million images."""
 _RUN = re.compile(r"run (.+)")
@@ -32,12 +33,16 @@ class Group:
 
     registers: tuple[str, ...] | None
     """None: in any, as far as is known."""
-    patients: frozenset[str]
+    train: frozenset[str]
+    valid: frozenset[str] = frozenset()
+    """Those that an epoch was chosen on."""
 
-    def known_in(self, registers: Iterable[str]) -> frozenset[str]:
-        """The patients' ids, where they mean these people in a data set of some registers."""
-        same = self.registers is None or not set(self.registers).isdisjoint(registers)
-        return self.patients if same else frozenset()
+    def known_in(self, registers: Iterable[str], *, chosen: bool) -> frozenset[str]:
+        """The ids of those trained or, with `chosen`, chosen on, in a data set of some registers:
+        none where the same ids are other people's."""
+        if self.registers is not None and set(self.registers).isdisjoint(registers):
+            return frozenset()
+        return self.train | self.valid if chosen else self.train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,11 @@ class SeenPictures:
 
     pictures: Pictures
     how: NDArray[np.uint8]
-    """(n,) sums of TRAIN, VALID and INHERITED."""
+    """(n,) sums of TRAIN, VALID and both times BEFORE."""
+
+    def seen(self, how: int) -> Pictures:
+        """Those that it has seen in one of some ways."""
+        return self.pictures.choose((self.how & how) > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +65,8 @@ class Ancestry:
     ancestors: tuple[AncestorFacts, ...] = ()
     """The nearest first."""
     groups: tuple[Group, ...] = ()
-    pictures: Pictures = field(default_factory=lambda: joined_pictures([]))
+    pictures: SeenPictures = field(default_factory=lambda: _together({}))
+    """As those weights have seen them, by TRAIN and VALID."""
 
     @property
     def names(self) -> str:
@@ -102,22 +112,26 @@ def _ancestry_of(run: RunFolder, runs: Path, younger: frozenset[Path]) -> Ancest
     card = read_card(run) if run.finished else None
     own = AncestorFacts(name=run.name, weights_sha256=card.weights_sha256 if card else None)
     groups = [
-        Group(registers=patients.registers, patients=patients.train | patients.valid),
-        *(Group(registers=one.registers, patients=one.patients) for one in patients.inherited),
+        Group(registers=patients.registers, train=patients.train, valid=patients.valid),
+        *(Group(**dict(one)) for one in patients.inherited),
     ]
-    seen = read_seen(run) if run.pictures.is_file() else None
-    parts = [] if seen is None else [seen.pictures]
+    seen = [read_seen(run)] if run.pictures.is_file() else []
     ancestors = [own, *patients.ancestors]
     if patients.registers is None:
         # Version 0.1 kept the name of its start and no more.
         older = _older_start(run, runs, younger | {run.path.resolve()})
         ancestors += older.ancestors
         groups += older.groups
-        parts.append(older.pictures)
+        seen.append(older.pictures)
     return Ancestry(
         ancestors=tuple(dict.fromkeys(ancestors)),
         groups=tuple(groups),
-        pictures=joined_pictures(parts),
+        pictures=_together(
+            {
+                how: joined_pictures([one.seen(how | how * BEFORE) for one in seen])
+                for how in (TRAIN, VALID)
+            }
+        ),
     )
 
 
@@ -145,9 +159,14 @@ def patients_facts(
     ancestry: Ancestry,
 ) -> dict[str, Any]:
     """What patients.json is to hold."""
-    merged: dict[tuple[str, ...] | None, frozenset[str]] = {}
+    merged: dict[tuple[str, ...] | None, Group] = {}
     for group in ancestry.groups:
-        merged[group.registers] = merged.get(group.registers, frozenset()) | group.patients
+        known = merged.get(group.registers, Group(registers=group.registers, train=frozenset()))
+        merged[group.registers] = Group(
+            registers=group.registers,
+            train=known.train | group.train,
+            valid=known.valid | group.valid,
+        )
     return {
         "train": sorted(train),
         "valid": sorted(valid),
@@ -155,10 +174,11 @@ def patients_facts(
         "ancestors": [one.model_dump() for one in ancestry.ancestors],
         "inherited": [
             {
-                "registers": None if known is None else list(known),
-                "patients": sorted(patients),
+                "registers": None if group.registers is None else list(group.registers),
+                "train": sorted(group.train),
+                "valid": sorted(group.valid),
             }
-            for known, patients in merged.items()
+            for group in merged.values()
         ],
     }
 
@@ -171,15 +191,21 @@ def write_seen(path: Path, own: Mapping[int, Pictures], ancestry: Ancestry) -> N
         own: by TRAIN and VALID.
         ancestry: what it began from.
     """
-    parts = {**own, INHERITED: ancestry.pictures}
+    before = {how * BEFORE: ancestry.pictures.seen(how) for how in (TRAIN, VALID)}
+    seen = _together({**own, **before})
+    tensors = {"exact": seen.pictures.exact, "looks": seen.pictures.looks, "how": seen.how}
+    with whole_file(path) as temporary:
+        save_file(tensors, str(temporary))
+
+
+def _together(parts: Mapping[int, Pictures]) -> SeenPictures:
+    """Pictures by how they were seen, each once."""
     every = joined_pictures(list(parts.values()))
     how = np.repeat(list(parts), [len(part) for part in parts.values()]).astype(np.uint8)
     _, first, place = np.unique(keys_of(every.exact), return_index=True, return_inverse=True)
-    together = np.zeros(len(first), np.uint8)
-    np.bitwise_or.at(together, place, how)
-    chosen = every.choose(first)
-    with whole_file(path) as temporary:
-        save_file({"exact": chosen.exact, "looks": chosen.looks, "how": together}, str(temporary))
+    added = np.zeros(len(first), np.uint8)
+    np.bitwise_or.at(added, place, how)
+    return SeenPictures(pictures=every.choose(first), how=added)
 
 
 def read_seen(run: RunFolder) -> SeenPictures:

@@ -174,10 +174,11 @@ class AncestorFacts(Record):
 
 
 class InheritedFacts(Record):
-    """Patients of ancestors, whose ids count in the same data sets."""
+    """Patients that ancestors were trained or chosen on, whose ids count in the same data sets."""
 
     registers: Words | None
-    patients: Patients
+    train: Patients
+    valid: Patients
 
 
 class RunPatients(Record):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.ancestry import INHERITED, TRAIN, VALID, Ancestry, Group, read_seen
+from cxrtool.ancestry import BEFORE, TRAIN, VALID, Ancestry, Group, read_seen
 from cxrtool.config import worker_count
 from cxrtool.errors import counted
 from cxrtool.pictures import (
@@ -41,17 +41,17 @@ class SeenRows:
         return bool(self.patients or self.images)
 
     def describe(self, split: str, whose: str) -> list[str]:
-        """A sentence a kind; `whose` says who was trained or chosen on them."""
+        """A sentence a kind; `whose` ends it: "the run was trained on"."""
         told = []
         if self.patients:
             told.append(
                 f"{len(self.patients)} of {self.of_patients} patients in {split} are among those "
-                f"that {whose} trained or chosen on"
+                f"that {whose}"
             )
         if self.images:
             told.append(
                 f"{len(self.images)} of {self.of_images} images in {split} are pictures that "
-                f"{whose} trained or chosen on"
+                f"{whose}"
             )
         return told
 
@@ -108,8 +108,7 @@ def rows_seen_by(
 ) -> tuple[SeenRows, SeenRows]:
     """What of a manifest's rows a run has seen, and what besides the runs that it began from have.
 
-    Seen is what it was trained on and, unless these rows are its valid, chosen on; of the runs
-    before it both count.
+    Seen is what they were trained on and, unless these rows are its valid, chosen on.
 
     Args:
         run: a finished one.
@@ -122,22 +121,24 @@ def rows_seen_by(
         reporter: told how that goes.
     """
     chosen = split != VALID_SPLIT
-    mine = card.train_patients | (card.valid_patients if chosen else frozenset())
-    registers = None if own else card.registers
-    groups = [Group(registers=registers, patients=mine)]
-    older = [
-        Group(registers=one.registers, patients=one.patients - mine if own else one.patients)
-        for one in card.inherited
-    ]
+    ways = TRAIN | VALID if chosen else TRAIN
     look = _Look(rows, workspace, workers, reporter)
+    mine = Group(
+        registers=None if own else card.registers,
+        train=card.train_patients,
+        valid=card.valid_patients,
+    )
+    older = [Group(**dict(one)) for one in card.inherited]
+    itself = look.patients([mine], chosen=chosen)
+    before = look.patients(older, chosen=chosen) - itself
     if not card.has_pictures:
-        return look.seen(groups, None), look.seen(older, None)
+        return look.seen(itself, None), look.seen(before, None)
     found = read_seen(run)
-    by_itself = (found.how & (TRAIN | VALID if chosen else TRAIN)) > 0
-    before = ((found.how & INHERITED) > 0) & ~by_itself
+    again = (found.how & ways) > 0
+    earlier = ((found.how & (ways * BEFORE)) > 0) & ~again
     return (
-        look.seen(groups, found.pictures.choose(by_itself)),
-        look.seen(older, found.pictures.choose(before)),
+        look.seen(itself, found.pictures.choose(again)),
+        look.seen(before, found.pictures.choose(earlier)),
     )
 
 
@@ -149,8 +150,10 @@ def rows_seen_before(
     workers: int | None,
     reporter: Reporter,
 ) -> SeenRows:
-    """What of some rows the weights have seen that a training begins with."""
-    return _Look(rows, workspace, workers, reporter).seen(ancestry.groups, ancestry.pictures)
+    """What of some rows the weights were trained on that a training begins with."""
+    look = _Look(rows, workspace, workers, reporter)
+    patients = look.patients(ancestry.groups, chosen=False)
+    return look.seen(patients, ancestry.pictures.seen(TRAIN))
 
 
 class _Look:
@@ -164,9 +167,13 @@ class _Look:
         self._registers = workspace.read_data_info().origin.registers
         self._made: tuple[Pictures, NDArray[np.intp]] | None = None
 
-    def seen(self, groups: Sequence[Group], pictures: Pictures | None) -> SeenRows:
-        """Which of the rows are of patients of these groups, or among these pictures."""
-        known = frozenset[str]().union(*(group.known_in(self._registers) for group in groups))
+    def patients(self, groups: Sequence[Group], *, chosen: bool) -> frozenset[str]:
+        """The ids of the groups that mean the same people here."""
+        known = (group.known_in(self._registers, chosen=chosen) for group in groups)
+        return frozenset[str]().union(*known)
+
+    def seen(self, known: frozenset[str], pictures: Pictures | None) -> SeenRows:
+        """Which of the rows are of these patients, or among these pictures."""
         everybody, paths = self._rows["patient_id"].unique(), self._rows["path"].tolist()
         images: list[str] = []
         if pictures is not None and len(pictures):

@@ -12,15 +12,17 @@ import pytest
 from conftest import TINY, Listening
 from PIL import Image
 
-from cxrtool.ancestry import find_ancestry, read_seen
+from cxrtool.ancestry import Group, find_ancestry, read_seen
 from cxrtool.config import CompareConfig, EvaluateConfig, PrepareConfig, SplitConfig
 from cxrtool.errors import DataError, RunError
 from cxrtool.files import seal_of, sha256
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.phantoms import draw_dataset
 from cxrtool.runs import RunFolder, read_card
+from cxrtool.seen import SeenRows
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.evaluate_truth import Known
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
@@ -59,7 +61,7 @@ def of_part(workspace, part):
 
 def test_train_warns_where_what_it_begins_with_has_seen_its_valid(generations):
     tiny, heir = read_card(generations.tiny), read_card(generations.heir)
-    both = heir.valid_patients & (tiny.train_patients | tiny.valid_patients)
+    both = heir.valid_patients & tiny.train_patients
     assert len(both) > 0
     told = [text for text in generations.warnings if "tiny" in text]
     assert told[0].startswith(f"{len(both)} of {len(heir.valid_patients)} patients in valid")
@@ -92,8 +94,8 @@ def test_ancestors_count_over_generations_and_when_they_are_gone(generations, tm
     found = find_ancestry("heir", workspace.runs)
     assert [one.name for one in found.ancestors] == ["heir", "tiny"]
     assert found.ancestors[1].weights_sha256 == card.weights_sha256
-    everybody = frozenset[str]().union(*(group.patients for group in found.groups))
-    assert card.train_patients | card.valid_patients <= everybody
+    everybody = [group.train | group.valid for group in found.groups]
+    assert card.train_patients | card.valid_patients <= frozenset[str]().union(*everybody)
     with pytest.raises(DataError, match=r"what it began from \(tiny\)"):
         evaluate(workspace, "heir")
 
@@ -119,7 +121,7 @@ def test_a_file_of_a_run_that_has_not_ended_has_seen_its_patients(trained, tmp_p
     for file in (weights, shutil.copy(weights, tmp_path / "copy.safetensors")):
         found = find_ancestry(str(file), trained.workspace.runs)
         assert [(one.name, one.weights_sha256) for one in found.ancestors] == [("tiny", None)]
-        assert len(found.groups[0].patients) > 0
+        assert len(found.groups[0].train) > 0
 
 
 @pytest.fixture(scope="module")
@@ -233,4 +235,55 @@ def test_a_run_keeps_each_picture_once_and_how_it_was_seen(generations):
     assert len(tiny.how) == rows.isin(card.train_patients | card.valid_patients).sum()
     assert set(np.unique(tiny.how)) == {1, 2}
     assert tiny.pictures.among(heir.pictures).all()
-    assert {4, 5, 6} <= set(np.unique(heir.how))
+    # By itself and by what it began from: in train (1, 4), in valid (2, 8), in all ways.
+    assert {4, 5, 6, 8, 9} <= set(np.unique(heir.how))
+
+
+def test_what_began_on_the_same_split_is_scored_as_any_other_run(generations, tmp_path):
+    """The ancestor chose its epoch on the same valid, and was trained on none of it."""
+    folder = shutil.copytree(generations.workspace.folder, tmp_path / "cxr")
+    workspace = Workspace(folder)
+    listening = Listening()
+    train_model(replace(SHORT, weights="heir", name="child"), workspace, seed=1, reporter=listening)
+    card = read_card(RunFolder(workspace.runs / "child"))
+    assert [one.name for one in card.ancestors] == ["heir", "tiny"]
+    # What tiny has seen counts, and heir's own valid is child's own.
+    tiny = read_card(generations.tiny)
+    seen = len(card.valid_patients & tiny.train_patients)
+    told = next(text for text in listening.warnings if "heir" in text)
+    assert told.startswith(f"{seen} of {len(card.valid_patients)} patients")
+
+
+def seen_rows(images=0, patients=0):
+    return SeenRows(
+        patients=["p"] * patients, images=["i"] * images, of_patients=100, of_images=100
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "spoils"),
+    [
+        ({}, False),
+        # A data set holds one picture in a hundred twice: told, and the scores stand.
+        ({"itself": seen_rows(images=1)}, False),
+        ({"itself": seen_rows(images=2)}, True),
+        ({"itself": seen_rows(images=1), "own_split": False}, True),
+        ({"itself": seen_rows(patients=1)}, True),
+        ({"itself": seen_rows(patients=9, images=9), "by_image": True}, False),
+        # Nothing explains what another run has seen.
+        ({"before": seen_rows(images=1), "by_image": True}, True),
+        ({"before": seen_rows(patients=1)}, True),
+    ],
+)
+def test_only_its_own_split_explains_what_a_run_has_seen(known, spoils):
+    usual = {"itself": seen_rows(), "before": seen_rows(), "own_split": True, "by_image": False}
+    assert Known(**{**usual, **known}).spoils is spoils
+
+
+def test_patients_of_another_register_are_other_people():
+    seven, eight = frozenset({"7"}), frozenset({"8"})
+    here = Group(registers=("nih", "tables-1"), train=seven, valid=eight)
+    assert here.known_in(["folder-2", "tables-1"], chosen=True) == seven | eight
+    assert here.known_in(["nih"], chosen=False) == seven
+    assert here.known_in(["chexpert"], chosen=True) == frozenset()
+    assert Group(registers=None, train=seven).known_in(["chexpert"], chosen=True) == seven

@@ -130,8 +130,8 @@ class Known:
         """What is known, in words."""
         names = ", ".join(dict.fromkeys(one.name for one in card.ancestors))
         return [
-            *self.itself.describe(split, "the run was"),
-            *self.before.describe(split, f"what it began from ({names}) was"),
+            *self.itself.describe(split, "the run was trained or chosen on"),
+            *self.before.describe(split, f"what it began from ({names}) was trained or chosen on"),
         ]
 
 

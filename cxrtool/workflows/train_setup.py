@@ -283,7 +283,7 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
 def _say_unusual(setup: Setup, reporter: Reporter) -> None:
     config = setup.config
     if setup.seen_in_valid:
-        whose = f"the weights that it begins with ({setup.ancestry.names}) were"
+        whose = f"the weights that it begins with ({setup.ancestry.names}) were trained on"
         for text in setup.seen_in_valid.describe("valid", whose):
             reporter.warn(
                 f"{text}: scores on valid, and the epoch and thresholds chosen by them, will be "
