@@ -44,7 +44,7 @@ def paired_differences(one: Sample, other: Sample, draws: Draws | None) -> dict[
     for name, measure in MEASURES.items():
         values[name] = _of_labels(measure, one) - _of_labels(measure, other)
     if draws is not None:
-        drawn = [bootstrap_rankings(s.targets, s.scores, s.mask, draws) for s in (one, other)]
+        drawn = [bootstrap_rankings(s.targets, s.ranked, s.mask, draws) for s in (one, other)]
         for name in MEASURES:
             replicates[name] = getattr(drawn[0], name) - getattr(drawn[1], name)
     labels: dict[str, dict[str, Any]] = {label: {} for label in shared}
@@ -74,7 +74,7 @@ def _check_truth(one: Sample, other: Sample) -> None:
 
 
 def _of_labels(measure: Any, sample: Sample) -> Floats:
-    columns = zip(sample.targets.T, sample.scores.T, sample.mask.T, strict=True)
+    columns = zip(sample.targets.T, sample.ranked.T, sample.mask.T, strict=True)
     return np.array([measure(*column) for column in columns])
 
 

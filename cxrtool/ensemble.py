@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from cxrtool.config import worker_count
 from cxrtool.decoding import VIEWS, Decoded, Sides, decode_batches
 from cxrtool.errors import UsageError, first_few
+from cxrtool.logits import mean_logits
 from cxrtool.prediction_rows import Row, decide
-from cxrtool.scorer import Scorer
+from cxrtool.scorer import Scorer, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,16 @@ class Ensemble:
         return found
 
     @property
+    def without(self) -> dict[str, str]:
+        """Why labels have no threshold, or one that says little: what the first such model says."""
+        found: dict[str, str] = {}
+        for member in self.members:
+            name = f"{member.name}: " if len(self.members) > 1 else ""
+            for label, why in member.without.items():
+                found.setdefault(label, f"{name}{why}")
+        return found
+
+    @property
     def told(self) -> str:
         """What it computes with, in words."""
         ways = dict.fromkeys(member.told for member in self.members)
@@ -85,11 +95,6 @@ class Ensemble:
     def views(self) -> tuple[tuple[float, float], ...]:
         """How each image is seen: degrees and scale."""
         return VIEWS if self.tta else VIEWS[:1]
-
-    @property
-    def exact(self) -> bool:
-        """Whether probabilities are float64: calibrated ones may differ by less than float32."""
-        return any(member.calibration is not None for member in self.members)
 
     def score(
         self,
@@ -117,48 +122,52 @@ class Ensemble:
             views=self.views,
         )
         depth = max(member.engine.depth for member in self.members)
-        waiting: deque[tuple[list[Decoded], Callable[[], NDArray[np.floating]]]] = deque()
+        waiting: deque[tuple[list[Decoded], Callable[[], Scores]]] = deque()
         for batch in batches:
             waiting.append((batch, self._submit(batch)))
             if len(waiting) > depth - 1:
                 yield from self._scored(names, *waiting.popleft())
         yield from chain.from_iterable(self._scored(names, *one) for one in waiting)
 
-    def _submit(self, batch: list[Decoded]) -> Callable[[], NDArray[np.floating]]:
-        """Begin to score a batch: (good images, labels) when it is fetched."""
+    def _submit(self, batch: list[Decoded]) -> Callable[[], Scores]:
+        """Begin to score a batch: of its good images, when it is fetched."""
         good = [one for one in batch if one.pixels]
         if not good:
-            return lambda: np.zeros((0, len(self.labels)), np.float32)
+            nothing = np.zeros((0, len(self.labels)))
+            return lambda: Scores(nothing, nothing)
         inputs: dict[Sides, NDArray[np.uint8]] = {
             sides: np.concatenate([one.pixels[sides] for one in good]) for sides in good[0].pixels
         }
         pending = [member.submit(inputs[member.squish]) for member in self.members]
         return lambda: self._mean([fetch() for fetch in pending], len(good))
 
-    def _mean(self, scores: list[NDArray[np.floating]], images: int) -> NDArray[np.floating]:
-        if len(scores) == 1 and len(scores[0]) == images:
+    def _mean(self, scores: list[Scores], images: int) -> Scores:
+        """The mean of the members' probabilities, and its log odds."""
+        if len(scores) == 1 and len(scores[0].shown) == images:
             return scores[0]
         total = np.zeros((images, len(self.labels)))
+        logits = []
         for member, found in zip(self.members, scores, strict=True):
             order = [member.labels.index(label) for label in self.labels]
-            total += found.reshape(images, -1, len(order)).mean(axis=1, dtype=np.float64)[:, order]
-        mean: NDArray[Any] = total / len(scores)
-        return mean if self.exact else mean.astype(np.float32)
+            total += found.shown.reshape(images, -1, len(order)).mean(axis=1)[:, order]
+            logits.append(found.logits[:, order])
+        views = np.repeat(np.arange(images), len(self.views))
+        groups = np.tile(views, len(scores))
+        return Scores(total / len(scores), mean_logits(np.concatenate(logits), groups, images))
 
     def _scored(
-        self,
-        names: Sequence[str],
-        batch: list[Decoded],
-        fetch: Callable[[], NDArray[np.floating]],
+        self, names: Sequence[str], batch: list[Decoded], fetch: Callable[[], Scores]
     ) -> Iterator[ScoredImage]:
-        scores = iter(fetch())
+        fetched = fetch()
+        scores = iter(zip(fetched.shown.tolist(), fetched.logits.tolist(), strict=True))
         first, limits = self.members[0].squish, self.thresholds
         for one in batch:
-            found = next(scores) if one.pixels else None
+            found, logits = next(scores) if one.pixels else (None, None)
             row = Row(
                 path=names[one.index],
-                scores=None if found is None else tuple(map(float, found)),
-                positive=() if found is None else decide(found, self.labels, limits),
+                scores=None if found is None else tuple(found),
+                logits=None if logits is None else tuple(logits),
+                positive=() if found is None else decide(found, self.labels, limits, one.warning),
                 warning=one.warning,
                 error=one.error,
             )

@@ -19,6 +19,9 @@ from cxrtool.errors import DataError, UsageError
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
+LEAST_PATIENTS = 10
+"""With fewer patients of a class a label's figures rest on too little: its interval is not to be
+leaned on, no threshold is chosen among them, and a group as small says nothing of it."""
 LEAST_DEFINED = 0.5
 """The share of replicates in which a score must be defined for its interval to say anything."""
 

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cxrtool.blanks import BLANK, NEARLY_BLANK
+
 LEAST_SIDE = 32
 GREATEST_ASPECT = 3.0
 LOOK = 64
@@ -40,10 +42,10 @@ def implausible_looks(image: Image.Image, grey: Any) -> list[str]:
     if max(row) - min(row) < FLAT:
         low, high = grey.getextrema()
         if low == high:
-            reasons.append(f"blank: every pixel is {low}")
+            reasons.append(f"{BLANK}: every pixel is {low}")
         else:
             low, high = grey.resize((LOOK, LOOK), Image.Resampling.NEAREST).getextrema()
-            reasons += ["nearly blank"] * (high - low < FLAT)
+            reasons += [NEARLY_BLANK] * (high - low < FLAT)
     return reasons
 
 

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.calibration import Calibrator, fit
-from cxrtool.errors import DataError, RunError, first_few
+from cxrtool.errors import DataError, RunError, counted, first_few
+from cxrtool.intervals import LEAST_PATIENTS
 from cxrtool.operating import Rule, thresholds_for
 from cxrtool.runs import RunCard
-from cxrtool.scoring import Sample
+from cxrtool.saturation import collapse_of
+from cxrtool.scoring import Sample, patients_of_classes
 
 Floats = NDArray[np.float64]
 VALID = "valid"
@@ -25,6 +27,8 @@ class OperatingPoint:
     chosen_on: str
     thresholds: Floats
     """(C,) on the scale of the raw scores; NaN for none."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Why labels have no threshold, as far as that is known; or one that says little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +71,38 @@ class Calibration:
 
 
 def choose_point(rule: Rule, sample: Sample, chosen_on: str) -> OperatingPoint:
-    """The operating point that a rule picks on a sample."""
+    """The operating point that a rule picks on a sample.
+
+    There is none for a label with fewer than `LEAST_PATIENTS` patients of a class, and for one
+    whose scores are no scale (see `saturation`).
+    """
+    without = no_thresholds(sample, chosen_on)
+    thresholds = thresholds_for(rule, sample.targets, sample.scores, sample.mask)
+    thresholds[[label in without for label in sample.labels]] = np.nan
     return OperatingPoint(
-        rule=str(rule),
-        chosen_on=chosen_on,
-        thresholds=thresholds_for(rule, sample.targets, sample.scores, sample.mask),
+        rule=str(rule), chosen_on=chosen_on, thresholds=thresholds, without=without
     )
+
+
+def no_thresholds(sample: Sample, chosen_on: str) -> dict[str, str]:
+    """The labels that no threshold can be chosen for on a sample, and why."""
+    found: dict[str, str] = {}
+    patients = patients_of_classes(sample, sample.mask)
+    for column, label in enumerate(sample.labels):
+        for number, of_class in zip(patients[:, column], ("positive", "negative"), strict=True):
+            if number < LEAST_PATIENTS:
+                whom = f"{counted(int(number), 'patient')} with a {of_class}"
+                found.setdefault(label, f"{chosen_on} has {whom if number else f'no {of_class}'}")
+        if label not in found and (reason := collapse(sample, column)):
+            found[label] = f"on {chosen_on} {reason}"
+    return found
+
+
+def collapse(sample: Sample, column: int) -> str:
+    """Why a label's scores are no scale on a sample; empty where they are one."""
+    mask = sample.mask[:, column]
+    logits = None if sample.logits is None else sample.logits[mask, column]
+    return collapse_of(sample.scores[mask, column], logits)
 
 
 def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
@@ -84,7 +114,7 @@ def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
     fitted, left_out = {}, {}
     for column, label in enumerate(sample.labels):
         of_label = sample.targets[:, column], sample.scores[:, column], sample.mask[:, column]
-        found = fit(method, *of_label)
+        found = collapse(sample, column) or fit(method, *of_label)
         if isinstance(found, str):
             left_out[label] = found
         else:
@@ -97,7 +127,12 @@ def stored_point(card: RunCard) -> OperatingPoint:
     values = [card.thresholds[label] for label in card.labels]
     numbers = np.array([np.nan if value is None else value for value in values], np.float64)
     told = f", edited by hand for {first_few(card.edited)}" if card.edited else ""
-    return OperatingPoint(rule=f"{card.operating_point}{told}", chosen_on=VALID, thresholds=numbers)
+    return OperatingPoint(
+        rule=f"{card.operating_point}{told}",
+        chosen_on=VALID,
+        thresholds=numbers,
+        without=card.without,
+    )
 
 
 def stored_calibration(card: RunCard) -> Calibration | None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cxrtool.blanks import shows_nothing
 from cxrtool.errors import DataError, UsageError
 from cxrtool.files import open_regular, whole_file
 
 AFTER = ("positive", "warning", "error")
 """The columns after the labels."""
 SEPARATOR = ";"
+OF_LOGITS = ":logit"
+"""What a label's column of logits is called after the label."""
 KINDS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """What a file's ending asks for."""
 
@@ -26,6 +29,8 @@ class Row:
     """As the user named it."""
     scores: tuple[float, ...] | None
     """A probability a label; None where the image could not be read."""
+    logits: tuple[float, ...] | None = None
+    """Of what the network said, not calibrated; None where that is not known."""
     positive: tuple[str, ...] = ()
     """The labels at or over their threshold."""
     warning: str = ""
@@ -47,9 +52,17 @@ class Row:
 
 
 def decide(
-    scores: Iterable[float], labels: Sequence[str], thresholds: Mapping[str, float | None]
+    scores: Iterable[float],
+    labels: Sequence[str],
+    thresholds: Mapping[str, float | None],
+    warning: str = "",
 ) -> tuple[str, ...]:
-    """The labels whose probability is at or over their threshold; none without one."""
+    """The labels whose probability is at or over their threshold; none without one.
+
+    Nothing is decided of a picture that shows nothing, by its `warning`.
+    """
+    if shows_nothing(warning):
+        return ()
     return tuple(
         label
         for label, score in zip(labels, scores, strict=True)
@@ -57,32 +70,31 @@ def decide(
     )
 
 
-def rows_of(
-    paths: Sequence[str],
-    scores: Iterable[Sequence[float]],
-    labels: Sequence[str],
-    thresholds: Mapping[str, float | None],
-) -> Iterator[Row]:
-    """Rows of images that were all scored: (n, labels) probabilities."""
-    for path, found in zip(paths, scores, strict=True):
-        values = tuple(map(float, found))
-        yield Row(path=path, scores=values, positive=decide(values, labels, thresholds))
+def header(labels: Sequence[str], *, logits: bool = False) -> list[str]:
+    """A table's columns; with the logits after what readers of version 0.1 know."""
+    return ["path", *labels, *AFTER, *(map(logit_column, labels) if logits else ())]
 
 
-def header(labels: Sequence[str]) -> list[str]:
-    """A table's columns."""
-    return ["path", *labels, *AFTER]
+def logit_column(label: str) -> str:
+    """The name of the column that holds a label's logits."""
+    return f"{label}{OF_LOGITS}"
 
 
-def cells(row: Row, labels: Sequence[str], *, exact: bool) -> list[str]:
-    """A row of a CSV, its scores with as many digits as are read back exactly.
+def cells(row: Row, labels: Sequence[str], *, logits: bool = False) -> list[str]:
+    """A row of a CSV, its numbers with as many digits as are read back exactly."""
+    after = [SEPARATOR.join(row.positive), row.warning, row.error]
+    numbers = [row.path, *_numbers(row.scores, labels), *after]
+    return [*numbers, *_numbers(row.logits, labels)] if logits else numbers
 
-    Nine for float32, seventeen where `exact` (float64): calibrated scores that are as close as
-    float32 knows may be closer afterwards.
-    """
-    digits = 17 if exact else 9
-    scores = [""] * len(labels) if row.scores is None else [f"{x:.{digits}g}" for x in row.scores]
-    return [row.path, *scores, SEPARATOR.join(row.positive), row.warning, row.error]
+
+def _numbers(values: Sequence[float] | None, labels: Sequence[str]) -> list[str]:
+    return [""] * len(labels) if values is None else [_short(value) for value in values]
+
+
+def _short(value: float) -> str:
+    """The fewest digits that float32, where that is all there is, or float64 reads back."""
+    text = f"{value:.9g}"
+    return text if float(text) == value else repr(value)
 
 
 def csv_line(values: Sequence[str]) -> str:
@@ -110,9 +122,16 @@ def kind_of(path: Path) -> str:
 
 
 def write_rows(
-    rows: Iterable[Row], path: Path, labels: Sequence[str], *, exact: bool = False
+    rows: Iterable[Row], path: Path, labels: Sequence[str], *, logits: bool = False
 ) -> None:
-    """Write a table, whole or not at all, in the form that its name asks for."""
+    """Write a table, whole or not at all, in the form that its name asks for.
+
+    Args:
+        rows: in the order wanted.
+        path: where to.
+        labels: the columns' names.
+        logits: whether a CSV has them too: a run's own tables do.
+    """
     kind = kind_of(path)
     with (
         whole_file(path) as temporary,
@@ -120,8 +139,8 @@ def write_rows(
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         if kind == "csv":
-            file.write(csv_line(header(labels)))
-            file.writelines(csv_line(cells(row, labels, exact=exact)) for row in rows)
+            file.write(csv_line(header(labels, logits=logits)))
+            file.writelines(csv_line(cells(row, labels, logits=logits)) for row in rows)
         elif kind == "jsonl":
             file.writelines(json_line(row, labels) for row in rows)
         else:

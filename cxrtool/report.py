@@ -346,6 +346,26 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
+def number_pair(value: float, threshold: float | None) -> tuple[str, str]:
+    """A probability and its threshold with so many digits that they differ where the two do.
+
+    A threshold is never shown as 0 or 1 that is neither; `n/a` for none.
+
+    >>> number_pair(0.00312, 0.00021), number_pair(0.25, 0.5), number_pair(0.5, None)
+    (('0.0031', '0.0002'), ('0.250', '0.500'), ('0.500', 'n/a'))
+    """
+    if threshold is None or threshold != threshold or value != value:
+        return number(value), number(threshold)
+    forms = (*(f".{digits}f" for digits in range(3, 7)), ".3g", ".17g")
+    shown = ("", "")
+    for form in forms:
+        shown = f"{value:{form}}", f"{threshold:{form}}"
+        apart = value == threshold or shown[0] != shown[1]
+        if apart and (float(shown[1]) not in (0, 1) or threshold in (0, 1)):
+            break
+    return shown
+
+
 def duration(seconds: float) -> str:
     """Seconds for a table: `48 s`, `12 min`, `3 h 20 min`."""
     if seconds < 100:

@@ -1,7 +1,7 @@
 """A run's folder: every path in it, what it says of its model, and whether it is whole."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 EDITABLE = "thresholds"
 """The one key of thresholds.json that may be edited by hand."""
+
+
+LEAST_PATIENTS = 10
+"""With fewer of a class on valid no threshold is chosen (`intervals.LEAST_PATIENTS`)."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,8 @@ class RunCard:
     """Their patients."""
     has_pictures: bool = False
     """Whether it keeps the fingerprints of its images; those of version 0.1 do not."""
+    without: dict[str, str] = field(default_factory=dict)
+    """Why labels have no threshold; of version 0.1, why one that they have says little."""
     edited: tuple[str, ...] = ()
     """The labels whose threshold was edited by hand."""
     sealed: bool = True
@@ -232,6 +238,7 @@ def read_card(run: RunFolder) -> RunCard:
         uncertainty=labels.uncertainty,
         blank=labels.blank,
         thresholds={label: thresholds.thresholds[label] for label in labels.labels},
+        without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
         edited=_edited(thresholds, labels.labels),
         operating_point=thresholds.operating_point,
         operating_points=thresholds.operating_points,
@@ -295,6 +302,25 @@ def sealed_thresholds(values: Mapping[str, Any], weights_sha256: str) -> dict[st
     """What thresholds.json is to hold, bound to the weights and sealed but for hand's edits."""
     bound = {**values, "weights_sha256": weights_sha256}
     return {**bound, "sealed": seal_of(bound, [EDITABLE])}
+
+
+def _estimated(model: "RunModel", labels: "RunLabels") -> dict[str, str]:
+    """Of a run of version 0.1, the labels that had too few images on valid, as far as train tells.
+
+    It chose thresholds whatever valid held, and kept no count of it. The parts are balanced, so
+    that valid holds about the same share of positives as train.
+    """
+    found: dict[str, str] = {}
+    images = (model.images or {}).get("valid", 0)
+    for label, counts in (labels.train or {}).items():
+        for number, of_class in (
+            (counts.positives, "positive"),
+            (counts.n - counts.positives, "negative"),
+        ):
+            expected = round(images * number / counts.n) if counts.n else 0
+            if expected < LEAST_PATIENTS:
+                found.setdefault(label, f"valid had about {counted(expected, of_class)}")
+    return found
 
 
 def _edited(thresholds: "RunThresholds", labels: Sequence[str]) -> tuple[str, ...]:

@@ -159,6 +159,8 @@ class RunThresholds(Record):
     operating_points: dict[Word, ByLabel] = {}
     calibration: dict[str, Any] | None = None
     """As `points.Calibration` writes and reads it."""
+    without: dict[Word, Text] | None = None
+    """Why labels have no threshold; None: of version 0.1, which took any that it found."""
     weights_sha256: Sha256 | None = None
     """Of the weights whose scores they were chosen on; None: of version 0.1."""
     sealed: Sha256 | None = None
@@ -315,6 +317,7 @@ class ExportedFacts(Record):
     thresholds: ByLabel
     operating_point: Word
     calibration: dict[str, Any] | None
+    without: dict[Word, Text] | None = None
     uncertainty: Word
     blank: Word
     squish: Sides

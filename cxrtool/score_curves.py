@@ -25,7 +25,7 @@ def roc_curves(sample: Sample, labels: Mapping[str, Any]) -> dict[str, Curve]:
     """Each label's ROC curve with its operating point; `labels` are the figures of `assess`."""
 
     def drawn(column: int, figures: Mapping[str, Any]) -> tuple[Floats, Floats, Point]:
-        fpr, tpr, _ = roc_points(*_of(sample, column))
+        fpr, tpr, _ = roc_points(*_ranked(sample, column))
         point = None
         if figures["threshold"] is not None:
             at = confusion_at(
@@ -41,7 +41,7 @@ def precision_recall_curves(sample: Sample, labels: Mapping[str, Any]) -> dict[s
     """Each label's precision-recall curve with its operating point and the prevalence."""
 
     def drawn(column: int, figures: Mapping[str, Any]) -> tuple[Floats, Floats, Point]:
-        recall, precision, _ = precision_recall_points(*_of(sample, column))
+        recall, precision, _ = precision_recall_points(*_ranked(sample, column))
         point = None
         if figures["ppv"] is not None and figures["sensitivity"] is not None:
             point = (figures["sensitivity"], figures["ppv"])
@@ -155,6 +155,10 @@ def _forest_row(column: str, group: str, figures: Mapping[str, Any], *, too_few:
 
 def _of(sample: Sample, column: int) -> tuple[NDArray[np.bool_], Floats, NDArray[np.bool_]]:
     return sample.targets[:, column], sample.scores[:, column], sample.mask[:, column]
+
+
+def _ranked(sample: Sample, column: int) -> tuple[NDArray[np.bool_], Floats, NDArray[np.bool_]]:
+    return sample.targets[:, column], sample.ranked[:, column], sample.mask[:, column]
 
 
 def _ends(interval: list[float] | None) -> tuple[float, float] | None:

@@ -6,13 +6,14 @@ Nothing here imports torch: with a kept graph, none is needed.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.engines.base import FASTEST, Compute, Engine, Pixels
 from cxrtool.engines.choose import load_engine
+from cxrtool.logits import probabilities_of
 from cxrtool.origin import DRAWN
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter, or_none
@@ -23,8 +24,16 @@ if TYPE_CHECKING:
 
 EXPORTED = ".onnx"
 
-Shown = NDArray[np.floating]
-"""Probabilities (n, labels), calibrated where the model has a calibration."""
+Floats = NDArray[np.float64]
+
+
+class Scores(NamedTuple):
+    """What a model says of images: (n, labels) each."""
+
+    shown: Floats
+    """Probabilities, calibrated where the model has a calibration."""
+    logits: Floats
+    """Of what the network says, not calibrated: what ranks are taken from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,8 @@ class Scorer:
     """Each label's, on the scale of what the network says."""
     calibration: "Calibration | None"
     """What is made of the probabilities before anybody sees them."""
+    without: dict[str, str]
+    """Why labels have no threshold, or one that says little."""
     fingerprint: str
     """The SHA-256 of the weights, or of the exported file."""
     engine: Engine
@@ -61,17 +72,22 @@ class Scorer:
         """What it computes with, in words."""
         return f"{self.engine.name} on {self.engine.device}, {self.engine.precision}"
 
-    def submit(self, pixels: Pixels) -> Callable[[], Shown]:
+    def submit(self, pixels: Pixels) -> Callable[[], Scores]:
         """Begin to score grey images (n, side, side); the result is waited for when fetched."""
         pending = self.engine.submit(pixels)
-        calibration = self.calibration
-        if calibration is None:
-            return pending
-        return lambda: calibration.of_scores(self.labels, pending().astype(np.float64))
 
-    def __call__(self, pixels: Pixels) -> Shown:
+        def fetch() -> Scores:
+            logits = pending().astype(np.float64)
+            scores = probabilities_of(logits)
+            if self.calibration is not None:
+                scores = self.calibration.of_scores(self.labels, scores)
+            return Scores(scores, logits)
+
+        return fetch
+
+    def __call__(self, pixels: Pixels) -> Floats:
         """Probabilities (n, labels) of grey images (n, side, side)."""
-        return self.submit(pixels)()
+        return self.submit(pixels)().shown
 
 
 class ModelCard(Protocol):
@@ -92,6 +108,10 @@ class ModelCard(Protocol):
     @property
     def calibration(self) -> dict[str, Any] | None:
         """As it is stored."""
+
+    @property
+    def without(self) -> dict[str, str]:
+        """Why labels have no threshold, or one that says little."""
 
 
 def load_model(
@@ -155,6 +175,7 @@ def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Sco
         squish=card.squish,
         raw_thresholds=card.thresholds,
         calibration=_calibration(card.calibration),
+        without=card.without,
         fingerprint=fingerprint,
         engine=engine,
     )

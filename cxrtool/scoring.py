@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cxrtool.bootstrap import Draws, Rankings, bootstrap_rankings, bootstrap_sums
 from cxrtool.errors import DataError
 from cxrtool.intervals import area_interval, bootstrap_interval, mean_freedom, share_interval
+from cxrtool.logits import mean_logits
 from cxrtool.metrics import auprc, auroc, mean_defined
 from cxrtool.reliability import brier_score, expected_calibration_error
 
@@ -45,6 +46,8 @@ class Sample:
     targets: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     scores: Floats
+    logits: Floats | None = None
+    """(n, C) before any calibration, which changes no rank; None where only scores are known."""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """Of each column of subgroups, (n,) the group that each row is in."""
 
@@ -53,6 +56,11 @@ class Sample:
         """Whether every score that counts can be a probability."""
         counted = self.scores[self.mask]
         return bool(((counted >= 0) & (counted <= 1)).all())
+
+    @property
+    def ranked(self) -> Floats:
+        """(n, C): what rows are ranked by. Logits differ where probabilities are all but 0 or 1."""
+        return self.scores if self.logits is None else self.logits
 
     def choose(self, labels: Sequence[str]) -> "Sample":
         """The same rows with some of the labels, in that order."""
@@ -63,6 +71,7 @@ class Sample:
             targets=self.targets[:, columns],
             mask=self.mask[:, columns],
             scores=self.scores[:, columns],
+            logits=None if self.logits is None else self.logits[:, columns],
         )
 
 
@@ -102,8 +111,22 @@ def by_study(sample: Sample, aggregate: str) -> Sample:
         targets=targets,
         mask=mask,
         scores=scores,
+        logits=_of_groups(sample.logits, study, len(first), aggregate),
         groups={name: _of_studies(of, study, first) for name, of in sample.groups.items()},
     )
+
+
+def _of_groups(
+    logits: Floats | None, study: NDArray[np.intp], size: int, aggregate: str
+) -> Floats | None:
+    """The logits of the studies' probabilities."""
+    if logits is None:
+        return None
+    if aggregate != "max":
+        return mean_logits(logits, study, size)
+    highest = np.full((size, logits.shape[1]), -np.inf)
+    np.maximum.at(highest, study, logits)
+    return highest
 
 
 def _of_studies(
@@ -184,14 +207,14 @@ def patients_of_classes(sample: Sample, mask: NDArray[np.bool_]) -> NDArray[np.i
 
 
 def _arrays(sample: Sample) -> tuple[NDArray[np.bool_], Floats, NDArray[np.bool_]]:
-    return sample.targets, sample.scores, sample.mask
+    return sample.targets, sample.ranked, sample.mask
 
 
 class _Points:
     """AUROC and AUPRC of each label with their intervals, and their means over labels."""
 
     def __init__(self, sample: Sample, replicates: Rankings | None) -> None:
-        columns = list(zip(sample.targets.T, sample.scores.T, sample.mask.T, strict=True))
+        columns = list(zip(sample.targets.T, sample.ranked.T, sample.mask.T, strict=True))
         self.values = {
             "auroc": np.array([auroc(*column) for column in columns]),
             "auprc": np.array([auprc(*column) for column in columns]),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from cxrtool.blanks import shows_nothing
 from cxrtool.config import CommonConfig
 from cxrtool.errors import counted
-from cxrtool.prediction_rows import Row, cells, csv_line, decide, header, json_line
+from cxrtool.prediction_rows import Row, cells, csv_line, header, json_line
 from cxrtool.report import (
     Reporter,
-    number,
     on_terminal,
     print_json,
     print_line,
@@ -41,13 +41,12 @@ class Printer:
         self.json_lines, self.alone = json_lines, alone
         self.form = ""
         self.name = ""
-        self.exact = False
         self.labels: tuple[str, ...] = ()
         self.thresholds: dict[str, float | None] = {}
 
     def begin(self, ensemble: Ensemble, images: int) -> None:
         """So many images are about to be scored."""
-        self.name, self.exact = ensemble.name, ensemble.exact
+        self.name = ensemble.name
         self.labels, self.thresholds = ensemble.labels, ensemble.thresholds
         few = "tables" if images <= TABLES_FOR else "lines" if on_terminal() else "csv"
         self.form = "json lines" if self.json_lines else few
@@ -65,7 +64,7 @@ class Printer:
         if self.form == "json lines":
             print_text(json_line(row, self.labels))
         elif self.form == "csv":
-            print_text(csv_line(cells(row, self.labels, exact=self.exact)))
+            print_text(csv_line(cells(row, self.labels)))
         elif self.form == "lines":
             _print_short(row)
         else:
@@ -80,31 +79,47 @@ class Printer:
 
 
 def _print_short(row: Row) -> None:
-    """A line: what is positive there, or why it could not be read."""
-    told = row.error or ", ".join(row.positive) or "nothing positive"
-    warning = f" (warning: {row.warning})" if row.warning else ""
-    print_line(f"{shown_name(row.path)}: {told}{warning}")
+    """A line: why it could not be read; or why it is doubtful, and what is positive there."""
+    from cxrtool.decisions import is_doubtful, named  # with NumPy, which show is imported without
+
+    if row.scores is None:
+        print_line(f"{shown_name(row.path)}: could not be read: {row.error}")
+    elif shows_nothing(row.warning):
+        print_line(f"{shown_name(row.path)}: no decision: {row.warning}")
+    elif is_doubtful(row.warning):
+        print_line(f"{shown_name(row.path)}: warning: {row.warning} ({named(row.positive)})")
+    else:
+        warning = f" (warning: {row.warning})" if row.warning else ""
+        print_line(f"{shown_name(row.path)}: {named(row.positive)}{warning}")
 
 
 def print_prediction(
-    row: Row, model: str, labels: tuple[str, ...], thresholds: dict[str, float | None]
+    row: Row,
+    model: str,
+    labels: tuple[str, ...],
+    thresholds: dict[str, float | None],
 ) -> None:
-    """An image's findings as a table, the most probable first."""
+    """An image's findings as a table, the most probable first; what makes them doubtful before."""
     if row.scores is None:
-        print_line(f"{shown_name(row.path)}: {row.error}")
+        print_line(f"{shown_name(row.path)}: could not be read: {row.error}")
         return
-    scores = dict(zip(labels, row.scores, strict=True))
-    positive = decide(row.scores, labels, thresholds)
-    lines = []
-    for label in sorted(labels, key=lambda name: -scores[name]):
-        threshold = thresholds[label]
-        decided = "positive" if label in positive else "negative" if threshold is not None else ""
-        lines.append([label, number(scores[label]), number(threshold), decided or "n/a"])
-    columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
+    from cxrtool.decisions import NONE, findings_of, is_doubtful
+
     print_line(f"{shown_name(row.path)} by {model}")
-    print_table(table("", columns, lines))
+    doubtful = is_doubtful(row.warning)
     if row.warning:
-        print_line(f"warning: {row.warning}")
+        means = ""
+        if shows_nothing(row.warning):
+            means = ": nothing is decided of it"
+        elif doubtful:
+            means = ": the decisions in brackets may mean nothing"
+        print_line(f"warning: {row.warning}{means}")
+    lines = []
+    for one in findings_of(row.scores, labels, thresholds, row.warning):
+        decided = f"({one.decision})" if doubtful and one.decision != NONE else one.decision
+        lines.append([one.label, one.shown, one.shown_threshold, decided])
+    columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
+    print_table(table("", columns, lines))
 
 
 def shown_name(name: str) -> str:

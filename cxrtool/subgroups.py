@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, bootstrap_rankings
 from cxrtool.errors import UsageError, unknown_name
-from cxrtool.intervals import area_interval, bootstrap_interval
+from cxrtool.intervals import LEAST_PATIENTS, area_interval, bootstrap_interval
 from cxrtool.metrics import auroc
 from cxrtool.scoring import (
     Floats,
@@ -23,8 +23,6 @@ from cxrtool.scoring import (
     rate_with_interval,
 )
 
-LEAST_PATIENTS = 10
-"""With fewer patients of either class a group is too small to say anything of a label."""
 MOST_GROUPS = 20
 """A column with more values than this tells rows apart, and not groups."""
 AGE_BANDS = (0, 20, 40, 60, 80)
@@ -141,7 +139,7 @@ def _assess_each(
         # All groups at once, as so many labels more: the draws are made once.
         again = (1, len(masks))
         ranked = bootstrap_rankings(
-            np.tile(sample.targets, again), np.tile(sample.scores, again), np.hstack(masks), draws
+            np.tile(sample.targets, again), np.tile(sample.ranked, again), np.hstack(masks), draws
         )
         drawn = list(np.hsplit(ranked.auroc, len(masks)))
     return [
@@ -157,7 +155,7 @@ def _assess_one(
     draws: Draws | None,
     auroc_drawn: Floats | None,
 ) -> _Group:
-    columns = zip(sample.targets.T, sample.scores.T, mask.T, strict=True)
+    columns = zip(sample.targets.T, sample.ranked.T, mask.T, strict=True)
     values = np.array([auroc(*column) for column in columns])
     few = patients_of_classes(sample, mask).min(axis=0)
     ends = np.full((len(values), 2), np.nan)

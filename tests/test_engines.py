@@ -32,6 +32,7 @@ from cxrtool.engines.torch_engine import TorchEngine, load_torch
 from cxrtool.errors import RunError, UsageError
 from cxrtool.files import read_json, seal_of, sha256, write_json
 from cxrtool.images import load_pixels
+from cxrtool.logits import probabilities_of
 from cxrtool.networks import build_network, head_of, score_batch
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.trained import load_network
@@ -100,8 +101,7 @@ def not_to_be_called(*_):
 def test_each_engine_gives_fp32_torchs_probabilities(kept_once, pixels, expected, engine):
     loaded = load(kept_once, engine)
     assert (loaded.name, loaded.device, loaded.precision) == (engine, "cpu", "fp32")
-    found = loaded.submit(pixels)()
-    assert found.dtype == np.float32
+    found = probabilities_of(loaded.submit(pixels)())
     assert expected.std(axis=0).min() > 1e-3  # otherwise anything would do
     assert np.abs(found - expected).max() < 1e-4
 
@@ -111,7 +111,7 @@ def test_each_engine_gives_fp32_torchs_probabilities(kept_once, pixels, expected
 def test_bf16_changes_little_and_hardly_the_ranks(kept_once, pixels, expected, engine):
     loaded = load(kept_once, engine, "bf16")
     assert loaded.precision == "bf16"
-    found = loaded.submit(pixels)()
+    found = probabilities_of(loaded.submit(pixels)())
     assert 0 < np.abs(found - expected).max() < 0.02
     for label in range(expected.shape[1]):
         assert spearmanr(found[:, label], expected[:, label])[0] > 0.98
@@ -153,7 +153,7 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
         engines.append(OnnxEngine(graph))
     for engine in engines:
         for fetch in [engine.submit(pixels) for _ in range(engine.depth)]:
-            assert np.abs(fetch() - expected).max() < 1e-4
+            assert np.abs(probabilities_of(fetch()) - expected).max() < 1e-4
     assert capfd.readouterr() == ("", "")
 
 
@@ -182,7 +182,7 @@ def test_torch_scores_as_a_plain_call_of_the_network_does(kept_once, pixels):
             device=torch.device("cpu"),
             precision=precision,
         )
-        assert np.abs(engine.submit(pixels)() - plain).max() < 1e-6
+        assert np.abs(probabilities_of(engine.submit(pixels)()) - plain).max() < 1e-6
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_of_many_images_torch_scores_several_batches_at_once(
     parts = [slice(at, at + 4) for at in range(0, 32, 4)]
     pending = [engine.submit(pixels[part]) for part in parts]
     for part, fetch in zip(parts, pending, strict=True):
-        assert np.abs(fetch() - expected[part]).max() < 1e-4
+        assert np.abs(probabilities_of(fetch()) - expected[part]).max() < 1e-4
     assert cores == [1] * 8
     assert engine.depth == 5
 
@@ -239,7 +239,7 @@ def test_a_gpu_scores_batches_in_flight(kept_once, pixels, expected):
         precision="fp32",
     )
     pending = [engine.submit(pixels[at : at + 16].copy()) for at in range(0, len(pixels), 16)]
-    found = np.concatenate([fetch() for fetch in pending])
+    found = probabilities_of(np.concatenate([fetch() for fetch in pending]))
     assert np.abs(found - expected).max() < 1e-3
 
 
@@ -255,7 +255,7 @@ def test_batches_of_any_size_are_in_flight_at_once(kept_once, pixels, expected, 
         results = [fetch() for fetch in pending]
         loaded.submit(pixels[:16])()  # what was fetched stays as it is
         for part, found in zip(parts, results, strict=True):
-            assert np.abs(found - expected[part]).max() < 1e-4
+            assert np.abs(probabilities_of(found) - expected[part]).max() < 1e-4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -267,7 +267,7 @@ def test_arrays_as_pillow_gives_them_are_taken_in_silence(kept_once, pixels, exp
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for images in (locked, turned):
-            assert np.abs(loaded.submit(images)() - expected[:3]).max() < 1e-4
+            assert np.abs(probabilities_of(loaded.submit(images)()) - expected[:3]).max() < 1e-4
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -280,7 +280,8 @@ def test_ten_threads_get_ten_right_answers(kept_once, pixels, expected, engine):
         errors = []
         for turn in range(6):
             part = slice(thread * 4 + turn, thread * 4 + turn + 1 + (thread + turn) % 4)
-            errors.append(np.abs(loaded.submit(pixels[part])() - expected[part]).max())
+            found = probabilities_of(loaded.submit(pixels[part])())
+            errors.append(np.abs(found - expected[part]).max())
         return max(errors)
 
     with ThreadPoolExecutor(10) as threads:
@@ -292,7 +293,7 @@ def test_a_kept_graph_is_not_made_again(kept_run, pixels, expected, engine, monk
     monkeypatch.setattr(graphs, "convert_openvino", not_to_be_called)
     monkeypatch.setattr(graphs, "convert_onnx", not_to_be_called)
     reporter = Noting()
-    found = load(kept_run, engine, reporter=reporter).submit(pixels)()
+    found = probabilities_of(load(kept_run, engine, reporter=reporter).submit(pixels)())
     assert np.abs(found - expected).max() < 1e-4
     assert reporter.notes == []
 
@@ -362,7 +363,7 @@ def test_a_damaged_graph_is_noticed_and_made_again(kept_run, pixels, expected, c
     weights.write_bytes(content)
     assert find_graph(*kept_run, "openvino") is None
     reporter = Noting()
-    found = load(kept_run, "openvino", reporter=reporter).submit(pixels)()
+    found = probabilities_of(load(kept_run, "openvino", reporter=reporter).submit(pixels)())
     assert np.abs(found - expected).max() < 1e-4
     assert len(reporter.notes) == 1
     assert find_graph(*kept_run, "openvino") == graph
@@ -520,7 +521,7 @@ def test_a_graph_that_scores_otherwise_is_not_kept(kept_run, pixels, expected, m
     engine = load(kept_run, "auto", reporter=reporter)
     assert engine.name == "torch"
     assert len(reporter.warnings) == 1
-    assert np.abs(engine.submit(pixels)() - expected).max() < 1e-4
+    assert np.abs(probabilities_of(engine.submit(pixels)()) - expected).max() < 1e-4
 
 
 def test_few_images_are_scored_by_torch_until_there_is_a_graph(kept_run, monkeypatch):

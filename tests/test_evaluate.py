@@ -13,7 +13,7 @@ from cxrtool.config import EvaluateConfig, SplitConfig
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import Predictions, read_scores
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_truth import sample_of_rows
@@ -174,7 +174,8 @@ def test_what_is_not_mentioned_counts_as_it_did_in_training(trained):
     rows, _ = truth_of(trained, "test")
     blank = rows[LABELS].isna().to_numpy()
     assert blank.any()
-    scores = np.zeros(blank.shape)
+    zeros = pd.DataFrame(np.zeros(blank.shape))
+    scores = Predictions(scores=zeros, logits=zeros)
     assert sample_of_rows(rows, card, "ones", card.blank, scores, {}).mask.all()
     ignoring = sample_of_rows(rows, card, "ones", "ignore", scores, {})
     np.testing.assert_array_equal(ignoring.mask, ~blank)

@@ -29,7 +29,7 @@ from cxrtool.config import GuiConfig
 from cxrtool.engines.base import Compute
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import read_json, write_json
-from cxrtool.gui.answers import Item, failed_html, queue_html, shown_name, sorted_findings
+from cxrtool.gui.answers import Item, failed_html, queue_html, shown_name
 from cxrtool.gui.facts import facts_of_file, facts_of_run
 from cxrtool.gui.frontend import MOST_FILES, site
 from cxrtool.gui.guard import PASSED, Guard, host_name
@@ -39,6 +39,7 @@ from cxrtool.gui.pictures import LONGEST, xray_uri
 from cxrtool.gui.private_folder import private_folder
 from cxrtool.gui.server import _Server, bind, url_of
 from cxrtool.gui.uploads import Uploads
+from cxrtool.logits import logits_of
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
 from cxrtool.scorer import Scorer, load_scorer
@@ -61,7 +62,7 @@ class MeanEngine:
 
     def submit(self, pixels):
         mean = pixels.mean(axis=(1, 2)) / 255
-        return lambda: np.stack([mean, 1 - mean, np.full_like(mean, 0.5)], 1).astype(np.float32)
+        return lambda: logits_of(np.stack([mean, 1 - mean, np.full_like(mean, 0.5)], 1))
 
 
 class BrokenEngine(MeanEngine):
@@ -90,6 +91,7 @@ def scorer(engine=None):
         squish=(8,),
         raw_thresholds={"Edema": 0.4, "Fracture": 0.95, "No Finding": None},
         calibration=None,
+        without={},
         fingerprint="",
         engine=engine or MeanEngine(),
     )
@@ -132,13 +134,6 @@ def last(parts):
 
 
 # What is said of an image
-
-
-def test_findings_are_sorted_and_decided_by_their_own_thresholds():
-    thresholds = {"Edema": 0.4, "Fracture": 0.95, "No Finding": None}
-    found = sorted_findings(np.float32([0.4, 0.9, 0.95]), LABELS, thresholds)
-    told = [(one.label, one.decision) for one in found]
-    assert told == [("No Finding", "n/a"), ("Fracture", "negative"), ("Edema", "positive")]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +185,57 @@ def test_an_image_that_is_no_x_ray_has_a_warning(desk, uploads):
     plain, wide = waiting(uploads, ("a.png", png(10)), ("b.png", png(10, (900, 100))))
     assert Parts(last(desk.look_at([wide]))).all("template", **{"data-state": "warned"})
     assert Parts(last(desk.look_at([plain]))).all("template", **{"data-state": "warned"}) == []
+
+
+def test_a_file_that_cannot_be_read_has_no_findings_and_is_not_called_without_any(desk, uploads):
+    text = last(desk.look_at(waiting(uploads, ("x.png", b"nothing"))))
+    parts = Parts(text)
+    assert "Could not be read:" in parts.text()
+    assert "No findings" not in parts.text()
+    assert parts.all("template", **{"data-told": "could not be read"})
+
+
+@pytest.mark.parametrize("level", [0, 255, 200])
+def test_nothing_is_decided_of_a_picture_that_shows_nothing(desk, uploads, level):
+    file = io.BytesIO()
+    Image.new("L", (40, 50), level).save(file, "png")
+    text = last(desk.look_at(waiting(uploads, ("white.png", file.getvalue()))))
+    parts = Parts(text)
+    assert parts.all("template", **{"data-told": "no decision"})
+    assert "Nothing is decided of it" in parts.text()
+    assert {row["class"].split()[0] for row in parts.all("tr") if "data-label" in row} == {"na"}
+
+
+def test_decisions_of_an_image_with_a_warning_are_grey_and_the_reason_comes_first(desk, uploads):
+    wide, plain = waiting(uploads, ("b.png", png(200, (900, 100))), ("a.png", png(200)))
+    text = last(desk.look_at([wide]))
+    assert Parts(text).all("template", **{"data-told": "doubtful: 1 positive"})
+    assert Parts(text).all("table", **{"class": "findings doubtful"})
+    assert text.index("900x100") < text.index('<table class="findings doubtful')
+    other = last(desk.look_at([plain]))
+    assert Parts(other).all("table", **{"class": "findings"})
+    assert Parts(other).all("template", **{"data-told": "1 positive"})
+
+
+def test_no_finding_is_none_and_stands_apart(uploads):
+    found = replace(scorer(), raw_thresholds={"Edema": 0.4, "Fracture": 0.95, "No Finding": 0.4})
+    text = last(Desk(found, heat_maps(), uploads).look_at(waiting(uploads, ("a.png", png(153)))))
+    assert Parts(text).all("template", **{"data-told": "1 positive"})
+    rows = [
+        (row["data-label"], row["class"]) for row in Parts(text).all("tr") if "data-label" in row
+    ]
+    assert rows == [("Edema", "positive"), ("Fracture", "negative"), ("No Finding", "yes apart")]
+
+
+def test_a_label_without_a_threshold_says_why(uploads):
+    why = {"No Finding": "valid has 3 patients with a positive"}
+    found = replace(scorer(), without=why)
+    text = Parts(
+        last(Desk(found, heat_maps(), uploads).look_at(waiting(uploads, ("a.png", png(153)))))
+    ).text()
+    assert "missing or says little: valid has 3 patients with a positive: No Finding" in " ".join(
+        text.split()
+    )
 
 
 # Pictures and maps
@@ -246,9 +292,9 @@ def test_findings_do_not_wait_for_the_maps(uploads):
 def test_maps_come_in_the_order_of_the_findings(desk, uploads):
     text = last(desk.look_at(waiting(uploads, ("a.png", png(10)))))
     labels = [row["data-label"] for row in Parts(text).all("tr") if "data-label" in row]
-    assert labels == ["Fracture", "No Finding", "Edema"]
+    assert labels == ["Fracture", "Edema", "No Finding"]
     maps = Parts(text.partition('data-part="maps"')[2]).all("img")
-    assert [one["data-row"] for one in maps] == ["2"]
+    assert [one["data-row"] for one in maps] == ["1"]
 
 
 # Files that wait

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Listening
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from sealing import change_model, change_thresholds
 
 from cxrtool.config import PredictConfig
 from cxrtool.ensemble import Ensemble
@@ -53,6 +56,41 @@ def test_positive_names_the_labels_at_or_over_their_threshold(trained_once, imag
             if thresholds[label] is not None and float(row[label]) >= thresholds[label]
         ]
         assert row["positive"] == ";".join(expected)
+
+
+def test_a_blank_picture_gets_its_scores_and_no_decision(trained, images, tmp_path):
+    Image.new("L", (300, 320), 255).save(tmp_path / "white.png")
+    change_thresholds(
+        RunFolder(trained.workspace.runs / "tiny"), thresholds=dict.fromkeys(LABELS, 0.0)
+    )
+    inputs, output = [images[0], tmp_path / "white.png"], tmp_path / "t.csv"
+    table = predict(trained, inputs).table
+    assert table["positive"][0].split(";") == LABELS
+    assert table["positive"][1] == ""
+    assert table["warning"][1] == "blank: every pixel is 255"
+    assert table.loc[1, LABELS].notna().all()
+    predict(trained, inputs, output=output)
+    predict(trained, [*inputs, images[1]], output=output, resume=True)
+    assert pd.read_csv(output, keep_default_na=False)["positive"][1] == ""
+
+
+def test_labels_that_are_no_scale_and_missing_thresholds_are_told(trained, images, tmp_path):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    weights = load_file(run.weights)
+    head = max(name for name in weights if name.endswith(".bias") and len(weights[name]) == 14)
+    weights[head][LABELS.index("Edema")] = 500.0
+    save_file(weights, run.weights)
+    change_model(run)
+    change_thresholds(
+        run,
+        thresholds={**dict.fromkeys(LABELS, 0.5), "Fracture": None},
+        without={"Fracture": "valid has 2 patients with a positive"},
+    )
+    told = Listening()
+    config = replace(CPU, batch_size=4)
+    predict_images(config, [str(path) for path in images] * 3, trained.workspace, told)
+    assert any(text.startswith("Edema: saturated") for text in told.warnings)
+    assert any("for Fracture (valid has 2 patients" in text for text in told.warnings)
 
 
 def test_threads_and_batches_change_nothing(trained_once, images):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from io import FileIO
 
 import numpy as np
@@ -20,38 +21,73 @@ from cxrtool.prediction_rows import (
     header,
     kind_of,
     read_rows,
-    rows_of,
     write_rows,
 )
-from cxrtool.predictions import frame_of_rows, read_scores
+from cxrtool.predictions import frame_of_rows, read_predictions, read_scores, rows_of
 
 LABELS = ("Edema", "Pleural Effusion")
 MADE = {"model": "a", "engine": "torch on cpu, fp32"}
 ODD = ['a,b"c".png', "two\nlines.png", "[red]x[/red]<b>.png", "ümlaut.png", "\udcff.png", " x .png"]
 
 
-def some_rows(exact=False):
-    kind = np.float64 if exact else np.float32
-    draws = np.random.default_rng(1).random((len(ODD), 2)).astype(kind)
+def some_rows():
+    draws = np.random.default_rng(1).normal(0, 3, (len(ODD), 2))
     rows = list(rows_of(ODD, draws, LABELS, {"Edema": 0.5, "Pleural Effusion": None}))
     return [*rows, Row(path="gone.png", scores=None, error="no such file", warning="a; b")]
 
 
+def without_logits(rows):
+    """The rows as tables that hold none give them back."""
+    return [replace(row, logits=None) for row in rows]
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.json", "t.jsonl", "t.ndjson", "t.CSV"])
-@pytest.mark.parametrize("exact", [False, True])
-def test_a_table_is_read_back_as_it_was_written(tmp_path, name, exact):
-    rows = some_rows(exact)
-    write_rows(iter(rows), tmp_path / name, LABELS, exact=exact)
-    read = list(read_rows(tmp_path / name, LABELS))
-    kind = np.float64 if exact else np.float32
-    for row, found in zip(rows, read, strict=True):
-        assert (found.path, found.positive, found.warning, found.error) == (
-            *(row.path, row.positive, row.warning, row.error),
-        )
-        if row.scores is None:
-            assert found.scores is None
-        else:
-            assert np.array_equal(np.array(found.scores, kind), np.array(row.scores, kind))
+def test_a_table_is_read_back_as_it_was_written(tmp_path, name):
+    rows = some_rows()
+    write_rows(iter(rows), tmp_path / name, LABELS)
+    assert list(read_rows(tmp_path / name, LABELS)) == without_logits(rows)
+
+
+def test_a_runs_own_table_holds_the_logits_after_what_others_read(tmp_path):
+    rows = list(rows_of(["a", "b"], [[800, -0.1], [900, 30]], LABELS, {"Edema": 1.0, LABELS[1]: 0}))
+    write_rows(rows, tmp_path / "t.csv", LABELS, logits=True)
+    found = read_predictions(tmp_path / "t.csv", LABELS)
+    assert found.logits.to_numpy().tolist() == [[800, -0.1], [900, 30]]
+    assert found.scores.to_numpy().tolist() == [list(row.scores) for row in rows]
+    assert list(pd.read_csv(tmp_path / "t.csv").columns) == [
+        *("path", *LABELS, "positive", "warning", "error"),
+        *("Edema:logit", "Pleural Effusion:logit"),
+    ]
+    assert found.of(["b"]).logits["Edema"].tolist() == [900]
+
+
+def test_a_table_of_version_0_1_ranks_by_its_probabilities(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "path,Edema,Pleural Effusion,positive,warning,error\n"
+        "a,0.5,1,,,\nb,0.25,0,,,\nc,0.5,0.1,,,\n"
+    )
+    found = read_predictions(tmp_path / "t.csv", LABELS)
+    for label in LABELS:
+        assert found.logits[label].rank().tolist() == found.scores[label].rank().tolist()
+    assert np.isfinite(found.logits.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "message"),
+    [
+        ("Edema:logit,Pleural Effusion:logit", "0,-2", "probabilities that are not those of"),
+        ("Edema:logit,Pleural Effusion:logit", "0,", "not numbers"),
+        ("Edema:logit", "0", "lacks the columns Pleural Effusion:logit"),
+    ],
+)
+def test_logits_that_are_not_those_of_the_probabilities_are_refused(
+    tmp_path, columns, cells, message
+):
+    (tmp_path / "t.csv").write_text(
+        f"path,Edema,Pleural Effusion,positive,warning,error,{columns}\na,0.5,0.5,,,,{cells}\n"
+    )
+    with pytest.raises(DataError, match=message):
+        read_predictions(tmp_path / "t.csv", LABELS)
 
 
 def test_json_is_an_array_and_json_lines_an_object_a_line(tmp_path):
@@ -98,11 +134,11 @@ def test_at_the_threshold_is_positive_and_without_one_nothing_is():
 
 def test_a_row_without_scores_is_blank_and_has_no_decision():
     row = Row(path="a", scores=None, error="no such file")
-    assert cells(row, LABELS, exact=False) == ["a", "", "", "", "", "no such file"]
-    frame = frame_of_rows([row], LABELS, exact=False)
+    assert cells(row, LABELS) == ["a", "", "", "", "", "no such file"]
+    frame = frame_of_rows([row], LABELS)
     assert frame["positive"].tolist() == [""]
     assert frame[list(LABELS)].isna().all(axis=None)
-    assert frame["Edema"].dtype == np.float32
+    assert frame["Edema"].dtype == np.float64
 
 
 def begun(tmp_path, rows, process=0, made=MADE):
@@ -120,7 +156,7 @@ def again(tmp_path, made=MADE):
 
 
 def test_a_journal_knows_what_is_done_and_gives_it_in_any_order(tmp_path):
-    rows = some_rows()
+    rows = without_logits(some_rows())
     begun(tmp_path, rows[:4])
     begun(tmp_path, rows[4:], process=1)
     kept = again(tmp_path)
@@ -136,7 +172,7 @@ def test_a_journal_knows_what_is_done_and_gives_it_in_any_order(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_row_that_a_kill_cut_off_is_not_counted_and_not_in_the_way(tmp_path, cut):
-    rows = some_rows()
+    rows = without_logits(some_rows())
     begun(tmp_path, rows[:3])
     (file,) = files_of(tmp_path / "t.csv")
     os.truncate(file, file.stat().st_size - cut)
@@ -179,7 +215,7 @@ def test_what_is_there_is_replaced_or_gone_on_with_only_when_asked(tmp_path):
 
 
 def test_a_full_disk_is_one_message_and_the_rows_before_it_are_kept(tmp_path, monkeypatch):
-    rows = some_rows()
+    rows = without_logits(some_rows())
     lines = iter([None, None, OSError(errno.ENOSPC, "No space left on device")])
     real = journal_module.json_line
 

@@ -9,7 +9,9 @@ from cxrtool.given.matching import match_scores
 from cxrtool.given.tables import read_score_table
 from cxrtool.given.truth import read_truth_table
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.prediction_rows import Row, rows_of, write_rows
+from cxrtool.logits import probabilities_of
+from cxrtool.prediction_rows import Row, write_rows
+from cxrtool.predictions import rows_of
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 ABOUT = ["path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source"]
@@ -137,8 +139,9 @@ def manifest(seed=0):
 
 
 def own_predictions(paths, labels, failed=()):
-    values = np.random.default_rng(3).random((len(paths), len(labels))).astype(np.float32)
-    rows = list(rows_of(paths, values, labels, dict.fromkeys(labels, 0.5)))
+    logits = np.random.default_rng(3).normal(0, 2, (len(paths), len(labels)))
+    values = probabilities_of(logits)
+    rows = list(rows_of(paths, logits, labels, dict.fromkeys(labels, 0.5)))
     for row in failed:
         rows[row] = Row(path=paths[row], scores=None, error="cannot be decoded")
     values[list(failed)] = np.nan
@@ -155,7 +158,7 @@ def test_our_manifest_and_our_predictions(write, tmp_path):
     assert (matched.unit, matched.aggregate) == ("image", None)
     assert matched.rows.tolist() == good
     assert matched.keys == [short(path) for path in truth["path"][good]]
-    np.testing.assert_array_equal(matched.scores[0].astype(np.float32), values[good])
+    np.testing.assert_array_equal(matched.scores[0], values[good])
     assert matched.missing == {str(tmp_path / "test.csv"): 2}
     assert matched.patients.tolist() == truth["patient_id"][good].tolist()
     assert matched.about["view"].tolist() == truth["view"][good].tolist()

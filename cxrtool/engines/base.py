@@ -1,4 +1,4 @@
-"""The interface of the engines: grey bytes in, probabilities out, several batches in flight."""
+"""The interface of the engines: grey bytes in, logits out, several batches in flight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 """Grey images (n, side, side), 0 to 255."""
-Probabilities = NDArray[np.float32]
-"""(n, labels), 0 to 1, as the network gives them: not calibrated."""
-Pending = Callable[[], Probabilities]
-"""A batch at work: waits for it and gives its probabilities. To be called once."""
+Logits = NDArray[np.floating]
+"""(n, labels), log odds as the network gives them: not calibrated."""
+Pending = Callable[[], Logits]
+"""A batch at work: waits for it and gives its logits. To be called once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cxrtool.engines.base import FASTEST, Compute, Engine
 from cxrtool.engines.choose import check_engine, graph_precision, open_graph
 from cxrtool.engines.graph_files import Graph
-from cxrtool.engines.onnx_engine import INPUT, OUTPUT
+from cxrtool.engines.onnx_engine import INPUT, LOGITS, OUTPUT
 from cxrtool.engines.onnx_file import OnnxFile, parse_onnx
 from cxrtool.errors import RunError, UsageError
 from cxrtool.files import open_regular, seal_of, shortened
@@ -35,6 +35,8 @@ class ExportedCard:
     """Each label's, on the scale of what the graph gives."""
     calibration: dict[str, Any] | None
     """As a run stores it."""
+    without: dict[str, str]
+    """Why labels have no threshold, or one that says little."""
     sha256: str
     """Of the file."""
     sealed: bool
@@ -72,6 +74,7 @@ def read_exported(path: Path) -> ExportedCard:
         squish=facts.squish,
         thresholds={label: facts.thresholds[label] for label in facts.labels},
         calibration=facts.calibration,
+        without=facts.without or {},
         sha256=hashlib.sha256(content).hexdigest(),
         sealed=facts.sealed is not None,
         graph=Graph(path, found.model),
@@ -116,7 +119,9 @@ def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
             f"{path} cannot be loaded: its graph takes {found.inputs}, by its metadata {INPUT} "
             f"(n, {side}, {side}): export it again"
         )
-    if found.outputs != {OUTPUT: (None, labels)}:
+    shape = (None, labels)
+    # Those of version 0.1 give probabilities alone.
+    if found.outputs not in ({OUTPUT: shape}, {OUTPUT: shape, LOGITS: shape}):
         raise RunError(
             f"{path} gives {found.outputs}, by its metadata {OUTPUT} of {labels} labels: "
             "export it again"

@@ -11,16 +11,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cxrtool.engines.base import Engine, Pixels
 from cxrtool.engines.graph_files import read_graph
-from cxrtool.engines.onnx_engine import INPUT, OUTPUT, OnnxEngine, import_onnxruntime
+from cxrtool.engines.onnx_engine import INPUT, LOGITS, OUTPUT, OnnxEngine, import_onnxruntime
 from cxrtool.engines.openvino_engine import OpenVinoEngine, import_openvino
 from cxrtool.engines.torch_engine import Scoring
 from cxrtool.errors import RunError
+from cxrtool.logits import probabilities_of
 from cxrtool.processors import native_bf16
 from cxrtool.runs import RunCard, RunFolder
 from cxrtool.trained import load_network
+
+
+class _Told(nn.Module):
+    """A graph's two outputs: probabilities, for other programs, and logits, for ranks."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        super().__init__()
+        self.scoring = scoring
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both (n, labels), float32, of grey images (n, side, side), uint8."""
+        logits = self.scoring(images)
+        return torch.sigmoid(logits), logits
+
 
 TOLERANCES = {"fp32": 1e-3, "bf16": 0.2}
 """The largest difference of a probability between a graph that is kept and fp32 torch: bf16 is off
@@ -38,7 +54,7 @@ def convert_openvino(run: RunFolder, card: RunCard, path: Path) -> None:
     side = card.image_size
     with _quiet(), torch.inference_mode():
         # Traced here: OpenVINO's own way traces with torch's check, three runs more.
-        traced = torch.jit.trace(scoring, _example(side), check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(_Told(scoring).eval(), _example(side), check_trace=False)  # type: ignore[no-untyped-call]
         shape = openvino.PartialShape([-1, side, side])
         model = openvino.convert_model(traced, example_input=_example(side), input=[shape])
         openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -58,10 +74,10 @@ def convert_onnx(run: RunFolder, card: RunCard, path: Path) -> None:
     scoring = load_scoring(run, card)
     with _quiet(), torch.inference_mode():
         program = torch.onnx.export(
-            scoring,
+            _Told(scoring).eval(),
             (_example(card.image_size),),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, LOGITS],
             dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
             dynamo=True,
             external_data=False,
@@ -80,11 +96,10 @@ def load_scoring(run: RunFolder, card: RunCard) -> Scoring:
     return Scoring(network, card.pixel_mean, card.pixel_std).eval()
 
 
-def torch_probabilities(scoring: Scoring, pixels: Pixels) -> NDArray[np.float32]:
-    """What an engine's probabilities are held against: fp32 torch's on the CPU."""
+def torch_probabilities(scoring: Scoring, pixels: Pixels) -> NDArray[np.float64]:
+    """What an engine's probabilities are compared with: fp32 torch's on the CPU."""
     with torch.inference_mode():
-        scores: NDArray[np.float32] = scoring(torch.as_tensor(pixels)).numpy()
-    return scores
+        return probabilities_of(scoring(torch.as_tensor(pixels)).numpy())
 
 
 def _example(side: int) -> torch.Tensor:
@@ -128,7 +143,7 @@ def _check(engine: Engine, scoring: Scoring, run: RunFolder, side: int) -> None:
     for count in (3, 1, 2):
         pixels = _drawings(count, side)
         expected = torch_probabilities(scoring, pixels)
-        found = engine.submit(pixels)()
+        found = probabilities_of(engine.submit(pixels)())
         most = TOLERANCES[engine.precision]
         if found.shape != expected.shape or not np.abs(found - expected).max() <= most:
             raise RunError(

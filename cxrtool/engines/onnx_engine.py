@@ -3,11 +3,15 @@
 import os
 from typing import Any
 
-from cxrtool.config import worker_count
-from cxrtool.engines.base import Pending, Pixels, Probabilities
-from cxrtool.engines.graph_files import Graph
+import numpy as np
+from numpy.typing import NDArray
 
-INPUT, OUTPUT = "images", "probabilities"
+from cxrtool.config import worker_count
+from cxrtool.engines.base import Logits, Pending, Pixels
+from cxrtool.engines.graph_files import Graph
+from cxrtool.logits import logits_of
+
+INPUT, OUTPUT, LOGITS = "images", "probabilities", "logits"
 FATAL_ALONE = 4
 """Of ONNX Runtime's five levels of its log, which goes to stderr."""
 
@@ -43,8 +47,18 @@ class OnnxEngine:
         self._session = runtime.InferenceSession(
             graph.model, options, providers=["CPUExecutionProvider"]
         )
+        # Graphs of version 0.1 have probabilities alone.
+        self._has_logits = LOGITS in [output.name for output in self._session.get_outputs()]
 
     def submit(self, pixels: Pixels) -> Pending:
         """Score grey images (n, side, side)."""
-        scores: Probabilities = self._session.run([OUTPUT], {INPUT: pixels})[0]
-        return lambda: scores
+        if self._has_logits:
+            logits: Logits = self._session.run([LOGITS], {INPUT: pixels})[0]
+        else:
+            logits = logits_of(self.probabilities(pixels))
+        return lambda: logits
+
+    def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
+        """What the graph itself gives others of grey images: (n, labels)."""
+        scores: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: pixels})[0]
+        return scores

@@ -5,9 +5,10 @@ from collections import deque
 from functools import cache
 from typing import Any
 
-from cxrtool.engines.base import Pending, Pixels, Probabilities
+from cxrtool.engines.base import Logits, Pending, Pixels
 from cxrtool.engines.graph_files import Graph
 from cxrtool.errors import UsageError
+from cxrtool.logits import logits_of
 from cxrtool.processors import native_bf16
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -90,6 +91,8 @@ class OpenVinoEngine:
                     core.compile_model(self._read(core, graph), "CPU", options)
                     for _ in range(parts)
                 ]
+        # Graphs of version 0.1 have probabilities alone.
+        self._has_logits = len(self._compiled[0].outputs) > 1
         # Each has the next one waiting. They are taken in turn, and so come back in turn.
         self.depth = 2 * len(self._compiled)
         self._idle = deque(one.create_infer_request() for _ in range(2) for one in self._compiled)
@@ -108,11 +111,11 @@ class OpenVinoEngine:
         # the other has been seen to spoil memory (OpenVINO 2026.4).
         request.start_async({0: self._openvino.Tensor(pixels)})
 
-        def fetch() -> Probabilities:
+        def fetch() -> Logits:
             request.wait()
-            scores: Probabilities = request.get_output_tensor(0).data.copy()
+            scores: Logits = request.get_output_tensor(int(self._has_logits)).data.copy()
             self._idle.append(request)
-            return scores
+            return scores if self._has_logits else logits_of(scores)
 
         return fetch
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrtool.devices import autocast, choose_device, choose_precision
-from cxrtool.engines.base import Compute, Pending, Pixels, Probabilities
+from cxrtool.engines.base import Compute, Logits, Pending, Pixels
 from cxrtool.networks import normalise
 from cxrtool.runs import RunCard, RunFolder
 from cxrtool.trained import load_network
@@ -18,17 +18,17 @@ STREAMS = 4
 
 
 class Scoring(nn.Module):
-    """A network with what comes before and after it: grey bytes in, probabilities out."""
+    """A network with what comes before it: grey bytes in, logits out."""
 
     def __init__(self, network: nn.Module, mean: float, std: float) -> None:
         super().__init__()
         self.network, self.mean, self.std = network, mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Probabilities (n, labels), float32, of grey images (n, side, side), uint8."""
+        """Logits (n, labels), float32, of grey images (n, side, side), uint8."""
         pixels = normalise(images.unsqueeze(1).float() / 255, self.mean, self.std)
         logits: Tensor = self.network(pixels)
-        return torch.sigmoid(logits.float())
+        return logits.float()
 
 
 class TorchEngine:
@@ -78,14 +78,14 @@ class TorchEngine:
             scores = self._fetched(images)
         return lambda: scores
 
-    def _fetched(self, images: Tensor) -> Probabilities:
-        scores: Probabilities = self._score(images.to(self._torch_device)).cpu().numpy()
-        return scores
+    def _fetched(self, images: Tensor) -> Logits:
+        logits: Logits = self._score(images.to(self._torch_device)).cpu().numpy()
+        return logits
 
     def _score(self, images: Tensor) -> Tensor:
         with torch.inference_mode(), autocast(self._torch_device, self.precision):
-            scores: Tensor = self._scoring(images)
-        return scores
+            logits: Tensor = self._scoring(images)
+        return logits
 
     def _submit_to_gpu(self, images: Tensor) -> Pending:
         # Only from pinned memory, and into it, does a copy not wait for what runs.
@@ -94,7 +94,7 @@ class TorchEngine:
         fetched.copy_(scores, non_blocking=True)
         done = torch.cuda.current_stream(self._torch_device).record_event()
 
-        def fetch() -> Probabilities:
+        def fetch() -> Logits:
             done.synchronize()
             return fetched.numpy()
 

@@ -12,6 +12,7 @@ from cxrtool.given.keys import IMAGE, STUDY, Rows
 from cxrtool.given.tables import Scores, ScoreTable
 from cxrtool.given.truth import TruthTable
 from cxrtool.labels import NEGATIVE, POSITIVE, UNCERTAIN
+from cxrtool.logits import mean_logits
 
 AGGREGATES = {"mean": np.add, "max": np.maximum}
 """How a study's score is made of its images'."""
@@ -40,6 +41,8 @@ class Matched:
     """(n, *) as of the truth; blank (an age NaN) where a study's images differ."""
     scores: list[Scores]
     """(n, labels) of each table."""
+    logits: list[Scores | None]
+    """(n, labels) of each table that has them, of the same."""
     missing: dict[str, int]
     """By each table's path: how many of the truth's images or studies it has no scores of."""
     extra: dict[str, int]
@@ -70,6 +73,7 @@ def match_scores(
     unit, groups, keys = _groups(truth, tables)
     first = np.unique(groups, return_index=True)[1]
     combined = [_combine(table, groups, len(first), labels, aggregate) for table in tables]
+    logits = [_combine_logits(table, groups, len(first), labels, aggregate) for table in tables]
     there = np.array([~np.isnan(scores[:, 0]) for scores in combined])
     present: NDArray[np.bool_] = np.logical_and.reduce(there)
     if not present.any():
@@ -89,6 +93,7 @@ def match_scores(
         patients=truth.patients[first[present]],
         about=_about(truth.about, groups, first).loc[present].reset_index(drop=True),
         scores=[scores[present] for scores in combined],
+        logits=[None if values is None else values[present] for values in logits],
         missing=dict(zip(paths, (~there).sum(axis=1).tolist(), strict=True)),
         extra=dict(zip(paths, [_extra(table) for table in tables], strict=True)),
         notes=[
@@ -142,6 +147,30 @@ def _combine(
     scores = table.scores[rows[order]][:, columns]
     made = AGGREGATES[aggregate].reduceat(scores, starts, axis=0)
     combined[found] = made / counts[:, None] if aggregate == "mean" else made
+    return combined
+
+
+def _combine_logits(
+    table: ScoreTable, groups: Rows, size: int, labels: Sequence[str], aggregate: str
+) -> Scores | None:
+    """(size, labels) the logits of what `_combine` gives, where the table has logits."""
+    if table.logits is None:
+        return None
+    combined = np.full((size, len(labels)), np.nan)
+    rows = np.flatnonzero(table.rows >= 0)
+    if not len(rows):
+        return combined
+    columns = [table.labels.index(label) for label in labels]
+    found, of = np.unique(groups[table.rows[rows]], return_inverse=True)
+    logits = table.logits[rows][:, columns]
+    if aggregate == "mean":
+        # Sorted, so that another order of the table's rows gives the same sums.
+        order = np.lexsort((np.array(table.keys, dtype=object)[rows].astype(np.str_), of))
+        combined[found] = mean_logits(logits[order], of[order], len(found))
+    else:
+        highest = np.full((len(found), len(labels)), -np.inf)
+        np.maximum.at(highest, of, logits)
+        combined[found] = highest
     return combined
 
 

@@ -14,9 +14,13 @@ from cxrtool.given.keys import IMAGE, KNOWN, STUDY, KeyColumn, Rows, fold, key_c
 from cxrtool.given.places import Pair, Side, choose_pair
 from cxrtool.given.truth import TruthTable
 from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.logits import probabilities_of
+from cxrtool.prediction_rows import logit_column
 from cxrtool.tables import FIRST_ROW
 
 Scores = NDArray[np.float64]
+APART = 1e-6
+"""How far a score may be from its logit's probability."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class ScoreTable:
     """Those that the truth has too, in its order."""
     scores: Scores
     """(n, labels) finite, of any range."""
+    logits: Scores | None
+    """(n, labels) whose probabilities the scores are, where the table has them too."""
     ignored: tuple[str, ...]
     """Columns that are no labels."""
     rows: Rows
@@ -61,11 +67,15 @@ def read_score_table(path: Path, truth: TruthTable, key: str | None = None) -> S
     columns = [str(column) for column in frame.columns]
     name = key_name(key, columns, path, truth=False)
     named = _shared_labels(columns, name, truth, path)
-    rest = [column for column in columns if column not in named.values()]
+    odds = {label: logit_column(column) for label, column in named.items()}
+    ours = {logit_column(column) for column in columns}
+    rest = [name for name in columns if name not in named.values() and name not in ours]
     beyond = _refuse_unknown(frame[rest], name, truth, path)
     scores, failed = _scores(frame, named, path)
     side = Side(path=path, columns=_score_keys(frame[rest], name, truth), key=name, names=columns)
     pair = choose_pair(side, truth.side)
+    logits, odd = _logits(frame, odds, scores, path)
+    notes += odd
     notes += other_names(named, path) + _table_notes(path, truth, named, beyond, failed)
     if pair.place.how:
         notes.append(f"{path.name}: its rows were found in the truth by {pair.place.how}")
@@ -75,6 +85,7 @@ def read_score_table(path: Path, truth: TruthTable, key: str | None = None) -> S
         keys=list((pair.mine.normal if pair.mine.images is None else pair.mine.images)[~failed]),
         labels=tuple(named),
         scores=scores[~failed],
+        logits=None if logits is None else logits[~failed],
         ignored=tuple(rest),
         rows=pair.place.rows[~failed],
         by=pair.theirs.unit,
@@ -168,6 +179,20 @@ def _scores(
             f"({first_few(told)}): correct them, or remove the rows"
         )
     return scores, errors & bad.any(axis=1)
+
+
+def _logits(
+    frame: pd.DataFrame, columns: dict[str, str], scores: Scores, path: Path
+) -> tuple[Scores | None, list[str]]:
+    """(n, labels) the logits of the scores, and what is told of those that are none."""
+    if not all(column in frame for column in columns.values()):
+        return None, []
+    logits = np.column_stack([_numbers(frame[column]) for column in columns.values()])
+    known = np.isfinite(scores).all(axis=1)
+    apart = np.abs(probabilities_of(logits[known]) - scores[known])
+    if not (np.isfinite(logits[known]).all() and (apart <= APART).all()):
+        return None, [f"{path.name}: its logits are not those of its scores: they are left out"]
+    return logits, []
 
 
 def _numbers(cells: "pd.Series[str]") -> Scores:

@@ -1,7 +1,7 @@
 """What came of one image, and how the page shows it."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -11,23 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxrtool.blanks import shows_nothing
+from cxrtool.decisions import NONE, POSITIVE, Finding, is_doubtful, why_none
 from cxrtool.gui.heat import SIDE, Layer
 from cxrtool.gui.pictures import layer_uri, xray_uri
-from cxrtool.prediction_rows import decide
 
 NAME_LENGTH = 120
 """Letters of a file's name that are shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One label's probability for an image."""
-
-    label: str
-    probability: float
-    threshold: float | None
-    decision: str
-    """`positive`, `negative`, or `n/a` without a threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +41,38 @@ class Answer:
     """(side, side): what the network saw."""
     warning: str
     findings: tuple[Finding, ...]
-    """The most probable first."""
+    """The most probable first, and No Finding last."""
 
     @property
     def positive(self) -> tuple[str, ...]:
-        """The labels at or over their threshold, the most probable first."""
-        return tuple(one.label for one in self.findings if one.decision == "positive")
+        """The findings at or over their threshold, the most probable first."""
+        return tuple(one.label for one in self.findings if one.decision == POSITIVE)
+
+    @property
+    def blank(self) -> bool:
+        """Whether it shows nothing, so that nothing is decided."""
+        return shows_nothing(self.warning)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its decisions may mean nothing."""
+        return is_doubtful(self.warning)
+
+    @property
+    def told(self) -> str:
+        """What is decided, for the list of images."""
+        if self.blank:
+            return "no decision"
+        if not any(one.decision != NONE for one in self.findings):
+            return "no thresholds"
+        count = f"{len(self.positive)} positive"
+        return f"doubtful: {count}" if self.doubtful else count
+
+    @property
+    def why_none(self) -> list[str]:
+        """Why labels have no threshold, or one that says little."""
+        without = {one.label: one.why_none for one in self.findings if one.why_none}
+        return why_none(without, list(without))
 
 
 def shown_name(name: str) -> str:
@@ -65,27 +81,6 @@ def shown_name(name: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in last).strip()
     short = plain if len(plain) <= NAME_LENGTH else f"{plain[: NAME_LENGTH - 1]}…"
     return short or "image without a name"
-
-
-def sorted_findings(
-    scores: Sequence[float], labels: Sequence[str], thresholds: Mapping[str, float | None]
-) -> tuple[Finding, ...]:
-    """One image's findings, the most probable first."""
-    positive = decide(scores, labels, thresholds)
-    found = [
-        Finding(
-            label=label,
-            probability=float(score),
-            threshold=thresholds[label],
-            decision="n/a"
-            if thresholds[label] is None
-            else "positive"
-            if label in positive
-            else "negative",
-        )
-        for label, score in zip(labels, scores, strict=True)
-    ]
-    return tuple(sorted(found, key=lambda one: -one.probability))
 
 
 def queue_html(items: Sequence[Item]) -> str:
@@ -127,7 +122,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["number"] = lambda value: f"{value:.3f}"
     # One that lies just above 1, where nobody shall be positive, stands at the end of the bar.
     made.filters["percent"] = lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}%"
     return made

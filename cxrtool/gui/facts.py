@@ -62,7 +62,8 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         if seen_twice
         else "by patient: nobody is in train and valid both",
         "Test": _tested(scores),
-        "Thresholds": f"{card.operating_point}, chosen on valid; {_calibrated(card.calibration)}",
+        "Thresholds": f"{card.operating_point}, chosen on valid{_missing(card.thresholds)}; "
+        + _calibrated(card.calibration),
         "Computes with": computes,
     }
     trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
@@ -100,8 +101,8 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
         "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
         "Test": _score(scores),
-        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid; "
-        + _calibrated(about.get("calibration")),
+        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid"
+        f"{_missing(about.get('thresholds') or {})}; " + _calibrated(about.get("calibration")),
         "Computes with": computes,
     }
     return Facts(
@@ -130,6 +131,12 @@ def _policy(uncertainty: Any, blank: Any) -> str:
     """What became of labels called uncertain, and of those that were not mentioned."""
     told = {None: "not known", "ignore": "not counted"}
     return f"{uncertainty or 'not known'}; labels not mentioned: {told.get(blank, blank)}"
+
+
+def _missing(thresholds: Mapping[str, float | None]) -> str:
+    """How many labels have no threshold, in words."""
+    none = sum(limit is None for limit in thresholds.values())
+    return f", none for {none} of {len(thresholds)} labels" if none else ""
 
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:

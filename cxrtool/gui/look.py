@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
+from cxrtool.decisions import findings_of
 from cxrtool.errors import CxrToolError
 from cxrtool.gui.answers import (
     Answer,
@@ -13,7 +14,6 @@ from cxrtool.gui.answers import (
     maps_html,
     queue_html,
     shown_name,
-    sorted_findings,
 )
 from cxrtool.gui.heat import HeatMaps
 from cxrtool.gui.uploads import Uploads
@@ -81,7 +81,13 @@ class Desk:
             grey=grey,
             pixels=pixels,
             warning=warning,
-            findings=sorted_findings(scores, self.scorer.labels, self.scorer.thresholds),
+            findings=findings_of(
+                scores.tolist(),
+                self.scorer.labels,
+                self.scorer.thresholds,
+                warning,
+                self.scorer.without,
+            ),
         )
 
     def _maps(self, answer: Answer) -> str:

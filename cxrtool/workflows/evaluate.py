@@ -20,7 +20,7 @@ from cxrtool.manifest import (
 )
 from cxrtool.names import name_of_policy
 from cxrtool.prediction_rows import write_rows
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import Predictions, predictions_of, read_predictions
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter
 from cxrtool.run_predictions import doubt_of, is_bound, seal_predictions
@@ -226,7 +226,7 @@ def score_part(
     reporter: Reporter,
 ) -> Scored:
     """Score a run on its part, as images or as studies."""
-    scores = run_scores(part, config, reporter)
+    predictions = run_scores(part, config, reporter)
     columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
     about = part.rows[[name for name in part.rows.columns if name in ABOUT]]
     sample = sample_of_rows(
@@ -234,7 +234,7 @@ def score_part(
         part.card,
         part.protocol["uncertainty"],
         part.protocol["blank"],
-        scores,
+        predictions,
         known_groups(about, columns),
     )
     if config.unit == "study":
@@ -266,7 +266,7 @@ def known_groups(about: pd.DataFrame, columns: list[str] | None) -> dict[str, ND
     return {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
 
 
-def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[np.float32]:
+def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictions:
     """The run's scores of its part's images, kept in the run; made where one is missing."""
     paths = part.rows["path"].tolist()
     file = part.run.predictions(part.scores_stem)
@@ -276,10 +276,10 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
     elif file.is_file():
         if not is_bound(part.run, part.card, part.scores_stem):
             reporter.warn(f"{file} is of version 0.1, and nothing says of which weights it is")
-        kept = read_scores(file, part.card.labels)
-        if set(paths) <= set(kept.index):
+        kept = read_predictions(file, part.card.labels)
+        if set(paths) <= set(kept.scores.index):
             reporter.note(f"scores of {file}")
-            return kept.loc[paths].to_numpy()
+            return kept.of(paths)
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
     with reporter.busy("loading torch"):
@@ -307,6 +307,6 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> NDArray[n
             f"{len(failed)} images of {config.split} cannot be read ({first_few(failed)}): "
             "run `cxrtool prepare` again"
         )
-    write_rows(rows, file, part.card.labels)
+    write_rows(rows, file, part.card.labels, logits=True)
     seal_predictions(part.run, part.scores_stem, part.card.weights_sha256)
-    return np.array([row.scores for row in rows], np.float32)
+    return predictions_of(rows, part.card.labels)

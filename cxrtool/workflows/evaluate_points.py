@@ -17,7 +17,7 @@ from cxrtool.points import (
     stored_calibration,
     stored_point,
 )
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import read_predictions
 from cxrtool.report import or_none
 from cxrtool.run_predictions import doubt_of
 from cxrtool.runs import RunCard, RunFolder, sealed_thresholds
@@ -82,16 +82,17 @@ def _valid_sample(
             f"chosen on it: restore it from a copy, or run `cxrtool evaluate {run.name} --split "
             f"{VALID}`, which scores again"
         )
-    scores = read_scores(file, card.labels)
+    predictions = read_predictions(file, card.labels)
+    paths = predictions.scores.index
     manifest = read_manifest(_own_manifest(run, card, workspace)).set_index("path", drop=False)
-    absent = scores.index.difference(manifest.index).tolist()
+    absent = paths.difference(manifest.index).tolist()
     if absent:
         raise RunError(
             f"{file}: {len(absent)} images are not in the manifest ({first_few(absent)}): "
             "it is not of the run's training"
         )
-    rows = manifest.loc[scores.index].reset_index(drop=True)
-    sample = sample_of_rows(rows, card, card.uncertainty, card.blank, scores.to_numpy(), {})
+    rows = manifest.loc[paths].reset_index(drop=True)
+    sample = sample_of_rows(rows, card, card.uncertainty, card.blank, predictions, {})
     return by_study(sample, config.aggregate) if config.unit == "study" else sample
 
 
@@ -133,6 +134,7 @@ def _keep(
         "operating_point": point.rule.partition(",")[0],
         "thresholds": _of_labels(card, point),
         "calibration": None if calibration is None else calibration.as_json(),
+        "without": dict(point.without),
     }
     write_json(run.thresholds, sealed_thresholds(kept, card.weights_sha256))
 

@@ -18,6 +18,7 @@ from cxrtool.given.matching import Matched, match_scores
 from cxrtool.given.tables import read_score_table
 from cxrtool.given.truth import TruthTable, read_truth_table
 from cxrtool.labels import targets_and_mask
+from cxrtool.logits import mean_logits
 from cxrtool.names import names_for_files
 from cxrtool.operating import parse_rule
 from cxrtool.origin import (
@@ -233,9 +234,10 @@ def read_samples(
             targets=targets[:, columns] == 1,
             mask=mask[:, columns],
             scores=scores,
+            logits=logits,
             groups=known_groups(matched.about, wanted),
         )
-        for scores in matched.scores
+        for scores, logits in zip(matched.scores, matched.logits, strict=True)
     ]
     unit, aggregate = matched.unit, matched.aggregate
     if config.unit == "study" and unit == "image":
@@ -338,9 +340,19 @@ def _refuse_other_scale(path: Path, valid: Sample, sample: Sample) -> None:
 def mean_sample(samples: Sequence[Sample], reporter: Reporter) -> Sample:
     """The mean of several models' scores; of their ranks, where scores are no probabilities."""
     if all(sample.probabilities for sample in samples):
-        return replace(samples[0], scores=np.mean([sample.scores for sample in samples], axis=0))
+        mean = np.mean([sample.scores for sample in samples], axis=0)
+        return replace(samples[0], scores=mean, logits=_mean_logits(samples))
     reporter.note("the mean is of ranks: not all scores lie between 0 and 1")
-    return replace(samples[0], scores=np.mean([_ranks(sample) for sample in samples], axis=0))
+    mean = np.mean([_ranks(sample) for sample in samples], axis=0)
+    return replace(samples[0], scores=mean, logits=None)
+
+
+def _mean_logits(samples: Sequence[Sample]) -> NDArray[np.float64] | None:
+    known = [sample.logits for sample in samples if sample.logits is not None]
+    if len(known) < len(samples):
+        return None
+    rows = len(known[0])
+    return mean_logits(np.concatenate(known), np.tile(np.arange(rows), len(known)), rows)
 
 
 def _ranks(sample: Sample) -> NDArray[np.float64]:

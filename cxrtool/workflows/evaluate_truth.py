@@ -13,6 +13,7 @@ from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import label_columns
 from cxrtool.origin import CHEXPERT
+from cxrtool.predictions import Predictions
 from cxrtool.runs import RunCard
 from cxrtool.scoring import Sample
 from cxrtool.seen import SeenRows
@@ -28,10 +29,10 @@ def sample_of_rows(
     card: RunCard,
     policy: str,
     blank: str,
-    scores: NDArray[np.floating],
+    predictions: Predictions,
     groups: Mapping[str, NDArray[np.str_]],
 ) -> Sample:
-    """A run's scores (n, labels) of some of a manifest's rows, and their truth under a policy."""
+    """A run's predictions of a manifest's rows, in their order, and their truth under a policy."""
     columns = label_columns(rows)
     # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
     raw = rows[columns].to_numpy(dtype=float)
@@ -44,7 +45,8 @@ def sample_of_rows(
         studies=rows["study_id"].to_numpy(dtype=str),
         targets=targets[:, chosen] == 1,
         mask=mask[:, chosen],
-        scores=np.asarray(scores, np.float64),
+        scores=predictions.scores.to_numpy(),
+        logits=predictions.logits.to_numpy(),
         groups=groups,
     )
 

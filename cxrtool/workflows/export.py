@@ -18,6 +18,7 @@ from cxrtool.engines.exported import KEY
 from cxrtool.errors import DataError, RunError, UsageError, counted
 from cxrtool.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
 from cxrtool.images import ImageError, read_for_scoring, squish
+from cxrtool.logits import probabilities_of
 from cxrtool.provenance import data_of_run
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder, find_run, read_card
@@ -59,7 +60,8 @@ def export_run(
 ) -> ExportResult:
     """Write a run as one ONNX file, and hold it against the run before it is there.
 
-    Its input `images` is grey bytes (n, side, side), its output `probabilities` (n, labels).
+    Its input `images` is grey bytes (n, side, side), its outputs are `probabilities` and `logits`,
+    both (n, labels).
 
     Raises:
         RunError: no such run, an altered one, no image to check with, or a graph that gives other
@@ -156,6 +158,7 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "thresholds": card.thresholds,
         "operating_point": card.operating_point,
         "calibration": card.calibration,
+        "without": card.without,
         "uncertainty": card.uncertainty,
         "blank": card.blank,
         "squish": list(card.squish),
@@ -179,7 +182,7 @@ def _describe(path: Path, about: dict[str, Any]) -> None:
     model.producer_name, model.producer_version = "cxrtool", __version__
     model.doc_string = (
         "images: grey bytes (n, side, side), squished to the square with antialiasing; "
-        f"probabilities: (n, labels), not calibrated. {NOTICE}"
+        f"probabilities: (n, labels), not calibrated; logits: their log odds. {NOTICE}"
     )
     fingerprint = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
     bound = {**about, "graph_sha256": fingerprint}
@@ -199,6 +202,7 @@ def _largest_difference(
 
     expected = torch_probabilities(load_scoring(run, card), pixels)
     engine = OnnxEngine(read_graph(path))
-    together = engine.submit(pixels)()
-    alone = np.concatenate([engine.submit(one[None])() for one in pixels])
-    return float(max(np.abs(found - expected).max() for found in (together, alone)))
+    together, alone = engine.submit(pixels)(), [engine.submit(one[None])() for one in pixels]
+    found = [probabilities_of(logits) for logits in (together, np.concatenate(alone))]
+    found.append(engine.probabilities(pixels).astype(np.float64))
+    return float(max(np.abs(scores - expected).max() for scores in found))

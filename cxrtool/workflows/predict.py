@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from cxrtool.config import PredictConfig, worker_count
+from cxrtool.decisions import threshold_warnings
 from cxrtool.engines.base import Compute
 from cxrtool.ensemble import Ensemble
 from cxrtool.errors import UsageError, counted
@@ -96,6 +97,8 @@ def _tell(work: Work) -> None:
     config = work.config
     batch = config.batch_size or work.ensemble.batch
     work.reporter.note(f"scoring with {work.ensemble.told}")
+    for text in threshold_warnings(work.ensemble.thresholds, work.ensemble.without):
+        work.reporter.warn(text)
     work.reporter.detail(
         f"{counted(len(work.images), 'image')} in batches of {batch}, decoded by "
         f"{counted(worker_count(config.workers), 'thread')}"
@@ -166,6 +169,7 @@ def _pass_on(work: Work) -> PredictResult:
         failed += bool(row.error)
         take(row)
     seconds = time.perf_counter() - started
+    work.tell_collapses()
     return work.result(
         scored=len(work.images),
         failed=failed,

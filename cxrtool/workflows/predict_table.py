@@ -57,6 +57,7 @@ def write_table(work: Work, output: Path) -> PredictResult:
         ) from None
     work.wait()
     seconds = time.perf_counter() - started
+    work.tell_collapses()
     return work.result(
         scored=len(left) + len(retried),
         failed=_finish(work, journal, output) if rank == 0 else 0,
@@ -70,7 +71,7 @@ def _finish(work: Work, journal: Journal, output: Path) -> int:
     journal.read()
     names, ensemble = work.images.names, work.ensemble
     try:
-        write_rows(journal.rows(names), output, ensemble.labels, exact=ensemble.exact)
+        write_rows(journal.rows(names), output, ensemble.labels)
     except OSError as error:
         raise DataError(
             f"{output}: {error.strerror}; all rows are kept, and --resume writes them"
@@ -124,7 +125,7 @@ def _same_decision(row: Row, ensemble: Ensemble) -> bool:
     """Whether this model's thresholds call a row what it was called; without scores, nothing."""
     if row.scores is None:
         return True
-    return row.positive == decide(row.scores, ensemble.labels, ensemble.thresholds)
+    return row.positive == decide(row.scores, ensemble.labels, ensemble.thresholds, row.warning)
 
 
 def _compare(output: Path, row: Row, again: Row) -> None:

@@ -11,6 +11,7 @@ from cxrtool.journal import Journal
 from cxrtool.prediction_rows import Row, cells, csv_line, header, read_rows
 from cxrtool.report import Reporter
 from cxrtool.runs import RunFolder
+from cxrtool.saturation import Collapses, collapse_warnings
 from cxrtool.workflows.predict_inputs import Inputs
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cxrtool.distributed import Processes
     from cxrtool.workflows.predict_heatmaps import Heatmaps
 
+LEAST_IMAGES = 10
+"""Fewer may well have the same scores."""
 FEW = 64
 """Images whose number and speed are worth no line of their own."""
 
@@ -41,6 +44,8 @@ class PredictResult:
     labels: tuple[str, ...]
     thresholds: dict[str, float | None]
     """On the scale of the probabilities."""
+    without: dict[str, str]
+    """Why labels have no threshold, or one that says little."""
     rows: list[Row] = field(repr=False)
     """Empty where they went to a file or a listener."""
     images: int
@@ -50,7 +55,6 @@ class PredictResult:
     output: Path | None
     engine: dict[str, str]
     """Its name, device and precision."""
-    exact: bool = False
     heatmaps: Path | None = None
     drawn: int = 0
     """How many heat maps."""
@@ -63,11 +67,11 @@ class PredictResult:
         from cxrtool.predictions import frame_of_rows
 
         rows = self.rows if self.output is None else read_rows(self.output, self.labels)
-        return frame_of_rows(rows, self.labels, exact=self.exact)
+        return frame_of_rows(rows, self.labels)
 
     def csv(self) -> str:
         """The rows as CSV text."""
-        lines = [cells(row, self.labels, exact=self.exact) for row in self.rows]
+        lines = [cells(row, self.labels) for row in self.rows]
         return "".join(csv_line(line) for line in [header(self.labels), *lines])
 
     def as_json(self) -> dict[str, Any]:
@@ -100,6 +104,7 @@ class Work:
     reporter: Reporter
     listener: Listener | None
     processes: "Processes | None"
+    _collapses: list[Collapses] = field(default_factory=list, init=False)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -144,9 +149,12 @@ class Work:
             names, files, batch_size=self.config.batch_size, workers=self.config.workers
         )
         many = len(places) > FEW
+        collapses = self._seen()
         with self.reporter.steps("scoring", len(places), summary=many) as advance:
             for one in scored:
                 row = one.row
+                if row.logits is not None:
+                    collapses.add(row.logits)
                 if row.path in repeated:
                     told = f"given {repeated[row.path]} times"
                     row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
@@ -158,6 +166,17 @@ class Work:
                     heatmaps.draw(places[one.index], files[one.index], one.pixels, row)
                 yield row
                 advance(1)
+
+    def _seen(self) -> Collapses:
+        if not self._collapses:
+            self._collapses.append(Collapses(len(self.ensemble.labels)))
+        return self._collapses[0]
+
+    def tell_collapses(self) -> None:
+        """Warn of labels whose scores were no scale on the images that were scored."""
+        found = zip(self.ensemble.labels, self._seen().found(LEAST_IMAGES), strict=True)
+        for text in collapse_warnings(dict(found)):
+            self.reporter.warn(text)
 
     def heatmaps(self) -> "Heatmaps | None":
         """What draws the heat maps, where they are asked for."""
@@ -177,6 +196,7 @@ class Work:
             model=self.ensemble.name,
             labels=self.ensemble.labels,
             thresholds=self.ensemble.thresholds,
+            without=self.ensemble.without,
             rows=list(rows),
             images=len(self.images),
             failed=failed,
@@ -188,7 +208,6 @@ class Work:
                 "device": engine.device,
                 "precision": engine.precision,
             },
-            exact=self.ensemble.exact,
             heatmaps=self.config.heatmaps,
             drawn=drawn,
             writes=self.place[0] == 0,

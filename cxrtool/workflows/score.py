@@ -9,17 +9,16 @@ from numpy.typing import NDArray
 
 from cxrtool.bootstrap import Draws, draw_patients
 from cxrtool.errors import DataError
-from cxrtool.intervals import LEVEL
-from cxrtool.points import Calibration, OperatingPoint
+from cxrtool.intervals import LEAST_PATIENTS, LEVEL
+from cxrtool.points import Calibration, OperatingPoint, collapse
 from cxrtool.references import sort_references
 from cxrtool.reliability import brier_score, expected_calibration_error
 from cxrtool.report import Reporter
+from cxrtool.saturation import collapse_warnings
 from cxrtool.scoring import Sample, assess, json_number
 from cxrtool.subgroups import assess_groups
 
 Floats = NDArray[np.float64]
-FEW_FOR_INTERVALS = 10
-"""With fewer patients of a class, a label's interval rests on too little to be leaned on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +87,7 @@ def score_sample(
     )
     found = (
         *_few(figures["labels"], figures["defined"]),
+        *collapse_warnings({label: collapse(raw, at) for at, label in enumerate(raw.labels)}),
         *_without_threshold(figures["labels"], point),
         *_not_calibrated(raw.labels, calibration),
     )
@@ -165,12 +165,12 @@ def _few(labels: Mapping[str, Mapping[str, Any]], defined: int) -> list[str]:
     few = [
         label
         for label, figures in labels.items()
-        if figures["auroc"] is not None and figures["positive_patients"] < FEW_FOR_INTERVALS
+        if figures["auroc"] is not None and figures["positive_patients"] < LEAST_PATIENTS
     ]
     if not few:
         return []
     return [
-        f"fewer than {FEW_FOR_INTERVALS} patients with a positive: {', '.join(few)}: "
+        f"fewer than {LEAST_PATIENTS} patients with a positive: {', '.join(few)}: "
         "such a label's scores say next to nothing"
     ]
 
@@ -180,17 +180,25 @@ def _without_threshold(
 ) -> list[str]:
     if point is None:
         return []
-    without = [
-        label
-        for label, figures in labels.items()
-        if figures["auroc"] is not None and figures["threshold"] is None
+    able = [label for label, figures in labels.items() if figures["auroc"] is not None]
+    told = {
+        label: f"{label} ({point.without[label].replace(' has ', ': ', 1)})"
+        if label in point.without
+        else label
+        for label in able
+    }
+    without = [told[label] for label in able if labels[label]["threshold"] is None]
+    doubtful = [
+        told[label]
+        for label in able
+        if labels[label]["threshold"] is not None and label in point.without
     ]
-    if not without:
-        return []
-    return [
-        f"no threshold for {', '.join(without)}: on {point.chosen_on} such a label has no "
-        "positive or no negative to choose one by"
-    ]
+    warnings = []
+    if without:
+        warnings.append(f"no threshold for {', '.join(without)}")
+    if doubtful:
+        warnings.append(f"thresholds that say little: {', '.join(doubtful)}")
+    return warnings
 
 
 def _not_calibrated(labels: Sequence[str], calibration: Calibration | None) -> list[str]:

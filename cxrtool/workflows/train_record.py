@@ -26,13 +26,17 @@ from cxrtool.curves import draw_curves
 from cxrtool.errors import RunError
 from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
+from cxrtool.logits import probabilities_of
 from cxrtool.new_runs import OpenRun
-from cxrtool.operating import parse_rule, thresholds_for
-from cxrtool.prediction_rows import rows_of, write_rows
+from cxrtool.operating import parse_rule
+from cxrtool.points import OperatingPoint, choose_point
+from cxrtool.prediction_rows import write_rows
+from cxrtool.predictions import rows_of
 from cxrtool.provenance import described
 from cxrtool.report import SILENT, Reporter, number, or_none
 from cxrtool.run_predictions import seal_predictions
 from cxrtool.runs import sealed_thresholds
+from cxrtool.scoring import Sample
 from cxrtool.seen import row_pictures
 from cxrtool.tables import write_table
 from cxrtool.tracking import Tracker
@@ -252,23 +256,25 @@ class RunRecorder:
                 "both positive and negative images of a label"
             )
         labels, valid = self.data.labels, self.data.part(valid=True)
-        scores = torch.sigmoid(torch.from_numpy(self._best_logits)).numpy()
-        points = choose_thresholds(self.data.targets(valid=True), scores, labels)
-        thresholds = points[YOUDEN]
+        sample = _valid_sample(valid, self.data.targets(valid=True), self._best_logits, labels)
+        points = {name: choose_point(parse_rule(name), sample, "valid") for name in POINTS}
+        stored = {name: _by_label(point, labels) for name, point in points.items()}
+        thresholds = stored[YOUDEN]
         # A run that is extended is none that others may read while its files change.
         self.run.model.unlink(missing_ok=True)
         if self.run.best(state.best_step).is_file():
             self.run.best(state.best_step).replace(self.run.weights)
-        rows = rows_of(valid["path"].tolist(), scores, labels, thresholds)
-        write_rows(rows, self.run.predictions("valid"), labels)
+        rows = rows_of(valid["path"].tolist(), self._best_logits, labels, thresholds)
+        write_rows(rows, self.run.predictions("valid"), labels, logits=True)
         weights_sha256 = sha256(self.run.weights)
         seal_predictions(self.run, "valid", weights_sha256)
         chosen = {
             "operating_point": YOUDEN,
             "chosen_on": "valid",
             "thresholds": thresholds,
-            "operating_points": points,
+            "operating_points": stored,
             "calibration": None,
+            "without": dict(points[YOUDEN].without),
         }
         write_json(self.run.thresholds, sealed_thresholds(chosen, weights_sha256))
         write_json(self.run.labels, self._labels())
@@ -383,17 +389,25 @@ def git_commit() -> str | None:
     return None if listed.returncode else commit + ("+" if status else "")
 
 
-def choose_thresholds(
-    targets: NDArray[np.float32], scores: NDArray[np.float32], labels: tuple[str, ...]
-) -> dict[str, dict[str, float | None]]:
-    """Each label's threshold under the rules of `POINTS`; None where a class is missing.
+def _valid_sample(
+    valid: pd.DataFrame,
+    targets: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    labels: tuple[str, ...],
+) -> Sample:
+    """The run's logits (n, C) of valid, and targets (n, C), NaN where there is none."""
+    return Sample(
+        labels=labels,
+        keys=valid["path"].to_numpy(dtype=str),
+        patients=valid["patient_id"].to_numpy(dtype=str),
+        studies=np.full(len(valid), ""),
+        targets=targets > 0.5,
+        mask=~np.isnan(targets),
+        scores=probabilities_of(logits),
+        logits=logits.astype(np.float64),
+    )
 
-    `targets` (n, C) are NaN where there is none.
-    """
-    truth, mask = targets > 0.5, ~np.isnan(targets)
-    found = {}
-    for name in POINTS:
-        chosen = thresholds_for(parse_rule(name), truth, scores, mask)
-        numbers = zip(labels, chosen, strict=True)
-        found[name] = {label: or_none(float(value)) for label, value in numbers}
-    return found
+
+def _by_label(point: OperatingPoint, labels: tuple[str, ...]) -> dict[str, float | None]:
+    numbers = zip(labels, point.thresholds, strict=True)
+    return {label: or_none(float(value)) for label, value in numbers}
