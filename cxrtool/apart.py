@@ -202,16 +202,35 @@ def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     Raises:
         EOFError: the other side is gone.
     """
-    text, content = HEAD.unpack(_exactly(file, HEAD.size))
-    values: dict[str, Any] = json.loads(_exactly(file, text))
-    return values, _exactly(file, content)
+    values, size = read_values(file)
+    return values, read_exactly(file, size)
 
 
-def _exactly(file: IO[bytes], size: int) -> bytes:
-    content = file.read(size)
-    if len(content) < size:
-        raise EOFError
-    return content
+def read_values(file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """Receive values; also how many bytes come behind them.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    text, size = HEAD.unpack(read_exactly(file, HEAD.size))
+    values: dict[str, Any] = json.loads(read_exactly(file, text))
+    return values, size
+
+
+def read_exactly(file: IO[bytes], size: int) -> bytes:
+    """So many bytes; a file without a buffer gives them in parts.
+
+    Raises:
+        EOFError: there are fewer.
+    """
+    parts = []
+    while size:
+        part = file.read(size)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 APART = Apart()

@@ -5,23 +5,32 @@ import io
 import os
 import select
 import signal
-import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image
+
+from cxrtool.apart import MEMORY, SECONDS, read_exactly, read_values, write_message
+from cxrtool.images import ImageError, read_content, read_file
 
 try:
     import resource
 except ImportError:  # Windows: only the parent's patience is left
     resource = None  # type: ignore[assignment]
 
-from cxrtool.apart import MEMORY, SECONDS, read_message, write_message
-from cxrtool.images import FORMATS, ImageError, read_content, read_file
-
+MODES = {
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
+}
+"""Each of Pillow's modes in each format: some load more than others."""
+DICOM_DECODERS = ("jpeg_ls", "openjpeg", "libjpeg", "rle")
+"""Modules of the packages that pydicom decodes with, as far as they are installed."""
 MOST_SAID = 200
 """Letters of what a library wrote to stderr."""
 
@@ -29,37 +38,39 @@ MOST_SAID = 200
 def main() -> None:
     """Decode what is asked for on stdin, until it is closed."""
     _warm_up()
-    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    asked: IO[bytes] = os.fdopen(0, "rb", 0)  # no buffer, in which an image would be
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not print into an answer
     limited = False
     while True:
         try:
-            question, content = read_message(asked)
+            question, size = read_values(asked)
         except EOFError:
             return
-        if question["dicom"]:  # once, and not in each child
-            import cxrtool.dicom.reading  # noqa: F401
+        if question["dicom"]:
+            _warm_up_dicom()
         if question["fresh"] and hasattr(os, "fork"):
-            _in_a_child(answers, question, content)
-            del content
+            _in_a_child(answers, question, asked, size)
             continue
         if not limited:
             _follow_the_parent()
             _limit_memory()
             limited = True
         _limit_time()
-        _answer(answers, question, content)
+        _answer(answers, question, read_exactly(asked, size))
 
 
-def _in_a_child(answers: IO[bytes], question: dict[str, Any], content: bytes) -> None:
+def _in_a_child(answers: IO[bytes], question: dict[str, Any], asked: IO[bytes], size: int) -> None:
+    """Decode in a child, which reads the image itself: in this process there never is one."""
     gc.freeze()  # the child then copies less memory
     child = os.fork()
     if child == 0:
         try:
+            content = read_exactly(asked, size)
             _follow_the_parent()
             _limit_memory()
             _limit_time()
-            _answer(answers, question, content)
+            _answer(answers, question, content, locked=True)
             os._exit(0)
         finally:
             os._exit(1)
@@ -69,11 +80,24 @@ def _in_a_child(answers: IO[bytes], question: dict[str, Any], content: bytes) ->
 
 
 def _warm_up() -> None:
-    """Load what decoding loads, once and not in each child."""
-    for kind in FORMATS:
-        file = io.BytesIO()
-        Image.new("L", (8, 8)).save(file, kind)
-        read_content("", file.getvalue(), look=True)
+    """Load what decoding loads, once and not in each child, which can open no file any more."""
+    for kind, modes in MODES.items():
+        for mode in modes:
+            file = io.BytesIO()
+            # Float pixels this dark have a scale of their own.
+            Image.new(mode, (8, 8), 0.1 if mode == "F" else 1).save(file, kind)
+            read_content("", file.getvalue(), look=True)
+
+
+@cache
+def _warm_up_dicom() -> None:
+    """As `_warm_up`: pydicom and its decoders load much when they are first used."""
+    import cxrtool.dicom.reading  # noqa: F401
+
+    Image.init()  # JPEG 2000 among others
+    for name in DICOM_DECODERS:
+        with suppress(ImportError):
+            import_module(name)
 
 
 def _follow_the_parent() -> None:
@@ -108,6 +132,14 @@ def _limit_time() -> None:
         _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + SECONDS + 1)
 
 
+def _lock() -> None:
+    """Open nothing from now on: a decoder that was taken over has no files and no network."""
+    if resource is not None:
+        with suppress(ValueError, OSError):
+            # Not 0: poll() needs a limit that is no smaller than the files that it waits for.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
+
+
 def _at_most(kind: int, value: int) -> None:
     """Set a limit that can be raised again, up to the one that the system gave."""
     with suppress(ValueError, OSError):
@@ -115,11 +147,15 @@ def _at_most(kind: int, value: int) -> None:
         resource.setrlimit(kind, (value, most))
 
 
-def _answer(answers: IO[bytes], question: dict[str, Any], content: bytes) -> None:
+def _answer(
+    answers: IO[bytes], question: dict[str, Any], content: bytes, *, locked: bool = False
+) -> None:
     path, look = question["path"], question["look"]
     pixels = b""
     with _unnamed() as said:
         os.dup2(said.fileno(), 2)
+        if locked:
+            _lock()
         try:
             if question["inside"]:
                 read = read_content(path, content, look=look)
