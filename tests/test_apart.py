@@ -17,8 +17,8 @@ from PIL import Image
 from pydicom import uid
 
 from cxrtool import apart
-from cxrtool.apart_process import MODES
 from cxrtool.apart import APART, Apart
+from cxrtool.apart_process import MODES
 from cxrtool.decoding import decode_batches
 from cxrtool.images import ImageError, read_file, read_for_scoring, read_sent
 
