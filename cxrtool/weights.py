@@ -14,6 +14,7 @@ from cxrtool.config import ARCHS, IMAGENET, NO_WEIGHTS
 from cxrtool.errors import RunError, WeightsError, first_few
 from cxrtool.networks import build_network, head_name, head_of
 from cxrtool.runs import RunFolder, find_run, read_card
+from cxrtool.starts import recorded_start, told_start
 from cxrtool.state_dicts import (
     Place,
     Wanted,
@@ -32,7 +33,9 @@ class LoadedWeights:
     """Where a network's weights are from, and what of them was taken."""
 
     source: str
-    """For the run's record: a few words, a file's name, or the run."""
+    """For the run's record: a few words, a file's name and SHA-256, or the run."""
+    recorded: str
+    """`--weights` for its config.yaml (see `recorded_start`)."""
     detail: str
     """One sentence: what matched, and what is new."""
 
@@ -56,20 +59,20 @@ def load_pretrained(
         RunError: the run is not finished, or was altered.
     """
     if weights == NO_WEIGHTS:
-        return LoadedWeights("random weights", "nothing was loaded: every layer is new")
+        return LoadedWeights("random weights", weights, "nothing was loaded: every layer is new")
     if weights == IMAGENET:
         source = f"ImageNet weights of {arch} (IMAGENET1K_V1)"
         detail = _load_body(network, arch, _imagenet_state(arch), source)
-        return LoadedWeights(source, f"{detail}; the last layer is new")
+        return LoadedWeights(source, weights, f"{detail}; the last layer is new")
     found = _find(weights, runs)
     if isinstance(found, RunFolder):
-        own = found.path.parent.resolve() == runs.resolve()
-        source = f"run {found.name if own else found.path}"
-        return LoadedWeights(source, _load_run(network, arch, found, labels))
+        detail = _load_run(network, arch, found, labels)
+        recorded = recorded_start(weights, runs)
+        return LoadedWeights(f"run {told_start(recorded)}", recorded, detail)
     detail = _load_body(network, arch, read_tensors(found), weights)
-    return LoadedWeights(
-        weights, f"{detail}; the last layer is new: a file does not name its labels"
-    )
+    recorded = recorded_start(weights, runs)
+    detail += "; the last layer is new: a file does not name its labels"
+    return LoadedWeights(told_start(recorded), recorded, detail)
 
 
 def _find(weights: str, runs: Path) -> Path | RunFolder:

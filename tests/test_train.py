@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from cxrtool.losses import AsymmetricLoss, MaskedCrossEntropy
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.predictions import read_scores
 from cxrtool.runs import RunFolder
+from cxrtool.starts import is_recorded, located_start
 from cxrtool.tracking import Tracker
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows import train_record, train_setup
@@ -39,6 +41,7 @@ from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
+from cxrtool.yaml_files import read_yaml
 
 LABELS = list(CHEXPERT_LABELS)
 ONCE = replace(TINY, epochs=1)
@@ -216,12 +219,30 @@ def test_with_pretrained_weights_the_report_freezes_and_without_it_does_not():
     assert (chosen.freeze_epochs, chosen.unfreeze) == (2, "top")
 
 
-def test_training_starts_from_a_weights_file(trained, tmp_path):
+def test_training_starts_from_a_weights_file_and_keeps_its_name_and_no_folder(trained, tmp_path):
     torch.manual_seed(5)
     state = models.resnet18(weights=None).state_dict()
-    save_file(state, tmp_path / "w.safetensors")
-    config = replace(ONCE, weights=str(tmp_path / "w.safetensors"), name="from-file")
+    file = tmp_path / "of a person" / "w.safetensors"
+    file.parent.mkdir()
+    save_file(state, file)
+    config = replace(ONCE, weights=str(file), name="from-file")
     result = train_model(config, trained.workspace, seed=1)
+    kept = f"w.safetensors@sha256:{sha256(file)}"
+    assert read_yaml(result.run.config)["weights"] == kept
+    told = f"w.safetensors (SHA-256 {sha256(file)})"
+    assert json.loads(result.run.model.read_text())["weights_from"] == told
+    evaluation = EvaluateConfig(run="from-file", bootstrap=0, workers=0, device="cpu")
+    evaluate_run(evaluation, trained.workspace, seed=1)
+    assert told in result.run.report("test").read_text()
+    written = [path for path in result.run.path.rglob("*") if path.is_file()]
+    assert not [path for path in written if b"of a person" in path.read_bytes()]
+    # The same file is known again where it lies, and by name in the current folder.
+    runs = trained.workspace.runs
+    assert is_recorded(kept, str(file), runs)
+    with pytest.raises(WeightsError, match=r"Say where it is: --weights PATH/TO/w\.safe"):
+        train_model(replace(ONCE, weights=kept, name="again"), trained.workspace, seed=1)
+    with contextlib.chdir(file.parent):
+        assert located_start(kept, runs) == "w.safetensors"
     saved = load_file(result.run.weights)
     # One epoch of the head alone: the body is the file's, bit by bit.
     assert all(torch.equal(saved[k], v) for k, v in state.items() if not k.startswith("fc."))

@@ -65,7 +65,7 @@ def test_a_file_gives_the_body_and_not_the_head(tmp_path, resnet18, suffix):
     loaded = load(network, path)
     assert body_equal(network, state)
     assert torch.equal(network.fc.weight, before)
-    assert loaded.source == str(path)
+    assert loaded.source == f"{path.name} (SHA-256 {sha256(path)})"
     assert loaded.detail == (
         "100 of 102 tensors; the last layer is new: a file does not name its labels"
     )
@@ -350,7 +350,8 @@ def test_a_run_of_each_family_is_taken_whole(tmp_path, arch):
 def test_a_run_elsewhere_is_named_by_its_path_and_may_share_no_label(tmp_path):
     write_run(tmp_path / "other" / "tiny", "resnet18", ["Hernia"])
     loaded = load(build_network("resnet18", 3), tmp_path / "other" / "tiny", runs=tmp_path / "runs")
-    assert loaded.source == f"run {tmp_path / 'other' / 'tiny'}"
+    weights = sha256(tmp_path / "other" / "tiny" / "model.safetensors")
+    assert loaded.source == f"run tiny (SHA-256 {weights})"
     assert loaded.detail.endswith("the last layer is new: the run has none of its labels")
 
 

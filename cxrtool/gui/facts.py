@@ -12,6 +12,7 @@ from cxrtool.page import interval, number, summary
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.runs import RunCard, RunFolder, read_card
 from cxrtool.schemas import Metrics, read_as
+from cxrtool.starts import without_folders
 
 NOT_SCORED = "not scored on test yet"
 NOT_KNOWN = "not known"
@@ -123,7 +124,7 @@ def _trained_on(card: RunCard, model: Mapping[str, Any]) -> str:
     told = "" if images is None else f"{counted(images, 'image')} of "
     start = model.get("weights_from")
     return f"{told}{counted(len(card.train_patients), 'patient')}" + (
-        f", starting from {start}" if start else ""
+        f", starting from {without_folders(str(start))}" if start else ""
     )
 
 

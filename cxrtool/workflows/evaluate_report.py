@@ -22,6 +22,7 @@ from cxrtool.score_curves import (
     reliabilities,
     roc_curves,
 )
+from cxrtool.starts import told_start, without_folders
 from cxrtool.tables import write_table
 from cxrtool.workflows.score import Scored
 from cxrtool.workspace import Workspace
@@ -152,7 +153,7 @@ def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
         "mean AUROC on valid": f"{model['valid_mean_auroc']:.4f}"
         if model.get("valid_mean_auroc") is not None
         else "",
-        "weights from": str(model.get("weights_from", "")),
+        "weights from": without_folders(str(model.get("weights_from", ""))),
         "began from, over all generations": _ancestors(patients),
         "fold": "" if model.get("fold") is None else str(model["fold"]),
     }
@@ -199,9 +200,12 @@ def _ancestors(patients: Mapping[str, Any]) -> str:
 def _recipe(run: RunFolder) -> dict[str, Any]:
     try:
         settings = read_yaml(run.config)
-        return {name: settings[name] for name in RECIPE if settings.get(name) is not None}
     except DataError:
         return {}  # the page says that it is not known
+    found = {name: settings[name] for name in RECIPE if settings.get(name) is not None}
+    if "weights" in found:
+        found["weights"] = told_start(without_folders(str(found["weights"])))
+    return found
 
 
 def _labellers(info: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from cxrtool.errors import DataError, RunError, UsageError, first_few
 from cxrtool.files import read_json, sha256, shortened
 from cxrtool.runs import RunFolder, find_resumable
 from cxrtool.schemas import AGAIN, Count, RunEnvironment, checked, model_of
+from cxrtool.starts import is_recorded
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
 from cxrtool.yaml_files import read_yaml
@@ -62,11 +63,14 @@ def read_resumed(
     """
     run = find_resumable(workspace.runs, str(config.resume))
     settings, own, own_seed = _own_settings(run)
-    _refuse_contradictions(run, config, own, given)
+    began_from = is_recorded(own.weights, config.weights, workspace.runs)
+    _refuse_contradictions(run, config, own, set(given) - ({"weights"} if began_from else set()))
     if "seed" in given and seed != own_seed:
         raise _contradiction(run, "seed", seed, own_seed)
     # Of what was killed before its first checkpoint, the settings count and nothing else.
     environment = None if run.never_began else _environment(run)
+    if environment is None and began_from:
+        own = replace(own, weights=config.weights)  # which says where it is
     here = {name: getattr(config, name) for name in HERE_ONLY}
     longer = {name: getattr(config, name) for name in LONGER if name in given}
     resumed = Resumed(run, replace(own, **here, **longer), own_seed, environment, settings)

@@ -25,6 +25,7 @@ from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
 from cxrtool.sampling import Sampling, plan_sampling
 from cxrtool.seen import SeenRows, rows_seen_before
+from cxrtool.starts import located_start
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workspace import Workspace
@@ -169,8 +170,10 @@ def set_up(
         config = replace(config, workers=0)
     seed_everything(seed)
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
-    weights = config.weights if fresh else NO_WEIGHTS
+    weights = located_start(config.weights, workspace.runs) if fresh else NO_WEIGHTS
     loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    if fresh:
+        config = replace(config, weights=loaded.recorded)
     ancestry = find_ancestry(weights, workspace.runs)
     seen = None
     if ancestry.ancestors:
