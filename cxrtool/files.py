@@ -303,3 +303,19 @@ def _held(lock_file: Path, refusal: str) -> Iterator[None]:
     finally:
         lock_file.unlink(missing_ok=True)
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder's lock (`locked`)."""
+    from filelock import FileLock, Timeout
+
+    lock = folder / ".lock"
+    try:
+        if not lock.is_file():
+            return False
+        with FileLock(lock, timeout=0):
+            return False  # a process that was killed left the file
+    except Timeout:
+        return True
+    except OSError:  # somebody else's
+        return False

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from cxrtool.cache import COLUMNS, CachePaths, Measured
 from cxrtool.depth import is_deep
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import fsync, open_regular, read_json, read_text, sha256, write_json, write_text
+from cxrtool.files import (
+    fsync,
+    names_file,
+    open_regular,
+    read_json,
+    read_text,
+    sha256,
+    write_json,
+    write_text,
+)
 from cxrtool.images import ImageError, file_state
 
 MOST_INDEX = 2**31
@@ -35,7 +44,8 @@ class CacheWriter:
     def __init__(self, folder: Path, side: int, n: int) -> None:
         self.side = side
         self._offset = len(_npy_header(n, side))
-        self._file: IO[bytes] = CachePaths(folder).partial.open("r+b", buffering=0)
+        self._path = CachePaths(folder).partial
+        self._file: IO[bytes] = self._path.open("r+b", buffering=0)
 
     def write(self, row: int, pixels: NDArray[np.uint8]) -> int:
         """Write (side, side) bytes; their CRC-32."""
@@ -43,8 +53,9 @@ class CacheWriter:
         # Written, not mapped: a full disk is then an OSError instead of a killed process.
         self._file.seek(self._offset + row * self.side**2)
         left = memoryview(content)
-        while left:
-            left = left[self._file.write(left) :]
+        with names_file(self._path):
+            while left:
+                left = left[self._file.write(left) :]
         return zlib.crc32(content)
 
     def close(self) -> None:
@@ -203,7 +214,8 @@ class NewCache:
 
     def _start(self) -> None:
         self._paths.folder.mkdir(parents=True, exist_ok=True)
-        with self._paths.partial.open("wb") as file:
+        path = self._paths.partial
+        with names_file(path), path.open("wb") as file:
             file.write(self._header)
             file.truncate(self._length)
         self._write_journal({})
@@ -230,12 +242,14 @@ class NewCache:
             self._paths.images.unlink()
 
     def _write_journal(self, rows: dict[int, Measured]) -> None:
-        with self._paths.journal.open("w", encoding="utf-8", newline="") as file:
+        path = self._paths.journal
+        with names_file(path), path.open("w", encoding="utf-8", newline="") as file:
             self._writer(file).writerows([COLUMNS, *self._lines(rows.values())])
 
     def record(self, rows: Iterable[Measured]) -> None:
         """Note images whose pixels were written."""
-        with self._paths.journal.open("a", encoding="utf-8", newline="") as file:
+        path = self._paths.journal
+        with names_file(path), path.open("a", encoding="utf-8", newline="") as file:
             self._writer(file).writerows(self._lines(rows))
 
     def _lines(self, rows: Iterable[Measured]) -> list[tuple[object, ...]]:
@@ -286,7 +300,7 @@ class NewCache:
         """Wipe what an earlier attempt left in rows that hold no image now."""
         nothing = bytes(self.side**2)
         images = self._paths.images if self.sealed else self._paths.partial
-        with images.open("r+b") as file:
+        with names_file(images), images.open("r+b") as file:
             for row in range(len(self.paths)):
                 if row not in inside:
                     place = len(self._header) + row * self.side**2

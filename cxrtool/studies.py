@@ -5,7 +5,6 @@ marked as failed and its point is done again, by another trial with the attribut
 """
 
 import contextlib
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,23 +17,15 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from cxrtool.errors import RunError, UsageError
-from cxrtool.files import locked
 from cxrtool.sampler import AGAIN, SteeredSampler, distribution, suggest
 from cxrtool.search_space import Space, Value
 
 if TYPE_CHECKING:
-    from sqlalchemy.exc import DBAPIError
+    pass
 
 FACTS, RUN, REASON, WITHDRAWN, SECONDS, EPOCH = (
     *("cxrtool", "run", "reason", "withdrawn", "seconds", "best_epoch"),
 )
-BEAT = 10
-"""Seconds between two signs of life of a trial in a shared database."""
-SILENCE = 60
-"""Seconds without one, after which a trial has died."""
-MEETINGS = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds to wait when others make the tables of the same empty database."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -73,6 +64,11 @@ class StudyFolder:
     def figures(self) -> Path:
         """Pictures of the search."""
         return self.path / "figures"
+
+    @property
+    def never_began(self) -> bool:
+        """Whether the search was killed before its database was there: its name is free."""
+        return self.path.is_dir() and all(path.name.startswith(".") for path in self.path.iterdir())
 
 
 class Study:
@@ -138,7 +134,7 @@ class Study:
             self.optuna.tell(one.number, state=TrialState.FAIL)
             if not self.repeats:
                 return
-            _enqueue_again(self.optuna, self.optuna.get_trials(deepcopy=False)[one.number])
+            enqueue_again(self.optuna, self.optuna.get_trials(deepcopy=False)[one.number])
 
     def revive(self) -> int:
         """Let trials that died be done again; how many there were.
@@ -148,7 +144,7 @@ class Study:
         """
         before = len(self.trials)
         if self.shared:
-            with _experimental():
+            with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
         else:
             for one in self.running():
@@ -193,7 +189,7 @@ class Study:
 
 
 @contextlib.contextmanager
-def _experimental() -> Iterator[None]:
+def experimental() -> Iterator[None]:
     """Signs of life are an experiment to Optuna; there is no other way to share a study."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -206,7 +202,8 @@ def has_ended(one: FrozenTrial) -> bool:
     return failed or one.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def _enqueue_again(study: optuna.Study, dead: FrozenTrial) -> None:
+def enqueue_again(study: optuna.Study, dead: FrozenTrial) -> None:
+    """Let the values of a trial that died be tried again."""
     point = dead.user_attrs.get(AGAIN, dead.number)
     kept = {key: dead.user_attrs[key] for key in (RUN,) if key in dead.user_attrs}
     # Without values, it died before it was told what to try, and the sampler draws them again.
@@ -218,87 +215,16 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {dimension.name: distribution(dimension) for dimension in space}
 
 
-@contextlib.contextmanager
-def open_storage(folder: StudyFolder, url: str | None) -> Iterator[RDBStorage]:
-    """The database of a study: SQLite in its folder, for one process at a time, or one for many.
-
-    Raises:
-        DataError: another process is at work in the folder.
-        UsageError: the URL is none, or its driver is not installed.
-        RunError: the database does not answer.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if url is not None:
-        yield _shared(url)
-        return
-    with locked(folder.path, "search", "name another study"):
-        engine = {"connect_args": {"timeout": 60}}
-        storage = RDBStorage(f"sqlite:///{folder.database}", engine_kwargs=engine)
-        try:
-            yield storage
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
-
-
-def _shared(url: str) -> RDBStorage:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
-
-    try:
-        place = make_url(url)
-        if place.drivername in ("postgres", "postgresql"):
-            place = place.set(drivername="postgresql+psycopg")
-        if place.get_backend_name() == "sqlite":
-            raise UsageError("--storage is for a database of many processes; SQLite is the default")
-        told = place.render_as_string(hide_password=True)
-        with _experimental():
-            return _connected(place.render_as_string(hide_password=False))
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise UsageError(f"--storage: {error}; as in postgresql://user@host/database") from None
-    except ImportError as error:
-        raise UsageError(
-            f"--storage needs a driver that is not installed ({error.name}): "
-            "pip install 'cxrtool[postgresql]'"
-        ) from None
-    except OperationalError as error:
-        raise RunError(f"--storage {told} does not answer: {_first_line(error)}") from None
-    except DBAPIError as error:
-        raise RunError(f"--storage {told} refuses: {_first_line(error)}") from None
-
-
-def _connected(url: str) -> RDBStorage:
-    """The storage, with its tables.
-
-    Optuna asks whether its tables are there and then makes them, so of two processes that come to
-    an empty database together, one is told that what it makes exists. It finds it the next time.
-    """
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
-
-    for wait in (*MEETINGS, None):
-        try:
-            return RDBStorage(
-                url,
-                heartbeat_interval=BEAT,
-                grace_period=SILENCE,
-                heartbeat_stale_trial_callback=_enqueue_again,
-            )
-        # A table that is there, or a row of PostgreSQL's catalogue of tables; in any language.
-        except (IntegrityError, ProgrammingError):
-            if wait is None:
-                raise
-            time.sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _first_line(error: "DBAPIError") -> str:
-    return str(error.orig).strip().splitlines()[0]
-
-
 def create_study(
-    storage: RDBStorage, name: str, space: Space, facts: Mapping[str, Any], *, pruner: Any
+    storage: RDBStorage,
+    name: str,
+    space: Space,
+    facts: Mapping[str, Any],
+    first: Mapping[str, Value] | None,
+    *,
+    pruner: Any,
 ) -> Study:
-    """A new study in a database.
+    """A new study in a database; `first`, if they lie in the space, are the first trial's values.
 
     Raises:
         optuna.exceptions.DuplicatedStudyError: there is one by this name.
@@ -307,8 +233,12 @@ def create_study(
     study = optuna.create_study(
         storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner
     )
+    made = Study(study, storage, space)
+    if first is not None:
+        made.try_first(first)
+    # Last: what has them was begun in whole.
     study.set_user_attr(FACTS, dict(facts))
-    return Study(study, storage, space)
+    return made
 
 
 def load_study(storage: RDBStorage, name: str, space: Space, seed: int, *, pruner: Any) -> Study:

@@ -59,10 +59,10 @@ def search_as_process(folder, storage, slow, *options):
 
 def main(folder, storage, slow, beat=None, silence=None):
     """The process."""
-    from cxrtool import studies
+    from cxrtool import study_storage
 
     if beat is not None:
-        studies.BEAT, studies.SILENCE = int(beat), int(silence)
+        study_storage.BEAT, study_storage.SILENCE = int(beat), int(silence)
 
     def slowly(config, workspace, seed, *, on_message, shall_stop):
         until = time.monotonic() + float(slow)

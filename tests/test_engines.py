@@ -29,7 +29,7 @@ from cxrtool.engines.kept import find_graph, keep_graph
 from cxrtool.engines.onnx_engine import OnnxEngine
 from cxrtool.engines.openvino_engine import OpenVinoEngine
 from cxrtool.engines.torch_engine import TorchEngine, load_torch
-from cxrtool.errors import RunError, UsageError
+from cxrtool.errors import NotWrittenError, RunError, UsageError
 from cxrtool.files import read_json, seal_of, sha256, write_json
 from cxrtool.images import load_pixels
 from cxrtool.logits import probabilities_of
@@ -506,6 +506,20 @@ def test_beside_a_run_that_cannot_be_written_to_the_graph_goes_with_the_process(
     graph = Path(done.stdout.strip())
     assert (graph.name, graph.parent.exists()) == ("graph.xml", False)
     assert before == {path.name: sha256(path) for path in run.path.iterdir() if path.is_file()}
+
+
+def test_no_room_for_a_graph_is_one_message_with_another_engine(trained, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("openvino.save_model", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = RunFolder(trained.workspace.runs / trained.run)
+    noting = Noting()
+    with pytest.raises(NotWrittenError, match=r"graph\.xml: OpenVINO could.*--engine torch"):
+        load_engine(run, read_card(run), Compute(engine="openvino", device="cpu"), noting)
+    assert any("for this time alone" in text for text in noting.notes)
+    assert list(run.graphs.glob("openvino-*")) == []
 
 
 def test_a_graph_that_scores_otherwise_is_not_kept(kept_run, pixels, expected, monkeypatch):

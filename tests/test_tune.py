@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,15 +12,19 @@ import pytest
 import yaml
 from conftest import TINY, Listening
 from searching import SEARCH, pretend, score, search
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
+from cxrtool import study_storage
 from cxrtool.cli import app
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
 from cxrtool.runs import RunFolder
+from cxrtool.studies import StudyFolder
 from cxrtool.trials import trials_among
-from cxrtool.workflows import tune_worker
+from cxrtool.workflows import tune, tune_setup, tune_worker
 from cxrtool.workflows.tune_trial import Outcome, TrialConfig, run_trial
+from cxrtool.workspace import Workspace
 
 STATES = optuna.trial.TrialState
 
@@ -27,6 +34,13 @@ def pretended(prepared, monkeypatch):
     """A workspace in which trials are not trained."""
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
     return prepared
+
+
+@pytest.fixture
+def undrawn(pretended, monkeypatch):
+    """As above, and the search is not drawn, which takes most of its time here."""
+    monkeypatch.setattr(tune, "draw_study", lambda *_: [])
+    return pretended
 
 
 def trials(workspace, name):
@@ -149,6 +163,19 @@ def test_trials_that_all_fail_end_the_search(pretended, monkeypatch):
         search(pretended, name="a", trials=9)
 
 
+def test_a_search_without_a_score_is_an_error_with_the_first_reason(undrawn, monkeypatch):
+    """Fewer trials than are needed to give up."""
+    reasons = iter(["no room", "no number"])
+    monkeypatch.setattr(
+        tune_worker, "run_trial", lambda *_, **__: Outcome("failed", reason=next(reasons))
+    )
+    with pytest.raises(RunError, match=r"2 trials of study a ended.*the first: no room"):
+        search(undrawn, name="a", trials=2)
+    assert len(pd.read_csv(undrawn.studies / "a" / "trials.csv")) == 2
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    assert search(undrawn, resume="a", trials=3).best["trial"] == 3
+
+
 def test_what_no_trial_can_do_ends_the_search_and_leaves_nothing(pretended, monkeypatch):
     error = DataError("no positive image")
     monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("refused", error=error))
@@ -262,6 +289,86 @@ def command(workspace, *words):
     ]
     first = [] if "--resume" in words else options
     return [sys.executable, "-m", "cxrtool", "tune", "-w", str(workspace.folder), *first, *words]
+
+
+class KilledError(BaseException):
+    """Nothing catches it."""
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"), [("a", "create_study"), (None, "locked"), ("a", "load_study")]
+)
+def test_a_search_that_is_killed_as_it_begins_begins_again(
+    undrawn, monkeypatch, name, moment, tmp_path
+):
+    """Its name is free until its database is there whole; from then on it can be resumed."""
+    alone = Workspace(shutil.copytree(undrawn.folder, tmp_path / "alone"))
+    expected = search(alone, name=name, trials=2)
+
+    def killed(*_, **__):
+        raise KilledError
+
+    owner = study_storage if moment == "locked" else tune_setup
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, moment, killed)
+        with pytest.raises(KilledError):
+            search(undrawn, name=name, trials=2)
+    folder = StudyFolder(undrawn.studies / expected.study)
+    if moment == "load_study":
+        found = search(undrawn, resume=expected.study)
+    else:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for left in (".lock", ".study-x1.db", ".study-x1.db-journal"):
+            (folder.path / left).write_text("x")
+        with pytest.raises(RunError, match="killed before it began: give the command"):
+            search(undrawn, resume=expected.study)
+        found = search(undrawn, name=name, trials=2)
+    assert (found.study, found.best["values"]) == (expected.study, expected.best["values"])
+    values = [row["values"] for row in found.trials]
+    assert values == [row["values"] for row in expected.trials]
+    assert sorted(path.name for path in folder.path.glob(".*")) == []
+
+
+def damage_database(path, how):
+    content = path.read_bytes()
+    path.unlink()
+    if how == "half":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "noise":
+        path.write_bytes(b"\xff" * len(content))
+    elif how == "altered":
+        path.write_bytes(content[:4096] + b"\0" * (len(content) - 4096))
+    elif how == "empty":
+        path.touch()
+    elif how == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+
+def test_a_damaged_database_is_one_message_with_the_way_on(undrawn, tmp_path):
+    search(undrawn, name="a", trials=1)
+    folder = StudyFolder(undrawn.studies / "a")
+    kept = shutil.copytree(folder.path, tmp_path / "kept")
+    for how in ("half", "noise", "altered", "empty", "pipe", "folder"):
+        shutil.rmtree(folder.path)
+        shutil.copytree(kept, folder.path)
+        damage_database(folder.database, how)
+        with pytest.raises(RunError, match=r"study\.db.*(damaged|cannot be read|holds no)") as told:
+            search(undrawn, resume="a", trials=2)
+        assert "--force" in str(told.value), how
+    assert len(search(undrawn, name="a", trials=1, force=True).trials) == 1
+
+
+def test_a_full_disk_ends_a_search_that_can_be_resumed(undrawn, monkeypatch):
+    def full(*_, **__):
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optuna.trial.Trial.report", full)
+        with pytest.raises(RunError, match=r"study\.db could not be.*full.*--resume a"):
+            search(undrawn, name="a", trials=2)
+    assert len(search(undrawn, resume="a").trials) >= 2
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ import pytest
 from searching import search, search_as_process
 
 from cxrtool.errors import RunError
-from cxrtool.studies import StudyFolder, open_storage
+from cxrtool.studies import StudyFolder
+from cxrtool.study_storage import open_storage
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 SERVER = shutil.which("postgres") or (BIN and shutil.which("postgres", path=str(BIN)))
@@ -78,7 +79,7 @@ def test_many_that_come_to_an_empty_database_at_once_all_find_their_tables(
 
     def come(_):
         start.wait()
-        with open_storage(StudyFolder(tmp_path), url) as storage:
+        with open_storage(StudyFolder(tmp_path), url, print) as storage:
             storage.get_all_studies()
             storage.remove_session()
             storage.engine.dispose()
@@ -96,7 +97,7 @@ def test_a_database_that_refuses_is_told_in_one_message(database, tmp_path):
         connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     guest = url.replace("cxr@", "guest@")
     refused = f"--storage {guest.replace('postgresql:', 'postgresql+psycopg:')} refuses: "
-    with pytest.raises(RunError) as told, open_storage(StudyFolder(tmp_path), guest):
+    with pytest.raises(RunError) as told, open_storage(StudyFolder(tmp_path), guest, print):
         pass
     assert str(told.value).startswith(refused)
     assert "permission denied" in str(told.value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrtool.engines.base import FASTEST, Compute, Engine
 from cxrtool.engines.graph_files import Graph
 from cxrtool.engines.kept import find_graph, keep_graph
-from cxrtool.errors import RunError, UsageError
+from cxrtool.errors import NotWrittenError, RunError, UsageError
 from cxrtool.processors import gpu_seems_there, native_bf16
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunCard, RunFolder
@@ -156,5 +156,12 @@ def _graph(run: RunFolder, card: RunCard, engine: str, reporter: Reporter) -> Gr
 
         (convert_openvino if engine == "openvino" else convert_onnx)(run, card, path)
 
-    with reporter.busy(f"making a graph for {engine}"):
-        return keep_graph(run, card, engine, make, reporter)
+    try:
+        with reporter.busy(f"making a graph for {engine}"):
+            return keep_graph(run, card, engine, make, reporter)
+    except OSError as error:
+        raise NotWrittenError(
+            f"{run.name}'s graph for {engine} could be written neither beside the run nor in the "
+            f"temporary folder ({error.filename}: {error.strerror}): make room in one of them, or "
+            "pass --engine torch, which needs none"
+        ) from None

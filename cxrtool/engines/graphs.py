@@ -1,5 +1,6 @@
 """A network's graph for OpenVINO or as ONNX: made with torch, checked against it."""
 
+import errno
 import io
 import logging
 import warnings
@@ -57,9 +58,19 @@ def convert_openvino(run: RunFolder, card: RunCard, path: Path) -> None:
         traced = torch.jit.trace(_Told(scoring).eval(), _example(side), check_trace=False)  # type: ignore[no-untyped-call]
         shape = openvino.PartialShape([-1, side, side])
         model = openvino.convert_model(traced, example_input=_example(side), input=[shape])
-        openvino.save_model(model, str(path), compress_to_fp16=False)
+        with _disk_errors(path):
+            openvino.save_model(model, str(path), compress_to_fp16=False)
     for precision in ("fp32", "bf16") if native_bf16() else ("fp32",):
         _check(OpenVinoEngine(read_graph(path), precision=precision), scoring, run, side)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """What OpenVINO raises on a full disk speaks of its streams: an OSError, as of other files."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"OpenVINO could not write it ({error})", str(path)) from None
 
 
 def convert_onnx(run: RunFolder, card: RunCard, path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrtool import __version__
 from cxrtool.errors import DataError, UsageError
-from cxrtool.files import write_json
+from cxrtool.files import locked, names_file, write_json
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.origin import MARK, OLD_MARK, OLD_WORDS, drawn_mark
 from cxrtool.phantoms.anatomy import Build, draw_build
@@ -120,26 +120,28 @@ def draw_dataset(
     if target.exists():
         raise DataError(f"{target} exists already: remove it, or draw into another folder")
     began = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{ROOT}.", dir=folder))
-    try:
-        tasks = [_Task(scratch, seed, rates, "train", k + 1) for k in range(patients)]
-        tasks += [
-            _Task(scratch, seed, rates, "valid", FIRST_VALID + k) for k in range(valid_patients)
-        ]
-        drawn: list[_Drawn] = []
-        for patient in _draw_all(tasks, workers):
-            drawn.append(patient)
-            if on_image is not None:
-                on_image(len(patient.rows))
-        rows = _write_tables(scratch, drawn)
-        write_json(scratch / MARK, drawn_mark(seed, rates, f"cxrtool {__version__}"))
-        # mkdtemp makes private folders; a data set is as open as any other folder.
-        scratch.chmod(0o777 & ~_umask())
-        scratch.rename(target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    with locked(folder, "drawing", "draw into another folder"), names_file(target):
+        for left in folder.glob(f".{ROOT}.*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{ROOT}.", dir=folder))
+        try:
+            tasks = [_Task(scratch, seed, rates, "train", k + 1) for k in range(patients)]
+            tasks += [
+                _Task(scratch, seed, rates, "valid", FIRST_VALID + k) for k in range(valid_patients)
+            ]
+            drawn: list[_Drawn] = []
+            for patient in _draw_all(tasks, workers):
+                drawn.append(patient)
+                if on_image is not None:
+                    on_image(len(patient.rows))
+            rows = _write_tables(scratch, drawn)
+            write_json(scratch / MARK, drawn_mark(seed, rates, f"cxrtool {__version__}"))
+            # mkdtemp makes private folders; a data set is as open as any other folder.
+            scratch.chmod(0o777 & ~_umask())
+            scratch.rename(target)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
     frontal = sum(row["Frontal/Lateral"] == "Frontal" for row in rows)
     return DrawnDataset(target, len(rows), frontal, patients, time.monotonic() - began)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.errors import CxrToolError
-from cxrtool.files import read_json, read_text
+from cxrtool.files import is_locked, read_json, read_text
 from cxrtool.runs import RunFolder, finished_at
 from cxrtool.trials import trials_among
 from cxrtool.workflows.clear_runs import size_of, spare_parts
@@ -119,7 +119,7 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
             problems.append(_told(run, path, error))
     problems += _missing(run, finished)
     state = BROKEN if problems else FINISHED if finished else UNFINISHED
-    if _at_work(run):
+    if is_locked(run.checkpoints):
         state, problems = TRAINING, []  # it may be writing what is missing
     known.pop(VALIDATIONS, None)
     return ListedRun(
@@ -156,22 +156,6 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # a folder that is closed to this user
-        return False
-
-
-def _at_work(run: RunFolder) -> bool:
-    """Whether a training holds the run's lock (`files.locked`)."""
-    lock = run.checkpoints / ".lock"
-    if not _is_file(lock):
-        return False
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(lock, timeout=0):
-            return False  # a process that was killed left the file
-    except Timeout:
-        return True
-    except OSError:  # somebody else's run
         return False
 
 

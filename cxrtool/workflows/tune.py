@@ -6,19 +6,28 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cxrtool.called import workspace_option
 from cxrtool.config import TuneConfig
-from cxrtool.errors import CxrToolError, StoppedError, counted
+from cxrtool.errors import CxrToolError, RunError, StoppedError, counted
 from cxrtool.report import SILENT, Reporter
 from cxrtool.runs import RunFolder
 from cxrtool.search_space import Allowed
 from cxrtool.signals import stop_requests
-from cxrtool.studies import RUN, open_storage
+from cxrtool.studies import REASON, RUN, Study
+from cxrtool.study_storage import open_storage
 from cxrtool.workflows.tune_record import TrialsTable, draw_study, write_study
-from cxrtool.workflows.tune_setup import Search, begin_study, plan_search, selection, trials_asked
+from cxrtool.workflows.tune_setup import (
+    Search,
+    begin_study,
+    plan_search,
+    selection,
+    start_study,
+    trials_asked,
+)
 from cxrtool.workflows.tune_wandb import search_by_sweep
 from cxrtool.workflows.tune_worker import Worker, run_proposed
 from cxrtool.workspace import Workspace
@@ -89,7 +98,8 @@ def tune_model(
     known = allowed or {}
     search = plan_search(config, workspace, seed=seed, allowed=known)
     with ExitStack() as stack:
-        storage = stack.enter_context(open_storage(search.folder, config.storage))
+        begin = partial(start_study, search=search, config=config, reporter=reporter)
+        storage = stack.enter_context(open_storage(search.folder, config.storage, begin))
         study, search = begin_study(storage, search, config, given, known, reporter)
         config = replace(config, trials=trials_asked(study, config, given))
         search = replace(search, selected_on=selection(search))
@@ -118,6 +128,8 @@ def tune_model(
         with reporter.busy("drawing"):
             written += draw_study(study, search, reporter)
         best = study.best()
+        if best is None:
+            _refuse_failures(study, search)
         best_run = None if best is None else best.user_attrs.get(RUN)
         return TuneResult(
             study=search.folder.name,
@@ -131,6 +143,17 @@ def tune_model(
             columns=table.headings(),
             texts=table.texts(),
             best_is_here=best_run is not None and RunFolder(workspace.runs / best_run).finished,
+        )
+
+
+def _refuse_failures(study: Study, search: Search) -> None:
+    """Raise RunError where trials ended, and none of them well."""
+    ended = study.finished()
+    reasons = [one.user_attrs[REASON] for one in ended if REASON in one.user_attrs]
+    if reasons:
+        raise RunError(
+            f"{counted(len(ended), 'trial')} of study {search.folder.name} ended and none has a "
+            f"score; the first: {reasons[0]}. {search.folder.trials} has the others"
         )
 
 

@@ -1,7 +1,9 @@
 """What a search begins with: its study, its space, and what its trials have in common."""
 
 import shutil
+import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from cxrtool.errors import (
     first_few,
     near_names,
 )
-from cxrtool.files import sha256
+from cxrtool.files import is_locked, locked, sha256
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.names import name_of_training
 from cxrtool.report import Reporter
@@ -37,6 +39,7 @@ from cxrtool.search_space import (
     values_of,
 )
 from cxrtool.studies import Study, StudyFolder, create_study, facts_of, load_study
+from cxrtool.study_storage import MEETINGS
 from cxrtool.unicode_forms import normal, on_disk
 from cxrtool.workflows.train_record import settings_of
 from cxrtool.workflows.train_resume import HERE_ONLY
@@ -175,10 +178,17 @@ def _ends(dimension: Dimension) -> tuple[float, ...]:
 
 def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
     """The study's folder; an older study makes room where that is asked for."""
-    there = sorted(path.parent.name for path in workspace.studies.glob("*/space.yaml"))
+    found = {path.parent.name for path in workspace.studies.glob("[!.]*/space.yaml")}
+    found |= {path.parent.name for path in workspace.studies.glob("[!.]*/study.db")}
+    there = sorted(found)
     if config.resume is not None:
         folder = StudyFolder(on_disk(workspace.studies / config.resume))
-        if config.storage is None and not folder.database.is_file():
+        if config.storage is None and folder.never_began:
+            raise RunError(
+                f"study {config.resume} was killed before it began: give the command that began "
+                "it again, which takes its name"
+            )
+        if config.storage is None and not folder.database.exists():
             near = did_you_mean(near_names(config.resume, there))
             told = f"there are: {first_few(there, 8)}" if there else "there is none"
             raise RunError(f"no study {config.resume!r} in {workspace.studies}{near}; {told}")
@@ -190,19 +200,60 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
     folder = StudyFolder(on_disk(workspace.studies / normal(name)))
     if config.name is None and config.storage is None and not config.force:
         count = 1
-        while folder.path.exists():
+        while _taken(folder):
             count += 1
             folder = StudyFolder(workspace.studies / f"{default}-{count}")
-    elif folder.path.exists() and config.storage is None:
-        if not config.force:
-            raise DataError(
-                f"study {name} exists in {workspace.studies}: --resume {name} goes on with it, "
-                "--force replaces it, or pass another --name"
-            )
-        if any(folder.path.iterdir()) and not folder.space.is_file():
-            raise DataError(f"{folder.path} is no study: it is left alone; pass another --name")
-        shutil.rmtree(folder.path)
+    elif _taken(folder) and config.storage is None:
+        _make_room(folder, force=config.force)
     return folder
+
+
+def _taken(folder: StudyFolder) -> bool:
+    """Whether a folder holds anything, or a search is about to begin in it."""
+    return folder.path.exists() and not (folder.never_began and not is_locked(folder.path))
+
+
+def _make_room(folder: StudyFolder, *, force: bool) -> None:
+    """Remove a study that is to be replaced, and what kills have left of others."""
+    name, studies = folder.name, folder.path.parent
+    if not force:
+        raise DataError(
+            f"study {name} exists in {studies}: --resume {name} goes on with it, "
+            "--force replaces it, or pass another --name"
+        )
+    ours = folder.space.is_file() or folder.database.exists() or folder.never_began
+    if any(folder.path.iterdir()) and not ours:
+        raise DataError(f"{folder.path} is no study: it is left alone; pass another --name")
+    with locked(folder.path, "search", "name another study"):
+        pass
+    # Renamed first: half a study would be none that --force knows.
+    folder.path.rename(studies / f".{name}-replaced-{time.time_ns()}")
+    for hidden in studies.glob(".*-replaced-*"):
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def start_study(
+    storage: RDBStorage, search: Search, config: TuneConfig, reporter: Reporter
+) -> None:
+    """Begin a study in a database.
+
+    Raises:
+        optuna.exceptions.DuplicatedStudyError: there is one by this name.
+    """
+    values = values_of(search.training, search.space) if search.backend == "optuna" else None
+    facts = {**search.facts, "trials": config.trials}
+    create_study(storage, search.folder.name, search.space, facts, values, pruner=_pruner(config))
+    if values is None:
+        return
+    told = ", ".join(f"{key} {value}" for key, value in values.items())
+    if all(dimension.holds(values[dimension.name]) for dimension in search.space):
+        reporter.note(f"the first trial has the settings held: {told}")
+    else:
+        reporter.note(f"the settings held are not in the space ({told}): no trial begins from them")
+
+
+def _pruner(config: TuneConfig) -> BasePruner:
+    return MedianPruner(BEFORE_PRUNING, 0) if config.prune else NopPruner()
 
 
 def begin_study(
@@ -220,22 +271,27 @@ def begin_study(
         UsageError: options contradict the study.
         DataError: manifest or split are not those of the study.
     """
-    pruner: BasePruner = MedianPruner(BEFORE_PRUNING, 0) if config.prune else NopPruner()
     name = search.folder.name
     known = facts_of(storage, name)
+    if known is None and config.storage is None:
+        raise RunError(
+            f"{search.folder.database} holds no study {name!r}: restore it from a copy, or begin "
+            f"the search anew (--name {name} --force)"
+        )
     if known is None and config.resume is not None:
         raise RunError(f"no study {name!r} in the database: begin it without --resume")
     if known is None:
-        try:
-            study = create_study(storage, name, search.space, search.facts, pruner=pruner)
-        except optuna.exceptions.DuplicatedStudyError:
-            known = facts_of(storage, name)  # another process was a moment faster
-        else:
-            if search.backend == "optuna":
-                _try_first(study, search, reporter)
-            return study, search
+        # Another process may be a moment faster.
+        with suppress(optuna.exceptions.DuplicatedStudyError):
+            start_study(storage, search, config, reporter)
+        known = facts_of(storage, name)
+    for wait in MEETINGS:
+        if known:
+            break
+        time.sleep(wait)
+        known = facts_of(storage, name)
     found = _of_study(known or {}, search, config, given, allowed)
-    study = load_study(storage, name, found.space, found.seed, pruner=pruner)
+    study = load_study(storage, name, found.space, found.seed, pruner=_pruner(config))
     return study, found
 
 
@@ -249,15 +305,6 @@ def trials_asked(study: Study, config: TuneConfig, given: Collection[str]) -> in
     return config.trials
 
 
-def _try_first(study: Study, search: Search, reporter: Reporter) -> None:
-    values = values_of(search.training, search.space)
-    told = ", ".join(f"{key} {value}" for key, value in values.items())
-    if study.try_first(values):
-        reporter.note(f"the first trial has the settings held: {told}")
-    else:
-        reporter.note(f"the settings held are not in the space ({told}): no trial begins from them")
-
-
 def _of_study(
     known: Mapping[str, Any],
     search: Search,
@@ -268,7 +315,9 @@ def _of_study(
     """The search as a study has it; what was asked for must not contradict it."""
     name = search.folder.name
     if known.get("format") != 1:
-        raise RunError(f"study {name} was not begun by cxrtool: pass another --name")
+        raise RunError(
+            f"study {name} was not begun by cxrtool, or was killed as it began: pass another --name"
+        )
     facts = checked(dict(known), SearchFacts, f"study {name}")
     for key, value in search.fingerprints.items():
         if known[key] != value:

@@ -58,8 +58,11 @@ class Worker:
                 common = {**asdict(self.search.training), "resume": before}
                 return TrialConfig(**common, study=study)
         name = f"{study}-{trial + 1:02d}"
-        free = (f"{name}{'' if count == 1 else f'-{count}'}" for count in range(1, 10_000))
-        own = next(one for one in free if not (runs / one).exists())
+        names = (f"{name}{'' if count == 1 else f'-{count}'}" for count in range(1, 10_000))
+        # Killed before its first checkpoint, a run is begun again under its own name.
+        free = (one for one in names if not (runs / one).exists())
+        never = before is not None and RunFolder(runs / before).never_began
+        own = str(before) if never else next(free)
         settings = {**asdict(applied(self.search.training, values)), "name": own}
         return TrialConfig(**settings, study=study)
 
@@ -108,8 +111,8 @@ class Worker:
         """Raise RunError where the first trials all failed."""
         ended = self.study.finished()
         if len(ended) >= FAILURES and all(one.state == TrialState.FAIL for one in ended):
-            reason = ended[-1].user_attrs[REASON]
-            raise RunError(f"the first {len(ended)} trials all failed; the last one: {reason}")
+            reason = ended[0].user_attrs[REASON]
+            raise RunError(f"the first {len(ended)} trials all failed; the first one: {reason}")
 
 
 def run_proposed(

@@ -1,0 +1,24 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("file_faults.py")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_kill_or_a_full_disk_anywhere_costs_no_result(tmp_path):
+    """Two operations of each command; the script goes through all of them."""
+    names = ["draw", "prepare", "split", "train", "predict", "tune"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--most=2", *names],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    for name in names:
+        assert f"{name}: operations" in done.stdout

@@ -1,0 +1,114 @@
+"""Nothing is asked of the network: the system's own calls are counted, of every process at work.
+
+A patched resolver would not see what a library's program in another language asks.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+CHAIN = """
+import os, re, signal, socket, subprocess, sys
+from contextlib import suppress
+from dataclasses import replace
+
+def say(words):
+    with socket.socket(socket.AF_UNIX) as marker, suppress(OSError):
+        marker.connect(chr(0) + "now-" + words[0])
+
+def run(*words):
+    say(words)
+    sys.argv = ["cxrtool", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code, words
+
+from cxrtool import cli
+from cxrtool.workflows import demo
+demo.NETWORK = replace(demo.NETWORK, epochs=1, image_size=32, limit=40)
+run("demo", "--patients", "60")
+small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --limit 30".split()
+small += "--batch-size 15 --workers 0 --device cpu".split()
+place = ["-w", "cxr-demo"]
+run("train", *small, *place, "--name", "one", "--wandb", "offline")
+run("train", *place, "--resume", "one", "--epochs", "2", "--wandb", "offline")
+run("tune", *small, *place, "--trials", "1", "--name", "search")
+run("evaluate", "one", *place, "--bootstrap", "0")
+image = "cxr-demo/data/CheXpert-v1.0-small/valid"
+for engine in ("openvino", "onnxruntime"):
+    run("predict", image, *place, "--run", "one", "--engine", engine, "--output", engine + ".csv")
+run("export", "one", *place, "--output", "one.onnx")
+say(["gui"])
+command = [sys.executable, "-m", "cxrtool", "gui", *place, "--port", "0", "--no-browser"]
+with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
+    while "http" not in page.stdout.readline():
+        assert page.poll() is None
+    page.send_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_command_asks_anything_of_the_network(tmp_path):
+    trace = tmp_path / "trace.txt"
+    strace = ["strace", "-f", "-qq", "-s", "64", "--seccomp-bpf", "-o", str(trace)]
+    calls = "trace=connect,sendto,sendmsg,sendmmsg"
+    home = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*strace, "-e", calls, sys.executable, "-c", CHAIN],
+        cwd=tmp_path,
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+    )
+    if "ptrace" in done.stderr and "not permitted" in done.stderr:
+        pytest.skip("this machine lets nobody trace processes")
+    assert done.returncode == 0, done.stderr[-3000:]
+    now, commands, asked = "", [], []
+    for line in trace.read_text(errors="replace").splitlines():
+        marked = re.search(r'sun_path=@"now-(\w+)"', line)
+        if marked:
+            now = marked[1]
+            commands.append(now)
+        elif now and _asks(line):  # the interpreter's start asks nscd who the user is
+            asked.append(f"{now}: {line}")
+    assert set(commands) == {"demo", "train", "tune", "evaluate", "predict", "export", "gui"}
+    assert asked == []
+    assert len(list((tmp_path / "cxr-demo" / "wandb").glob("offline-run-*"))) == 2
+    left = {path.name for path in (tmp_path / "cxr-demo" / "wandb").rglob("*")}
+    assert "requirements.txt" not in left
+
+
+def _asks(call: str) -> bool:
+    """Whether a call goes to another machine, or asks this one's resolver for an address."""
+    if "AF_INET" in call:
+        resolver = re.search(r"port=htons\((53|853|5353|5355)\)", call) is not None
+        here = re.search(r'inet_addr\("127\.|"::1"|"::ffff:127\.|"0\.0\.0\.0"', call) is not None
+        return resolver or not here
+    return "AF_UNIX" in call and re.search(r"/(nscd|systemd/resolve)/", call) is not None
+
+
+V4 = 'connect(6, {sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr("%s")})'
+
+
+@pytest.mark.parametrize(
+    ("call", "asks"),
+    [
+        (V4 % (53, "10.0.0.1"), 1),
+        (
+            'connect(6, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("127.0.0.53")})',
+            1,
+        ),
+        (V4 % (80, "127.0.0.1"), 0),
+        ('connect(6, {sa_family=AF_INET6, inet_pton(AF_INET6, "2001:db8::1", &sin6_addr)})', 1),
+        ('connect(6, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110)', 1),
+        ('connect(6, {sa_family=AF_UNIX, sun_path="/tmp/wandb-1/socket"}, 110)', 0),
+    ],
+)
+def test_what_counts_as_asking(call, asks):
+    assert _asks(call) == bool(asks)
