@@ -80,7 +80,7 @@ class ImageCache:
             self._pixels: NDArray[np.uint8] | None = self._map()
             if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:
                 raise ValueError(f"{self._paths.images.name} has shape {self._pixels.shape}")
-        except (RunError, DataError, OSError, KeyError, ValueError) as error:
+        except (RunError, DataError, OSError, EOFError, KeyError, ValueError) as error:
             raise DataError(
                 f"{folder} is no whole cache ({error}): run `cxrtool prepare` again"
             ) from None

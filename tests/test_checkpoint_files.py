@@ -23,6 +23,7 @@ from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows.train import train_model
+from cxrtool.workflows.train_record import RunRecorder
 from cxrtool.workflows.train_resume import check_checkpoint, read_resumed
 from cxrtool.workflows.train_setup import set_up
 from cxrtool.workspace import Workspace
@@ -281,3 +282,17 @@ def test_an_altered_environment_json_is_named_with_its_key(killed, copy, key):
 def test_all_that_is_checked_is_written_by_training_itself(copy):
     facts, _ = content(copy)
     assert set(facts) - {"format"} == set(checkpoints_module.CheckpointFacts.model_fields)
+
+
+def test_best_weights_that_are_replaced_while_training_goes_on_are_not_taken(prepared):
+    class Swapped(RunRecorder):
+        def finish(self, state):
+            best = self.run.best(state.best_step)
+            best.write_bytes(best.read_bytes()[:-1] + b"x")
+            super().finish(state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "RunRecorder", Swapped)
+        with pytest.raises(RunError, match="is not what training wrote as its best weights"):
+            train_model(replace(CONFIG, epochs=1), prepared, seed=5)
+    assert not (prepared.runs / "run" / "model.json").exists()

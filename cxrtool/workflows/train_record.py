@@ -260,13 +260,13 @@ class RunRecorder:
         points = {name: choose_point(parse_rule(name), sample, "valid") for name in POINTS}
         stored = {name: _by_label(point, labels) for name, point in points.items()}
         thresholds = stored[YOUDEN]
+        weights_sha256 = self._best_weights(state.best_step)
         # A run that is extended is none that others may read while its files change.
         self.run.model.unlink(missing_ok=True)
         if self.run.best(state.best_step).is_file():
             self.run.best(state.best_step).replace(self.run.weights)
         rows = rows_of(valid["path"].tolist(), self._best_logits, labels, thresholds)
         write_rows(rows, self.run.predictions("valid"), labels, logits=True)
-        weights_sha256 = sha256(self.run.weights)
         seal_predictions(self.run, "valid", weights_sha256)
         chosen = {
             "operating_point": YOUDEN,
@@ -283,6 +283,21 @@ class RunRecorder:
         self._remove_older_scores()
         write_json(self.run.model, self._model(state))
         self._summarise(state, thresholds)
+
+    def _best_weights(self, step: int) -> str:
+        """The SHA-256 of the best weights' file, which is as this training wrote it.
+
+        Raises:
+            RunError: it is not there, or another.
+        """
+        best = self.run.best(step) if self.run.best(step).is_file() else self.run.weights
+        found = sha256(best) if best.is_file() else None
+        if found is None or self._best_sha256 not in (None, found):
+            raise RunError(
+                f"{best} is not what training wrote as its best weights: they were replaced while "
+                "it went on; train again"
+            )
+        return found
 
     def _remove_older_scores(self) -> None:
         """What an extended run's former weights scored on other parts is not its own any more."""
