@@ -80,7 +80,7 @@ class ImageCache:
             self._pixels: NDArray[np.uint8] | None = self._map()
             if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:
                 raise ValueError(f"{self._paths.images.name} has shape {self._pixels.shape}")
-        except (RunError, DataError, OSError, EOFError, KeyError, ValueError) as error:
+        except (RunError, DataError, OSError, KeyError, ValueError) as error:
             raise DataError(
                 f"{folder} is no whole cache ({error}): run `cxrtool prepare` again"
             ) from None
@@ -94,7 +94,10 @@ class ImageCache:
         with open_regular(self._paths.images):  # a pipe would be waited for
             pass
         # A plain array over the map: np.memmap's own indexing is several times slower.
-        return np.asarray(np.load(self._paths.images, mmap_mode="r"))
+        try:
+            return np.asarray(np.load(self._paths.images, mmap_mode="r"))
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{self._paths.images.name} is no array: {error}") from None
 
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_pixels": None, "_checked": np.zeros_like(self._checked)}

@@ -129,7 +129,7 @@ def test_a_fold_of_five_thousand_digits_is_refused(prepared):
     ("change", "said"),
     [
         ({"backend": 5}, "backend is 5"),
-        ({"space": []}, "space is empty"),
+        ({"space": []}, "space is a list of 0"),
         ({"space": {"lr": {"low": "x", "high": 1}}}, "low and high are numbers"),
         ({"settings": None}, "settings is null"),
         ({"seed": "one"}, 'seed is "one"'),

@@ -492,7 +492,7 @@ def test_the_card_says_that_patients_are_on_both_sides(trained):
         ({"mean_auroc": "high"}, 'mean_auroc is "high"'),
         ({"mean_auroc": 0.8, "mean_auroc_ci": [0.7]}, "mean_auroc_ci"),
         ({"mean_auroc": 0.8, "labels": {"Edema": {"auroc": True}}}, "labels.Edema.auroc is true"),
-        ({"mean_auroc": 0.8, "labels": []}, "labels is empty"),
+        ({"mean_auroc": 0.8, "labels": []}, "labels is a list of 0"),
     ],
 )
 def test_the_card_says_that_its_test_scores_cannot_be_read(trained, content, said):
