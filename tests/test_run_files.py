@@ -43,14 +43,15 @@ BYTES = {
 
 @pytest.fixture
 def run(trained_once, tmp_path):
-    """The run's small files, and its weights by another name."""
+    """The run's small files, and the large ones by another name."""
     source = RunFolder(trained_once.workspace.runs / trained_once.run)
     folder = tmp_path / "cxr" / "runs" / "tiny"
     folder.mkdir(parents=True)
     for path in source.path.iterdir():
         if path.is_file() and path.suffix == ".json":
             shutil.copy(path, folder)
-    os.link(source.weights, folder / source.weights.name)
+    for path in source.path.glob("*.safetensors"):
+        os.link(path, folder / path.name)
     return RunFolder(folder)
 
 
@@ -97,7 +98,7 @@ def test_damaged_json_is_refused_with_the_files_name(run, name, damage):
     refused(run, name)
 
 
-@pytest.mark.parametrize("name", [*FILES, "model.safetensors"])
+@pytest.mark.parametrize("name", [*FILES, "model.safetensors", "pictures.safetensors"])
 def test_a_pipe_or_a_folder_in_a_files_place_is_refused_at_once(run, name):
     (run.path / name).unlink()
     os.mkfifo(run.path / name)
