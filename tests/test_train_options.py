@@ -53,9 +53,7 @@ def set_up_tiny(workspace, seed=1, **changes):
 
 def test_some_labels_are_a_smaller_network_in_the_manifests_order(trained):
     """At a learning rate of 0 the last layer keeps the rows that it took from the run."""
-    config = replace(
-        ONCE, labels="Fracture, Edema,Fracture", weights="tiny", lr=0.0, weight_decay=0.0
-    )
+    config = replace(ONCE, labels="Fracture, Edema", weights="tiny", lr=0.0, weight_decay=0.0)
     run = train_model(replace(config, name="two"), trained.workspace, seed=1).run
     two = ["Edema", "Fracture"]
     assert json.loads(run.labels.read_text())["labels"] == two

@@ -350,7 +350,8 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
             ) from None
         if not memory_ran_out(error):
             raise
-        raise too_large(setup.config, setup.device, setup.processes.world) from None
+        world = setup.processes.world
+        raise too_large(setup.config, setup.device, world, " in a new run") from None
 
 
 def _not_written(

@@ -402,14 +402,16 @@ def few_batches(config: TrainConfig, device: torch.device) -> Iterator[None]:
         raise too_large(config, device) from None
 
 
-def too_large(config: TrainConfig, device: torch.device, world: int = 1) -> RunError:
-    """What is said where a batch does not fit into memory: what to halve."""
+def too_large(
+    config: TrainConfig, device: torch.device, world: int = 1, where: str = ""
+) -> RunError:
+    """What is said where a batch does not fit into memory: what to halve, and where."""
     size = config.batch_size
     half = max(size // 2 // world, 2) * world
     smaller = f"--batch-size {half}" if half < size else "a smaller --image-size"
     return RunError(
         f"{device} ran out of memory at --batch-size {size} with images of "
-        f"{config.image_size} px: try {smaller}"
+        f"{config.image_size} px: try {smaller}{where}"
     )
 
 
