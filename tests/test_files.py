@@ -1,11 +1,22 @@
+import errno
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
+from cxrtool import files
 from cxrtool.errors import RunError
-from cxrtool.files import read_bytes, read_json, sha256, whole_file, write_json, write_text
+from cxrtool.files import (
+    names_file,
+    read_bytes,
+    read_json,
+    sha256,
+    whole_file,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -100,3 +111,46 @@ def test_json_that_no_reader_survives_is_an_error_that_names_the_file(tmp_path, 
 def test_a_pipe_in_place_of_json_is_an_error(tmp_path):
     with pytest.raises(RunError, match="pipe cannot be read: it is a named pipe"):
         read_json(_pipe(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_names_the_file_that_was_to_be(tmp_path):
+    def fills():
+        with whole_file(tmp_path / "table.csv"), open("/dev/full", "w") as file:  # noqa: PTH123
+            file.write("x")
+
+    with pytest.raises(OSError, match="No space left") as told:
+        fills()
+    assert told.value.filename == str(tmp_path / "table.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_names_the_temporary_file_names_the_one_that_was_to_be(tmp_path):
+    def fails():
+        with whole_file(tmp_path / "table.csv") as temporary:
+            temporary.unlink()
+            temporary.rmdir()
+
+    with pytest.raises(FileNotFoundError) as told:
+        fails()
+    assert told.value.filename == str(tmp_path / "table.csv")
+
+
+def test_numpys_error_without_a_number_is_one_with_a_name(tmp_path):
+    with pytest.raises(OSError, match="8 requested and 0 written") as told, names_file(tmp_path):
+        raise OSError("8 requested and 0 written")
+    assert (told.value.errno, told.value.filename) == (errno.EIO, str(tmp_path))
+
+
+def test_what_others_rest_on_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(path):
+        assert not (tmp_path / f"a{path.suffix}").exists()
+        synced.append(path.suffix)
+
+    monkeypatch.setattr(files, "fsync", fsync)
+    for suffix in (".json", ".csv", ".safetensors", ".png", ".html"):
+        with whole_file(tmp_path / f"a{suffix}") as temporary:
+            temporary.write_text("x")
+    assert synced == [".json", ".csv", ".safetensors"]

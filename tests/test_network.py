@@ -38,13 +38,12 @@ place = ["-w", "cxr-demo"]
 run("train", *small, *place, "--name", "one", "--wandb", "offline")
 run("train", *place, "--resume", "one", "--epochs", "2", "--wandb", "offline")
 run("tune", *small, *place, "--trials", "1", "--name", "search")
-run("evaluate", "one", *place, "--bootstrap", "0")
+run("evaluate", "demo", *place, "--split", "valid", "--bootstrap", "0", "--no-report")
 image = "cxr-demo/data/CheXpert-v1.0-small/valid"
-for engine in ("openvino", "onnxruntime"):
-    run("predict", image, *place, "--run", "one", "--engine", engine, "--output", engine + ".csv")
-run("export", "one", *place, "--output", "one.onnx")
+run("predict", image, *place, "--run", "one", "--engine", "openvino", "--output", "table.csv")
+run("export", "one", *place, "--output", "one.onnx")  # and ONNX Runtime
 say(["gui"])
-command = [sys.executable, "-m", "cxrtool", "gui", *place, "--port", "0", "--no-browser"]
+command = [sys.executable, "-m", "cxrtool", "gui", *place, "--port", "0"]
 with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
     while "http" not in page.stdout.readline():
         assert page.poll() is None

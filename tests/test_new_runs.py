@@ -1,6 +1,8 @@
 import pytest
 from test_runs import finished
+from typer.testing import CliRunner
 
+from cxrtool.cli import app
 from cxrtool.errors import DataError, UsageError
 from cxrtool.new_runs import check_new_name, new_run, put_back, resumed_run
 from cxrtool.runs import RunFolder
@@ -168,3 +170,16 @@ def test_what_is_replaced_twice_before_a_step_is_the_first_run(tmp_path):
         fails()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert RunFolder(tmp_path / "a").finished
+
+
+def test_the_next_command_says_what_became_of_a_run_that_was_to_be_replaced(tmp_path):
+    runs = tmp_path / "cxr" / "runs"
+    for name in ("never", "begun"):
+        finished(runs, f".{name}-replaced-5", age=1)
+    killed_as_it_began(runs, "begun").checkpoint.touch()
+    told = CliRunner().invoke(app, ["runs", "-w", str(tmp_path / "cxr")]).stderr
+    told = " ".join(told.split())
+    assert "run never is there again" in told
+    assert f"{runs / '.begun-replaced-5'}" in told.replace(" ", "")
+    assert "`cxrtool train --resume begun`" in told
+    assert (runs / "never" / "model.json").is_file()

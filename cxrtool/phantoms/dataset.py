@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,11 @@ def _draw_all(tasks: list[_Task], workers: int) -> Iterator[_Drawn]:
         try:
             for future in as_completed(futures):
                 yield from future.result()
+        except BrokenProcessPool:
+            raise DataError(
+                "a process that draws images was killed, perhaps for want of memory: "
+                "give the command again"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,5 +1,6 @@
 """`train`: a manifest and its split to a run folder. The test part is never read."""
 
+import errno
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -339,6 +340,8 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
     except ConnectionError:
         raise  # a reader or a process that left, and no disk
     except (NotWrittenError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise
         raise _not_written(error, opened, workspace, setup.processes) from None
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and lost_others(error, setup.processes):
