@@ -87,3 +87,13 @@ def test_the_same_policy_written_in_another_order_has_the_same_name():
 def test_what_is_left_of_a_name_is_readable():
     assert plain_name("a (1): b") == "a_1_b"
     assert plain_name("///") == ""
+
+
+def test_a_text_keeps_its_plain_name_unless_another_has_it_or_it_says_nothing():
+    alone = names_for_files(["A/B", "Edema", "🫁", "con"])
+    assert (alone["A/B"], alone["Edema"]) == ("A_B", "Edema")
+    assert len(alone["🫁"]) == 8
+    assert alone["con"].startswith("file-con-")
+    several = names_for_files(["A B", "A/B", "A_B"])
+    assert several["A B"] == "A_B"
+    assert {len(several[text]) for text in ("A/B", "A_B")} == {len("A_B-12345678")}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import TINY, Listening
 
-from cxrtool import points
+from cxrtool import intervals, points, runs
 from cxrtool.config import EvaluateConfig
 from cxrtool.files import read_json, write_json
 from cxrtool.logits import logits_of, mean_logits, probabilities_of
@@ -147,6 +147,10 @@ def test_no_threshold_is_chosen_among_too_few_patients_of_a_class(
     assert np.isnan(point.thresholds[0]) != chosen
     told = {} if chosen else {"label 0": f"valid has {patients} patients with a {of_class}"}
     assert point.without == told
+
+
+def test_runs_of_version_0_1_are_judged_by_the_same_number_of_images():
+    assert runs.LEAST_PATIENTS == intervals.LEAST_PATIENTS == 10
 
 
 def test_decisions_that_are_given_as_scores_are_told(tmp_path):
