@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cxrtool.errors import did_you_mean, near_names
+from cxrtool.escapes import visible
 
 OPTION_WORDS: dict[str, str] = {
     "arch": "architecture backbone model net network",
@@ -117,6 +118,7 @@ class SuggestingCommand(TyperCommand):
             if hasattr(error, "possibilities"):
                 self._suggest(error, given)
             self._name_file(ctx, error)
+            error.message = visible(error.message)
             raise
 
     def _name_file(self, ctx: Any, error: Any) -> None:
@@ -149,7 +151,7 @@ class SuggestingGroup(TyperGroup):
         """Click's, with another message for a command that there is not."""
         names = list(self.commands)
         if args and args[0] not in names and not args[0].startswith("-"):
-            self._no_command(ctx, args[0], names)
+            self._no_command(ctx, visible(args[0]), names)
         return super().resolve_command(ctx, args)
 
     def _no_command(self, ctx: Any, name: str, names: list[str]) -> None:

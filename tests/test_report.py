@@ -4,8 +4,10 @@ import time
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from cxrtool import report
+from cxrtool.cli import app
 from cxrtool.config import CommonConfig
 from cxrtool.report import (
     Reporter,
@@ -162,6 +164,19 @@ def test_names_steer_no_terminal_and_are_no_markup(capsys):
     assert text.count("\\x1b[31m[red]Edema[/red]") == 3
     assert not set(text) & set(STEERING) - {"\x1b"}
     assert "\x1b[31m" not in text
+
+
+def test_keys_of_a_config_file_and_words_of_a_command_line_steer_no_terminal(tmp_path):
+    (tmp_path / "evil.yaml").write_text('"\\e[31mlr\\a": 1\n')
+    for words in (
+        ["train", "--config", str(tmp_path / "evil.yaml")],
+        ["train", "--\x1b[31mlr\x07"],
+        ["\x1b[31mlr\x07"],
+    ):
+        found = CliRunner().invoke(app, words)
+        assert found.exit_code == 2
+        assert "\\x1b[31mlr\\x07" in found.output
+        assert "\x07" not in found.output
 
 
 def test_bars_and_live_lines_steer_no_terminal():
