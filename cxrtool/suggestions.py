@@ -118,16 +118,16 @@ class SuggestingCommand(TyperCommand):
             if hasattr(error, "possibilities"):
                 self._suggest(error, given)
             self._name_file(ctx, error)
-            error.message = visible(error.message)
             raise
 
     def _name_file(self, ctx: Any, error: Any) -> None:
-        """Tell a value's file, where it comes from one."""
+        """Tell a value's file, where it comes from one; what either holds steers no terminal."""
         name = str(getattr(getattr(error, "param", None), "name", None))
         source = ctx.get_parameter_source(name)
         file = ctx.meta.get(FILES, {}).get(name)
         if file is not None and source is not None and source.name == "DEFAULT_MAP":
             error.message = f"{error.message} (in {file})"
+        error.message = visible(error.message)
 
     def _suggest(self, error: Any, given: list[str]) -> None:
         option = str(error.option_name)

@@ -80,7 +80,7 @@ def warn_of_split(
             labels = [label for label, found in lacks.items() if found == reason]
             cannot = "cannot teach" if part == "train" else "cannot judge"
             named = first_few(labels, len(CHEXPERT_LABELS))
-            reporter.warn(f"{part} {cannot} {named}: {reason} there")
+            reporter.warn(f"{part} {cannot} {named}: {reason}")
     for fold, lacks in folds.get("undefined", {}).items():
         named = first_few(list(lacks), len(CHEXPERT_LABELS))
         reporter.warn(f"fold {fold}, as valid, cannot judge {named}")
