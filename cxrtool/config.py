@@ -188,6 +188,8 @@ class TrainConfig(ComputeConfig):
     resume: str | None = None
     checkpoint_every: float = 10.0
     """Minutes."""
+    keep_checkpoint: bool = False
+    """Of a run that finished, so that more epochs can extend it."""
     dry_run: bool = False
     lr_find: bool = False
     wandb: str = "off"

@@ -258,6 +258,14 @@ OPTIONS: dict[str, Any] = {
             show_default="found by itself",
         ),
     ],
+    "keep_checkpoint": Annotated[
+        bool,
+        typer.Option(
+            "--keep-checkpoint",
+            help="Keep the optimiser's state of the finished run too, three times the weights, so "
+            "that --resume with more --epochs can extend it.",
+        ),
+    ],
     "label_columns": Annotated[
         str | None,
         typer.Option(

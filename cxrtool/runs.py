@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrtool.called import workspace_option
-from cxrtool.errors import RunError, counted, did_you_mean, first_few, near_names
+from cxrtool.errors import DataError, RunError, counted, did_you_mean, first_few, near_names
 from cxrtool.files import read_json, seal_of, sha256
+from cxrtool.shares import MENDING, shifted_labels, told_of_shifted
 from cxrtool.trials import best_trial, trials_among
 from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import ELSEWHERE, Workspace
@@ -184,6 +185,9 @@ class RunCard:
     """Why labels have no threshold; of version 0.1, why one that they have says little."""
     edited: tuple[str, ...] = ()
     """The labels whose threshold was edited by hand."""
+    shifted: tuple[str, ...] | None = None
+    """The labels that weighted sampling drew clearly more or less often than the data have them;
+    None: not known, of a run of version 0.1."""
     sealed: bool = True
     """Whether model.json has a fingerprint of its own; those of version 0.1 have none."""
 
@@ -240,6 +244,7 @@ def read_card(run: RunFolder) -> RunCard:
         thresholds={label: thresholds.thresholds[label] for label in labels.labels},
         without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
         edited=_edited(thresholds, labels.labels),
+        shifted=_shifted(labels),
         operating_point=thresholds.operating_point,
         operating_points=thresholds.operating_points,
         calibration=thresholds.calibration,
@@ -346,6 +351,39 @@ def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
     return tuple(found)
 
 
+def sampling_remark(run: RunFolder, card: RunCard) -> str | None:
+    """What whoever reads a run's probabilities should know of its sampling; None: nothing.
+
+    A calibration that the run has stored mends what weighted sampling does to them.
+    """
+    if card.calibration is not None and card.calibration.get("method") in MENDING:
+        return None
+    known = card.shifted is not None
+    labels = card.shifted if card.shifted is not None else _weighed_before(run, card)
+    return told_of_shifted(run.name, labels, known=known) if labels else None
+
+
+def _weighed_before(run: RunFolder, card: RunCard) -> tuple[str, ...]:
+    """The labels of a run of version 0.1, if it drew its images by weights that can differ."""
+    from cxrtool.yaml_files import read_yaml
+
+    try:
+        settings = read_yaml(run.config)
+    except (OSError, DataError):
+        return ()  # nothing else is lost with the settings of a finished run
+    weighted = isinstance(settings, dict) and settings.get("sampling") == "weighted"
+    return card.labels if weighted and len(card.labels) > 1 else ()
+
+
+def _shifted(labels: "RunLabels") -> tuple[str, ...] | None:
+    shares = {
+        label: (counts.positives / max(counts.n, 1), counts.drawn)
+        for label, counts in (labels.train or {}).items()
+        if counts.drawn is not None
+    }
+    return shifted_labels(shares) if shares else None
+
+
 def find_run(runs: Path, given: str | None) -> RunFolder:
     """The run that a user means: a name, a path, or (`None`, `last`) the last finished run.
 
@@ -430,6 +468,12 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
         raise RunError(
             f"{run.path} was killed before its settings were written: give the command that began "
             "it again, which takes its name"
+        )
+    if run.finished and not run.checkpoint.is_file():
+        raise RunError(
+            f"{run.path} has no checkpoint to go on from: it is finished, and a finished run keeps "
+            "one with --keep-checkpoint alone. Begin a new run from its weights (`cxrtool train "
+            f"--weights {run.name}`), and give --keep-checkpoint to one that is to be extended"
         )
     if not (run.checkpoint.is_file() or run.never_began):
         raise RunError(

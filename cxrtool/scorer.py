@@ -17,7 +17,7 @@ from cxrtool.logits import probabilities_of
 from cxrtool.origin import DRAWN
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter, or_none
-from cxrtool.runs import RunFolder, find_run, read_card, remarks
+from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
 
 if TYPE_CHECKING:
     from cxrtool.points import Calibration
@@ -123,7 +123,11 @@ def load_model(
         RunError, UsageError: as `find_run`, `load_scorer`, `read_exported` and `load_exported`.
     """
     if given is None or not is_exported(runs, given):
-        return load_scorer(find_run(runs, given), compute, reporter)
+        run = find_run(runs, given)
+        remark = sampling_remark(run, card := read_card(run))
+        if remark is not None:
+            reporter.warn(remark)
+        return load_scorer(run, compute, reporter, card)
     from cxrtool.engines.exported import load_exported, read_exported
 
     card = read_exported(Path(given))
@@ -138,19 +142,25 @@ def load_model(
     return _scorer(name, card, card.sha256, load_exported(card, compute, reporter))
 
 
-def load_scorer(run: RunFolder, compute: Compute = FASTEST, reporter: Reporter = SILENT) -> Scorer:
+def load_scorer(
+    run: RunFolder,
+    compute: Compute = FASTEST,
+    reporter: Reporter = SILENT,
+    card: RunCard | None = None,
+) -> Scorer:
     """A run's network on an engine.
 
     Args:
         run: a finished one.
         compute: with what.
         reporter: told of what takes its time.
+        card: the run's, where it was read before.
 
     Raises:
         RunError: a file of the run is missing or altered, or its weights do not fit.
         UsageError: this machine has no such device or engine.
     """
-    card = read_card(run)
+    card = card or read_card(run)
     for text in remarks(run, card):
         reporter.warn(text)
     if trained_on_drawings(run):

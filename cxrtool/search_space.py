@@ -15,7 +15,7 @@ MEASURES = ("labels", "uncertainty", "blank", "fold", "limit")
 """Options that change what the score is measured on: their scores cannot be set side by side."""
 OF_THE_TRIAL = (
     *("name", "resume", "force", "dry_run", "lr_find", "recipe", "wandb"),
-    *("device", "workers", "threads", "checkpoint_every", "compile"),
+    *("device", "workers", "threads", "checkpoint_every", "keep_checkpoint", "compile"),
 )
 """Options that say how a trial is run, and not what is trained."""
 

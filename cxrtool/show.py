@@ -184,7 +184,7 @@ def planned(result: PlanResult, common: CommonConfig) -> None:
     )
     print_line(
         f"memory: {result.memory_bytes / 2**30:.1f} GiB in those batches; disk: checkpoints of "
-        f"{result.checkpoint_bytes / 2**20:,.0f} MiB"
+        f"{result.checkpoint_bytes / 2**20:,.0f} MiB while it trains"
     )
     print_line("nothing was written")
 

@@ -120,7 +120,7 @@ def trained_once(prepared_once, drawn, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "cxr"
     shutil.copytree(prepared_once.folder, folder)
     workspace = Workspace(folder)
-    train_model(replace(TINY, name="tiny"), workspace, seed=42)
+    train_model(replace(TINY, name="tiny", keep_checkpoint=True), workspace, seed=42)
     before = _contents(folder)
     yield Trained(workspace, drawn.folder, "tiny")
     # Otherwise what another test finds would hang on which came first.

@@ -26,7 +26,7 @@ LAYERS = {
         "unicode_forms",
     },
     "schemas": {"schemas"},
-    "tables": {"findings", "origin", "published", "references", "tables", "trials"},
+    "tables": {"findings", "origin", "published", "references", "shares", "tables", "trials"},
     "pictures": {"apart", "depth", "dicom", "dicom.*", "formats", "formats.*", "looks"},
     "io": {
         "cache",
@@ -160,6 +160,7 @@ SIDEWAYS = {
     ("decisions", "prediction_rows"),
     ("decisions", "report"),
     ("starts", "runs"),
+    ("runs", "yaml_files"),
     ("journal", "prediction_rows"),
     ("predictions", "prediction_rows"),
     ("show", "show_predict"),

@@ -48,6 +48,7 @@ CONFIG = replace(
     ema=0.9,
     epochs=3,
     plateau_patience=0,
+    keep_checkpoint=True,
     name="run",
 )
 TIMES = ["train_seconds", "seconds", "images_per_second"]

@@ -39,6 +39,7 @@ CONFIG = replace(
     epochs=3,
     plateau_patience=0,
     checkpoint_every=0.0,
+    keep_checkpoint=True,
     name="run",
 )
 TIMES = ["train_seconds", "seconds", "images_per_second"]
@@ -252,6 +253,24 @@ def test_a_damaged_checkpoint_is_told(finished, how):
     with pytest.raises(RunError, match=r"last.safetensors is not a readable checkpoint"):
         resume(finished, epochs=2)
     assert read_card(run).arch == "efficientnet_b0"
+
+
+def test_a_finished_run_keeps_its_weights_alone_and_says_how_to_go_on(prepared):
+    config = replace(TINY, epochs=1, limit=32, name="run")
+    run = train_model(config, prepared, seed=5).run
+    assert run.finished
+    assert run.weights.is_file()
+    assert [path.name for path in run.checkpoints.rglob("*.safetensors")] == []
+    with pytest.raises(RunError, match=r"--weights run.*--keep-checkpoint"):
+        resume(prepared, epochs=2)
+
+
+def test_whether_the_checkpoint_stays_may_change_with_the_resumption(finished):
+    run = RunFolder(finished.runs / "run")
+    assert run.checkpoint.is_file()
+    resume(finished, epochs=2, keep_checkpoint=False)
+    assert run.finished
+    assert not run.checkpoint.exists()
 
 
 def test_a_run_without_checkpoint_is_told(finished):

@@ -358,6 +358,7 @@ def test_compiled_is_trained_as_uncompiled_is(prepared, monkeypatch):
     config = TrainConfig(
         **{**vars(ONCE), "freeze_epochs": 1, "epochs": 2, "sampling": "uniform", "limit": 16}
     )
+    config = replace(config, keep_checkpoint=True)
     plain = train_model(replace(config, epochs=3, name="plain"), prepared, seed=1).run
     assert not compiled
     traced = train_model(replace(config, compile=True, name="traced"), prepared, seed=1).run

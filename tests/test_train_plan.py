@@ -40,7 +40,7 @@ def test_it_writes_nothing_and_says_what_the_training_then_is(prepared):
     plan = plan_training(config, prepared, seed=3)
     assert files_in(prepared.folder) == before
     assert not prepared.runs.exists() or not list(prepared.runs.iterdir())
-    run = train_model(replace(config, name="real"), prepared, seed=3).run
+    run = train_model(replace(config, name="real", keep_checkpoint=True), prepared, seed=3).run
     model = json.loads(run.model.read_text())
     rows = run.history.read_text().splitlines()
     assert plan.images == model["images"]

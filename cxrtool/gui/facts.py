@@ -10,7 +10,7 @@ from cxrtool.files import read_json
 from cxrtool.origin import DRAWN
 from cxrtool.page import interval, number, summary
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, data_of_run
-from cxrtool.runs import RunCard, RunFolder, read_card
+from cxrtool.runs import RunCard, RunFolder, read_card, sampling_remark
 from cxrtool.schemas import Metrics, read_as
 from cxrtool.starts import without_folders
 
@@ -68,6 +68,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         "Computes with": computes,
     }
     trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
+    inflated = sampling_remark(run, card)
     return Facts(
         name=run.name,
         score=_score(scores),
@@ -76,7 +77,11 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         rows=tuple(rows.items()),
         labels=tuple((label, _of_label(scores, label)) for label in card.labels),
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
-        warnings=(*((TRAINED_ON,) * trained_on), *problem),
+        warnings=(
+            *((TRAINED_ON,) * trained_on),
+            *((inflated,) * (inflated is not None)),
+            *problem,
+        ),
     )
 
 

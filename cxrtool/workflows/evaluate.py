@@ -24,9 +24,10 @@ from cxrtool.predictions import Predictions, predictions_of, read_predictions
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter
 from cxrtool.run_predictions import doubt_of, is_bound, seal_predictions
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks
+from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
 from cxrtool.scoring import by_study
 from cxrtool.seen import rows_seen_by
+from cxrtool.shares import MENDING
 from cxrtool.subgroups import NOT_KNOWN, group_rows
 from cxrtool.workflows.evaluate_points import chosen_points
 from cxrtool.workflows.evaluate_report import write_evaluation
@@ -129,6 +130,10 @@ def evaluate_run(
     _refuse_table_options(config)
     part = choose_part(find_run(workspace.runs, config.run), config, workspace, reporter)
     point, calibration = chosen_points(part.run, part.card, workspace, config)
+    inflated = sampling_remark(part.run, part.card)
+    if inflated is not None and (calibration is None or calibration.method not in MENDING):
+        reporter.warn(inflated)
+        part = replace(part, warnings=(*part.warnings, inflated))
     scored = score_part(
         part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
     )

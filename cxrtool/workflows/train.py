@@ -39,6 +39,7 @@ from cxrtool.workflows.train_setup import (
     resolve,
     say_plan,
     say_sampling,
+    say_shifted,
     set_up,
     told_settings,
     too_large,
@@ -154,6 +155,8 @@ def _train_model(
                 raise StoppedError(told)
             if recorder is not None:
                 recorder.finish(control.state)
+                if study is None:
+                    say_shifted(setup, opened.run.name, reporter)
         processes.wait()
     return TrainResult(
         run=opened.run,

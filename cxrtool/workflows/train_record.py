@@ -249,7 +249,10 @@ class RunRecorder:
             self.reporter.detail(f"  {label}: valid AUROC {number(row[label], 4)}")
 
     def finish(self, state: ControlState) -> None:
-        """Thresholds and predictions of the best epoch on valid; model.json last of all."""
+        """Thresholds and predictions of the best epoch on valid; model.json last of all.
+
+        From then on only more epochs need the checkpoint, which goes unless it is to be kept.
+        """
         if self._best_logits is None or state.best_step is None:
             raise RunError(
                 "no validation gave a mean AUROC, so there is no best epoch to keep: valid needs "
@@ -282,6 +285,8 @@ class RunRecorder:
             draw_curves(pd.DataFrame(state.history), path, training_loss=training_loss(self.config))
         self._remove_older_scores()
         write_json(self.run.model, self._model(state))
+        if not self.config.keep_checkpoint:
+            self.run.checkpoint.unlink(missing_ok=True)
         self._summarise(state, thresholds)
 
     def _best_weights(self, step: int) -> str:

@@ -28,7 +28,7 @@ HERE_ONLY = (
     "lr_find",
 )
 """Options that say where or how a training runs, not what it is: not in a run's config.yaml."""
-LONGER = ("epochs", "patience")
+LONGER = ("epochs", "patience", "keep_checkpoint")
 """What a run that is resumed may have more of."""
 
 

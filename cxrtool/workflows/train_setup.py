@@ -25,6 +25,7 @@ from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
 from cxrtool.sampling import Sampling, plan_sampling
 from cxrtool.seen import SeenRows, rows_seen_before
+from cxrtool.shares import shifted_labels, told_of_shifted
 from cxrtool.starts import located_start
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
@@ -378,6 +379,20 @@ def say_sampling(setup: Setup, reporter: Reporter) -> None:
     for label, share, drawn in zip(sampling.labels, sampling.shares, sampling.drawn, strict=True):
         reporter.note(f"{label:{width}}  {share:6.1%}  {drawn:6.1%}")
     reporter.note(f"drawn most often: {path}, {sampling.times:.1f} times an epoch{held}")
+
+
+def say_shifted(setup: Setup, run: str, reporter: Reporter) -> None:
+    """Tell what weighted sampling did to the probabilities of a run, once it is done."""
+    sampling = setup.sampling
+    shares = {
+        label: (float(share), float(drawn))
+        for label, share, drawn in zip(
+            sampling.labels, sampling.shares, sampling.drawn, strict=True
+        )
+    }
+    labels = shifted_labels(shares)
+    if labels:
+        reporter.note(told_of_shifted(run, labels))
 
 
 @contextmanager
