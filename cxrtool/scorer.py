@@ -124,10 +124,11 @@ def load_model(
     """
     if given is None or not is_exported(runs, given):
         run = find_run(runs, given)
-        remark = sampling_remark(run, card := read_card(run))
+        own = read_card(run)
+        remark = sampling_remark(run, own)
         if remark is not None:
             reporter.warn(remark)
-        return load_scorer(run, compute, reporter, card)
+        return load_scorer(run, compute, reporter, own)
     from cxrtool.engines.exported import load_exported, read_exported
 
     card = read_exported(Path(given))

@@ -79,7 +79,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
         warnings=(
             *((TRAINED_ON,) * trained_on),
-            *((inflated,) * (inflated is not None)),
+            *((inflated,) if inflated else ()),
             *problem,
         ),
     )
