@@ -9,7 +9,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from cxrtool.config import TrainConfig
-from cxrtool.files import write_text
+from cxrtool.files import whole_file, write_text
 from cxrtool.report import Reporter, duration, number, or_none
 from cxrtool.sampler import AGAIN
 from cxrtool.search_space import Value, applied, as_yaml
@@ -207,13 +207,15 @@ def draw_study(study: Study, search: Search, reporter: Reporter) -> list[Path]:
     if not scored:
         return []
     folder = search.folder.figures
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "history.png", folder / "slices.png"]
-    draw_history([one for one in study.trials if has_ended(one)], paths[0])
-    draw_slices(scored, search.space, paths[1])
+    with whole_file(paths[0]) as path:
+        draw_history([one for one in study.trials if has_ended(one)], path)
+    with whole_file(paths[1]) as path:
+        draw_slices(scored, search.space, path)
     shares = importances(study.optuna, search.space, search.seed)
     if shares is None:
         reporter.note("parameter importances want four or more finished trials of different scores")
         return paths
-    draw_importances(shares, len(scored), folder / "importances.png")
+    with whole_file(folder / "importances.png") as path:
+        draw_importances(shares, len(scored), path)
     return [*paths, folder / "importances.png"]
