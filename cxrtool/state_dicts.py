@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cxrtool.errors import WeightsError, first_few
+from cxrtool.errors import WeightsError, counted, first_few
 
 Shapes = Mapping[str, torch.Size]
 
@@ -182,7 +182,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], source: object) -> None:
         if tensor.is_floating_point() and (bad := int((~torch.isfinite(tensor)).sum()))
     }
     if wrong:
-        named = [f"{name}: {count:,} values" for name, count in wrong.items()]
+        named = [f"{name}: {counted(count, 'value')}" for name, count in wrong.items()]
         raise WeightsError(
             f"{source} has weights that are NaN or infinite ({first_few(named)}): its training "
             "went astray. Give weights from before that"
