@@ -46,7 +46,10 @@ MOST_PLACES = 4 * (MOST_SIDE + 1)
 MOST_VALUES = 16 * 2**20
 """Bytes of all values together: tags may share one place in the file, read for each of them."""
 PLAIN, NEW_JPEG, DEFLATE, YCBCR = 1, 7, (8, 32946), 6
-JPEG = (6, NEW_JPEG)
+NAMES = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", NEW_JPEG: "JPEG"}
+WHOLE = (PLAIN, 5, *DEFLATE, 32773, 34925, 50000)
+"""Nothing, LZW, deflate, PackBits, LZMA, Zstandard: of these libtiff refuses a strip that is short,
+where others, fax and JPEG among them, leave what was in memory in the rows that are missing."""
 SAFE_PILLOW = 13
 """The first that shows nothing but what was decoded (GHSA-q45j-58j2-45rg), and reads no memory
 beside a tile's or a subsampled strip's (GHSA-462x-pgg6-55fp, GHSA-c6hw-5grf-ff96)."""
@@ -101,13 +104,14 @@ def examine_tiff(file: BinaryIO) -> Examined:
 
 
 def _check_safe(found: Directory) -> None:
-    """Refuse what a Pillow before 13 would show memory of: other people's images were in there."""
+    """Refuse what an older Pillow shows memory with: other people's images were in there."""
     if int(PIL.__version__.partition(".")[0]) >= SAFE_PILLOW:
         return
     tiled = TILE_OFFSETS in found.tags and found.compression != PLAIN
-    jpeg, subsampled = found.compression in JPEG, found.first(PHOTOMETRIC, 0) == YCBCR
-    if jpeg or tiled or subsampled:
-        what = "JPEG strips" if jpeg else "compressed tiles" if tiled else "YCbCr pixels"
+    whole, subsampled = found.compression in WHOLE, found.first(PHOTOMETRIC, 0) == YCBCR
+    if not whole or tiled or subsampled:
+        kind = NAMES.get(found.compression, f"compression {found.compression}")
+        what = f"{kind} strips" if not whole else "compressed tiles" if tiled else "YCbCr pixels"
         raise DataError(
             f"a TIFF with {what}, which Pillow {PIL.__version__} does not read safely: "
             "pip install 'pillow>=13' (without Gradio, which forbids it), or save it as PNG"
