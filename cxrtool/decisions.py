@@ -110,7 +110,10 @@ def threshold_warnings(
         (missing, "no threshold, and so no decision, for"),
         (doubtful, "the thresholds say little of"),
     ):
-        reasons = dict.fromkeys(without[label] for label in labels if label in without)
-        why = f" ({first_few(list(reasons))})" if reasons else ""
+        known = {label: without[label] for label in labels if label in without}
+        reasons = list(dict.fromkeys(known.values()))
+        if len(reasons) > 1:
+            reasons = [f"{label}: {reason}" for label, reason in known.items()]
+        why = f" ({first_few(reasons)})" if reasons else ""
         told += [f"{what} {first_few(labels, 14)}{why}"] * bool(labels)
     return told

@@ -98,3 +98,8 @@ def test_labels_without_a_threshold_are_told_once_with_their_reasons():
         "the thresholds say little of Edema (valid had about 3 positives)",
     ]
     assert threshold_warnings({"Edema": 0.5}, {}) == []
+    several = {"Edema": "on valid it is saturated", "Fracture": "valid has no positive"}
+    assert threshold_warnings(dict.fromkeys(several), several) == [
+        "no threshold, and so no decision, for Edema, Fracture (Edema: on valid it is saturated, "
+        "Fracture: valid has no positive)"
+    ]

@@ -23,6 +23,7 @@ from cxrtool.checkpoints import BEST_LOGITS, Checkpoint, write_checkpoint, write
 from cxrtool.config import RECIPES, TrainConfig, worker_count
 from cxrtool.control import ControlState
 from cxrtool.curves import draw_curves
+from cxrtool.decisions import threshold_warnings
 from cxrtool.errors import RunError
 from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
@@ -263,6 +264,8 @@ class RunRecorder:
         points = {name: choose_point(parse_rule(name), sample, "valid") for name in POINTS}
         stored = {name: _by_label(point, labels) for name, point in points.items()}
         thresholds = stored[YOUDEN]
+        for text in threshold_warnings(thresholds, points[YOUDEN].without):
+            self.reporter.note(text)
         weights_sha256 = self._best_weights(state.best_step)
         # A run that is extended is none that others may read while its files change.
         self.run.model.unlink(missing_ok=True)
