@@ -474,7 +474,7 @@ def test_an_end_at_the_worst_moment_leaves_nothing_that_looks_whole(data, worksp
         patch.setattr("cxrtool.workflows.prepare_record.write_table", stop)
         with pytest.raises(KeyboardInterrupt):
             run(data, workspace)
-    with pytest.raises(DataError, match="run `cxrtool prepare -w .*` first"):
+    with pytest.raises(DataError, match=r"run `cxrtool prepare -w .*` first"):
         split_manifest(SplitConfig(), workspace, seed=1)
     assert not (workspace.folder / ".lock").exists()
 

@@ -210,5 +210,5 @@ def test_a_data_set_without_parts_of_its_own_is_told(prepared):
 
 def test_an_unfinished_prepare_is_not_split(prepared):
     prepared.data_info.unlink()
-    with pytest.raises(DataError, match="run `cxrtool prepare -w .*` first"):
+    with pytest.raises(DataError, match=r"run `cxrtool prepare -w .*` first"):
         split_again(prepared)
