@@ -188,7 +188,9 @@ def choose_part(
         workers=config.workers,
         reporter=reporter,
     )
-    known = Known(itself=itself, before=before, own_split=unchanged and own, by_image=by_image)
+    known = Known(
+        itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
+    )
     warnings = check_seen(known, card, config)
     for text in (*warnings, *(told := remarks(run, card))):
         reporter.warn(text)

@@ -116,6 +116,8 @@ class Known:
     """The split is the one of its training."""
     by_image: bool
     """That split parts patients on purpose."""
+    own_data: bool = True
+    """The images are those of the data set of its training."""
 
     @property
     def spoils(self) -> bool:
@@ -133,7 +135,9 @@ class Known:
         names = ", ".join(dict.fromkeys(one.name for one in card.ancestors))
         return [
             *self.itself.describe(split, "the run was trained or chosen on"),
-            *self.before.describe(split, f"what it began from ({names}) was trained or chosen on"),
+            *self.before.describe(
+                split, f"the runs it began from ({names}) were trained or chosen on"
+            ),
         ]
 
 
@@ -155,12 +159,12 @@ def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
     )
     sentences = known.sentences(config.split, card)
     if known.spoils and not config.force:
-        of_split = known.own_split and not known.itself
-        advice = (
-            "begin from weights that have not seen them"
-            if of_split
-            else "the split is not the one of its training; train again"
-        )
+        if known.own_split and not known.itself:
+            advice = "begin from weights that have not seen them"
+        elif known.own_data:
+            advice = "the split is not the one of its training; train again"
+        else:
+            advice = "score it on images that are new to it"
         one = known.itself or known.before
         raise DataError(
             f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
