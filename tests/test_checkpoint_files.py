@@ -19,6 +19,7 @@ from cxrtool.devices import choose_device
 from cxrtool.distributed import ALONE
 from cxrtool.errors import RunError
 from cxrtool.files import read_json, write_json
+from cxrtool.new_runs import OpenRun
 from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder
 from cxrtool.workflows import train as train_module
@@ -284,15 +285,14 @@ def test_all_that_is_checked_is_written_by_training_itself(copy):
     assert set(facts) - {"format"} == set(checkpoints_module.CheckpointFacts.model_fields)
 
 
-def test_best_weights_that_are_replaced_while_training_goes_on_are_not_taken(prepared):
-    class Swapped(RunRecorder):
-        def finish(self, state):
-            best = self.run.best(state.best_step)
-            best.write_bytes(best.read_bytes()[:-1] + b"x")
-            super().finish(state)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "RunRecorder", Swapped)
-        with pytest.raises(RunError, match="is not what training wrote as its best weights"):
-            train_model(replace(CONFIG, epochs=1), prepared, seed=5)
-    assert not (prepared.runs / "run" / "model.json").exists()
+def test_best_weights_that_are_replaced_while_training_goes_on_are_not_taken(ready, copy, killed):
+    _, _, setup = ready
+    checkpoint = read_checkpoint(copy.checkpoint)
+    step = checkpoint.facts["control"]["best_step"]
+    recorder = RunRecorder(OpenRun(copy), setup, killed, SILENT)
+    recorder.take_up(checkpoint)
+    assert recorder._best_weights(step) == checkpoint.facts["best_sha256"]
+    best = copy.best(step)
+    best.write_bytes(best.read_bytes()[:-1] + b"x")
+    with pytest.raises(RunError, match="is not what training wrote as its best weights"):
+        recorder._best_weights(step)
