@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -235,7 +236,8 @@ def _try(case, here, at, kind, expected, found) -> str:
         return f"a traceback: {last}"
     if kind == "full" and ended.status not in (0, 1):
         return f"ended with {ended.status}: {last}"
-    if kind == "full" and ended.status == 1 and ("the system" in last or "/" not in last):
+    named = re.search(r"error: .*[\w-]\.(csv|db|json|jpg|png|txt|yaml|safetensors)\b|/", last)
+    if kind == "full" and ended.status == 1 and ("the system" in last or not named):
         return f"no file is named: {last}"
     told = last if ended.status == 1 else ""
     for number, words in enumerate([case.words, *case.ways_on]):
