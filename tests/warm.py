@@ -86,8 +86,12 @@ def serve(address: str) -> None:
                     for number, stream in enumerate(streams):
                         os.dup2(stream, number)
                         os.close(stream)
-                    # What they are, pipe or file, is asked when they are opened.
-                    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa
+                    # What they are, pipe or file, is asked when they are opened. The files stay
+                    # open when the program puts other streams in their place.
+                    sys.stdin, sys.stdout, sys.stderr = (
+                        open(number, mode, closefd=False)  # noqa: SIM115
+                        for number, mode in enumerate(("r", "w", "w"))
+                    )
                     os.chdir(folder)
                     os.environ.clear()
                     os.environ.update(environment)
