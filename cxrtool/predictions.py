@@ -104,15 +104,6 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predictions:
     )
 
 
-def read_scores(path: Path, labels: Sequence[str]) -> pd.DataFrame:
-    """The probabilities of a table of predictions alone, as float64.
-
-    Raises:
-        DataError: as `read_predictions`.
-    """
-    return read_predictions(path, labels).scores
-
-
 def _finite(frame: pd.DataFrame, columns: list[str], path: Path) -> NDArray[np.float64]:
     numbers: NDArray[np.float64] = (
         frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)

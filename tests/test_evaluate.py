@@ -13,7 +13,7 @@ from cxrtool.config import EvaluateConfig, SplitConfig
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.manifest import read_manifest, read_split
-from cxrtool.predictions import Predictions, read_scores
+from cxrtool.predictions import Predictions, read_predictions
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_truth import sample_of_rows
@@ -53,7 +53,7 @@ def truth_of(trained, part, policy="ones"):
 def test_each_figure_equals_scikit_learns(scored, result):
     rows, targets = truth_of(scored, "test")
     run = RunFolder(scored.workspace.runs / scored.run)
-    scores = read_scores(run.predictions("test"), LABELS)
+    scores = read_predictions(run.predictions("test"), LABELS).scores
     assert scores.index.tolist() == rows["path"].tolist()
     assert result.n == len(rows)
     defined = 0
@@ -136,9 +136,9 @@ def test_the_truths_policy_can_be_chosen(trained):
 def test_uncertain_images_do_not_count_under_these_policies(trained, policy):
     result = evaluate(trained, uncertainty=policy)
     rows, _ = truth_of(trained, "test")
-    scores = read_scores(
+    scores = read_predictions(
         RunFolder(trained.workspace.runs / trained.run).predictions("test"), LABELS
-    )
+    ).scores
     assert result.n == len(rows)
     left_out = 0
     for label, figures in result.labels.items():

@@ -19,7 +19,7 @@ from cxrtool.errors import DataError, StoppedError, UsageError
 from cxrtool.files import only_writer
 from cxrtool.journal import Journal
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import read_predictions
 from cxrtool.runs import RunFolder
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.predict_inputs import list_images
@@ -129,7 +129,7 @@ def test_an_odd_shape_is_scored_with_a_warning(trained_once, tmp_path):
 def test_the_csv_is_read_back_exactly(trained_once, images, tmp_path):
     output = tmp_path / "out" / "scores.csv"
     result = predict(trained_once, images, output=output)
-    read = read_scores(output, LABELS)
+    read = read_predictions(output, LABELS).scores
     assert (read.to_numpy() == result.table[LABELS].to_numpy()).all()
     assert read.index.tolist() == result.table["path"].tolist()
 
@@ -206,7 +206,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path, cells):
     frame = pd.DataFrame({"path": ["a", "b"], "Edema": cells})
     frame.to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(DataError, match="1 rows have scores that are not numbers"):
-        read_scores(tmp_path / "p.csv", ["Edema"])
+        read_predictions(tmp_path / "p.csv", ["Edema"]).scores
 
 
 @pytest.mark.slow

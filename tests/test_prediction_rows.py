@@ -23,7 +23,7 @@ from cxrtool.prediction_rows import (
     read_rows,
     write_rows,
 )
-from cxrtool.predictions import frame_of_rows, read_predictions, read_scores, rows_of
+from cxrtool.predictions import frame_of_rows, read_predictions, rows_of
 
 LABELS = ("Edema", "Pleural Effusion")
 MADE = {"model": "a", "engine": "torch on cpu, fp32"}
@@ -106,7 +106,7 @@ def test_json_is_an_array_and_json_lines_an_object_a_line(tmp_path):
 def test_a_csv_is_one_that_pandas_and_evaluate_read(tmp_path):
     rows = [row for row in some_rows() if row.scores is not None and row.path.isprintable()]
     write_rows(rows, tmp_path / "t.csv", LABELS)
-    scores = read_scores(tmp_path / "t.csv", LABELS)
+    scores = read_predictions(tmp_path / "t.csv", LABELS).scores
     assert scores.index.tolist() == [row.path for row in rows]
     assert scores.to_numpy().tolist() == [list(row.scores) for row in rows]
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == header(LABELS)

@@ -30,7 +30,7 @@ from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.learner import CXRLearner
 from cxrtool.losses import AsymmetricLoss, MaskedCrossEntropy
 from cxrtool.manifest import read_manifest, read_split
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import read_predictions
 from cxrtool.runs import RunFolder
 from cxrtool.starts import is_recorded, located_start
 from cxrtool.tracking import Tracker
@@ -100,7 +100,7 @@ def test_predict_gives_the_scores_of_trainings_own_validation(trained, precision
         run=[run.name], device="cpu", precision=precision, workers=0, batch_size=5
     )
     table = predict_images(config, files, trained.workspace).table
-    own = read_scores(run.predictions("valid"), LABELS)
+    own = read_predictions(run.predictions("valid"), LABELS).scores
     assert own.index.tolist() == rows["path"].tolist()
     assert np.abs(table[LABELS].to_numpy() - own.to_numpy()).max() < close
 
@@ -109,7 +109,7 @@ def test_thresholds_maximise_youdens_j_on_valid(trained_once):
     run = run_of(trained_once)
     thresholds = json.loads(run.thresholds.read_text())["thresholds"]
     rows = rows_of(trained_once, "valid")
-    scores = read_scores(run.predictions("valid"), LABELS)
+    scores = read_predictions(run.predictions("valid"), LABELS).scores
     targets, _ = targets_and_mask(rows[LABELS].to_numpy(dtype=float), LABELS, "ones")
     defined = 0
     for column, label in enumerate(LABELS):
@@ -174,7 +174,7 @@ def test_the_best_epochs_weights_and_scores_are_kept(trained, monkeypatch):
     best, logits = states[1]
     assert all(torch.equal(saved[key], best[key]) for key in best)
     assert not torch.equal(saved["fc.weight"], states[2][0]["fc.weight"])
-    scores = read_scores(result.run.predictions("valid"), LABELS).to_numpy()
+    scores = read_predictions(result.run.predictions("valid"), LABELS).scores.to_numpy()
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
@@ -513,7 +513,7 @@ def test_what_was_read_from_a_larger_cache_is_predicted_the_same_way(prepared, d
     prepare_manifest(data, prepared)
     run = train_model(ONCE, prepared, seed=1).run
     assert json.loads(run.model.read_text())["squish"] == [48, 32]
-    kept = read_scores(run.predictions("valid"), CHEXPERT_LABELS)
+    kept = read_predictions(run.predictions("valid"), CHEXPERT_LABELS).scores
     files = [str(drawn.folder / path) for path in kept.index]
     scored = predict_images(PredictConfig(run=[str(run.path)], precision="fp32"), files, prepared)
     np.testing.assert_allclose(
@@ -560,7 +560,9 @@ def test_a_fold_is_what_a_run_is_chosen_on(prepared):
     manifest = read_manifest(prepared.manifest)
     parts = read_split(prepared.split, manifest, 1)
     valid = manifest["path"][parts == "valid"].tolist()
-    assert read_scores(run.predictions("valid"), CHEXPERT_LABELS).index.tolist() == valid
+    assert (
+        read_predictions(run.predictions("valid"), CHEXPERT_LABELS).scores.index.tolist() == valid
+    )
     scored = evaluate_run(EvaluateConfig(split="valid", bootstrap=0), prepared, seed=1)
     assert scored.n == len(valid)
 
@@ -588,7 +590,7 @@ def test_a_subset_of_the_labels_is_trained_in_the_manifests_order(trained):
     run = train_model(config, trained.workspace, seed=1).run
     assert json.loads(run.labels.read_text())["labels"] == ["Edema", "Pleural Effusion"]
     assert load_file(run.weights)["fc.weight"].shape[0] == 2
-    scores = read_scores(run.predictions("valid"), ["Edema", "Pleural Effusion"])
+    scores = read_predictions(run.predictions("valid"), ["Edema", "Pleural Effusion"]).scores
     assert list(scores.columns) == ["Edema", "Pleural Effusion"]
     result = evaluate_run(EvaluateConfig(run="two", bootstrap=0), trained.workspace, seed=1)
     assert set(result.labels) == {"Edema", "Pleural Effusion"}

@@ -23,7 +23,7 @@ from cxrtool.config import EvaluateConfig, PrepareConfig, TrainConfig
 from cxrtool.labels import targets_and_mask
 from cxrtool.manifest import label_columns, read_manifest
 from cxrtool.metrics import auroc_per_label
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import read_predictions
 from cxrtool.splits import split_by_patient
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.prepare import prepare_manifest
@@ -58,7 +58,9 @@ def pooled(config, workspace, manifest, folds, seed, name):
         train_model(replace(config, name=name, force=True), workspace, seed=seed)
         evaluate_run(EvaluateConfig(run=name, bootstrap=0, workers=0), workspace, seed=seed)
         labels = label_columns(manifest)
-        scores.append(read_scores(workspace.runs / name / "predictions" / "test.csv", labels))
+        scores.append(
+            read_predictions(workspace.runs / name / "predictions" / "test.csv", labels).scores
+        )
     return pd.concat(scores).loc[manifest["path"]].to_numpy(dtype=float)
 
 
