@@ -206,7 +206,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path, cells):
     frame = pd.DataFrame({"path": ["a", "b"], "Edema": cells})
     frame.to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(DataError, match="1 rows have scores that are not numbers"):
-        read_predictions(tmp_path / "p.csv", ["Edema"]).scores
+        read_predictions(tmp_path / "p.csv", ["Edema"])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from cxrtool.learner import CXRLearner
 from cxrtool.losses import MaskedCrossEntropy
 from cxrtool.manifest import read_manifest, read_split
 from cxrtool.metrics import auroc_per_label
-from cxrtool.predictions import read_scores
+from cxrtool.predictions import read_predictions
 from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder
 from cxrtool.workflows.train import train_model
@@ -211,7 +211,8 @@ def test_masked_cells_are_left_out_of_the_valid_scores(prepared, policy):
     write_cells(prepared, {(rows["path"].iloc[1], "Edema"): "1"})
     config = replace(TINY, epochs=1, uncertainty=policy)
     run = train_model(config, prepared, seed=1).run
-    scores = read_scores(run.predictions("valid"), LABELS)["Edema"].to_numpy(float)[:, None]
+    read = read_predictions(run.predictions("valid"), LABELS)
+    scores = read.scores["Edema"].to_numpy(float)[:, None]
     raw = rows_of(prepared, "valid")["Edema"].to_numpy(float)[:, None]
     assert (raw == -1).sum() == len(doubtful)
     told = pd.read_csv(run.history)["Edema"].iloc[0]
