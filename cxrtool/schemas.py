@@ -318,6 +318,8 @@ class ExportedFacts(Record):
     operating_point: Word
     calibration: dict[str, Any] | None
     without: dict[Word, Text] | None = None
+    sampling_remark: Text | None = None
+    """What weighted sampling did to the probabilities, in words."""
     uncertainty: Word
     blank: Word
     squish: Sides

@@ -139,6 +139,8 @@ def load_model(
         )
     if (card.about.get("train_data") or {}).get("origin") == DRAWN:
         reporter.note(TRAINED_ON_DRAWINGS)
+    if card.about.get("sampling_remark"):
+        reporter.warn(str(card.about["sampling_remark"]))
     name = card.graph.path.name
     return _scorer(name, card, card.sha256, load_exported(card, compute, reporter))
 

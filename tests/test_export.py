@@ -26,9 +26,11 @@ from cxrtool.engines import onnx_file
 from cxrtool.engines.exported import KEY, read_exported
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import seal_of
+from cxrtool.gui.facts import facts_of_file
 from cxrtool.images import load_pixels
 from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, read_card
+from cxrtool.scorer import load_model
 from cxrtool.workflows import export as workflow
 from cxrtool.workflows.export import export_run
 from cxrtool.workflows.predict import predict_images
@@ -108,6 +110,12 @@ def test_its_metadata_says_what_is_needed_and_nothing_of_patients(exported, trai
     assert found.squish == card.squish
     assert found.about["weights_sha256"] == card.weights_sha256
     assert "not a medical device" in found.about["notice"]
+    remark = found.about["sampling_remark"]
+    assert "weighted sampling" in remark
+    assert remark in facts_of_file(exported.output, found.about, "cpu").warnings
+    listening = Listening()
+    load_model(trained_once.workspace.runs, str(exported.output), reporter=listening)
+    assert listening.warnings.count(remark) == 1
     content = exported.output.read_bytes()
     workspace = trained_once.workspace.folder
     private = [workspace, trained_once.data, Path(torch.__file__).parent, Path(__file__).parents[1]]

@@ -120,7 +120,10 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         rows=tuple((term, str(text)) for term, text in rows.items()),
         labels=tuple((str(label), "") for label in about.get("labels") or ()),
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
-        warnings=(TRAINED_ON,) * bool(protocol.get("trained_on")),
+        warnings=(
+            *((TRAINED_ON,) * bool(protocol.get("trained_on"))),
+            *((str(about["sampling_remark"]),) if about.get("sampling_remark") else ()),
+        ),
     )
 
 

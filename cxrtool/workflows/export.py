@@ -21,7 +21,7 @@ from cxrtool.images import ImageError, read_for_scoring, squish
 from cxrtool.logits import probabilities_of
 from cxrtool.provenance import data_of_run
 from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card
+from cxrtool.runs import RunCard, RunFolder, find_run, read_card, sampling_remark
 from cxrtool.schemas import Metrics, read_as
 from cxrtool.scorer import EXPORTED
 from cxrtool.workflows.predict_inputs import list_images
@@ -159,6 +159,7 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "operating_point": card.operating_point,
         "calibration": card.calibration,
         "without": card.without,
+        "sampling_remark": sampling_remark(run, card),
         "uncertainty": card.uncertainty,
         "blank": card.blank,
         "squish": list(card.squish),
