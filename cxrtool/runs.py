@@ -132,13 +132,14 @@ class RunFolder:
 
     @property
     def never_began(self) -> bool:
-        """Whether nothing is in it but settings: training was killed before its first checkpoint.
+        """Whether nothing is in it but settings and what it was to see.
 
-        `train --resume` begins it from those, and a new run may take its name.
+        Training was killed before its first checkpoint then. `train --resume` begins it from the
+        settings, and a new run may take its name.
         """
         folders = (self.path, self.checkpoints)
         inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-        settings = (self.config, self.environment, self.checkpoints)
+        settings = (self.config, self.environment, self.checkpoints, self.patients, self.pictures)
         return self.path.is_dir() and all(
             path in settings or path.name.startswith(".") for path in inside
         )
@@ -469,13 +470,14 @@ def find_resumable(runs: Path, given: str) -> RunFolder:
             f"{run.path} was killed before its settings were written: give the command that began "
             "it again, which takes its name"
         )
-    if run.finished and not run.checkpoint.is_file():
+    # What is there and no file is named where it is read.
+    if run.finished and not run.checkpoint.exists():
         raise RunError(
             f"{run.path} has no checkpoint to go on from: it is finished, and a finished run keeps "
             "one with --keep-checkpoint alone. Begin a new run from its weights (`cxrtool train "
             f"--weights {run.name}`), and give --keep-checkpoint to one that is to be extended"
         )
-    if not (run.checkpoint.is_file() or run.never_began):
+    if not (run.checkpoint.exists() or run.never_began):
         raise RunError(
             f"{run.path} has no checkpoint to go on from ({run.checkpoint.name} is missing): "
             "train again, or start from its weights with --weights"

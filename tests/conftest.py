@@ -142,3 +142,8 @@ def trained(trained_once, tmp_path):
     folder = tmp_path / "cxr"
     shutil.copytree(trained_once.workspace.folder, folder)
     return Trained(Workspace(folder), trained_once.data, trained_once.run)
+
+
+def pytest_collection_modifyitems(items):
+    """The training that takes longest begins first, so that no process waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_pointing.py")

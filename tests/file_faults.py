@@ -29,7 +29,10 @@ from pathlib import Path
 from PIL import Image
 
 KILLED = 137
-TIMES = {"train_seconds", "seconds", "images_per_second", "date", "finished", "began", "identity"}
+TIMES = {
+    *("train_seconds", "seconds", "images_per_second", "date", "finished", "began", "identity"),
+    "images_modified",
+}
 TIMES |= {"sealed", "resumed", "sha256", "workers"}
 """What differs between two runs of one command that nothing disturbed."""
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "cxrtool.write"}

@@ -631,7 +631,8 @@ def options(workspace):
         "seed": 5,
         "workspace": workspace.folder,
     }
-    return ["train", *(part for name in given for part in (f"--{name}", str(given[name])))]
+    words = [part for name in given for part in (f"--{name}", str(given[name]))]
+    return ["train", *words, "--keep-checkpoint"]
 
 
 COMMAND_LINE = "from test_distributed import command_line; command_line()"

@@ -143,6 +143,10 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
     pixels = np.random.default_rng(1).integers(0, 256, (7, 32, 32), dtype=np.uint8)
     expected = torch_probabilities(load_scoring(run, card), pixels)
     assert expected.std(axis=0).min() > 1e-3  # otherwise anything would do
+    # On some processors torch's own two ways of computing differ by nearly 1e-4.
+    with torch.backends.mkldnn.flags(enabled=False):
+        rounding = np.abs(torch_probabilities(load_scoring(run, card), pixels) - expected).max()
+    assert rounding < 1e-4
     convert_openvino(run, card, tmp_path / "graph.xml")
     engines = [OpenVinoEngine(read_graph(tmp_path / "graph.xml"), precision="fp32")]
     if arch == "swin_v2_t":  # half a minute each: the one that exporters find the hardest
@@ -153,7 +157,7 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
         engines.append(OnnxEngine(graph))
     for engine in engines:
         for fetch in [engine.submit(pixels) for _ in range(engine.depth)]:
-            assert np.abs(probabilities_of(fetch()) - expected).max() < 1e-4
+            assert np.abs(probabilities_of(fetch()) - expected).max() < max(1e-4, 2 * rounding)
     assert capfd.readouterr() == ("", "")
 
 

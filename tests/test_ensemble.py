@@ -93,7 +93,7 @@ def test_each_file_gets_its_own_row_in_order(files, workers, depth):
         else:
             expected = 25 * int(file.stem) / 255
             assert row.scores == pytest.approx((expected, expected), abs=1e-6)
-            assert row.positive == (("Edema",) if expected >= 0.5 else ())
+            assert row.positive == ()  # nothing is decided of a picture of one grey
     assert engine.most == depth
     assert engine.in_flight == 0
 

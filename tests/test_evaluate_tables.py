@@ -183,7 +183,7 @@ def test_what_could_not_be_chosen_or_fitted_is_told(tables):
     found = scored(tables, "a", **options, calibrate="platt").as_json()
     assert found["labels"]["Edema"]["threshold"] is None
     [told] = [text for text in found["warnings"] if "no threshold" in text]
-    assert told.startswith("no threshold for Edema: on valid")
+    assert told.startswith("no threshold for Edema (valid: no positive)")
     [told] = [text for text in found["warnings"] if "platt" in text]
     assert told.startswith("platt left the probabilities of Edema as they were: ")
     # Of 120 studies none has 100 positives.
@@ -263,7 +263,10 @@ def write_fold(trained, name, fold):
     parts = read_split(trained.workspace.split, manifest, fold)
     patients = {p: sorted(set(manifest["patient_id"][parts == p])) for p in ("train", "valid")}
     write_json(run.patients, patients)
-    change_model(run, fold=fold, split_sha256=sha256(trained.workspace.split))
+    # Its pictures are the ones of the run that was copied: known by ids, as runs without them are.
+    run.pictures.unlink()
+    guarded = dict.fromkeys(path.name for path in (run.weights, run.labels, run.patients))
+    change_model(run, fold=fold, split_sha256=sha256(trained.workspace.split), sha256=guarded)
     run.predictions("valid").unlink()
 
 

@@ -35,7 +35,7 @@ run("demo", "--patients", "60")
 small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --limit 30".split()
 small += "--batch-size 15 --workers 0 --device cpu".split()
 place = ["-w", "cxr-demo"]
-run("train", *small, *place, "--name", "one", "--wandb", "offline")
+run("train", *small, *place, "--name", "one", "--wandb", "offline", "--keep-checkpoint")
 run("train", *place, "--resume", "one", "--epochs", "2", "--wandb", "offline")
 run("tune", *small, *place, "--trials", "1", "--name", "search")
 run("evaluate", "demo", *place, "--split", "valid", "--bootstrap", "0", "--no-report")

@@ -469,7 +469,7 @@ def test_what_is_printed_suits_its_number_and_its_reader(trained_once, images, t
     code, out, err = command(trained_once, images[0], tmp_path / "bad\nname.jpg")
     assert code == 1
     assert "probability" in out.decode()
-    assert r"bad\nname.jpg: not a JPEG" in out.decode()
+    assert r"bad\nname.jpg: could not be read: not a JPEG" in out.decode()
     assert "Traceback" not in err
 
 

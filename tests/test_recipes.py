@@ -121,7 +121,7 @@ def test_null_in_a_file_is_the_default(asked, file):
 
 
 def test_lists_and_pairs_of_yaml_are_as_written(asked, file):
-    config = file("settings.yaml", labels=["Pleural Effusion", "Edema"], wandb=False, limit=4)
+    config = file("settings.yaml", labels=["Pleural Effusion", "Edema"], wandb="off", limit=4)
     told = asked("--config", config).config
     assert (told.labels, told.wandb, told.limit) == ("Pleural Effusion,Edema", "off", 4)
 

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import sys
 from cxrtool import cli, streams
-def work():
+def work(**_):
     for _ in range(3):
         print("x" * 70_000)
         print("y" * 70_000, file=sys.stderr, flush=True)

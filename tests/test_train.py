@@ -73,7 +73,8 @@ def test_a_run_holds_what_the_contract_names(trained_once):
     for path in run.path.glob("*.json"):
         assert json.loads(path.read_text())["format"] == 1
     model = json.loads(run.model.read_text())
-    guarded = {path.name: sha256(path) for path in (run.weights, run.labels, run.patients)}
+    kept = (run.weights, run.labels, run.patients, run.pictures)
+    guarded = {path.name: sha256(path) for path in kept}
     assert model["sha256"] == guarded
     assert model["manifest_sha256"] == sha256(trained_once.workspace.manifest)
     assert model["split_sha256"] == sha256(trained_once.workspace.split)

@@ -59,7 +59,8 @@ def test_some_labels_are_a_smaller_network_in_the_manifests_order(trained):
     assert json.loads(run.labels.read_text())["labels"] == two
     assert list(json.loads(run.thresholds.read_text())["thresholds"]) == two
     table = pd.read_csv(run.predictions("valid"))
-    assert table.columns.tolist() == ["path", *two, "positive", "warning", "error"]
+    logits = [f"{label}:logit" for label in two]
+    assert table.columns.tolist() == ["path", *two, "positive", "warning", "error", *logits]
     history = pd.read_csv(run.history)
     assert [name for name in history.columns if name in LABELS] == two
     head = load_file(run.weights)["fc.weight"]

@@ -93,12 +93,13 @@ class RunRecorder:
             settings: of the training.
             before: what environment.json says of a run that goes on; None: it begins.
         """
-        # First: a run that has begun has them, also when it is killed at once.
-        if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
-            self._write_seen(self.setup.ancestry if before is None else self._older_start())
         self._settings = settings
         remove_leftovers(self.run.checkpoints, ["last.safetensors", "best.safetensors"])
+        # First: what is killed from here on can be resumed.
         write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        # Before the first step: a run that has seen anything has them.
+        if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
+            self._write_seen(self.setup.ancestry if before is None else self._older_start())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         machine = self._machine()
         if before is None:
