@@ -89,7 +89,10 @@ def _asks(call: str) -> bool:
         resolver = re.search(r"port=htons\((53|853|5353|5355)\)", call) is not None
         here = re.search(r'inet_addr\("127\.|"::1"|"::ffff:127\.|"0\.0\.0\.0"', call) is not None
         return resolver or not here
-    return "AF_UNIX" in call and re.search(r"/(nscd|systemd/resolve)/", call) is not None
+    # Where nobody serves there, nobody was asked: who the user is, in most cases. For a host's
+    # address the resolver is asked next, and that is counted.
+    served = "ENOENT" not in call
+    return "AF_UNIX" in call and served and bool(re.search(r"/(nscd|systemd/resolve)/", call))
 
 
 V4 = 'connect(6, {sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr("%s")})'
@@ -104,6 +107,10 @@ V4 = 'connect(6, {sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr("%s"
             1,
         ),
         (V4 % (80, "127.0.0.1"), 0),
+        (
+            'connect(6, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110) = -1 ENOENT',
+            0,
+        ),
         ('connect(6, {sa_family=AF_INET6, inet_pton(AF_INET6, "2001:db8::1", &sin6_addr)})', 1),
         ('connect(6, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110)', 1),
         ('connect(6, {sa_family=AF_UNIX, sun_path="/tmp/wandb-1/socket"}, 110)', 0),
