@@ -1,7 +1,7 @@
 """From a folder of chest X-rays with multi-label findings to a model that can be trusted."""
 
-from cxrtool.threads import let_threads_sleep
+from cxrtool.threads import spin_briefly
 
-let_threads_sleep()  # here, since it must come before torch, whichever way in is taken
+spin_briefly()  # here, since it must come before torch, whichever way in is taken
 
 __version__ = "0.1.0"

@@ -183,7 +183,7 @@ class TrainConfig(ComputeConfig):
     fold: int | None = None
     compile: bool = False
     threads: int | None = None
-    """That compute on the CPU, in each process; None: torch's choice, one a core."""
+    """That compute on the CPU, in each process; None: one for each core that nothing else uses."""
     name: str | None = None
     resume: str | None = None
     checkpoint_every: float = 10.0

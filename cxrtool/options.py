@@ -491,8 +491,8 @@ OPTIONS: dict[str, Any] = {
         typer.Option(
             min=1,
             max=1024,
-            help="Threads that compute on the CPU; beside busy processes 1 is often the fastest.",
-            show_default="one a core",
+            help="Threads that compute on the CPU: more than there are free cores are slower.",
+            show_default="one a free core",
         ),
     ],
     "timeout": Annotated[

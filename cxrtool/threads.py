@@ -1,6 +1,7 @@
-"""How this process's threads wait for each other, and whether others take the cores from them."""
+"""How many threads compute, how they wait for each other, and whether others take their cores."""
 
 import os
+import time
 from pathlib import Path
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -9,18 +10,74 @@ CROWDED = 1 / 3
 """The share of its time that a thread waits for a core from which on it is worth a word."""
 LEAST_SECONDS = 5.0
 """A shorter stretch of training says nothing about the machine."""
+SPINS = 10_000
+"""Some 0.1 ms. Where all cores are free that costs nothing; threads that sleep at once cost a tenth
+and more, since each has to be woken (tests/benchmarks/bench_busy.py)."""
+WINDOWS, WINDOW = 4, 0.15
+"""How often, and for how many seconds each time, the cores are looked at before a training."""
 
 
-def let_threads_sleep() -> None:
-    """Have OpenMP's threads sleep while they wait for each other, unless the user set how.
+def spin_briefly() -> None:
+    """Have OpenMP's threads soon sleep while they wait for each other, unless the user set how.
 
-    GNU's, with which torch comes on Linux, otherwise spin for some 3 ms first. Beside other
-    processes that takes cores from the very threads that are waited for, and training becomes
-    several times slower (tests/benchmarks/bench_busy.py). It must be called before torch, or
-    whatever else brings an OpenMP library, is imported: they read their environment once.
+    GNU's, with which torch comes on Linux, otherwise spin for some 3 ms first, which takes cores
+    from the very threads that are waited for where other processes want them too. It must be
+    called before torch, or whatever else brings an OpenMP library, is imported: they read their
+    environment once.
     """
     if not any(os.environ.get(name) for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+
+
+def cores_in_use(stat: Path = Path("/proc/stat")) -> float | None:
+    """How many of the cores that this process may use are used by others, all the time.
+
+    To be asked while this process rests. What lasts for less than a window, of `WINDOWS`, does not
+    count: a program that is being opened says nothing about the hours to come.
+
+    Args:
+        stat: Linux's table of how long each core was idle, since the machine began.
+
+    Returns:
+        A number of cores, 0.0 where all are free; None where the system does not tell.
+    """
+    before, found = _idle_seconds(stat), []
+    for _ in range(WINDOWS if before is not None else 0):
+        began = time.perf_counter()
+        time.sleep(WINDOW)
+        after = _idle_seconds(stat)
+        if before is None or after is None:
+            return None
+        seconds = time.perf_counter() - began
+        shared = before.keys() & after.keys()
+        found.append(sum(1 - min((after[one] - before[one]) / seconds, 1.0) for one in shared))
+        before = after
+    return min(found, default=None)
+
+
+def free_threads(used: float | None, *, cores: int, usual: int) -> int:
+    """How many threads compute best beside others that use so many cores; at least 1.
+
+    Args:
+        used: of `cores_in_use`; None where that is not known.
+        cores: that this process may use.
+        usual: the number where all are free: torch's is one a core, without hyper-threads.
+    """
+    return usual if used is None else max(1, min(usual, cores - round(used)))
+
+
+def _idle_seconds(stat: Path) -> dict[int, float] | None:
+    """How long each core that this process may use has been idle; None where nothing tells."""
+    try:
+        mine = os.sched_getaffinity(0)
+        rows = [line.split() for line in stat.read_text().splitlines()]
+        ticks = os.sysconf("SC_CLK_TCK")
+        cores = {int(row[0][3:]): row for row in rows if row and row[0][3:].isdigit()}
+        # The fourth figure and the fifth: idle, and idle until a disk has answered.
+        idle = {core: int(row[4]) + int(row[5]) for core, row in cores.items() if core in mine}
+        return {core: number / ticks for core, number in idle.items()}
+    except (AttributeError, OSError, ValueError, IndexError):  # not Linux, or not as it writes it
+        return None
 
 
 def core_waits(process: Path = Path("/proc/self")) -> dict[str, float]:

@@ -43,6 +43,7 @@ from cxrtool.workflows.train_setup import (
     set_up,
     told_settings,
     too_large,
+    use_free_cores,
 )
 from cxrtool.workspace import Workspace
 
@@ -98,7 +99,7 @@ def train_model(
         StoppedError: Ctrl-C or SIGTERM asked for it; the run can be resumed.
     """
     processes = launched()
-    with one_voice(processes), compute_threads(config.threads):
+    with one_voice(processes):
         return _train_model(config, workspace, seed, given, study, processes, reporter)
 
 
@@ -119,7 +120,10 @@ def _train_model(
     config, device = resolve(config, processes)
     if not processes.first:
         reporter = Mute()
+    begun = (resumed.environment or {}).get("threads") if resumed else None
+    config = use_free_cores(config, device, processes, begun=begun, reporter=reporter)
     with stop_requests() as stop_asked, joined(processes, device), ExitStack() as stack:
+        stack.enter_context(compute_threads(config.threads))
         if resumed is None and processes.first:
             # What can be refused is refused before anything is read.
             check_new_name(workspace.runs, config.name, force=config.force)

@@ -19,7 +19,14 @@ from cxrtool.learner import ALL, FROZEN_GROUPS, HEAD, PHASES, TOP, CXRLearner
 from cxrtool.networks import block_sizes
 from cxrtool.new_runs import check_new_name
 from cxrtool.report import SILENT, Reporter
-from cxrtool.workflows.train_setup import Setup, few_batches, resolve, say_plan, set_up
+from cxrtool.workflows.train_setup import (
+    Setup,
+    few_batches,
+    resolve,
+    say_plan,
+    set_up,
+    use_free_cores,
+)
 from cxrtool.workspace import Workspace
 
 TIMED_STEPS = 3
@@ -106,12 +113,15 @@ def plan_training(
         raise UsageError("--dry-run works in one process: start it without torchrun")
     if config.lr_find:
         raise UsageError("--dry-run and --lr-find are two different trials: leave one of them out")
-    with compute_threads(config.threads):
-        return _plan(config, workspace, seed, reporter)
-
-
-def _plan(config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter) -> PlanResult:
     config, device = resolve(config)
+    config = use_free_cores(config, device, reporter=reporter)
+    with compute_threads(config.threads):
+        return _plan(config, device, workspace, seed, reporter)
+
+
+def _plan(
+    config: TrainConfig, device: torch.device, workspace: Workspace, seed: int, reporter: Reporter
+) -> PlanResult:
     check_new_name(workspace.runs, config.name, force=config.force)
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
     say_plan(setup, reporter)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from cxrtool.config import TrainConfig
 from cxrtool.curves import draw_rates
@@ -18,7 +19,13 @@ from cxrtool.files import whole_file
 from cxrtool.learner import FROZEN_GROUPS, HEAD, CXRLearner
 from cxrtool.report import SILENT, Reporter
 from cxrtool.tables import write_table
-from cxrtool.workflows.train_setup import few_batches, resolve, say_plan, set_up
+from cxrtool.workflows.train_setup import (
+    few_batches,
+    resolve,
+    say_plan,
+    set_up,
+    use_free_cores,
+)
 from cxrtool.workspace import Workspace
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
@@ -107,14 +114,15 @@ def find_rate(
     """
     if launched().world > 1:
         raise UsageError("--lr-find works in one process: start it without torchrun")
+    config, device = resolve(config)
+    config = use_free_cores(config, device, reporter=reporter)
     with compute_threads(config.threads):
-        return _find_rate(config, workspace, seed, reporter)
+        return _find_rate(config, device, workspace, seed, reporter)
 
 
 def _find_rate(
-    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter
+    config: TrainConfig, device: torch.device, workspace: Workspace, seed: int, reporter: Reporter
 ) -> RatesResult:
-    config, device = resolve(config)
     setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
     say_plan(setup, reporter)
     test = RisingRates(STEPS)

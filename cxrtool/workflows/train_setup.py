@@ -1,5 +1,6 @@
 """What every form of `train` begins with: data, network and learner, as the options say."""
 
+import os
 import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from cxrtool.sampling import Sampling, plan_sampling
 from cxrtool.seen import SeenRows, rows_seen_before
 from cxrtool.shares import shifted_labels, told_of_shifted
 from cxrtool.starts import located_start
+from cxrtool.threads import cores_in_use, free_threads
 from cxrtool.weights import LoadedWeights, load_pretrained
 from cxrtool.workflows.train_data import TrainingData, read_training_data
 from cxrtool.workspace import Workspace
@@ -129,6 +131,45 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
     if config.loss != "bce" and config.pos_weight != "none":
         raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} weighs by itself")
     return config, device
+
+
+def use_free_cores(
+    config: TrainConfig,
+    device: torch.device,
+    processes: Processes = ALONE,
+    *,
+    begun: int | None = None,
+    reporter: Reporter,
+) -> TrainConfig:
+    """As many threads as there are cores that nothing else uses, unless somebody said how many.
+
+    Threads that share a core with another program hold up all others at every layer: beside one
+    busy process, one thread of two trains twice as fast as two (tests/benchmarks/bench_busy.py).
+    A run that is resumed goes on with the number that it was begun with, since another one rounds
+    in another order.
+
+    Args:
+        config: of a training that is about to begin.
+        device: that computes.
+        processes: that train together; several share the cores already.
+        begun: the threads of the run that is resumed.
+        reporter: told where there are fewer threads than usual.
+    """
+    asked = config.threads is not None or os.environ.get("OMP_NUM_THREADS")
+    if asked or device.type != "cpu" or processes.world > 1:
+        return config
+    usual, cores = torch.get_num_threads(), worker_count(None, most=None)
+    if begun is not None:
+        return replace(config, threads=min(begun, usual))
+    used = cores_in_use()
+    number = free_threads(used, cores=cores, usual=usual)
+    if number == usual:
+        return config
+    reporter.note(
+        f"other processes use {used:.1f} of {cores} cores: computing with "
+        f"{counted(number, 'thread')}, which is faster beside them (--threads {usual} takes all)"
+    )
+    return replace(config, threads=number)
 
 
 def _positive(text: str) -> bool:

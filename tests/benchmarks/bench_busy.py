@@ -1,13 +1,15 @@
 """Training beside busy processes: how its threads wait for each other, and how many they are.
 
-    python tests/benchmarks/bench_busy.py [--rounds 3] [--seconds 3] [--short]
+    python tests/benchmarks/bench_busy.py [--rounds 3] [--seconds 3]
 
 Draws X-rays, prepares them with a cache, and starts a training process for each of:
-- `spinning`: as version 0.1 left it: threads of OpenMP that wait spin for some 3 ms first
+- `spinning`: as version 0.1 left it: a thread a core, and those that wait spin for some 3 ms
   (GOMP_SPINCOUNT=300000, which is libgomp's own default, made explicit);
-- `sleeping`: as cxrtool has it now where nothing is set (OMP_WAIT_POLICY=PASSIVE);
-- `one thread`: `--threads 1`, where none waits for another;
-- with --short also `short`: 10,000 spins, some 0.1 ms.
+- `as now`: as cxrtool has it where nothing is set: a thread for each core that is free as it is
+  asked to train, spinning for some 0.1 ms;
+- `brief`: a thread a core, spinning for 0.1 ms;
+- `sleeping`: a thread a core that does not spin (OMP_WAIT_POLICY=PASSIVE);
+- `one thread`: `--threads 1`, where none waits for another.
 They train in turns, one at a time, each so many seconds a round, beside 0, 1 and 2 processes that
 never rest. Each round's settings are in another order. Medians of images a second over the
 rounds, and the medians of each round's ratios to `spinning`.
@@ -23,15 +25,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from cxrtool.threads import WAITING
+from cxrtool.threads import WAITING, cores_in_use, free_threads
+
+ALL, FREE = 0, -1
+"""Of threads: one a core; one for each core that is free."""
 
 SETTINGS = {
-    "spinning": ({"GOMP_SPINCOUNT": "300000"}, None),
-    "sleeping": ({}, None),
+    "spinning": ({"GOMP_SPINCOUNT": "300000"}, ALL),
+    "as now": ({}, FREE),
+    "brief": ({}, ALL),
+    "sleeping": ({"OMP_WAIT_POLICY": "PASSIVE"}, ALL),
     "one thread": ({}, 1),
-    "short": ({"GOMP_SPINCOUNT": "10000"}, None),
 }
-"""The environment of a process, and its threads (None: one a core)."""
+"""The environment of a process, and its threads."""
+CORES = len(os.sched_getaffinity(0))
 STEPS_BEFORE = 3
 """Steps that are not counted."""
 
@@ -47,7 +54,8 @@ def train_when_asked(workspace, arch, size, batch_size, threads):
     from cxrtool.workflows.train_setup import resolve, set_up
     from cxrtool.workspace import Workspace
 
-    if threads:
+    usual = torch.get_num_threads()
+    if threads > 0:
         torch.set_num_threads(threads)
     config = TrainConfig(
         arch=arch, weights="none", image_size=size, batch_size=batch_size, device="cpu"
@@ -70,6 +78,8 @@ def train_when_asked(workspace, arch, size, batch_size, threads):
                 raise CancelFitException("time is up")
 
     for line in sys.stdin:
+        if threads == FREE:
+            torch.set_num_threads(free_threads(cores_in_use(), cores=CORES, usual=usual))
         clock = Clock(float(line))
         setup.learner.fit(1000, cbs=[clock, NoValidation()])
         counted = clock.times[STEPS_BEFORE - 1 :]
@@ -80,7 +90,7 @@ def start(setting, workspace, asked):
     """A training process that waits to be asked."""
     environment, threads = SETTINGS[setting]
     inherited = {name: value for name, value in os.environ.items() if name not in WAITING}
-    child = [__file__, "--child", str(workspace), "--threads", str(threads or 0)]
+    child = [__file__, "--child", str(workspace), "--threads", str(threads)]
     child += [
         "--arch",
         asked.arch,
@@ -139,7 +149,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--busy", type=int, action="append")
-    parser.add_argument("--short", action="store_true")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -147,18 +156,17 @@ def main():
     if asked.child:
         train_when_asked(asked.child, asked.arch, asked.size, asked.batch_size, asked.threads)
         return
-    names = [name for name in SETTINGS if asked.short or name != "short"]
-    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
     if load > 0.5:
         print(f"a load of {load:.1f} before anything began: other processes are at work here too")
     with tempfile.TemporaryDirectory() as folder:
         workspace = draw(Path(folder))
-        processes = {name: start(name, workspace, asked) for name in names}
+        processes = {name: start(name, workspace, asked) for name in SETTINGS}
         try:
             for process in processes.values():
                 speed(process, 1)  # imports and first steps
             print(
-                f"{asked.arch}, {asked.size} px, batches of {asked.batch_size}, {cores} cores, "
+                f"{asked.arch}, {asked.size} px, batches of {asked.batch_size}, {CORES} cores, "
                 f"{asked.rounds} rounds of {asked.seconds:g} s"
             )
             for number in asked.busy or (0, 1, 2):
