@@ -1,6 +1,7 @@
 """The recipes side by side on a small data set: patient folds, several seeds, from random weights.
 
     python tests/benchmarks/bench_recipes.py DATA [--seeds 3] [--folds 5] [--arch resnet18]
+        [--only NAME ...]
 
 For each seed the patients are dealt to folds; each fold is the test part once, the next one is
 valid, the others are train, so that no image's score had a say in choosing an epoch. The folds'
@@ -42,6 +43,8 @@ def recipes(side, **common):
         "report": report,
         "strong": TrainConfig.of_recipe("strong", **{**common, "image_size": larger}),
         "report, uniform sampling": replace(report, sampling="uniform"),
+        "report, sampling cap 3": replace(report, sampling_cap=3),
+        "report, sampling cap 1.5": replace(report, sampling_cap=1.5),
         "report, everything trained": replace(report, freeze_epochs=0, unfreeze="all"),
         "report, one-cycle": replace(report, schedule="one-cycle"),
     }
@@ -71,12 +74,15 @@ def main():
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--only", action="append", help="a training's name; may be repeated")
     asked = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "cxr")
         common = {"arch": asked.arch, "weights": "none", "workers": 0}
         chosen = recipes(asked.image_size, **common)
+        if asked.only:
+            chosen = {name: chosen[name] for name in asked.only}
         largest = max(config.image_size for config in chosen.values())
         prepare_manifest(PrepareConfig(data=asked.data, cache_size=largest), workspace)
         manifest = read_manifest(workspace.manifest)
