@@ -14,6 +14,11 @@ def normal(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def forms(name: str) -> set[str]:
+    """A name in the forms in which it may stand on a disk."""
+    return {name, normal(name), unicodedata.normalize("NFD", name)}
+
+
 def on_disk(path: Path) -> Path:
     """The path that is there, whose names may be in the other form; otherwise `path` as it is."""
     if str(path).isascii() or os.path.lexists(path):

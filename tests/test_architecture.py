@@ -111,6 +111,7 @@ LAYERS = {
 }
 SIDEWAYS = {
     ("comparison", "scoring"),
+    ("dicom.stored", "formats.jpeg"),
     ("points", "scoring"),
     ("score_curves", "scoring"),
     ("score_figures", "figures"),

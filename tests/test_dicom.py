@@ -312,6 +312,38 @@ def test_jpeg_is_what_pillow_makes_of_it(tmp_path, syntax, channels):
     assert np.abs(greys(path) - expected).max() <= 1
 
 
+def jpeg_of(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def test_what_libjpeg_says_of_a_damaged_jpeg_is_told(tmp_path):
+    stream = bytearray(jpeg_of(SHALLOW))
+    start = stream.index(b"\xff\xda")
+    stream[start + 40 : start + 44] = b"\xff\xd9\x00\x00"
+    whole = compressed(tmp_path / "whole.dcm", jpeg_of(SHALLOW), SHALLOW, uid.JPEGBaseline8Bit)
+    assert "damaged" not in read_for_scoring(whole)[1]
+    path = compressed(tmp_path / "a.dcm", bytes(stream), SHALLOW, uid.JPEGBaseline8Bit)
+    assert "damaged: " in read_for_scoring(path)[1]
+
+
+def test_a_jpeg_with_a_second_size_is_refused_before_it_is_decoded(tmp_path):
+    """Pillow 12 writes past a row's end where two sizes stand in the stream."""
+    stream = jpeg_of(SHALLOW)
+    start = stream.index(b"\xff\xc0")
+    length = int.from_bytes(stream[start + 2 : start + 4], "big") + 2
+    second = bytearray(stream[start : start + length])
+    second[7:9] = (60_000).to_bytes(2, "big")
+    for made in (
+        stream[: start + length] + second + stream[start + length :],
+        stream[:start] + b"\xff\xfe\x00\x02\x00" + stream[start:],
+    ):
+        path = compressed(tmp_path / "a.dcm", bytes(made), SHALLOW, uid.JPEGBaseline8Bit)
+        with pytest.raises(ImageError, match="damaged"):
+            greys(path)
+
+
 def test_the_same_picture_is_the_same_however_others_wrote_it():
     """Files that pydicom brings along: other programs' RLE, JPEG 2000, JPEG-LS, big endian."""
     plain = greys(get_testdata_file("MR_small.dcm", download=False))

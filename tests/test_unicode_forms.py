@@ -49,6 +49,11 @@ def test_predict_finds_the_images_of_a_table_under_either_form(films):
     assert all(file == str(on_disk(films.parent / file)) for file in found.files)
 
 
+@pytest.mark.parametrize("asked", [NFC, NFD])
+def test_a_glob_matches_names_in_either_form(films, asked):
+    assert len(list_images([str(films.parent / asked / "*.jpg")])) == 4
+
+
 def test_scores_and_truth_meet_whatever_form_their_keys_have(tmp_path):
     from cxrtool.workflows.evaluate_tables import evaluate_tables
 

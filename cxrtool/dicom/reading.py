@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from cxrtool.dicom import DicomError
 from cxrtool.dicom.plausible import implausible
 from cxrtool.dicom.presentation import palette_colours, shown_greys
-from cxrtool.dicom.stored import standard_name, stored_values
+from cxrtool.dicom.stored import damage_of, standard_name, stored_values
 
 # Its log names the values that it stumbles over, and they may be the patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -114,7 +114,8 @@ def _nothing_private() -> Iterator[None]:
 
 
 def _picture(stored: NDArray[np.integer], dataset: FileDataset) -> Picture:
-    mode, warnings = str(dataset.PhotometricInterpretation), implausible(dataset)
+    mode = str(dataset.PhotometricInterpretation)
+    warnings = [*filter(None, [damage_of(dataset)]), *implausible(dataset)]
     if mode in GREYS:
         colours, odd = shown_greys(stored, dataset)
         warnings = [odd, *warnings] if odd else warnings

@@ -11,8 +11,10 @@ from pydicom.pixels.utils import pixel_array
 from cxrtool.dicom import DicomError
 from cxrtool.dicom.codestreams import read_frame_header
 from cxrtool.dicom.jpeg_lossless import decode_lossless
+from cxrtool.formats.jpeg import has_one_header, jpeg_damage
 
 LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+ORDINARY_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 DECODERS = ("pydicom", "pillow", "pyjpegls", "pylibjpeg")
 """pydicom's names of those that are used, the first that is there. GDCM is not: one damaged byte
 can kill it, and with it the process."""
@@ -58,6 +60,8 @@ def stored_values(dataset: FileDataset) -> NDArray[np.integer]:
         _check_frame(frame, dataset)
     if syntax in LOSSLESS and dataset.SamplesPerPixel == 1:
         return _unused_bits_removed(decode_lossless(frame), dataset)
+    if syntax in ORDINARY_JPEG and not has_one_header(frame):
+        raise DicomError("its compressed picture is damaged: it has two headers, or none")
     there = [name for name in DECODERS if name in decoder.available_plugins]
     if syntax == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
         there = [name for name in there if name != "pillow"]
@@ -65,6 +69,14 @@ def stored_values(dataset: FileDataset) -> NDArray[np.integer]:
         package = PACKAGES.get(syntax, "pylibjpeg pylibjpeg-libjpeg")
         raise DicomError(f"its pixels are coded in {syntax.name}: pip install {package}")
     return pixel_array(dataset, index=0, decoding_plugin=there[0])
+
+
+def damage_of(dataset: FileDataset) -> str:
+    """What libjpeg says of a JPEG of 8 bits, which pydicom's decoders keep to themselves, or ""."""
+    if dataset.file_meta.TransferSyntaxUID not in ORDINARY_JPEG or dataset.BitsStored > 8:
+        return ""
+    said = jpeg_damage(get_frame(dataset.PixelData, 0, number_of_frames=1), int(dataset.Rows))
+    return f"damaged: {said}" if said else ""
 
 
 def _bytes_of_pixels(dataset: FileDataset, samples: int) -> int:

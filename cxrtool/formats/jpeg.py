@@ -167,13 +167,22 @@ def _fill(pixels: NDArray[np.uint8], content: bytes, mode: str, *, strict: bool)
 
 def _by_pillow(content: bytes, image: Image.Image) -> Image.Image:
     """The pixels by Pillow, where one header stands in the stream: none to be mistaken about."""
-    segments = _segments(content)
-    starts = [len(START), *(one.end for one in segments)]
-    whole = all(one.start == start for one, start in zip(segments, starts, strict=False))
-    if not whole or sum(one.marker in FRAMES for one in segments) != 1 or len(segments) < 2:
+    if not has_one_header(content):
         raise DataError("damaged: something else lies between its segments")
     image.load()
     return image
+
+
+def has_one_header(content: bytes) -> bool:
+    """Whether a stream names one size, and nothing lies between its segments.
+
+    Pillow's decoder is given no other: see the top of this module.
+    """
+    segments = _segments(content)
+    starts = [len(START), *(one.end for one in segments)]
+    whole = all(one.start == start for one, start in zip(segments, starts, strict=False))
+    one = sum(one.marker in FRAMES for one in segments) == 1
+    return whole and one and segments[-1].marker == SCAN[1]
 
 
 def jpeg_damage(content: bytes, rows: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.images import SUFFIXES, is_image
-from cxrtool.unicode_forms import on_disk
+from cxrtool.unicode_forms import forms, on_disk
 from cxrtool.workspace import Workspace
 
 TABLE = ".csv"
@@ -64,7 +64,8 @@ def _expand(text: str, path: Path) -> Iterator[tuple[str, str]]:
         yield from ((name, name) for name in _below(text))
     elif not os.path.lexists(text) and glob.has_magic(text):
         # Path.glob cannot take an absolute pattern.
-        names = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+        found = [glob.glob(form, recursive=True) for form in forms(text)]  # noqa: PTH207
+        names = sorted({name for names in found for name in names})
         yield from ((name, name) for name in names if is_image(Path(name)))
     else:
         yield text, text
