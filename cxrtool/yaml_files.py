@@ -3,6 +3,7 @@
 Not libyaml's loader: brackets that are nested too deep end the whole process in it.
 """
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class _PlainLoader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """PyYAML's, but for an alias, or what lies too deep, which raise MarkedYAMLError."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise _problem(f"an alias (*{event.anchor}) is not read: write its value out", event)
@@ -41,11 +43,22 @@ class _PlainLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """PyYAML's, but that what it cannot make of a value raises MarkedYAMLError: no such day,
+        or a tag before what it does not fit, as in `!!bool maybe`."""
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise _problem(f"there is no such value ({reason})", node) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """PyYAML's, but for two equal keys, or one that cannot be, which raise MarkedYAMLError."""
         lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-            if isinstance(key, list | dict):
+        # With a tag, as in `!!map [a]`, it may be none: PyYAML says so below.
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
                 raise _problem("a list or a mapping cannot be a key", key_node)
             line = key_node.start_mark.line + 1
             if key in lines:
@@ -96,7 +109,7 @@ def read_yaml(path: Path, *, as_text: bool = False) -> dict[Any, Any]:
         mark = error.problem_mark
         place = "" if mark is None else f", line {mark.line + 1}"
         raise DataError(f"{path}{place} cannot be read as YAML: {error.problem}") from None
-    # A character that YAML does not have; a number or a date that Python does not.
+    # A character that YAML, or Unicode, does not have.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as YAML: {reason}") from None
