@@ -167,7 +167,7 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
     """
     way_on = f": {instead}" if instead else ""
     try:
-        values = json.loads(read_text(path))
+        values = json.loads(read_text(path), object_pairs_hook=_each_once)
     except FileNotFoundError:
         raise RunError(f"{path} is missing{way_on}") from None
     except OSError as error:
@@ -183,13 +183,24 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
     return values
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of which no key is there twice: of two equal ones, which was meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{shortened(twice)} is there twice")
+    return found
+
+
 def shortened(value: object, most: int = 60) -> str:
-    """A value from JSON in at most so many characters, as JSON has it, for a message."""
+    """A value from JSON or YAML in at most so many characters, as JSON has it, for a message."""
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
     if isinstance(value, int) and not -(10**15) < value < 10**15:
         return "a number of many digits"
-    text = json.dumps(value[:most] if isinstance(value, str) else value, ensure_ascii=False)
+    short = value[:most] if isinstance(value, str) else value
+    text = json.dumps(short, ensure_ascii=False, default=str)  # YAML has dates and bytes, too
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

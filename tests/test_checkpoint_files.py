@@ -1,5 +1,6 @@
 """A checkpoint, damaged, altered or another run's: one message that names it, and no training."""
 
+import datetime
 import json
 import os
 import shutil
@@ -257,6 +258,8 @@ def test_a_checkpoint_of_version_0_1_is_read(copy):
         ({"lr": float("inf")}, "lr is Infinity and should be a finite number"),
         ({"image_size": -1}, "image_size is -1"),
         ({"labels": ["Edema"]}, "labels is a list of 1"),
+        ({"lr": datetime.date(2026, 1, 2)}, 'lr is "2026-01-02" and should be a valid number'),
+        ({"arch": b"resnet18"}, "arch is"),
         ({"seed": None}, "seed is null"),
         ({"seed": 10**400}, "seed is a number of many digits"),
         ({"besides": 1}, "besides is no key of this version"),

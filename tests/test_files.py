@@ -58,11 +58,21 @@ def test_json_carries_its_format_and_refuses_nan(tmp_path):
     assert read_json(tmp_path / "a.json")["x"] == 1.5
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', "{}"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', "{}", '{"format": 1, "format": 1}'])
 def test_json_of_another_kind_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(RunError, match=r"a\.json"):
         read_json(tmp_path / "a.json")
+
+
+def test_json_with_a_key_twice_is_refused_and_the_key_named(tmp_path):
+    """As where a threshold was edited by hand in another line than the one that counts."""
+    path = tmp_path / "a.json"
+    path.write_text('{"format": 1, "thresholds": {"A": 0.1, "Edema": 0.2, "Edema": 0.3}}')
+    with pytest.raises(RunError, match=r'a\.json cannot be read: "Edema" is there twice'):
+        read_json(path)
+    path.write_text('{"format": 1, "a": {"Edema": 0.2}, "b": {"Edema": 0.3}}')
+    assert read_json(path)["b"] == {"Edema": 0.3}
 
 
 def test_missing_json_is_named(tmp_path):
