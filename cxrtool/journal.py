@@ -39,8 +39,9 @@ def check_begun(output: Path, *, force: bool, resume: bool) -> None:
 class Journal:
     """The rows that are done, in files beside the table that they will be: a line of JSON each.
 
-    A line is whole or, after a kill, cut off and not counted. The first one says what the rows were
-    made with, so that no others get among them. Each of several processes writes its own file.
+    A line that is no row, as after a kill or a power cut, is not counted. The first one says what
+    the rows were made with, so that no others get among them. Each of several processes writes its
+    own file.
     """
 
     def __init__(self, output: Path, made_with: Mapping[str, Any], labels: Sequence[str]) -> None:
@@ -66,12 +67,20 @@ class Journal:
             with _opened(file) as lines:
                 place = 0
                 for number, line in enumerate(lines):
-                    values = _parsed(line)
                     if number == 0 and line.endswith(b"\n"):  # else a kill cut it off
-                        self._compare(values or {}, file)
-                    elif number and values is not None:
-                        self._know(values["path"], bool(values["error"]), (file, place))
+                        self._compare(_parsed(line), file)
+                    elif number and (row := self._row(line)) is not None:
+                        self._know(row.path, bool(row.error), (file, place))
                     place += len(line)
+
+    def _row(self, line: bytes) -> Row | None:
+        """The row that a line is, if it is one."""
+        try:
+            row = row_of(_parsed(line), self.labels)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
+        whole = isinstance(row.path, str) and all(0 <= score <= 1 for score in row.scores or ())
+        return row if whole else None
 
     def _know(self, path: str, failed: bool, place: tuple[Path, int]) -> None:
         if failed and path in self._places and path not in self._failed:
@@ -139,7 +148,7 @@ class Journal:
                     raise DataError(f"{self.output}: the row of {path} is missing")
                 file, place = self._places[path]
                 open_files[file].seek(place)
-                yield row_of(json.loads(open_files[file].readline()), self.labels)
+                yield row_of(_parsed(open_files[file].readline()), self.labels)
 
     def remove(self) -> None:
         """Forget all of it."""
@@ -149,13 +158,13 @@ class Journal:
             file.unlink(missing_ok=True)
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A whole line's object; None for one that was cut off."""
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A whole line's object; an empty one for a line that was cut off, or holds something else."""
     try:
         values = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 @contextmanager

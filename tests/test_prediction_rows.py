@@ -184,6 +184,33 @@ def test_a_row_that_a_kill_cut_off_is_not_counted_and_not_in_the_way(tmp_path, c
     assert list(again(tmp_path).rows(row.path for row in rows[:4])) == rows[:4]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0\0\0",
+        b"[]",
+        b"[" * 100_000,
+        b'{"path": "y"}',
+        b'{"error": "no such file"}',
+        *(
+            json.dumps({**Row(path="y", scores=(0.5, 0.25)).as_json(LABELS), **change}).encode()
+            for change in ({"Edema": "high"}, {"Edema": None}, {"Edema": 2}, {"positive": 1})
+        ),
+        json.dumps({**Row(path="y", scores=(0.5, 0.25)).as_json(LABELS), "path": ["y"]}).encode(),
+        json.dumps({**Row(path="y", scores=(0.5, 0.25)).as_json(LABELS), "Edema": np.nan}).encode(),
+    ],
+)
+def test_a_line_that_is_no_row_is_not_counted_and_those_after_it_are(tmp_path, line):
+    rows = without_logits(some_rows())
+    begun(tmp_path, rows[:2])
+    (file,) = files_of(tmp_path / "t.csv")
+    file.write_bytes(file.read_bytes() + line + b"\n")
+    begun(tmp_path, rows[2:4])
+    kept = again(tmp_path)
+    assert (len(kept), kept.done("y"), kept.failed("y")) == (4, False, False)
+    assert list(kept.rows(row.path for row in rows[:4])) == rows[:4]
+
+
 def test_a_failure_is_replaced_by_a_later_row_and_not_the_other_way_round(tmp_path):
     failed = Row(path="x", scores=None, error="no such file")
     good = Row(path="x", scores=(0.5, 0.25))
