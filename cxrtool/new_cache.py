@@ -105,7 +105,7 @@ class NewCache:
         """
         if self._is_ours(self._paths.seal, self._paths.images):
             self._held = len(self._recorded(self._paths.index))
-            fresh = self._fresh(self._paths.index, self._paths.seal)
+            fresh = self._fresh(self._paths.index, self._paths.seal) if self._as_sealed() else {}
             if self._touched():
                 fresh = self._intact(fresh, self._paths.images)
             self.sealed = self._settled(fresh)
@@ -174,13 +174,16 @@ class NewCache:
         return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
 
     def _recorded(self, path: Path) -> list[Measured]:
-        """The rows of a journal or an index; a line that a kill cut off is none."""
+        """The rows of a journal or an index; a line that a kill cut off is none.
+
+        None at all, where it is no table any more.
+        """
         rows: list[Measured] = []
         try:
-            lines = read_text(path, MOST_INDEX).split("\n")[1:-1]
-        except (OSError, UnicodeDecodeError):
+            table = list(csv.reader(read_text(path, MOST_INDEX).split("\n")[1:-1]))
+        except (OSError, UnicodeDecodeError, csv.Error):
             return rows
-        for fields in csv.reader(lines):
+        for fields in table:
             try:
                 _, row, width, height, mode, *rest = fields
                 # The fingerprint and the note come last, and version 0.1 wrote none.
@@ -193,6 +196,13 @@ class NewCache:
             except (ValueError, TypeError):
                 continue
         return rows
+
+    def _as_sealed(self) -> bool:
+        """Whether the index is the one that was sealed: if not, nothing in it can be believed."""
+        try:
+            return bool(sha256(self._paths.index) == read_json(self._paths.seal)["index_sha256"])
+        except (OSError, KeyError):
+            return False
 
     def _touched(self) -> bool:
         """Whether the finished cache's pixels were written after it was sealed, or copied.

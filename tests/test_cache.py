@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -379,6 +380,35 @@ def test_an_index_that_was_edited_is_refused(data, tmp_path):
     index.write_text(index.read_text().replace("3.png,3,", "3.png,4,"))
     with pytest.raises(DataError, match="was altered"):
         ImageCache(folder)
+
+
+@pytest.mark.parametrize("column", ["row", "pixel_sum", "crc32", "picture"])
+def test_prepare_believes_nothing_in_an_index_that_was_edited(data, tmp_path, decoded, column):
+    """Else what it says of an image would be sealed anew, as if it had been measured."""
+    folder = tmp_path / "cache"
+    build(data, folder)
+    index = folder / "index.csv"
+    measured = pd.read_csv(index, dtype=str)
+    assert measured[column].nunique() > 1
+    measured.assign(**{column: measured[column].to_numpy()[::-1]}).to_csv(index, index=False)
+    decoded.clear()
+    assert_same_pixels(build(data, folder), data)
+    assert decoded == PATHS
+    assert pd.read_csv(index, dtype=str)[column].tolist() != measured[column].tolist()[::-1]
+
+
+def test_an_index_or_a_journal_that_is_no_table_any_more_is_made_anew(data, tmp_path, monkeypatch):
+    """One quote more, and all that follows is one field, which no reader takes."""
+    folder = tmp_path / "cache"
+    build(data, folder)
+    kept = (folder / "index.csv").read_text()
+    header, rest = kept.split("\n", 1)
+    paths = CachePaths(folder)
+    paths.images.rename(paths.partial)  # as if it had been killed
+    write_json(paths.plan, {k: v for k, v in read_json(paths.seal).items() if k != "format"})
+    paths.seal.unlink()
+    paths.journal.write_text(f'{header}\n"{rest}' + "x" * 200_000 + "\n")
+    assert_same_pixels(build(data, folder), data)
 
 
 SLOW = """
