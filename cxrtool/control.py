@@ -142,11 +142,6 @@ class Control(Callback):  # type: ignore[misc]
         """Training throughput so far, without each stretch's first batch, which starts workers."""
         return self._timed_images / self._timed_seconds if self._timed_seconds else 0.0
 
-    @property
-    def loss_so_far(self) -> float:
-        """The mean training loss of this process's epoch in progress; it waits for the device."""
-        return self._mean_loss() if self.losses else math.nan
-
     def stretches_left(self, last_epoch: int) -> int:
         """How many validations there are to come before `last_epoch` epochs are done."""
         return (last_epoch - self.state.epoch) * self.plan.validations - self.state.validations

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -19,9 +19,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cxrtool.sampler import AGAIN, SteeredSampler, distribution, suggest
 from cxrtool.search_space import Space, Value
-
-if TYPE_CHECKING:
-    pass
 
 FACTS, RUN, REASON, WITHDRAWN, SECONDS, EPOCH = (
     *("cxrtool", "run", "reason", "withdrawn", "seconds", "best_epoch"),
