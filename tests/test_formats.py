@@ -276,3 +276,29 @@ def test_a_strip_that_is_short_shows_nobody_elses_pixels(tmp_path, kind):
     if kind in ("jpeg", "group4") and not NEW_PILLOW:
         assert all("strips, which Pillow" in one for one in refusals)
         assert all("pip install 'pillow>=13'" in one for one in refusals)
+
+
+# Headers
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xc0", b"\xff\xda"])
+@pytest.mark.parametrize("before", range(-2, 24, 2))
+def test_a_header_is_read_wherever_the_first_look_at_a_file_ends(tmp_path, marker, before):
+    """Also in the middle of the size, or of the first scan's segment, which Pillow reads too."""
+    content = encoded("JPEG")
+    rest = limits.HEAD - before - content.index(marker)
+    more = b"".join(
+        b"\xff\xec" + struct.pack(">H", size - 2) + bytes(size - 4)
+        for size in (rest // 2, rest - rest // 2)
+    )
+    path = stored(tmp_path, content[:2] + more + content[2:])
+    assert path.read_bytes().index(marker) == limits.HEAD - before
+    assert read_header(path) == (112, 128, "L")
+
+
+@pytest.mark.parametrize("left", [0, 3, 5])
+@pytest.mark.parametrize("read", [read_for_scoring, read_header])
+def test_a_jpeg_that_is_cut_in_its_size_says_so(tmp_path, left, read):
+    content = encoded("JPEG")
+    cut = content[: content.index(b"\xff\xc0") + 4 + left]
+    assert refused(stored(tmp_path, cut), read) == "cut short before its size"

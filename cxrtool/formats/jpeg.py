@@ -24,7 +24,7 @@ from cxrtool.formats.limits import (
     check_size,
     in_memory,
     left_out,
-    read_whole,
+    read_parts,
 )
 
 START, END, SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
@@ -63,14 +63,17 @@ def examine_jpeg(file: BinaryIO, *, pixels: bool = True) -> Examined:
     Raises:
         DataError: it is larger than is decoded, has too many segments or scans, or is cut short.
     """
-    content = read_whole(file) if pixels else file.read(HEAD)
-    segments = _segments(content)
-    if len(content) == HEAD and not any(one.marker in FRAMES for one in segments):
-        content = read_whole(file)
-        segments = _segments(content)
+    content, segments = read_parts(
+        file,
+        pixels=pixels,
+        parts_of=_segments,
+        # Pillow reads on to the first scan, and its segment.
+        are_enough=lambda found: any(one.marker == SCAN[1] and one.end <= HEAD for one in found),
+    )
     frame = next((one for one in segments if one.marker in FRAMES), None)
-    if frame is None or frame.size < 6:
-        raise DataError("cut short before its size" if not segments else "a JPEG without a size")
+    if frame is None or frame.size < 6 or frame.start + 10 > len(content):
+        cut = not segments or segments[-1].end > len(content)
+        raise DataError("cut short before its size" if cut else "a JPEG without a size")
     height = int.from_bytes(content[frame.start + 5 : frame.start + 7], "big")
     width = int.from_bytes(content[frame.start + 7 : frame.start + 9], "big")
     samples = content[frame.start + 9]

@@ -2,8 +2,9 @@
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import Image
 
@@ -26,6 +27,7 @@ MOST_PARTS = 1_000
 ORDINARY_PIXELS = 25_000_000
 """Twice the largest radiographs: what is larger is decoded apart."""
 ORDINARY_BYTES = 64 * 2**20
+Parts = TypeVar("Parts")
 
 
 @dataclass(kw_only=True)
@@ -81,6 +83,33 @@ def read_whole(file: BinaryIO) -> bytes:
         raise DataError(f"the file is larger than the {MOST_BYTES / 2**20:.0f} MiB that are read")
     file.seek(0)
     return file.read(size)  # a number that is too large would be reserved
+
+
+def read_parts(
+    file: BinaryIO,
+    *,
+    pixels: bool,
+    parts_of: Callable[[bytes], Parts],
+    are_enough: Callable[[Parts], bool],
+) -> tuple[bytes, Parts]:
+    """A file's content and the parts that it is made of.
+
+    Args:
+        file: at its beginning.
+        pixels: whether all of it is wanted; else so much that `are_enough`, if there is so much.
+        parts_of: the parts of a content.
+        are_enough: whether they go on to the pixels.
+
+    Raises:
+        DataError: see `read_whole` and `parts_of`.
+    """
+    if not pixels:
+        content = file.read(HEAD)
+        parts = parts_of(content)
+        if len(content) < HEAD or are_enough(parts):
+            return content, parts
+    content = read_whole(file)
+    return content, parts_of(content)
 
 
 def in_memory(content: bytes) -> BinaryIO:

@@ -7,7 +7,6 @@ from typing import BinaryIO, NamedTuple
 
 from cxrtool.errors import DataError
 from cxrtool.formats.limits import (
-    HEAD,
     MOST_EXIF,
     MOST_METADATA,
     MOST_PARTS,
@@ -17,7 +16,7 @@ from cxrtool.formats.limits import (
     check_size,
     in_memory,
     left_out,
-    read_whole,
+    read_parts,
 )
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -49,11 +48,12 @@ def examine_png(file: BinaryIO, *, pixels: bool = True) -> Examined:
     Raises:
         DataError: it is larger than is decoded, has too many chunks, or no header.
     """
-    content = read_whole(file) if pixels else file.read(HEAD)
-    chunks = list(_chunks(content, pixels=pixels))
-    if not pixels and len(content) == HEAD and not any(one.kind == b"IDAT" for one in chunks):
-        content = read_whole(file)
-        chunks = list(_chunks(content, pixels=False))
+    content, chunks = read_parts(
+        file,
+        pixels=pixels,
+        parts_of=lambda read: list(_chunks(read, pixels=pixels)),
+        are_enough=lambda found: any(one.kind == b"IDAT" for one in found),
+    )
     if not chunks or chunks[0].kind != b"IHDR" or chunks[0].size != 13:
         raise DataError("a PNG without a header")
     width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
