@@ -102,8 +102,9 @@ def threshold_for(
       best specificity there. s is the decimal that was written: 0.9 of 10 positives are 9.
     - `specificity=s`: the lowest threshold whose specificity is at least s, and so the one of
       best sensitivity there. Where too many negatives share the highest score, no score that
-      occurs is specific enough: then it is the next float64 above the highest, and nobody is
-      positive. (A comparison in float32 would round that one back: compare in float64.)
+      occurs is specific enough: then it is the next float64 above the highest, itself rounded up
+      to a float32, and nobody is positive. (A comparison in float32 would round that one back:
+      compare in float64.)
 
     Otherwise it is a score that occurs. Finite; NaN where the images that count have one class.
     Raises DataError as `metrics` says.
@@ -128,7 +129,21 @@ def threshold_for(
         return float(thresholds[np.flatnonzero(tp[1:] >= least_tp)[0]])
     most_fp = int(fp[-1]) - ceil(share * int(fp[-1]))
     specific = np.flatnonzero(fp[1:] <= most_fp)
-    return float(thresholds[specific[-1]] if len(specific) else np.nextafter(thresholds[0], np.inf))
+    return float(thresholds[specific[-1]]) if len(specific) else _above(float(thresholds[0]))
+
+
+def _above(highest: float) -> float:
+    """A number just above the highest score: nobody is positive at it.
+
+    It follows a float32, as next to no score does. By that it is known for what it is where
+    probabilities are calibrated (`points`): a curve may give the highest score's and the next
+    float64's one value, and would make somebody positive.
+    """
+    with np.errstate(over="ignore"):
+        single = np.float32(highest)
+        if float(single) < highest:
+            single = np.nextafter(single, np.float32(np.inf))
+    return float(np.nextafter(float(single) if np.isfinite(single) else highest, np.inf))
 
 
 def _best_f1(tp: Counts, fp: Counts) -> int:

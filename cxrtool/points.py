@@ -47,7 +47,8 @@ class Calibration:
             if label not in self.labels or np.isnan(out[column]):
                 continue
             below = np.nextafter(out[column], -np.inf)
-            if np.float32(below) == below:  # just above the highest score: nobody is positive
+            # Just above all scores, as `operating` makes it: nobody is positive.
+            if np.float32(below) == below:
                 out[column] = np.nextafter(float(self.labels[label](below)), np.inf)
             else:
                 out[column] = float(self.labels[label](out[column]))

@@ -75,7 +75,14 @@ def brute_threshold(rule, y_true, y_score):
     if rule.name == "sensitivity":
         return max(score for score in at if at[score][0] >= exact(rule.wanted))
     specific = [score for score in at if at[score][1] >= exact(rule.wanted)]
-    return min(specific, default=float(np.nextafter(float(scores[-1]), np.inf)))
+    return min(specific, default=above(float(scores[-1])))
+
+
+def above(score):
+    """The next float64 above a score that is rounded up to a float32."""
+    single = np.float32(score)
+    up = single if float(single) >= score else np.nextafter(single, np.float32(np.inf))
+    return float(np.nextafter(float(up), np.inf))
 
 
 # Thresholds
@@ -146,6 +153,12 @@ def test_nobody_is_positive_where_the_highest_score_is_not_specific_enough():
     assert threshold == np.nextafter(float(np.float32(0.7)), np.inf)
     at = confusion_at(y_true, y_score, threshold)
     assert (at.tp, at.fp, at.specificity) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("highest", [0.7, 1 - 2**-53, 1.0, 7.3, 1e38, 3.5e38, 1e300])
+def test_nobody_is_positive_just_above_a_score_of_any_size(highest):
+    threshold = threshold_for(Rule("specificity", 1), [0, 1, 0], [0.1, highest, highest])
+    assert highest < threshold < highest * (1 + 2**-22)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

@@ -197,15 +197,19 @@ def test_a_calibration_moves_the_threshold_with_the_scores():
         Calibrator("isotonic", {"scores": (0.1, 0.9), "shares": (0.2, 0.6)}),
     ],
 )
-def test_where_nobody_is_positive_nobody_becomes_so_by_a_calibration(curve):
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_where_nobody_is_positive_nobody_becomes_so_by_a_calibration(curve, kind):
     """The highest score is a tie of a negative: no score that occurs is specific enough."""
-    scores = np.float32([[0.2], [0.7], [0.95], [0.95]]).astype(float)
-    targets = np.array([[False], [True], [True], [False]])
-    thresholds = thresholds_for(Rule("specificity", 1.0), targets, scores, np.ones((4, 1), bool))
-    assert (scores < thresholds).all()
     calibration = Calibration(method=curve.method, chosen_on="valid", labels={"Edema": curve})
-    moved = calibration.of_thresholds(("Edema",), thresholds)
-    assert (calibration.of_scores(("Edema",), scores) < moved).all()
+    targets, mask = np.array([[False], [True], [True], [False]]), np.ones((4, 1), bool)
+    ends = [0.0, 0.5, 1 - 2**-53, 1.0]
+    for highest in [*np.random.default_rng(5).uniform(0.7, 1, 50), *ends]:
+        scores = (highest * np.array([[0.2], [0.7], [1], [1]])).astype(kind).astype(float)
+        thresholds = thresholds_for(Rule("specificity", 1.0), targets, scores, mask)
+        assert (scores < thresholds).all()
+        assert thresholds[0] - scores.max() < 1e-7
+        moved = calibration.of_thresholds(("Edema",), thresholds)
+        assert (calibration.of_scores(("Edema",), scores) < moved).all()
 
 
 def test_scores_that_are_no_probabilities_are_ranked_only():
