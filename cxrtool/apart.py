@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,6 +79,11 @@ class _Process:
         self.expired = True
         self.kill()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: something may have killed it while it was idle."""
+        return self._popen.poll() is None
+
     def kill(self) -> None:
         """End it, and the child that decodes."""
         try:
@@ -112,8 +118,10 @@ class Apart:
     """The processes of this one: as many as threads ask at once, started when they are needed."""
 
     def __init__(self) -> None:
-        self._idle: list[_Process] = []
-        self._busy: set[_Process] = set()
+        self._idle: dict[bool, list[_Process]] = {True: [], False: []}
+        """By whether they decode in children: in the memory of the others images were."""
+        self._busy: dict[_Process, int] = {}
+        """And which thread waits for it."""
         self._lock = threading.Lock()
 
     def decode(
@@ -131,11 +139,7 @@ class Apart:
         Raises:
             DataError: it took too long or too much, or the decoder was killed by it.
         """
-        with self._lock:
-            process = self._idle.pop() if self._idle else None
-        process = process or _Process()
-        with self._lock:
-            self._busy.add(process)
+        process = self._take(fresh=fresh)
         whole = False
         try:
             about = {"look": look, "dicom": dicom, "fresh": fresh}
@@ -147,16 +151,36 @@ class Apart:
             raise DataError(_why(process.end(), expired=process.expired)) from None
         finally:
             with self._lock:
-                self._busy.discard(process)
+                self._busy.pop(process, None)
                 if whole:
-                    self._idle.append(process)
+                    self._idle[fresh].append(process)
             if not whole:
                 process.end()
 
-    def stop(self) -> None:
-        """Give up what is being decoded: whoever waits for it gets an error."""
+    def _take(self, *, fresh: bool) -> _Process:
+        """An idle process, or a new one; it is busy from now on."""
+        process = None
+        while process is None:
+            with self._lock:
+                idle = self._idle[fresh]
+                process = idle.pop() if idle else None
+            if process is None:
+                process = _Process()
+            elif not process.alive:
+                process.end()
+                process = None
         with self._lock:
-            busy = list(self._busy)
+            self._busy[process] = threading.get_ident()
+        return process
+
+    def stop(self, threads: Collection[int] | None = None) -> None:
+        """Give up what is being decoded: whoever waits for it gets an error.
+
+        Args:
+            threads: which of those that wait, by their idents; None: all.
+        """
+        with self._lock:
+            busy = [one for one, of in self._busy.items() if threads is None or of in threads]
         for process in busy:
             process.kill()
 
@@ -164,7 +188,8 @@ class Apart:
         """End all processes."""
         self.stop()
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = [process for of_kind in self._idle.values() for process in of_kind]
+            self._idle = {True: [], False: []}
         for process in idle:
             process.kill()
             process.end()
@@ -177,9 +202,9 @@ class Apart:
 def _why(code: int, *, expired: bool) -> str:
     """Why a decoder died, from its process's exit code: a signal's, or 128 and its child's."""
     code = 128 - code if code < 0 else code
-    if expired or code - 128 in (getattr(signal, "SIGXCPU", None), signal.SIGALRM):
+    if expired or code - 128 == getattr(signal, "SIGXCPU", None):
         return TOO_LONG
-    if code == 128 + signal.SIGKILL:
+    if code - 128 == getattr(signal, "SIGKILL", None):
         return "decoding it was killed, perhaps for want of memory"
     return (
         f"damaged: it kills the decoder (signal {code - 128})"

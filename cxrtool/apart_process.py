@@ -7,6 +7,7 @@ import select
 import signal
 import tempfile
 import threading
+import warnings
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -41,6 +42,7 @@ def main() -> None:
     asked: IO[bytes] = os.fdopen(0, "rb", 0)  # no buffer, in which an image would be
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not print into an answer
+    warnings.simplefilter("ignore")  # Python's own are no library's word of damage
     limited = False
     while True:
         try:

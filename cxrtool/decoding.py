@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import cos, radians, sin
 from pathlib import Path
+from threading import get_ident
 from typing import TypeVar
 
 import numpy as np
@@ -62,7 +63,12 @@ def decode_batches(
         while taken := list(islice(numbered, batch)):
             yield [_decode(index, file, sides, views) for index, file in taken]
         return
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    threads: set[int] = set()
+
+    def begin() -> None:
+        threads.add(get_ident())
+
+    with ThreadPoolExecutor(workers, "decode", begin) as pool:
         ahead: deque[Future[Decoded]] = deque()
         try:
             while True:
@@ -74,7 +80,8 @@ def decode_batches(
                 yield [ahead.popleft().result() for _ in range(min(batch, len(ahead)))]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            APART.stop()  # whoever is still at work is waited for at the end of the program
+            # Whoever is still at work is waited for; others may be decoding, too.
+            APART.stop(threads)
 
 
 def _decode(

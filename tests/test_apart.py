@@ -78,7 +78,7 @@ def test_errors_name_the_file_once(tmp_path):
 def broken(monkeypatch, tmp_path):
     """Processes whose decoder does something else; with it, how they are told to."""
     (tmp_path / "broken.py").write_text(
-        "import os, signal, socket, time\n"
+        "import os, signal, socket, time, warnings\n"
         "import cxrtool.apart_process as process, cxrtool.images as images\n"
         "real, before = images.read_content, []\n"
         "def read(name, content, *, look):\n"
@@ -88,6 +88,7 @@ def broken(monkeypatch, tmp_path):
         "    if name == 'wait': time.sleep(600)\n"
         "    if name == 'eat': bytes(3 * 10**9)\n"
         "    if name == 'shout': os.write(2, b'libtiff: so it is\\n'); print('and so')\n"
+        "    if name == 'warn': warnings.warn('in ' + __file__)\n"
         "    if name == 'before':\n"
         "        before.append(content)\n"
         "        os.write(2, b'%d' % len(before))\n"
@@ -141,6 +142,10 @@ def test_what_a_library_writes_is_a_warning_and_no_answer_is_broken_by_it(broken
     assert pixels == FILM.tobytes()
 
 
+def test_a_warning_of_pythons_is_no_damage_and_names_no_place_of_this_machine(broken):
+    assert broken("warn")[0]["warning"] == ""
+
+
 def test_what_was_sent_is_decoded_where_no_other_image_was_and_nothing_can_be_opened(broken):
     for _ in range(3):
         assert broken("before")[0]["warning"] == "damaged: 1 (libtiff)"
@@ -175,7 +180,7 @@ def test_no_decoder_outlives_a_parent_that_is_killed(tmp_path):
         "from cxrtool.apart import APART\n"
         "from cxrtool.images import read_for_scoring\n"
         "read_for_scoring(sys.argv[1])\n"
-        "print(APART._idle[0]._popen.pid, flush=True)\n"
+        "print(APART._idle[False][0]._popen.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
@@ -204,4 +209,50 @@ def test_threads_have_a_process_each_and_the_rows_keep_their_order(tmp_path):
     found = [one for batch in batches for one in batch]
     assert [one.index for one in found] == list(range(12))
     assert all(one.pixels for one in found)
-    assert len(APART._idle) <= 3 + 1
+    assert len(APART._idle[False]) <= 3 + 1
+
+
+def test_a_process_that_was_killed_while_it_was_idle_costs_no_image(broken):
+    made = broken.__closure__[0].cell_contents
+    for fresh in (True, False):
+        broken("a", fresh)
+        (idle,) = made._idle[fresh]
+        idle._popen.kill()
+        idle._popen.wait()
+        assert broken("a", fresh)[1] == FILM.tobytes()
+        assert idle not in made._idle[fresh]
+
+
+def test_what_was_sent_is_never_decoded_by_a_process_that_held_an_image(broken):
+    made = broken.__closure__[0].cell_contents
+    broken("a", fresh=False)
+    broken("a", fresh=True)
+    held, new = made._idle[False], made._idle[True]
+    assert len(held) == len(new) == 1
+    assert held != new
+
+
+def test_who_stops_decoding_stops_nobody_else(broken, monkeypatch, tmp_path):
+    """As where two tables are made at once in one program, and one of them is done."""
+    made = broken.__closure__[0].cell_contents
+    monkeypatch.setattr("cxrtool.decoding.APART", made)
+    (tmp_path / "a.png").write_bytes(content())
+    caught = []
+
+    def ask():
+        try:
+            broken("wait")
+        except apart.DataError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not made._busy:
+        time.sleep(0.01)
+    assert list(decode_batches([tmp_path / "a.png"], [(16,)], batch=1, workers=1))
+    time.sleep(0.3)
+    assert thread.is_alive()
+    assert caught == []
+    made.stop()
+    thread.join(30)
+    assert len(caught) == 1
