@@ -111,6 +111,7 @@ LAYERS = {
 }
 SIDEWAYS = {
     ("comparison", "scoring"),
+    ("dicom.reading", "formats.dicom"),
     ("dicom.stored", "formats.jpeg"),
     ("points", "scoring"),
     ("score_curves", "scoring"),

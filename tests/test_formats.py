@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cxrtool.formats import limits
+from cxrtool.formats.jpeg import has_one_header
 from cxrtool.images import ImageError, read_file, read_for_scoring, read_header
 
 RNG = np.random.default_rng(3)
@@ -302,3 +303,11 @@ def test_a_jpeg_that_is_cut_in_its_size_says_so(tmp_path, left, read):
     content = encoded("JPEG")
     cut = content[: content.index(b"\xff\xc0") + 4 + left]
     assert refused(stored(tmp_path, cut), read) == "cut short before its size"
+
+
+def test_filling_before_a_marker_is_no_second_header():
+    content = encoded("JPEG")
+    start = content.index(b"\xff\xc0")
+    assert has_one_header(content[:start] + b"\xff" * 3 + content[start:])
+    assert not has_one_header(content[:start] + b"\0\xff" + content[start:])
+    assert not has_one_header(content[:start] + content[start : start + 13] + content[start:])

@@ -19,6 +19,8 @@ FULL = 1 << 16
 ROWS = 64
 """Rows that are looked up at once: an index takes eight bytes a pixel."""
 COLOURS = ("Red", "Green", "Blue")
+GREATEST = 1e100
+"""Of a file's numbers: with more, what is worked out with them would overflow."""
 
 
 class _Table(NamedTuple):
@@ -177,6 +179,6 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
     if value is None or value == "":
         return None
     number = float(value)
-    if not np.isfinite(number):
-        raise DicomError(f"its {keyword} is no number")
+    if not abs(number) < GREATEST:
+        raise DicomError(f"its {keyword} is no number, or beyond all that pixels can have")
     return number

@@ -17,6 +17,7 @@ from cxrtool.dicom import DicomError
 from cxrtool.dicom.plausible import implausible
 from cxrtool.dicom.presentation import palette_colours, shown_greys
 from cxrtool.dicom.stored import damage_of, standard_name, stored_values
+from cxrtool.formats.dicom import PIXEL_DATA
 
 # Its log names the values that it stumbles over, and they may be the patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -24,8 +25,6 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
-PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
-"""The tag of Pixel Data (7FE0,0010), in both orders of bytes."""
 TAGS = (
     "SOPClassUID",
     "Modality",
@@ -84,7 +83,7 @@ def read_dicom(file: BinaryIO) -> Picture:
     """
     with _nothing_private():
         _check(_read(file, pixels=False))
-        at_pixels = file.read(4) in PIXEL_TAGS
+        at_pixels = file.read(4) in PIXEL_DATA
         dataset = _read(file, pixels=True)
         if "PixelData" not in dataset:
             raise DicomError("cut short in its pixels" if at_pixels else _without_image(dataset))

@@ -183,7 +183,8 @@ def has_one_header(content: bytes) -> bool:
     """
     segments = _segments(content)
     starts = [len(START), *(one.end for one in segments)]
-    whole = all(one.start == start for one, start in zip(segments, starts, strict=False))
+    between = [content[at : one.start] for at, one in zip(starts, segments, strict=False)]
+    whole = not any(gap.strip(b"\xff") for gap in between)  # filling (B.1.1.2)
     one = sum(one.marker in FRAMES for one in segments) == 1
     return whole and one and segments[-1].marker == SCAN[1]
 
