@@ -5,8 +5,13 @@ files keep their names; they are compared in one form, and found under either.
 """
 
 import os
+import time
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
+
+SETTLED = 2 * 10**9
+"""Nanoseconds after which another change of a folder surely has another time."""
 
 
 def normal(name: str) -> str:
@@ -38,7 +43,20 @@ def on_disk(path: Path) -> Path:
 
 def _in_other_form(folder: Path, name: str) -> str | None:
     try:
-        there = os.listdir(folder)  # noqa: PTH208 - names alone are needed
+        changed = folder.stat().st_mtime_ns
+        # A folder of a hundred thousand names is read once, and not once for each of them.
+        settled = time.time_ns() - changed > SETTLED
+        return (_by_form if settled else _by_form.__wrapped__)(folder, changed).get(normal(name))
     except OSError:
         return None
-    return next((one for one in there if normal(one) == normal(name)), None)
+
+
+@lru_cache(maxsize=8)
+def _by_form(folder: Path, changed: int) -> dict[str, str]:
+    """The names in a folder, by the form in which names are compared.
+
+    Args:
+        folder: whose names.
+        changed: when names in it were last added or removed.
+    """
+    return {normal(name): name for name in os.listdir(folder)}  # noqa: PTH208 - names alone

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import unicodedata
 
@@ -40,6 +41,41 @@ def test_prepare_finds_images_under_either_form_and_names_them_as_they_are(films
     assert (result.images, list(result.labels)) == (4, [normal("Ödem")])
     paths = pd.read_csv(workspace.manifest)["path"]
     assert all((films.parent / path).is_file() for path in paths)
+
+
+def test_two_rows_that_name_one_image_in_two_forms_are_one(films, tmp_path):
+    text = films.read_text("utf-8").splitlines()
+    form = "NFC" if unicodedata.is_normalized("NFD", text[1]) else "NFD"
+    more = unicodedata.normalize(form, text[1])
+    films.write_text("\n".join([*text, more, ""]), encoding="utf-8")
+    workspace = Workspace(tmp_path / "cxr")
+    result = prepare_manifest(
+        PrepareConfig(
+            data=films, format="csv", label_columns="Ödem", workers=0, check_images="none"
+        ),
+        workspace,
+    )
+    assert (result.images, result.problems) == (4, {"duplicate path": 1})
+    assert pd.read_csv(workspace.manifest)["path"].is_unique
+
+
+def test_a_folder_of_many_names_is_read_once(tmp_path, monkeypatch):
+    names = [f"{NFD}{number}" for number in range(20)]
+    for name in names:
+        (tmp_path / name).touch()
+    os.utime(tmp_path, (1, 1))
+    read, listed = os.listdir, []
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or read(folder))
+    found = [on_disk(tmp_path / normal(name)) for name in names]
+    assert found == [tmp_path / name for name in names]
+    assert listed == [tmp_path]
+
+
+def test_a_name_that_is_new_is_found_at_once(tmp_path):
+    for number in range(20):
+        assert on_disk(tmp_path / f"{NFC}{number}") == tmp_path / f"{NFC}{number}"
+        (tmp_path / f"{NFD}{number}").touch()
+        assert on_disk(tmp_path / f"{NFC}{number}") == tmp_path / f"{NFD}{number}"
 
 
 def test_predict_finds_the_images_of_a_table_under_either_form(films):

@@ -60,8 +60,9 @@ def prepare_manifest(
     config = recalled(config, workspace, reporter)
     findings = Findings()
     source = _read(config, workspace, findings, reporter)
-    rows = check_rows(source.rows, findings)
-    rows = rows.assign(path=_as_on_disk(source.folder, rows["path"]))
+    # Before rows are compared: two that write one file's name in two forms are of one image.
+    named = source.rows.assign(path=_as_on_disk(source.folder, source.rows["path"]))
+    rows = check_rows(named, findings)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
         _sweep(workspace)
