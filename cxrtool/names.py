@@ -15,8 +15,9 @@ from cxrtool.config import POLICIES
 
 LONGEST = 60
 """Letters of a text in a file's name."""
-MOST_BYTES = 120
-"""Of them in UTF-8: a name has 255 at most, with what is put before and after."""
+MOST_BYTES = 100
+"""Of them in UTF-8: a name has 255 at most, and may be made of two, with digits behind each, and
+what is put before and after."""
 LONGEST_POLICY = 180
 """Letters of a policy in a file's name: it may name many labels."""
 _DIGITS = 8

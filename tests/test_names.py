@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from cxrtool.files import whole_file
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.names import (
     name_of_policy,
@@ -82,6 +83,14 @@ def test_the_same_policy_written_in_another_order_has_the_same_name():
     labels = ["肺炎", "A/B"]
     one, other = "ones,肺炎=zeros,A/B=ignore", "ones, A/B=ignore,肺炎=zeros"
     assert name_of_policy(one, labels) == name_of_policy(other, labels)
+
+
+def test_a_name_of_an_image_and_a_label_is_one_on_any_file_system(tmp_path):
+    labels = ["肺" * 70, "肺" * 71, "é" * 200]
+    for label in names_for_files(labels).values():
+        with whole_file(tmp_path / f"12345-{plain_name('气' * 80)}-{label}.png") as path:
+            path.touch()
+    assert len(list(tmp_path.iterdir())) == len(labels)
 
 
 def test_what_is_left_of_a_name_is_readable():
