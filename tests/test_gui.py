@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import errno
 import io
 import json
 import os
@@ -41,7 +42,7 @@ from cxrtool.gui.server import _Server, bind, url_of
 from cxrtool.gui.uploads import Uploads
 from cxrtool.logits import logits_of
 from cxrtool.report import Reporter
-from cxrtool.runs import RunFolder
+from cxrtool.runs import RunFolder, read_card, sampling_remark
 from cxrtool.scorer import Scorer, load_scorer
 from cxrtool.workflows.gui import NO_MAPS, open_page
 
@@ -500,7 +501,9 @@ def test_the_card_says_that_its_test_scores_cannot_be_read(trained, content, sai
     write_json(run.metrics("test"), content)
     facts = facts_of_run(run, "")
     assert facts.score == "not scored on test yet"
-    warning = facts.warnings[-1]
+    sampled, warning = facts.warnings
+    assert sampled == sampling_remark(run, read_card(run))
+    assert "weighted sampling" in sampled
     assert warning.startswith("metrics/test.json: ")
     assert said in warning
     assert warning.endswith("run `cxrtool evaluate` again")
@@ -759,6 +762,24 @@ def test_what_is_too_large_is_refused_and_not_kept(asked, uploads, length):
 def test_files_that_are_too_large_together_are_refused(asked, uploads):
     body, kind = form([("a.png", b"1" * 600), ("b.png", b"1" * 600)])
     assert asked("POST", "/gradio_api/upload", [body], content_type=kind)[0] == 413
+    assert waiting_files(uploads) == 0
+
+
+class FullDisk(Uploads):
+    """A disk on which there is room for one file."""
+
+    def add(self, name, content):
+        if self._waiting:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().add(name, content)
+
+
+def test_a_disk_that_fills_is_told_and_nothing_of_the_form_stays(tmp_path):
+    uploads = FullDisk(tmp_path, 10**7)
+    body, kind = form([("a.png", b"1"), ("b.png", b"2")])
+    asked = Asked(uploads, tmp_path)
+    status, text = asked("POST", "/gradio_api/upload", [body], content_type=kind)
+    assert (status, "No space left on device" in text) == (503, True)
     assert waiting_files(uploads) == 0
 
 

@@ -159,35 +159,50 @@ class Guard:
         """
         kept: list[str] = []
         try:
-            most = self.most_bytes + AROUND
-            said = request.headers.get("content-length", "")
-            limited = Request(request.scope, _limited(request, most))
-            # Counted before a byte is read: what is being sent is on the disk, too.
-            with (
-                self.uploads.room(min(int(said), most) if said.isdecimal() else most),
-                fail_after(SEND_SECONDS),
-            ):
-                async with limited.form(max_files=MOST_FILES, max_fields=0) as form:
-                    sent = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
-                    if sum(one.size or 0 for one in sent) > self.most_bytes:
-                        raise _TooLargeError
-                    for one in sent:
-                        kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
-        except _TooLargeError:
+            await self._take_in(request, kept)
+        except BaseException as error:
+            for path in kept:  # nobody was told of them
+                self.uploads.drop(path)
+            refused = self._why_not_kept(error)
+            if refused is None:
+                raise
+            return refused
+        return JSONResponse(kept) if kept else _told(400, "no file was sent")
+
+    async def _take_in(self, request: Request, kept: list[str]) -> None:
+        """Read a form, and add where its files wait to `kept`."""
+        most = self.most_bytes + AROUND
+        said = request.headers.get("content-length", "")
+        limited = Request(request.scope, _limited(request, most))
+        # Counted before a byte is read: what is being sent is on the disk, too.
+        with (
+            self.uploads.room(min(int(said), most) if said.isdecimal() else most),
+            fail_after(SEND_SECONDS),
+        ):
+            async with limited.form(max_files=MOST_FILES, max_fields=0) as form:
+                sent = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+                if sum(one.size or 0 for one in sent) > self.most_bytes:
+                    raise _TooLargeError
+                for one in sent:
+                    kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
+
+    def _why_not_kept(self, error: BaseException) -> Response | None:
+        """The answer to who sent files that are not kept; None for a fault of ours."""
+        if isinstance(error, _TooLargeError):
             mib = self.most_bytes / 2**20
             return _told(
                 413,
                 f"more than {mib:,.0f} MiB at once: drop fewer, or start with a larger --max-mb",
             )
-        except DataError as error:
-            for path in kept:
-                self.uploads.drop(path)
+        if isinstance(error, DataError):
             return _told(503, str(error))
-        except TimeoutError:
+        if isinstance(error, TimeoutError):  # before OSError, of which it is one
             return _told(408, f"nothing was whole after {SEND_SECONDS} s: drop fewer at once")
-        except (ClientDisconnect, HTTPException, MultiPartException):
+        if isinstance(error, OSError):
+            return _told(503, f"it cannot be kept here ({error.strerror or error}): drop it later")
+        if isinstance(error, (ClientDisconnect, HTTPException, MultiPartException)):
             return _told(400, f"this is no form with 1 to {MOST_FILES} files, or it broke off")
-        return JSONResponse(kept) if kept else _told(400, "no file was sent")
+        return None
 
     async def _listen(self, request: Request, send: Send) -> None:
         """The answers of a session, to somebody who takes them: else they would be kept."""
