@@ -3,7 +3,7 @@
 from typing import Any
 
 from cxrtool.errors import DataError, RunError
-from cxrtool.files import read_json
+from cxrtool.files import read_json, sha256
 from cxrtool.origin import DRAWN
 from cxrtool.runs import RunFolder
 from cxrtool.workspace import DataInfo, Workspace
@@ -22,13 +22,17 @@ def data_of_run(run: RunFolder) -> dict[str, Any]:
     """What a run says of the data of its training; for one of version 0.1, its workspace does.
 
     Returns:
-        `origin, description, labels_by, layout`; nothing where nobody knows.
+        `origin, description, labels_by, layout`; nothing where nobody knows, as of a run of
+        version 0.1 that was copied into the workspace of other data.
     """
     try:
-        kept = read_json(run.model).get("data")
-        if isinstance(kept, dict):
+        model = read_json(run.model)
+        if isinstance(kept := model.get("data"), dict):
             return kept
-        return described(Workspace(run.path.parent.parent).read_data_info())
+        workspace = Workspace(run.path.parent.parent)
+        if sha256(workspace.manifest) != model.get("manifest_sha256"):
+            return {}
+        return described(workspace.read_data_info())
     except (RunError, DataError, OSError):
         return {}
 

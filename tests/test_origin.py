@@ -12,10 +12,12 @@ from conftest import Listening
 
 from cxrtool import show_scores
 from cxrtool.config import CommonConfig, CompareConfig, EvaluateConfig, PrepareConfig
+from cxrtool.files import read_json, write_json
 from cxrtool.gui.facts import facts_of_run
 from cxrtool.gui.frontend import site
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.origin import BANNER, DRAWN_BY, published_origin
+from cxrtool.provenance import data_of_run
 from cxrtool.published import LabelledRows, is_chexperts, is_whole
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows.compare import compare_runs
@@ -235,3 +237,13 @@ def test_a_table_of_labels_beside_drawings_is_theirs(drawn, tmp_path):
     values = evaluate_tables(config, seed=1).results[0].values
     assert (values["protocol"]["name"], values["data"]["origin"]) == ("other", "drawn")
     assert values["protocol"]["labels_by"] == DRAWN_BY
+
+
+def test_a_run_of_before_says_nothing_of_the_data_of_another_workspace(trained):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    model = read_json(run.model)
+    write_json(run.model, {key: value for key, value in model.items() if key != "data"})
+    assert data_of_run(run)["origin"] == "drawn"
+    with trained.workspace.manifest.open("a") as file:
+        file.write("\n")
+    assert data_of_run(run) == {}
