@@ -333,8 +333,10 @@ class ExportedFacts(Record):
     test_protocol: dict[str, Any] | None
     notice: Text
     graph_sha256: Sha256
+    model_sha256: Sha256 | None = None
+    """Of all but the metadata; None: of version 0.1."""
     sealed: Sha256 | None = None
-    """`files.seal_of` all the rest, `graph_sha256` too; None: of version 0.1."""
+    """`files.seal_of` all the rest, the two before it too; None: of version 0.1."""
 
     @model_validator(mode="after")
     def _each_has_one(self) -> Self:

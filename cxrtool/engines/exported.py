@@ -64,10 +64,11 @@ def read_exported(path: Path) -> ExportedCard:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
     found = parse_onnx(content, path)
     about, facts = _metadata(found, path)
-    if hashlib.sha256(found.graph).hexdigest() != facts.graph_sha256:
+    graph = hashlib.sha256(found.graph).hexdigest()
+    if graph != facts.graph_sha256 or facts.model_sha256 not in (None, found.fingerprint):
         raise RunError(
-            f"{path} is not as it was exported (its graph's SHA-256 differs from the one in its "
-            "metadata): copy it again, or export the run again"
+            f"{path} is not as it was exported (its SHA-256 differs from the one in its metadata): "
+            "copy it again, or export the run again"
         )
     card = ExportedCard(
         labels=facts.labels,

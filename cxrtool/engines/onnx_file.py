@@ -4,6 +4,7 @@ Two parsers of one format may read two things in the same bytes. So what was rea
 is written anew for the engines, and no engine sees the file itself.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,7 +30,10 @@ class OnnxFile:
     model: bytes
     """All of it, written anew: for an engine."""
     graph: bytes
-    """Its graph alone, written anew: of this there is a fingerprint."""
+    """Its graph alone, written anew: of this files of version 0.1 have a fingerprint."""
+    fingerprint: str
+    """The SHA-256 of all but the metadata: the format's versions and functions also say what a
+    graph computes."""
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
 
@@ -70,6 +74,7 @@ def parse_onnx(content: bytes, path: Path) -> OnnxFile:
             graph=model.graph.SerializeToString(),
             inputs=dict(map(_value, model.graph.input)),
             outputs=dict(map(_value, model.graph.output)),
+            fingerprint=fingerprint_of(model),
         )
     # Bytes that are no message, or one of another kind.
     except (DecodeError, ValueError, UnicodeDecodeError):
@@ -77,6 +82,12 @@ def parse_onnx(content: bytes, path: Path) -> OnnxFile:
             f"{path} is no ONNX file, or a damaged one: give a run, or the .onnx that "
             "`cxrtool export` makes of one"
         ) from None
+
+
+def fingerprint_of(model: Any) -> str:
+    """The SHA-256 of a model but for its metadata, which is taken out of it."""
+    model.ClearField("metadata_props")
+    return hashlib.sha256(model.SerializeToString()).hexdigest()
 
 
 def _outside(message: Any) -> Iterator[Any]:

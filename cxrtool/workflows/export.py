@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cxrtool import __version__
 from cxrtool.config import ExportConfig
 from cxrtool.engines.exported import KEY
+from cxrtool.engines.onnx_file import fingerprint_of
 from cxrtool.errors import DataError, RunError, UsageError, counted
 from cxrtool.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
 from cxrtool.images import ImageError, read_for_scoring, squish
@@ -185,8 +186,8 @@ def _describe(path: Path, about: dict[str, Any]) -> None:
         "images: grey bytes (n, side, side), squished to the square with antialiasing; "
         f"probabilities: (n, labels), not calibrated; logits: their log odds. {NOTICE}"
     )
-    fingerprint = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
-    bound = {**about, "graph_sha256": fingerprint}
+    graph = hashlib.sha256(model.graph.SerializeToString()).hexdigest()
+    bound = {**about, "graph_sha256": graph, "model_sha256": fingerprint_of(model)}
     entry = model.metadata_props.add()
     entry.key = KEY
     entry.value = json.dumps({**bound, "sealed": seal_of(bound)}, allow_nan=False)
