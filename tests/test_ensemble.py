@@ -64,12 +64,19 @@ def scorer(engine=None, **changes):
     return replace(made, **changes)
 
 
+LEVELS = {f"{number}.png": 20 + 22 * number for number in range(10)}
+"""Of the pictures' middles: half of them are over the threshold."""
+SLOPE = 20
+"""What a picture's sides are brighter and darker: nothing is decided of one grey."""
+
+
 @pytest.fixture
 def files(tmp_path):
     made = []
-    for number in range(10):
-        made.append(tmp_path / f"{number}.png")
-        Image.fromarray(np.full((50, 40), 25 * number, np.uint8)).save(made[-1])
+    for name, level in LEVELS.items():
+        made.append(tmp_path / name)
+        ramp = np.linspace(level - SLOPE, level + SLOPE, 40).round().astype(np.uint8)
+        Image.fromarray(np.tile(ramp, (50, 1))).save(made[-1])
     made.insert(3, tmp_path / "gone.png")
     return made
 
@@ -91,9 +98,11 @@ def test_each_file_gets_its_own_row_in_order(files, workers, depth):
         if file.name == "gone.png":
             assert (row.scores, row.positive, row.error) == (None, (), "no such file")
         else:
-            expected = 25 * int(file.stem) / 255
-            assert row.scores == pytest.approx((expected, expected), abs=1e-6)
-            assert row.positive == ()  # nothing is decided of a picture of one grey
+            level = LEVELS[file.name]
+            expected = level / 255, (level - SLOPE) / 255
+            assert row.scores == pytest.approx(expected, abs=1.5 / 255)
+            assert row.positive == (("Edema",) if level >= 0.5 * 255 else ())
+    assert len({row.positive for row in found}) == 2
     assert engine.most == depth
     assert engine.in_flight == 0
 
@@ -149,9 +158,10 @@ def test_with_views_the_score_is_their_mean_and_an_engine_is_given_as_many_image
     found = rows(ensemble, [file for file in files if file.name != "gone.png"])
     assert set(engine.sizes) == {10}
     bright, darkest = found[-1].scores
-    assert 0.9 * 225 / 255 < bright < 225 / 255
+    level = LEVELS["9.png"]
+    assert 0.9 * level / 255 < bright < level / 255
     # Three of the views, the turned ones and the smaller one, have black corners.
-    assert darkest == pytest.approx(2 / 5 * 225 / 255, abs=1e-6)
+    assert darkest == pytest.approx(2 / 5 * (level - SLOPE) / 255, abs=1.5 / 255)
     assert len(VIEWS) == 5
     assert "five views" in ensemble.told
 

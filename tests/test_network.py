@@ -69,7 +69,7 @@ def test_no_command_asks_anything_of_the_network(tmp_path):
         pytest.skip("this machine lets nobody trace processes")
     assert done.returncode == 0, done.stderr[-3000:]
     now, commands, asked = "", [], []
-    for line in trace.read_text(errors="replace").splitlines():
+    for line in _whole_lines(trace.read_text(errors="replace").splitlines()):
         marked = re.search(r'sun_path=@"now-(\w+)"', line)
         if marked:
             now = marked[1]
@@ -81,6 +81,20 @@ def test_no_command_asks_anything_of_the_network(tmp_path):
     assert len(list((tmp_path / "cxr-demo" / "wandb").glob("offline-run-*"))) == 2
     left = {path.name for path in (tmp_path / "cxr-demo" / "wandb").rglob("*")}
     assert "requirements.txt" not in left
+
+
+def _whole_lines(lines: list[str]) -> list[str]:
+    """strace's lines, each call's in one: its result comes later where other processes cut in."""
+    whole, begun = [], {}
+    for line in lines:
+        process = line.split(maxsplit=1)[0]
+        if line.endswith("<unfinished ...>"):
+            begun[process] = line.removesuffix("<unfinished ...>")
+        elif " resumed>" in line:
+            whole.append(begun.pop(process, f"{process} ") + line.partition(" resumed>")[2])
+        else:
+            whole.append(line)
+    return [*whole, *begun.values()]
 
 
 def _asks(call: str) -> bool:
@@ -96,6 +110,18 @@ def _asks(call: str) -> bool:
 
 
 V4 = 'connect(6, {sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr("%s")})'
+
+
+def test_a_call_that_others_cut_into_is_looked_at_with_its_result():
+    lines = [
+        '7 connect(6, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110 <unfinished ...>',
+        f"8 {V4 % (53, '10.0.0.1')} <unfinished ...>",
+        "7 <... connect resumed>) = -1 ENOENT (No such file or directory)",
+    ]
+    nobody, asked = _whole_lines(lines)
+    assert nobody.endswith("110 ) = -1 ENOENT (No such file or directory)")
+    assert not _asks(nobody)
+    assert _asks(asked)
 
 
 @pytest.mark.parametrize(
