@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +15,22 @@ from typing import Any
 
 from cxrtool.errors import DataError, RunError
 
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process leaves there stays
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = 1
 """The `format` that every JSON file carries."""
 MOST_TEXT = 256 * 2**20
 """Bytes of a JSON, YAML or other small file that is read whole; ours are far below."""
 MADE_AGAIN = frozenset({".png", ".html", ".npy", ".tex", ".md"})
 """What a power cut may leave empty: it is drawn or written again from files that are not."""
+PASSING = "-part-"
+"""Stands in a temporary file's name between that of the file it will be and random letters."""
+_PASSING = re.compile(rf"\..+{PASSING}[a-z0-9_]{{8}}(\.[^.]*)?")
+_swept: set[Path] = set()
+"""The folders that this process has freed of what killed ones left."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -85,19 +96,27 @@ def names_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, marked: bool = True) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it becomes `path` when the block ends well.
 
     After an exception, Ctrl-C included, `path` is what it was before and nothing else is left;
     after a power cut it is what it was before, or whole: what others rest on is on the disk before
-    it gets its name. Pictures and pages are not waited for; they can be made again.
+    it gets its name. Pictures and pages are not waited for; they can be made again. What killed
+    processes left in the folder is removed.
+
+    Args:
+        path: the file's.
+        marked: whether other processes can see that this one is at it. Not where a library locks
+            the file itself, which on network folders would wait for that; then a lock of the
+            caller's keeps others out of the folder.
 
     Raises:
         OSError: it could not be written; the error names `path`.
     """
     with names_file(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _new_beside(path)
+        _sweep(path.parent)
+        temporary, number = _new_beside(path, marked=marked)
         try:
             yield temporary
             # mkstemp makes files for the owner alone; a result gets those of any new file.
@@ -116,31 +135,48 @@ def whole_file(path: Path) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        finally:
+            if number is not None:
+                os.close(number)
 
 
-def _new_beside(path: Path) -> Path:
-    """An empty file of a name of its own in the folder of `path`."""
+def _new_beside(path: Path, *, marked: bool) -> tuple[Path, int | None]:
+    """An empty file of a name of its own in the folder of `path`; open and locked, if `marked`."""
     try:
-        number, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", path.parent)
+        number, name = tempfile.mkstemp(path.suffix, f".{path.stem}{PASSING}", path.parent)
     except OSError as error:
         error.filename = str(path)
         raise
-    os.close(number)
-    return Path(name)
+    if fcntl is None or not marked:
+        os.close(number)
+        return Path(name), None
+    with suppress(OSError):  # a file system without locks: nobody sweeps there either
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return Path(name), number
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder that nobody is at: killed processes left them."""
+    if fcntl is None or folder in _swept:
+        return
+    _swept.add(folder)
+    with suppress(OSError), os.scandir(folder) as found:
+        left = [Path(one.path) for one in found if _PASSING.fullmatch(one.name)]
+        for path in left:
+            _remove_if_left(path)
+
+
+def _remove_if_left(path: Path) -> None:
+    """Remove a temporary file, unless a process is at it or it is somebody else's."""
+    with suppress(OSError), path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
-    """Remove the temporary files of `whole_file` for these names: a killed process leaves them."""
-    for name in names:
-        path = Path(name)
-        for leftover in folder.glob(f".{path.stem}-*{path.suffix}"):
-            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

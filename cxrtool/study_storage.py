@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from cxrtool.errors import NotWrittenError, RunError, UsageError
-from cxrtool.files import locked, open_regular, remove_leftovers, whole_file
+from cxrtool.files import PASSING, locked, open_regular, whole_file
 from cxrtool.studies import StudyFolder, enqueue_again, experimental
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ SILENCE = 60
 """Seconds without one, after which a trial has died."""
 MEETINGS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds to wait when others make the tables of the same empty database."""
-LEFTOVERS = ("study.db", "study.db-journal", "trials.csv", "space.yaml", "best.yaml")
 
 
 @contextmanager
@@ -45,10 +44,11 @@ def open_storage(
         yield _shared(url)
         return
     with locked(folder.path, "search", "name another study"):
-        remove_leftovers(folder.path, LEFTOVERS)
+        for left in folder.path.glob(f".study{PASSING}*-journal"):  # SQLite's own of a killed one
+            left.unlink(missing_ok=True)
         if not folder.database.exists():
             with (
-                whole_file(folder.database) as temporary,
+                whole_file(folder.database, marked=False) as temporary,
                 _sqlite(temporary, folder) as empty,
             ):
                 begin(empty)

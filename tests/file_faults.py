@@ -8,9 +8,13 @@ every operation of the commands that are named, and prints what it found:
 An operation is one that changes the disk: a file opened to write, a name given, taken or changed,
 a folder made or removed. A kill is `os._exit` before it: as after SIGKILL, nothing is cleaned up.
 A full disk is /dev/full in place of the file that is opened, so that it is the write that fails.
+What libraries write is not filled so; a small file system of its own is, as root:
+
+    unshare -m sh -c 'mount -t tmpfs -o size=2g none /mnt; python tests/file_faults.py --disk=/mnt'
 """
 
 import builtins
+import ctypes
 import errno
 import gc
 import hashlib
@@ -19,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3.dbapi2
 import sys
 import tempfile
 import traceback
@@ -36,14 +41,47 @@ TIMES = {
 TIMES |= {"sealed", "resumed", "sha256", "workers"}
 """What differs between two runs of one command that nothing disturbed."""
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "cxrtool.write"}
+NAMED = r"error: (\S+: |.*?([\w-]\.(csv|db|json|jpg|onnx|png|txt|yaml|safetensors)\b|/))"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+class Cursor(sqlite3.Cursor):
+    """Lets what changes a database be heard of."""
+
+    def execute(self, statement, *given):
+        if statement.split(None, 1)[0].upper() not in ("SELECT", "PRAGMA", "BEGIN"):
+            self.connection.heard()
+        return super().execute(statement, *given)
+
+
+class Connection(sqlite3.Connection):
+    """The same of what is kept for good."""
+
+    place = ""
+
+    def heard(self):
+        sys.audit("cxrtool.write", self.place)
+
+    def cursor(self, factory=Cursor):
+        return super().cursor(factory)
+
+    def commit(self):
+        if self.in_transaction:
+            self.heard()
+        super().commit()
+
+
+def _connect(database, *given, connect=sqlite3.dbapi2.connect, **named):
+    made = connect(database, *given, factory=Connection, **named)
+    made.place = str(Path(database).absolute())
+    return made
 
 
 class Faults:
     """Counts the operations below a folder, and does something at the one that is asked for."""
 
-    def __init__(self, folder: Path, at: int, kind: str) -> None:
-        self.folder, self.at, self.kind = str(folder), at, kind
+    def __init__(self, folder: Path, at: int, kind: str, disk: Path | None = None) -> None:
+        self.folder, self.at, self.kind, self.disk = str(folder), at, kind, disk
         self.count = 0
         self.full = False
         self.open = io.open
@@ -59,6 +97,7 @@ class Faults:
             original(tensors, path, metadata)
 
         checkpoints.save_file = save_file
+        sqlite3.dbapi2.connect = _connect
         if self.kind == "full":
             io.open = builtins.open = self._open
         sys.addaudithook(self._hear)
@@ -78,15 +117,21 @@ class Faults:
             if self.kind == "full" or not isinstance(flags, int) or not flags & WRITES:
                 return
             if self._inside(path) and self._reached():
-                os._exit(KILLED)
+                self._strike()
         elif event in CHANGES and self._inside(arguments[0]):
-            if self.kind == "kill":
+            if self.kind != "full":
                 if self._reached():
-                    os._exit(KILLED)
+                    self._strike()
             elif event in ("os.mkdir", "cxrtool.write"):
                 self.full = self._reached() or self.full
                 if self.full:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    def _strike(self) -> None:
+        if self.disk is None:
+            os._exit(KILLED)
+        used = os.statvfs(self.disk)
+        resize(self.disk, (used.f_blocks - used.f_bfree) * used.f_frsize)
 
     def _open(self, file, mode="r", *given, **named):
         if not set(mode) & set("wax+") or not self._inside(file):
@@ -95,6 +140,14 @@ class Faults:
         if self.full:
             return self.open("/dev/full", mode.replace("x", "w").replace("a", "w"), *given, **named)
         return self.open(file, mode, *given, **named)
+
+
+def resize(disk: Path, size: int) -> None:
+    """Give a tmpfs so many bytes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    remount = 32
+    if libc.mount(None, os.fsencode(disk), None, remount, f"size={size}".encode()):
+        raise OSError(ctypes.get_errno(), f"{disk} cannot be given {size} bytes")
 
 
 @dataclass
@@ -106,15 +159,22 @@ class Ended:
     operations: int
 
 
-def run(words: list[str], folder: Path, at: int = 0, kind: str = "kill") -> Ended:
+def run(
+    words: list[str], folder: Path, at: int = 0, kind: str = "kill", disk: Path | None = None
+) -> Ended:
     """Run a command in a fork, in `folder`, with a fault at its n-th operation (0: none)."""
-    said, counted = folder.parent / "said.txt", folder.parent / "counted.txt"
+    with tempfile.TemporaryDirectory() as beside:
+        return _run_beside(words, folder, Faults(folder, at, kind, disk), Path(beside))
+
+
+def _run_beside(words: list[str], folder: Path, faults: Faults, beside: Path) -> Ended:
+    said, counted = beside / "said.txt", beside / "counted.txt"
     counted.write_text("0")
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        _run_here(words, folder, Faults(folder, at, kind), said, counted)
+        _run_here(words, folder, faults, said, counted)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return Ended(status, said.read_text(errors="replace"), int(counted.read_text()))
 
@@ -156,6 +216,12 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
+def hidden_in(folder: Path) -> set[str]:
+    """The hidden names in a folder, without what is drawn by chance in them."""
+    found = (path.relative_to(folder) for path in folder.rglob(".*"))
+    return {re.sub(r"[\w]{8}(?=\.\w+$|$)|\d{19}", "*", str(name)) for name in found}
+
+
 def _without_times(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".json":
@@ -182,6 +248,8 @@ class Case:
     before: Callable[[Path], None]
     ways_on: list[list[str]] = field(default_factory=list)
     """Tried in turn where the same command ends with a message."""
+    again: bool = True
+    """Whether the same command is tried before them; else after."""
     patch: Callable[[], None] = lambda: None
 
 
@@ -194,9 +262,13 @@ class Found:
     equal: int = 0
     by_another_way: int = 0
     wrong: list[str] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    """Hidden files that are there in the end, and not where nothing happened."""
 
 
-def go_through(name: str, case: Case, scratch: Path, most: int | None = None) -> Found:
+def go_through(
+    name: str, case: Case, scratch: Path, most: int | None = None, disk: Path | None = None
+) -> Found:
     """Try a fault at each operation of a command, or at `most` of them, evenly chosen."""
     found = Found()
     case.patch()
@@ -204,14 +276,16 @@ def go_through(name: str, case: Case, scratch: Path, most: int | None = None) ->
     alone = _fresh(place / "alone" / "here", case)
     ended = run(case.words, alone)
     assert ended.status == 0, f"{name}: {ended.said}"
-    expected = contents(alone)
-    for kind in ("kill", "full"):
+    expected, hidden = contents(alone), hidden_in(alone)
+    for kind in ("kill", "full", *(["disk"] if disk else [])):
         counted = run(case.words, _fresh(place / "count" / "here", case), 0, kind).operations
         found.operations[kind] = counted
         for at in _chosen(counted, most):
             found.tried += 1
             here = _fresh(place / "tried" / "here", case)
-            told = _try(case, here, at, kind, expected, found)
+            told = _try(case, here, at, kind, expected, found, disk)
+            for one in hidden_in(here) - hidden:
+                found.left[one] = found.left.get(one, 0) + 1
             if told:
                 found.wrong.append(f"{name} {kind} at {at} of {counted}: {told}")
     shutil.rmtree(place)
@@ -231,19 +305,22 @@ def _fresh(folder: Path, case: Case) -> Path:
     return folder
 
 
-def _try(case, here, at, kind, expected, found) -> str:
+def _try(case, here, at, kind, expected, found, disk) -> str:
     """Fail, then go on; what is wrong with it, if anything is."""
-    ended = run(case.words, here, at, kind)
+    ended = run(case.words, here, at, kind, disk if kind == "disk" else None)
+    if kind == "disk":
+        resize(disk, 2**31)
     last = ended.said.strip()[-700:]
     if "Traceback" in ended.said:
         return f"a traceback: {last}"
-    if kind == "full" and ended.status not in (0, 1):
+    if kind != "kill" and ended.status not in (0, 1):
         return f"ended with {ended.status}: {last}"
-    named = re.search(r"error: .*[\w-]\.(csv|db|json|jpg|png|txt|yaml|safetensors)\b|/", last)
-    if kind == "full" and ended.status == 1 and ("the system" in last or not named):
+    named = re.search(NAMED, last)
+    if kind != "kill" and ended.status == 1 and ("the system" in last or not named):
         return f"no file is named: {last}"
     told = last if ended.status == 1 else ""
-    for number, words in enumerate([case.words, *case.ways_on]):
+    ways = [case.words, *case.ways_on] if case.again else [*case.ways_on, case.words]
+    for number, words in enumerate(ways):
         ended = run(words, here)
         if "Traceback" in ended.said:
             return f"then {words}: a traceback: {ended.said[-700:]}"
@@ -287,6 +364,11 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
         ended = run(words, kept)
         assert ended.status == 0, ended.said
 
+    def two_runs(folder: Path) -> None:
+        if not (kept / "cxr" / "runs" / "other").exists():
+            next_one([*TRAIN, "--name", "other", "--seed", "7"])
+        workspace(folder)
+
     draw = ["demo", "--only-data", "drawn", "--patients", "3"]
     yield "draw", Case(draw, nothing, [[*draw, "--force"]])
     prepare = ["prepare", str(data), "--cache-size", "32", "--workers", "0"]
@@ -297,7 +379,8 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     next_one(split)
     named, resume = [*TRAIN, "--name", "run"], ["train", "--resume", "run", "--workers", "0"]
     yield "train", Case(named, workspace, [resume])
-    yield "train-default-name", Case(TRAIN, workspace, [["train", "--resume", "last"]])
+    resume_last = ["train", "--resume", "last", "--workers", "0"]
+    yield "train-default-name", Case(TRAIN, workspace, [resume_last], again=False)
     next_one(named)
     force = [*named, "--seed", "7", "--force"]
     yield "train-force", Case(force, workspace, [resume])
@@ -309,7 +392,7 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     openvino = [*predict, "--engine", "openvino"]
     yield "openvino", Case(openvino, workspace, [[*openvino, "--resume"], [*openvino, "--force"]])
     yield "export", Case(["export", "run"], workspace, [["export", "run", "--force"]])
-    yield "compare", Case(["compare", "run", "run", "--output", "table"], workspace)
+    yield "compare", Case(["compare", "run", "other", "--output", "table"], two_runs)
     yield "tune", Case(TUNE, workspace, [["tune", "--resume", "search"]], _no_training)
 
 
@@ -336,7 +419,7 @@ def _draw_nothing(*modules) -> None:
             setattr(module, name, written)
 
 
-def main(names: list[str], most: int | None) -> int:
+def main(names: list[str], most: int | None, disk: Path | None = None) -> int:
     """Go through the commands that are named, or all; how many faults were not withstood."""
     import matplotlib.pyplot  # noqa: F401
 
@@ -353,17 +436,19 @@ def main(names: list[str], most: int | None) -> int:
     _draw_nothing(figures, score_figures, train_record)
     gc.freeze()
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
         for name, case in cases(Path(folder)):
             if names and name not in names:
                 continue
-            found = go_through(name, case, Path(folder), most)
+            found = go_through(name, case, Path(folder), most, disk)
             wrong += len(found.wrong)
             print(
                 f"{name}: operations {found.operations}, {found.tried} faults, {found.equal} equal "
                 f"in the end, {found.by_another_way} of them by another command",
                 flush=True,
             )
+            for text, times in sorted(found.left.items()):
+                print(f"  left {times} times: {text}", flush=True)
             for text in found.wrong:
                 print(f"  {text}", flush=True)
     return wrong
@@ -372,5 +457,6 @@ def main(names: list[str], most: int | None) -> int:
 if __name__ == "__main__":
     given = sys.argv[1:]
     limits = [int(word.removeprefix("--most=")) for word in given if word.startswith("--most=")]
+    disks = [Path(word.removeprefix("--disk=")) for word in given if word.startswith("--disk=")]
     words = [word for word in given if not word.startswith("--")]
-    sys.exit(min(main(words, *limits or [None]), 99))
+    sys.exit(min(main(words, *limits or [None], *disks), 99))

@@ -42,6 +42,30 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
     assert path.read_text() == "new"
 
 
+def _killed_while_it_writes(path):
+    child = os.fork()
+    if child == 0:
+        with whole_file(path) as temporary:
+            temporary.write_text("half")
+            os._exit(9)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="a killed process is known by its lock")
+def test_the_next_writer_removes_what_killed_ones_left_and_nothing_else(tmp_path, monkeypatch):
+    others = {".a-20240101.txt", ".a-part-longer-than-ours.txt", "a-part-abcdefgh.txt"}
+    for name in others:
+        (tmp_path / name).touch()
+    for name in ("a.txt", "b.txt", "c"):
+        _killed_while_it_writes(tmp_path / name)
+    # Each of them removed what the one before had left.
+    assert len(list(tmp_path.iterdir())) == len(others) + 1
+    with whole_file(tmp_path / "d.txt") as at_work:
+        monkeypatch.setattr(files, "_swept", set())  # as in another process
+        write_text(tmp_path / "a.txt", "whole")
+        assert {one.name for one in tmp_path.iterdir()} == {*others, at_work.name, "a.txt"}
+
+
 def test_others_may_read_the_file(tmp_path):
     write_text(tmp_path / "a.txt", "x")
     plain = tmp_path / "plain.txt"

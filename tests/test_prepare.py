@@ -12,6 +12,7 @@ import pytest
 from conftest import Listening
 from PIL import Image
 
+from cxrtool import files
 from cxrtool.cache import ImageCache
 from cxrtool.config import PrepareConfig, SplitConfig, worker_count
 from cxrtool.errors import DataError, UsageError
@@ -607,16 +608,17 @@ def test_a_last_line_without_an_end_is_noted(data, workspace):
     assert run(data, workspace, check_images="none").problems == {"no line end": 1}
 
 
-def test_what_a_kill_left_is_swept_up_and_nothing_else(data, workspace):
+def test_what_a_kill_left_is_swept_up_and_nothing_else(data, workspace, monkeypatch):
     run(data, workspace)
     left = [
-        workspace.folder / ".manifest-x1.csv",
-        workspace.figures / ".labels-x1.png",
-        workspace.cache / ".index-x1.csv",
+        workspace.folder / ".manifest-part-x1234567.csv",
+        workspace.figures / ".labels-part-x1234567.png",
+        workspace.cache / ".index-part-x1234567.csv",
     ]
-    mine = [workspace.folder / "manifest-x1.csv", workspace.folder / ".mine.csv"]
+    mine = [workspace.folder / "manifest-part-x1234567.csv", workspace.folder / ".mine.csv"]
     for path in left + mine:
         path.write_text("x")
+    monkeypatch.setattr(files, "_swept", set())  # as in another process
     run(data, workspace)
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in mine)

@@ -15,7 +15,7 @@ from searching import SEARCH, pretend, score, search
 from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
-from cxrtool import study_storage
+from cxrtool import files, study_storage
 from cxrtool.cli import app
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, StoppedError, UsageError
@@ -318,10 +318,11 @@ def test_a_search_that_is_killed_as_it_begins_begins_again(
         found = search(undrawn, resume=expected.study)
     else:
         folder.path.mkdir(parents=True, exist_ok=True)
-        for left in (".lock", ".study-x1.db", ".study-x1.db-journal"):
+        for left in (".lock", ".study-part-x1234567.db", ".study-part-x1234567.db-journal"):
             (folder.path / left).write_text("x")
         with pytest.raises(RunError, match="killed before it began: give the command"):
             search(undrawn, resume=expected.study)
+        monkeypatch.setattr(files, "_swept", set())  # as in another process
         found = search(undrawn, name=name, trials=2)
     assert (found.study, found.best["values"]) == (expected.study, expected.best["values"])
     values = [row["values"] for row in found.trials]

@@ -12,7 +12,6 @@ from cxrtool.errors import DataError, UsageError, first_few
 from cxrtool.files import (
     check_writable,
     locked,
-    remove_leftovers,
 )
 from cxrtool.findings import Findings
 from cxrtool.new_cache import NewCache
@@ -65,7 +64,6 @@ def prepare_manifest(
     rows = check_rows(named, findings)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
-        _sweep(workspace)
         looked = _look(source.folder, chosen, config, workspace, findings, reporter)
         _tell(findings, reporter)
         if config.strict and findings.counts():
@@ -73,17 +71,6 @@ def prepare_manifest(
         result = describe(source, rows, looked, findings, config, started)
         write_workspace(result, source, rows, looked, findings, config, workspace, reporter)
     return replace(result, seconds=time.perf_counter() - started)
-
-
-def _sweep(workspace: Workspace) -> None:
-    """Remove the temporary files that a kill left; under the lock, nobody writes them now."""
-    files = (
-        *(workspace.manifest, workspace.pixels, workspace.pictures),
-        *(workspace.problems, workspace.data_info),
-    )
-    remove_leftovers(workspace.folder, [*(path.name for path in files), workspace.official.name])
-    remove_leftovers(workspace.figures, ["labels.png", "ages.png", "cooccurrence.png"])
-    remove_leftovers(workspace.cache, ["index.csv", "cache.json", "building.json"])
 
 
 def _check_options(config: PrepareConfig) -> None:

@@ -25,7 +25,7 @@ from cxrtool.control import ControlState
 from cxrtool.curves import draw_curves
 from cxrtool.decisions import threshold_warnings
 from cxrtool.errors import RunError
-from cxrtool.files import remove_leftovers, seal_of, sha256, whole_file, write_json, write_text
+from cxrtool.files import seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.learner import PHASES
 from cxrtool.logits import probabilities_of
 from cxrtool.new_runs import OpenRun
@@ -94,7 +94,6 @@ class RunRecorder:
             before: what environment.json says of a run that goes on; None: it begins.
         """
         self._settings = settings
-        remove_leftovers(self.run.checkpoints, ["last.safetensors", "best.safetensors"])
         # First: what is killed from here on can be resumed.
         write_text(self.run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         # Before the first step: a run that has seen anything has them.
