@@ -19,7 +19,7 @@ from cxrtool.search_space import KINDS, Allowed
 # Beyond these a value is a slip of the keyboard, or asks for what no machine has.
 MOST_EPOCHS = 10_000
 MOST_FOLDS = 1_000
-MOST_IMAGES = 1_000_000_000
+MOST_IMAGES = 100_000_000
 MOST_MINUTES = 1_000_000
 MOST_PATIENTS = 1_000_000
 MOST_PIXELS = 4_096

@@ -29,7 +29,7 @@ from cxrtool.files import read_json, shortened
 LARGEST_SIDE = 16_384
 """Pixels of a square that images are squished to; a larger one is 268 MB an image."""
 MOST = 100_000_000
-"""Of rows, images and steps."""
+"""Of rows, images and steps; `options` takes no more of anything that a run's files hold."""
 MOST_KEY = 60
 """Characters of a key that a message names."""
 AGAIN = "restore it from a copy, or train again"
@@ -38,6 +38,7 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 # Just above the highest score, where nobody shall be positive, may be just above 1.
@@ -299,7 +300,7 @@ class SearchFacts(Record):
     """As a file of `tune --space`, which is checked as such."""
     settings: dict[Word, Any]
     """Of the trials, and their seed."""
-    seed: Count
+    seed: Seed
     manifest_sha256: Sha256
     split_sha256: Sha256
     trials: Annotated[int, Field(ge=1, le=MOST)] | None = None

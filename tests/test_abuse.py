@@ -5,16 +5,21 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+import yaml
 from searching import SEARCH
 from typer.testing import CliRunner
 
 from cxrtool.cache import ImageCache
 from cxrtool.cli import app
+from cxrtool.config import TrainConfig
 from cxrtool.errors import CxrToolError, DataError, RunError
-from cxrtool.options import allowed_values
+from cxrtool.options import OPTIONS, allowed_values
 from cxrtool.runs import RunFolder
+from cxrtool.workflows.train_record import settings_of
+from cxrtool.workflows.train_resume import _own_settings
 from cxrtool.workflows.tune_setup import _of_study, plan_search
 
 DEEP = b'{"format": 1, "a": ' + b"[" * 5000 + b"]" * 5000 + b"}"
@@ -147,6 +152,30 @@ def test_what_a_search_keeps_of_itself_is_checked_where_it_is_read(prepared_once
     assert _of_study(search.facts, search, resumes, (), allowed).training == search.training
     with pytest.raises(CxrToolError, match=said):
         _of_study({**search.facts, **change}, search, resumes, (), allowed)
+
+
+def test_what_train_takes_of_any_option_is_what_a_run_and_a_search_may_hold(tmp_path):
+    """Else a training could begin that can never be resumed."""
+    ends = {}
+    for name in get_type_hints(TrainConfig):
+        kind, option, *_ = get_args(OPTIONS[name])
+        numbers = [one for one in get_args(kind) or (kind,) if one in (int, float)]
+        given = [end for end in (option.min, option.max) if end is not None] if numbers else []
+        ends |= {name: [numbers[0](end) for end in given]} if given else {}
+    assert {"epochs", "limit", "lr", "fold", "sampling_cap"} <= set(ends)
+    run = RunFolder(tmp_path)
+    for at, seed in ((0, 0), (-1, 2**32 - 1)):
+        config = replace(TrainConfig(), **{name: found[at] for name, found in ends.items()})
+        run.config.write_text(yaml.safe_dump(settings_of(config, seed)))
+        _, read, read_seed = _own_settings(run)
+        assert settings_of(read, read_seed) == settings_of(config, seed)
+
+
+def test_a_search_with_any_seed_can_be_resumed(prepared_once):
+    config, allowed = replace(SEARCH, name="s"), allowed_values()
+    search = plan_search(config, prepared_once, seed=2**32 - 1, allowed=allowed)
+    found = _of_study(search.facts, search, replace(config, resume="s"), (), allowed)
+    assert found.seed == 2**32 - 1
 
 
 @pytest.mark.parametrize(

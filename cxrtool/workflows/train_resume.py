@@ -9,7 +9,7 @@ from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError, first_few
 from cxrtool.files import read_json, sha256, shortened
 from cxrtool.runs import RunFolder, find_resumable
-from cxrtool.schemas import AGAIN, Count, RunEnvironment, checked, model_of
+from cxrtool.schemas import AGAIN, RunEnvironment, Seed, checked, model_of
 from cxrtool.starts import is_recorded
 from cxrtool.workflows.train_data import TrainingData
 from cxrtool.workspace import Workspace
@@ -107,7 +107,7 @@ def _own_settings(run: RunFolder) -> tuple[dict[str, Any], TrainConfig, int]:
 
 class _SavedSettings(model_of(TrainConfig)):  # type: ignore[misc]
     INSTEAD: ClassVar[str] = "restore it from a copy"
-    seed: Count
+    seed: Seed
 
 
 def check_checkpoint(checkpoint: Checkpoint, resumed: Resumed, data: TrainingData) -> None:
