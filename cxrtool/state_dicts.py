@@ -30,6 +30,9 @@ _CODE = re.compile(r"\bGLOBAL (\S+)|\b(TorchScript) archive")
 COUNTER = "num_batches_tracked"
 """Files of 2017 know no batch counters, and a network in use does not need them."""
 
+DEEPEST = 20
+"""Dictionaries within each other in which tensors are looked for; training codes have three."""
+
 AVERAGED = {"ema", "swa", "averaged", "average", "avg", "polyak", "teacher", "modelema"}
 """Words in the place of averaged weights, which score better than the raw ones beside them."""
 COPIES = re.compile(r"encoder_k\b|key_encoder|momentum|target")
@@ -242,7 +245,7 @@ def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         found = type(loaded).__name__
         raise WeightsError(f"{path} is not a state dict: expected names to tensors, found {found}")
-    tensors = dict(_named_tensors(loaded))
+    tensors = dict(_named_tensors(loaded, "", set(), 1))
     if not tensors:
         others = [f"{key}: {type(value).__name__}" for key, value in loaded.items()]
         found = first_few(others) if others else "nothing"
@@ -253,12 +256,16 @@ def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _named_tensors(values: Mapping[Any, Any], start: str = "") -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(
+    values: Mapping[Any, Any], start: str, seen: set[int], depth: int
+) -> Iterator[tuple[str, Tensor]]:
+    """All tensors in a dictionary and those within it, each of which is looked into once."""
+    seen.add(id(values))  # one may hold itself
     for key, value in values.items():
         if isinstance(value, Tensor):
             yield f"{start}{key}", value
-        elif isinstance(value, Mapping):
-            yield from _named_tensors(value, f"{start}{key}.")
+        elif isinstance(value, Mapping) and depth < DEEPEST and id(value) not in seen:
+            yield from _named_tensors(value, f"{start}{key}.", seen, depth + 1)
 
 
 def modern_names(tensors: Mapping[str, Tensor], source: object) -> dict[str, Tensor]:
