@@ -17,6 +17,7 @@ from cxrtool.files import read_bytes, read_json, sha256, whole_file
 from cxrtool.pictures import EXACT, LOOKS, Pictures, joined_pictures, keys_of
 from cxrtool.runs import RunFolder, find_run, read_card
 from cxrtool.schemas import AncestorFacts, RunPatients, read_as
+from cxrtool.starts import file_of
 
 TRAIN, VALID, BEFORE = 1, 2, 4
 """How a run has seen a picture: it was trained or chosen on it; the same times BEFORE, what it
@@ -83,8 +84,8 @@ def find_ancestry(weights: str, runs: Path) -> Ancestry:
     """
     if weights in (NO_WEIGHTS, IMAGENET):
         return Ancestry()
-    path = Path(weights)
-    run = run_of_weights(path, runs) if path.is_file() else find_run(runs, weights)
+    file = file_of(weights, runs)
+    run = find_run(runs, weights) if file is None else run_of_weights(file, runs)
     return Ancestry() if run is None else _ancestry_of(run, runs, frozenset())
 
 
@@ -93,7 +94,7 @@ def run_of_weights(path: Path, runs: Path) -> RunFolder | None:
     place = path.resolve()
     for folder in (place.parent, place.parent.parent):
         run = RunFolder(folder)
-        if run.patients.is_file() and place.is_relative_to(folder):
+        if run.patients.is_file():
             return run
     size, digest = place.stat().st_size, ""
     for run in map(RunFolder, sorted(runs.glob("*/"))):

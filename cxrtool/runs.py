@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 EDITABLE = "thresholds"
 """The one key of thresholds.json that may be edited by hand."""
-
-
 LEAST_PATIENTS = 10
 """With fewer of a class on valid no threshold is chosen (`intervals.LEAST_PATIENTS`)."""
+LATEST = 10**11
+"""Seconds since 1970: no run finishes after the year 5138, where dates have their end, too."""
 
 
 @dataclass(frozen=True)
@@ -206,28 +206,13 @@ def read_card(run: RunFolder) -> RunCard:
             f"{run.path} is not a finished run ({run.model.name} is missing): "
             "train it to its end, or name another run"
         )
-    needed = (run.labels, run.thresholds, run.patients, run.weights)
-    missing = [path.name for path in needed if not path.is_file()]
-    if missing:
-        raise RunError(
-            f"{run.path} is incomplete ({first_few(missing)} missing): "
-            "restore the folder from a copy, or train again"
-        )
+    _refuse_missing(run, run.labels, run.thresholds, run.patients, run.weights)
     model = _read_model(run)
     labels, patients = read_as(run.labels, RunLabels), read_as(run.patients, RunPatients)
     thresholds = _read_thresholds(run, model, labels)
     kept = [run.pictures] if run.pictures.name in model.sha256 else []
-    if kept and not run.pictures.is_file():
-        raise RunError(
-            f"{run.path} is incomplete ({run.pictures.name} missing): "
-            "restore the folder from a copy, or train again"
-        )
-    for path in (run.weights, run.labels, run.patients, *kept):
-        if sha256(path) != model.sha256[path.name]:
-            raise RunError(
-                f"{path} is not the file that training wrote (its SHA-256 differs from the one "
-                f"in {run.model.name}): restore it from a copy, or train again"
-            )
+    _refuse_missing(run, *kept)
+    _refuse_altered(run, model, run.weights, run.labels, run.patients, *kept)
     return RunCard(
         arch=model.arch,
         drop_rate=model.drop_rate,
@@ -257,6 +242,24 @@ def read_card(run: RunFolder) -> RunCard:
         has_pictures=bool(kept),
         sealed=model.sealed is not None,
     )
+
+
+def _refuse_missing(run: RunFolder, *needed: Path) -> None:
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        raise RunError(
+            f"{run.path} is incomplete ({first_few(missing)} missing): "
+            "restore the folder from a copy, or train again"
+        )
+
+
+def _refuse_altered(run: RunFolder, model: "RunModel", *paths: Path) -> None:
+    for path in paths:
+        if sha256(path) != model.sha256[path.name]:
+            raise RunError(
+                f"{path} is not the file that training wrote (its SHA-256 differs from the one "
+                f"in {run.model.name}): restore it from a copy, or train again"
+            )
 
 
 def _read_model(run: RunFolder) -> "RunModel":
@@ -370,9 +373,9 @@ def _weighed_before(run: RunFolder, card: RunCard) -> tuple[str, ...]:
 
     try:
         settings = read_yaml(run.config)
-    except (OSError, DataError):
+    except DataError:
         return ()  # nothing else is lost with the settings of a finished run
-    weighted = isinstance(settings, dict) and settings.get("sampling") == "weighted"
+    weighted = settings.get("sampling") == "weighted"
     return card.labels if weighted and len(card.labels) > 1 else ()
 
 
@@ -393,10 +396,11 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     """
     folders = sorted(path for path in runs.glob("*/") if not path.name.startswith("."))
     if given not in (None, "last"):
-        named = on_disk(runs / str(given)) if given and given == Path(given).name else None
-        for path in (named, Path(str(given)).resolve() if given else None):
-            if path is not None and path.is_dir():
-                return RunFolder(path)
+        named = named_run(runs, str(given))
+        if named is not None:
+            return named
+        if given and (path := Path(given).resolve()).is_dir():
+            return RunFolder(path)
         raise RunError(_no_such_run(runs, str(given), [path.name for path in folders]))
     finished = [run for run in map(RunFolder, folders) if run.finished]
     trials = trials_among(run.path for run in finished)
@@ -413,13 +417,20 @@ def find_run(runs: Path, given: str | None) -> RunFolder:
     return max(finished, key=lambda run: (finished_at(run), run.name))
 
 
+def named_run(runs: Path, given: str) -> RunFolder | None:
+    """The run that has a name, if one has: it comes before what is so called where the user is."""
+    folder = on_disk(runs / given) if given and given == Path(given).name else None
+    return RunFolder(folder) if folder is not None and folder.is_dir() else None
+
+
 def finished_at(run: RunFolder) -> float:
     """When a finished run came to its end, in seconds since 1970.
 
     As its model.json says, which a copy of the folder does not change; else by the file's time.
     """
     try:
-        return datetime.fromisoformat(read_json(run.model)["finished"]).timestamp()
+        finished = datetime.fromisoformat(read_json(run.model)["finished"]).timestamp()
+        return finished if 0 < finished < LATEST else run.model.stat().st_mtime
     except (RunError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return run.model.stat().st_mtime
 

@@ -17,7 +17,15 @@ from cxrtool.logits import probabilities_of
 from cxrtool.origin import DRAWN
 from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.report import SILENT, Reporter, or_none
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
+from cxrtool.runs import (
+    RunCard,
+    RunFolder,
+    find_run,
+    named_run,
+    read_card,
+    remarks,
+    sampling_remark,
+)
 
 if TYPE_CHECKING:
     from cxrtool.points import Calibration
@@ -176,7 +184,7 @@ def is_exported(runs: Path, given: str | None) -> bool:
 
     A run comes before a file of its name in the folder where the user is, as `find_run` has it.
     """
-    if given is None or (given == Path(given).name and (runs / given).is_dir()):
+    if given is None or named_run(runs, given) is not None:
         return False
     return given.lower().endswith(EXPORTED) or Path(given).is_file()
 

@@ -5,9 +5,18 @@ from pathlib import Path, PurePath, PureWindowsPath
 from cxrtool.config import IMAGENET, NO_WEIGHTS
 from cxrtool.errors import RunError, WeightsError
 from cxrtool.files import sha256
-from cxrtool.runs import RunFolder, find_run
+from cxrtool.runs import find_run, named_run
 
 MARK = "@sha256:"
+
+
+def file_of(weights: str, runs: Path) -> Path | None:
+    """The file that `--weights` names; None where it is a run's name, or names no file.
+
+    A run comes before a file of its name in the folder where the user is, as `find_run` has it.
+    """
+    path = Path(weights)
+    return path if path.is_file() and named_run(runs, weights) is None else None
 
 
 def recorded_start(weights: str, runs: Path) -> str:
@@ -26,8 +35,8 @@ def recorded_start(weights: str, runs: Path) -> str:
     """
     if weights in (IMAGENET, NO_WEIGHTS) or MARK in weights:
         return weights
-    path = Path(weights)
-    if path.is_file():
+    path = file_of(weights, runs)
+    if path is not None:
         return f"{path.name}{MARK}{sha256(path)}"
     run = find_run(runs, weights)
     if run.path.parent.resolve() == runs.resolve():
@@ -52,9 +61,11 @@ def located_start(weights: str, runs: Path) -> str:
     name, mark, digest = weights.rpartition(MARK)
     if not mark:
         return weights
-    for path, found in ((Path(name), name), (RunFolder(runs / name).weights, name)):
-        if path.is_file() and sha256(path) == digest:
-            return found
+    file, run = Path(name).absolute(), named_run(runs, name)
+    if file.is_file() and sha256(file) == digest:
+        return str(file)  # by its name alone it might be a run's
+    if run is not None and run.weights.is_file() and sha256(run.weights) == digest:
+        return run.name
     raise WeightsError(
         f"--weights {name}: neither this folder nor {runs} has it with the SHA-256 of the run "
         f"that began from it ({digest}).\n  Say where it is: --weights PATH/TO/{name}"

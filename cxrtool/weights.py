@@ -13,8 +13,8 @@ from torchvision import models
 from cxrtool.config import ARCHS, IMAGENET, NO_WEIGHTS
 from cxrtool.errors import RunError, WeightsError, first_few
 from cxrtool.networks import build_network, head_name, head_of
-from cxrtool.runs import RunFolder, find_run, read_card
-from cxrtool.starts import recorded_start, told_start
+from cxrtool.runs import RunFolder, find_run, named_run, read_card
+from cxrtool.starts import file_of, recorded_start, told_start
 from cxrtool.state_dicts import (
     Place,
     Wanted,
@@ -76,11 +76,11 @@ def load_pretrained(
 
 
 def _find(weights: str, runs: Path) -> Path | RunFolder:
-    path = Path(weights)
-    if path.is_file():
-        return path
+    file, path = file_of(weights, runs), Path(weights)
+    if file is not None:
+        return file
     other = f"nor is it `{IMAGENET}` or `{NO_WEIGHTS}`"
-    if path.suffix in SUFFIXES and not path.is_dir() and not (runs / weights).is_dir():
+    if path.suffix in SUFFIXES and not path.is_dir() and named_run(runs, weights) is None:
         raise WeightsError(f"--weights {weights}: no such file ({other})")
     try:
         return find_run(runs, weights)

@@ -113,6 +113,14 @@ def test_a_file_of_weights_is_known_by_its_content(generations, tmp_path, place)
     assert [one.name for one in found.ancestors] == ([] if place == "unknown" else ["tiny"])
 
 
+def test_the_ancestor_is_the_run_where_a_file_has_its_name(generations, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").write_bytes(b"a file that no run is of")
+    found = find_ancestry("tiny", generations.workspace.runs)
+    assert [one.name for one in found.ancestors] == ["tiny"]
+    assert find_ancestry("./tiny", generations.workspace.runs).ancestors == ()
+
+
 def test_a_file_of_a_run_that_has_not_ended_has_seen_its_patients(trained, tmp_path):
     run = RunFolder(trained.workspace.runs / "tiny")
     run.model.unlink()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from cxrtool.files import FORMAT, read_json, seal_of, sha256, write_json
 from cxrtool.report import SILENT
 from cxrtool.runs import RunFolder, find_run, read_card, remarks
 from cxrtool.workflows.evaluate import choose_part, evaluate_run
+from cxrtool.workflows.list_runs import list_runs
+from cxrtool.workspace import Workspace
 
 FILES = ("model.json", "labels.json", "thresholds.json", "patients.json")
 STRANGE = {
@@ -242,6 +245,20 @@ def test_the_default_run_is_the_one_that_finished_last_whatever_the_files_times_
     assert find_run(tmp_path, None).name == "undated"
     finished(tmp_path, "broken", 5, 1)
     assert find_run(tmp_path, None).name == "undated"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+def test_a_run_that_finished_in_no_year_is_listed_by_its_files_time(tmp_path, monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for at in ("0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "0001-01-01"):
+            name = at[:4] + str(len(at))
+            finished(tmp_path / "runs", name, at, 1_700_000_000)
+        assert len(list_runs(Workspace(tmp_path))) == 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def evaluate(trained, reporter, **options):

@@ -7,7 +7,14 @@ from cxrtool.config import TrainConfig
 from cxrtool.errors import RunError, UsageError, WeightsError
 from cxrtool.files import sha256
 from cxrtool.runs import RunFolder
-from cxrtool.starts import is_recorded, located_start, recorded_start, told_start, without_folders
+from cxrtool.starts import (
+    file_of,
+    is_recorded,
+    located_start,
+    recorded_start,
+    told_start,
+    without_folders,
+)
 from cxrtool.workflows.train_record import settings_of
 from cxrtool.workflows.train_resume import read_resumed
 from cxrtool.workspace import Workspace
@@ -43,7 +50,7 @@ def test_a_start_is_kept_without_its_folders_and_found_again(tmp_path, monkeypat
         if "@" not in expected:
             assert located_start(expected, runs) == expected
     monkeypatch.chdir(file.parent)
-    assert located_start(kept[str(file)], runs) == "w.pth"
+    assert located_start(kept[str(file)], runs) == str(file)
     assert located_start(kept[str(other)], other.parent) == "theirs"
 
 
@@ -81,6 +88,23 @@ def test_a_run_killed_at_once_is_resumed_with_the_place_of_its_weights(tmp_path)
     config = TrainConfig(resume="killed", weights=str(tmp_path / "other.pth"))
     with pytest.raises(UsageError, match="contradicts run killed"):
         read_resumed(config, workspace, 42, {"weights"})
+
+
+def test_a_run_comes_before_a_file_of_its_name(tmp_path, monkeypatch):
+    """As it does where a model is named to score with."""
+    runs = tmp_path / "cxr" / "runs"
+    run_in(runs / "base", b"the run's")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").write_bytes(b"the file's")
+    file = str(tmp_path / "base")
+    assert file_of("base", runs) is None
+    assert file_of("./base", runs).absolute() == file_of(file, runs) == tmp_path / "base"
+    assert recorded_start("base", runs) == "base"
+    kept = recorded_start("./base", runs)
+    assert kept == f"base@sha256:{sha256(tmp_path / 'base')}"
+    assert located_start(kept, runs) == file
+    of_the_run = f"base@sha256:{sha256(runs / 'base' / 'model.safetensors')}"
+    assert located_start(of_the_run, runs) == "base"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,25 @@ def test_a_file_gives_the_body_and_not_the_head(tmp_path, resnet18, suffix):
     )
 
 
+def test_a_run_comes_before_a_file_of_its_name(tmp_path, resnet18, monkeypatch):
+    network = write_run(tmp_path / "runs" / "base", "resnet18", ["Edema"])
+    torch.save(resnet18.state_dict(), tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    made = build_network("resnet18", 3)
+    assert load(made, "base", runs="runs").source == "run base"
+    assert body_equal(made, network.state_dict())
+    assert load(made, "./base", runs="runs").source.startswith("base (SHA-256")
+    assert body_equal(made, resnet18.state_dict())
+
+
+def test_a_dictionary_that_holds_itself_is_read_once(tmp_path, resnet18):
+    holder = {"model": resnet18.state_dict()}
+    holder["again"] = holder["and again"] = holder
+    torch.save(holder, tmp_path / "w.pt")
+    made = build_network("resnet18", 3)
+    assert load(made, tmp_path / "w.pt").detail.startswith("100 of 102 tensors of `model`")
+
+
 @pytest.mark.parametrize("head", ["fc.0", "fc.1.2", None])
 def test_the_files_head_may_have_any_form_or_be_absent(tmp_path, resnet18, head):
     state = {k: v for k, v in resnet18.state_dict().items() if not k.startswith("fc.")}
