@@ -361,7 +361,9 @@ def test_a_table_that_is_being_written_is_refused_to_a_second_predict(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(trained, images, tmp_path):
+def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(
+    trained, images, tmp_path, monkeypatch
+):
     output = tmp_path / "t.csv"
     predict(trained, images[:3], output=output)
     before = output.read_text().splitlines()
@@ -381,6 +383,14 @@ def test_a_finished_table_is_gone_on_with_by_the_same_model_alone(trained, image
     with pytest.raises(DataError, match="decided by other thresholds"):
         predict(trained, images, output=output, resume=True)
     table.to_csv(output, index=False)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ensemble, "score", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict(trained, images, output=output, resume=True)
     with pytest.raises(DataError, match=r"gives .* other probabilities"):
         predict(trained, images, output=output, resume=True)
     assert pd.read_csv(output)["Edema"].tolist() == [0.9] * 4

@@ -95,27 +95,30 @@ def _made_with(ensemble: Ensemble) -> dict[str, str]:
 def _take_over(work: Work, journal: Journal, output: Path) -> None:
     """Put a finished table's rows into the journal, if this model made them.
 
+    Nothing is in it before that is known: what a kill left there would be taken for this model's.
+
     Raises:
         DataError: it did not, or it is another table.
     """
     ensemble = work.ensemble
     files = dict(zip(work.images.names, work.images.files, strict=True))
     sample: list[Row] = []
+    for row in read_rows(output, ensemble.labels):
+        if not _same_decision(row, ensemble):
+            raise DataError(
+                f"{output}: {row.path} was decided by other thresholds: --resume goes on "
+                "with the same ones, --force begins anew"
+            )
+        sample += [row] * (row.path in files and row.scores is not None and len(sample) < SAMPLE)
+    names = [row.path for row in sample]
+    again = ensemble.score(names, [files[name] for name in names], workers=0)
+    for row, one in zip(sample, again, strict=True):
+        _compare(output, row, one.row)
     try:
         with journal.writing("before") as write:
             for row in read_rows(output, ensemble.labels):
-                if not _same_decision(row, ensemble):
-                    raise DataError(
-                        f"{output}: {row.path} was decided by other thresholds: --resume goes on "
-                        "with the same ones, --force begins anew"
-                    )
                 if row.path in files:
-                    sample += [row] * (row.scores is not None and len(sample) < SAMPLE)
                     write(row)
-            names = [row.path for row in sample]
-            again = ensemble.score(names, [files[name] for name in names], workers=0)
-            for row, one in zip(sample, again, strict=True):
-                _compare(output, row, one.row)
     except CxrToolError:
         journal.remove()
         raise
