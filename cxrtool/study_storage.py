@@ -53,6 +53,7 @@ def open_storage(
             ):
                 begin(empty)
         with _sqlite(folder.database, folder) as storage:
+            _refuse_altered(storage, folder)
             yield storage
 
 
@@ -79,6 +80,20 @@ def _sqlite(path: Path, folder: StudyFolder) -> Iterator[RDBStorage]:
         if storage is not None:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def _refuse_altered(storage: RDBStorage, folder: StudyFolder) -> None:
+    """Read all that is kept: a whole database may hold values that are none.
+
+    Raises:
+        RunError: one cannot be read.
+    """
+    try:
+        for study in storage.get_all_studies():
+            storage.get_all_trials(study._study_id, deepcopy=False)
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(f"{folder.database} is damaged ({reason}): {_anew(folder)}") from None
 
 
 def _failed(error: Exception, folder: StudyFolder) -> RunError:

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -18,12 +20,12 @@ from typer.testing import CliRunner
 from cxrtool import files, study_storage
 from cxrtool.cli import app
 from cxrtool.config import TrainConfig
-from cxrtool.errors import DataError, RunError, StoppedError, UsageError
+from cxrtool.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.runs import RunFolder
 from cxrtool.studies import StudyFolder
 from cxrtool.trials import trials_among
 from cxrtool.workflows import tune, tune_setup, tune_worker
-from cxrtool.workflows.tune_trial import Outcome, TrialConfig, run_trial
+from cxrtool.workflows.tune_trial import Outcome, TrialConfig, _outcome, run_trial
 from cxrtool.workspace import Workspace
 
 STATES = optuna.trial.TrialState
@@ -176,12 +178,65 @@ def test_a_search_without_a_score_is_an_error_with_the_first_reason(undrawn, mon
     assert search(undrawn, resume="a", trials=3).best["trial"] == 3
 
 
+def interrupted(config, workspace, seed, *, on_message, shall_stop):
+    """A trial during which Ctrl-C is pressed."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return Outcome("stopped") if shall_stop() else None
+
+
 def test_what_no_trial_can_do_ends_the_search_and_leaves_nothing(pretended, monkeypatch):
     error = DataError("no positive image")
     monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("refused", error=error))
     with pytest.raises(DataError, match="no positive image"):
         search(pretended, name="a")
     assert not (pretended.studies / "a").exists()
+
+
+def refused_then_resumed(workspace, monkeypatch, error, refused, **given):
+    """A search that a trial's error ends, and what resuming it comes to."""
+    monkeypatch.setattr(tune_worker, "run_trial", refused)
+    said = Listening()
+    said.note = said.warn
+    with pytest.raises(type(error), match=str(error)):
+        search(workspace, said, trials=2, **given)
+    assert any("tune --resume a --trials 2" in text for text in said.warnings)
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    found = search(workspace, resume="a", trials=2).trials
+    return [row["values"] for row in found if row["state"] == "finished"]
+
+
+@pytest.mark.parametrize("error", [DataError("an image is gone"), NotWrittenError("no room")])
+def test_a_search_is_kept_whose_trial_left_a_run(undrawn, monkeypatch, error):
+    expected = [row["values"] for row in search(undrawn, name="whole", trials=2).trials]
+
+    def refused(config, *_, **__):
+        (undrawn.runs / config.name).mkdir(parents=True)
+        return Outcome("refused", error=error)
+
+    found = refused_then_resumed(undrawn, monkeypatch, error, refused, name="a")
+    assert found == expected
+
+
+def test_a_search_that_is_resumed_is_kept_whatever_ends_it(undrawn, monkeypatch):
+    """It was stopped in its first trial, which may have taken hours, and then an image is gone."""
+    expected = [row["values"] for row in search(undrawn, name="whole", trials=2).trials]
+    monkeypatch.setattr(tune_worker, "run_trial", interrupted)
+    with pytest.raises(StoppedError):
+        search(undrawn, name="a", trials=2)
+    error = DataError("an image is gone")
+    refused = lambda *_, **__: Outcome("refused", error=error)  # noqa: E731
+    assert refused_then_resumed(undrawn, monkeypatch, error, refused, resume="a") == expected
+
+
+def test_a_trial_that_found_no_room_is_no_failed_one():
+    kinds = {
+        "NotWrittenError": "refused",
+        "DataError": "refused",
+        "RunError": "failed",
+        "StoppedError": "stopped",
+    }
+    for name, kind in kinds.items():
+        assert _outcome({"error": [name, "why"]}, 1, "", asked=False).kind == kind
 
 
 def test_what_is_killed_twice_has_failed(pretended, monkeypatch):
@@ -270,6 +325,34 @@ def test_force_replaces_a_study_and_nothing_else(pretended):
     with pytest.raises(DataError, match="is no study"):
         search(pretended, name="mine", force=True)
     assert (stranger / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("end", ["refused", "killed", "full", "stopped"])
+def test_force_replaces_a_study_once_a_trial_of_the_new_one_has_ended(undrawn, monkeypatch, end):
+    """What is there may be weeks of work, and the new search may not even begin."""
+    older = search(undrawn, name="a", trials=2)
+
+    def killed(*_, **__):
+        raise OSError(28, "No space left on device") if end == "full" else KilledError
+
+    def refused(*_, **__):
+        return Outcome("refused", error=DataError("an image is gone"))
+
+    with monkeypatch.context() as patch:
+        if end in ("killed", "full"):
+            patch.setattr(tune_setup, "create_study", killed)
+        else:
+            patch.setattr(tune_worker, "run_trial", refused if end == "refused" else interrupted)
+        with pytest.raises((DataError, OSError, KilledError, StoppedError)):
+            search(undrawn, name="a", trials=1, force=True, lr=5e-4)
+    found = search(undrawn, resume="a", trials=3).trials
+    if end == "stopped":  # the new one can be resumed, and the older is gone with its first trial
+        assert 5e-4 in [row["values"]["lr"] for row in found]
+        assert list(undrawn.studies.glob(".*")) == []
+    else:
+        assert found[:2] == older.trials
+    assert len(search(undrawn, name="a", trials=1, force=True).trials) == 1
+    assert list(undrawn.studies.glob(".*")) == []
 
 
 def test_two_searches_in_one_study_are_refused(pretended, monkeypatch):
@@ -361,6 +444,24 @@ def test_a_damaged_database_is_one_message_with_the_way_on(undrawn, tmp_path):
     assert len(search(undrawn, name="a", trials=1, force=True).trials) == 1
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *(("study_user_attributes", "value_json"), ("trial_user_attributes", "value_json")),
+        *(("trial_params", "distribution_json"), ("trials", "state"), ("studies", "study_name")),
+        *(("trial_values", "value_type"), ("study_directions", "direction")),
+    ],
+)
+def test_a_value_in_the_database_that_is_none_is_one_message(undrawn, table, column):
+    search(undrawn, name="a", trials=1)
+    with contextlib.closing(sqlite3.connect(undrawn.studies / "a" / "study.db")) as database:
+        changed = database.execute(f"UPDATE {table} SET {column} = '{{half'")
+        assert changed.rowcount
+        database.commit()
+    with pytest.raises(RunError, match=r"study\.db (is damaged|holds no study).*--force"):
+        search(undrawn, resume="a", trials=2)
+
+
 def test_a_full_disk_ends_a_search_that_can_be_resumed(undrawn, monkeypatch):
     def full(*_, **__):
         raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
@@ -428,13 +529,6 @@ def test_a_trial_that_cannot_be_is_refused_with_its_error(prepared):
 
 
 def test_ctrl_c_leaves_a_study_to_go_on_with(pretended, monkeypatch):
-    import os
-    import signal
-
-    def interrupted(config, workspace, seed, *, on_message, shall_stop):
-        os.kill(os.getpid(), signal.SIGINT)
-        return Outcome("stopped") if shall_stop() else None
-
     monkeypatch.setattr(tune_worker, "run_trial", interrupted)
     with pytest.raises(StoppedError, match="cxrtool tune --resume a --trials 3"):
         search(pretended, name="a", trials=3)

@@ -17,7 +17,7 @@ from cxrtool.config import TrainConfig
 from cxrtool.control import Control
 from cxrtool.devices import compute_threads, memory_ran_out
 from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
-from cxrtool.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
+from cxrtool.errors import NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.files import sha256
 from cxrtool.images import ImageError
 from cxrtool.learner import run_phases
@@ -36,6 +36,7 @@ from cxrtool.workflows.train_resume import (
 )
 from cxrtool.workflows.train_setup import (
     Setup,
+    broken_image,
     resolve,
     say_plan,
     say_sampling,
@@ -149,13 +150,14 @@ def _train_model(
                 say_sampling(setup, reporter)
         else:
             _go_on(resumed, setup, control, recorder, reporter)
-        with _told_apart(setup, opened, workspace):
+        go_on = _resume_command(opened.run, workspace, processes, study)
+        with _told_apart(setup, opened, go_on):
             if recorder is not None:
                 _begin(recorder, resumed, control, stack)
             _train(setup, control, recorder, reporter)
             if control.interrupted:
                 # Of several processes one speaks.
-                told = _how_to_go_on(control, opened.run, workspace) if recorder else ""
+                told = _how_to_go_on(control, go_on) if recorder else ""
                 raise StoppedError(told)
             if recorder is not None:
                 recorder.finish(control.state)
@@ -334,29 +336,25 @@ def _train(
 
 
 @contextmanager
-def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator[None]:
-    """Turn what a device, a worker or a library says into what a user can mend."""
+def _told_apart(setup: Setup, opened: OpenRun, go_on: str) -> Iterator[None]:
+    """Turn what a device, a worker or a library says into what a user can mend, and the command
+    to `go_on` with."""
     try:
         yield
     except ImageError as error:
-        # From a worker the message comes with the worker's own traceback before it.
-        reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
-        raise DataError(
-            f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
-        ) from None
+        raise broken_image(error) from None
     except ConnectionError:
         raise  # a reader or a process that left, and no disk
     except (NotWrittenError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             raise
-        raise _not_written(error, opened, workspace, setup.processes) from None
+        raise _not_written(error, opened, go_on) from None
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and lost_others(error, setup.processes):
             opened.settle()
             raise RunError(
                 f"one of the {setup.processes.world} processes ended before its time; if it left "
-                "a message, that says why. Go on from the last checkpoint with "
-                f"`{_resume_command(opened.run, workspace, setup.processes)}`"
+                f"a message, that says why. Go on from the last checkpoint with `{go_on}`"
             ) from None
         if not memory_ran_out(error):
             raise
@@ -364,9 +362,7 @@ def _told_apart(setup: Setup, opened: OpenRun, workspace: Workspace) -> Iterator
         raise too_large(setup.config, setup.device, world, " in a new run") from None
 
 
-def _not_written(
-    error: Exception, opened: OpenRun, workspace: Workspace, processes: Processes
-) -> RunError:
+def _not_written(error: Exception, opened: OpenRun, go_on: str) -> RunError:
     """What became of a run that a full or failing disk ended. One with a checkpoint stays."""
     if isinstance(error, OSError):
         what = f"{error.filename or opened.run.path} could not be written ({error.strerror})"
@@ -377,19 +373,22 @@ def _not_written(
         told = f"no step of it was saved, so nothing is kept of it{replaced or ''}"
         return NotWrittenError(f"{what}: {told}. Make room, and give the same command again")
     opened.settle()
-    command = _resume_command(opened.run, workspace, processes)
     return NotWrittenError(
-        f"{what}; the last checkpoint is whole: make room, and go on with `{command}`"
+        f"{what}; the last checkpoint is whole: make room, and go on with `{go_on}`"
     )
 
 
-def _how_to_go_on(control: Control, run: RunFolder, workspace: Workspace) -> str:
+def _how_to_go_on(control: Control, go_on: str) -> str:
     state = control.state
     where = f"epoch {state.epoch + 1}, after {state.batch} of its batches"
-    command = _resume_command(run, workspace, control.processes)
-    return f"stopped in {where}; go on with `{command}`"
+    return f"stopped in {where}; go on with `{go_on}`"
 
 
-def _resume_command(run: RunFolder, workspace: Workspace, processes: Processes) -> str:
+def _resume_command(
+    run: RunFolder, workspace: Workspace, processes: Processes, study: str | None
+) -> str:
+    """The command that goes on with a run, or with the search that it is a trial of."""
     option = workspace_option(workspace.folder)
+    if study is not None:
+        return f"{processes.program} tune --resume {shlex.quote(study)}{option}"
     return f"{processes.program} train --resume {shlex.quote(run.name)}{option}"

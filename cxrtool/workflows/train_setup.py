@@ -447,15 +447,20 @@ def few_batches(config: TrainConfig, device: torch.device) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        # From a worker the message comes with the worker's own traceback before it.
-        reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
-        raise DataError(
-            f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
-        ) from None
+        raise broken_image(error) from None
     except (RuntimeError, MemoryError) as error:
         if not memory_ran_out(error):
             raise
         raise too_large(config, device) from None
+
+
+def broken_image(error: ImageError) -> DataError:
+    """What is said where an image broke since `prepare`."""
+    # From a worker the message comes with the worker's own traceback before it.
+    reason = str(error).strip().splitlines()[-1].removeprefix("cxrtool.images.ImageError: ")
+    return DataError(
+        f"{reason}: run `cxrtool prepare` and `cxrtool split --force` again, then train"
+    )
 
 
 def too_large(

@@ -23,7 +23,9 @@ from cxrtool.workflows.tune_record import TrialsTable, draw_study, write_study
 from cxrtool.workflows.tune_setup import (
     Search,
     begin_study,
+    forget_replaced,
     plan_search,
+    put_back,
     selection,
     start_study,
     trials_asked,
@@ -115,10 +117,16 @@ def tune_model(
             try:
                 run(worker)
             except CxrToolError:
-                if not study.finished() and config.storage is None:
-                    # Nothing is worth going on with, and the name is free again.
+                if _has_begun(study, search, config):
+                    told = f"study {search.folder.name} is kept: once that is mended, go on with"
+                    reporter.note(f"{told} `{resume_command(search, config)}`")
+                elif config.storage is None:
+                    # Nothing is worth going on with: the name is free, or the older study's again.
                     shutil.rmtree(search.folder.path, ignore_errors=True)
+                    put_back(search.folder)
                 raise
+        if study.finished():
+            forget_replaced(search.folder)
         written = write_study(study, search, table)
         if worker.stopped:
             raise StoppedError(
@@ -144,6 +152,16 @@ def tune_model(
             texts=table.texts(),
             best_is_here=best_run is not None and RunFolder(workspace.runs / best_run).finished,
         )
+
+
+def _has_begun(study: Study, search: Search, config: TuneConfig) -> bool:
+    """Whether a search left something to go on with: a trial that ended, or the run of one."""
+    runs = [one.user_attrs[RUN] for one in study.trials if RUN in one.user_attrs]
+    return (
+        config.resume is not None
+        or bool(study.finished())
+        or any((search.workspace.runs / run).exists() for run in runs)
+    )
 
 
 def _refuse_failures(study: Study, search: Search) -> None:

@@ -1,10 +1,12 @@
 """What a search begins with: its study, its space, and what its trials have in common."""
 
+import glob
 import shutil
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -183,6 +185,7 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
     there = sorted(found)
     if config.resume is not None:
         folder = StudyFolder(on_disk(workspace.studies / config.resume))
+        put_back(folder)
         if config.storage is None and folder.never_began:
             raise RunError(
                 f"study {config.resume} was killed before it began: give the command that began "
@@ -198,6 +201,7 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
     if not name.isprintable() or set(name) & set("/\\:") or name.startswith((".", "-")):
         raise UsageError(f"--name {name!r}: give a plain folder name")
     folder = StudyFolder(on_disk(workspace.studies / normal(name)))
+    put_back(folder)
     if config.name is None and config.storage is None and not config.force:
         count = 1
         while _taken(folder):
@@ -214,7 +218,7 @@ def _taken(folder: StudyFolder) -> bool:
 
 
 def _make_room(folder: StudyFolder, *, force: bool) -> None:
-    """Remove a study that is to be replaced, and what kills have left of others."""
+    """Put a study aside that is to be replaced, until a trial of the new one has ended."""
     name, studies = folder.name, folder.path.parent
     if not force:
         raise DataError(
@@ -226,9 +230,27 @@ def _make_room(folder: StudyFolder, *, force: bool) -> None:
         raise DataError(f"{folder.path} is no study: it is left alone; pass another --name")
     with locked(folder.path, "search", "name another study"):
         pass
-    # Renamed first: half a study would be none that --force knows.
     folder.path.rename(studies / f".{name}-replaced-{time.time_ns()}")
-    for hidden in studies.glob(".*-replaced-*"):
+
+
+def _put_aside(folder: StudyFolder) -> list[Path]:
+    """Studies by this name that another one was to replace; oldest first."""
+    return sorted(folder.path.parent.glob(f".{glob.escape(folder.name)}-replaced-*"))
+
+
+def put_back(folder: StudyFolder) -> None:
+    """Give a study its name again, where what was to replace it never began."""
+    hidden = _put_aside(folder)
+    if not hidden or _taken(folder):
+        return
+    if folder.path.exists():
+        shutil.rmtree(folder.path)
+    hidden[-1].rename(folder.path)
+
+
+def forget_replaced(folder: StudyFolder) -> None:
+    """Remove the studies that this one has replaced."""
+    for hidden in _put_aside(folder):
         shutil.rmtree(hidden, ignore_errors=True)
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from cxrtool import errors
 from cxrtool.config import TrainConfig
-from cxrtool.errors import CxrToolError
+from cxrtool.errors import CxrToolError, NotWrittenError
 from cxrtool.report import Reporter, TrainingDisplay
 from cxrtool.workspace import Workspace
 
@@ -43,7 +43,8 @@ class Outcome:
     """What became of a trial's process."""
 
     kind: str
-    """`done`, `stopped` (it was asked to), `refused` (no trial can work so), `failed`, `killed`."""
+    """`done`, `stopped` (it was asked to), `refused` (no trial can work so: something must be
+    mended first, such as a full disk), `failed`, `killed`."""
     result: Mapping[str, Any] = field(default_factory=dict)
     error: CxrToolError | None = None
     reason: str = ""
@@ -150,7 +151,7 @@ def _outcome(ended: dict[str, Any], code: int, said: str, asked: bool) -> Outcom
         error: CxrToolError = getattr(errors, kind)(text)
         if isinstance(error, errors.StoppedError):
             return Outcome("stopped")
-        refused = not isinstance(error, errors.RunError)
+        refused = not isinstance(error, errors.RunError) or isinstance(error, NotWrittenError)
         return Outcome("refused" if refused else "failed", error=error, reason=text)
     last = [line for line in said.strip().splitlines() if line.strip()][-1:]
     told = f": {last[0].strip()}" if last else ""

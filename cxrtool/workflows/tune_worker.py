@@ -39,7 +39,6 @@ class Worker:
         self.table, self.display, self.reporter = table, display, reporter
         self.stop_asked, self.started = stop_asked, started
         self.stopped = False
-        self._warned: set[str] = set()
 
     @property
     def late(self) -> bool:
@@ -77,8 +76,7 @@ class Worker:
         def on_message(kind: str, value: Any) -> None:
             if kind == "score" and value == value:
                 on_score(float(value))
-            elif kind == "warning" and value not in self._warned:
-                self._warned.add(value)  # most are of the data, and the same for every trial
+            elif kind == "warning":
                 self.reporter.warn(str(value))
             elif kind == "note":
                 self.reporter.detail(str(value))
