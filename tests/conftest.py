@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from warm import warm_commands
 
 from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
 from cxrtool.origin import published_origin
@@ -142,6 +143,14 @@ def trained(trained_once, tmp_path):
     folder = tmp_path / "cxr"
     shutil.copytree(trained_once.workspace.folder, folder)
     return Trained(Workspace(folder), trained_once.data, trained_once.run)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """A `cxrtool` in a folder of its own, which starts at once; see warm.py."""
+    script = tmp_path_factory.mktemp("bin") / "cxrtool"
+    with warm_commands(script):
+        yield script
 
 
 def pytest_collection_modifyitems(items):

@@ -1,9 +1,7 @@
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,15 +35,15 @@ def call(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def shell(*arguments, folder, **environment):
-    """A command as a user calls it: a process of its own, with pipes for both streams."""
-    return subprocess.run(
-        [sys.executable, "-m", "cxrtool", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+@pytest.fixture
+def shell(warm, tmp_path):
+    """A command as a user calls it in a folder: its own process, with pipes for both streams."""
+
+    def run(*arguments):
+        command = [warm, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
 
 
 def test_the_commands_are_those_of_the_help():
@@ -225,8 +223,8 @@ def test_a_value_of_the_wrong_kind_in_a_file_is_an_error(prepared, settings):
     assert "epochs" in done.stderr
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    done = shell("split", "-w", tmp_path, "--debug", folder=tmp_path)
+def test_debug_shows_the_traceback(shell, tmp_path):
+    done = shell("split", "-w", tmp_path, "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "DataError" in done.stderr
@@ -277,7 +275,7 @@ JSON_KEYS = {
 
 
 @pytest.mark.slow
-def test_the_chain_as_a_user_types_it(drawn, tmp_path, monkeypatch):
+def test_the_chain_as_a_user_types_it(drawn, shell, tmp_path, monkeypatch):
     """In an empty folder, with pipes: each command names the next; JSON is alone on stdout."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "CheXpert-v1.0-small").symlink_to(drawn.folder)
@@ -291,7 +289,7 @@ def test_the_chain_as_a_user_types_it(drawn, tmp_path, monkeypatch):
         (["predict", image], "Research software"),
     ]
     for arguments, told in lines:
-        done = shell(*arguments, folder=tmp_path)
+        done = shell(*arguments)
         assert done.returncode == 0, done.stderr
         assert told in done.stdout
         assert "\x1b" not in done.stdout + done.stderr
@@ -300,7 +298,7 @@ def test_the_chain_as_a_user_types_it(drawn, tmp_path, monkeypatch):
     for arguments, _ in lines:
         again = [*arguments, "--json"] + (["--force"] if arguments[0] == "split" else [])
         if arguments[0] == "train":  # which has the most to say that is no JSON
-            done = shell(*again, folder=tmp_path)
+            done = shell(*again)
             assert done.returncode == 0, done.stderr
         else:
             monkeypatch.chdir(tmp_path)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
-from warm import warm_commands
 
 from cxrtool.config import TrainConfig
 from cxrtool.labels import CHEXPERT_LABELS
@@ -22,13 +21,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
+def scripts(warm):
     """A folder with the `cxrtool` and the `python` of the tests."""
-    folder = tmp_path_factory.mktemp("bin")
+    folder = warm.parent
     (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (folder / "python").chmod(0o755)
-    with warm_commands(folder / "cxrtool"):
-        yield folder
+    return folder
 
 
 @pytest.fixture

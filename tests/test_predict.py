@@ -454,29 +454,30 @@ def test_the_same_run_twice_is_one_model_and_two_are_their_mean(trained, images)
     assert np.abs(both.table[LABELS].to_numpy() - plain.table[LABELS].to_numpy()).max() < 1e-6
 
 
-def command(trained, *words):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "cxrtool", "predict", *map(str, words)),
-            *("-w", str(trained.workspace.folder), "--engine", "torch", "--device", "cpu"),
-        ],
-        capture_output=True,
-    )
-    return done.returncode, done.stdout, done.stderr.decode()
+@pytest.fixture
+def command(warm, trained_once):
+    """`predict` in a process of its own; its status and what it said, in bytes and in text."""
+
+    def run(*words):
+        options = ["-w", trained_once.workspace.folder, "--engine", "torch", "--device", "cpu"]
+        done = subprocess.run([warm, "predict", *words, *options], capture_output=True)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    return run
 
 
 @pytest.mark.slow
-def test_what_is_printed_suits_its_number_and_its_reader(trained_once, images, tmp_path):
-    code, out, err = command(trained_once, *images)
+def test_what_is_printed_suits_its_number_and_its_reader(command, images, tmp_path):
+    code, out, err = command(*images)
     assert (code, "scoring with tiny (torch on cpu" in err) == (0, True)
     assert [line.split(",")[0] for line in out.decode().splitlines()] == [
         "path",
         *map(str, images),
     ]
-    code, out, _ = command(trained_once, *images, "--json-lines", "-q")
+    code, out, _ = command(*images, "--json-lines", "-q")
     assert [json.loads(line)["path"] for line in out.splitlines()] == list(map(str, images))
     (tmp_path / "bad\nname.jpg").write_text("text")
-    code, out, err = command(trained_once, images[0], tmp_path / "bad\nname.jpg")
+    code, out, err = command(images[0], tmp_path / "bad\nname.jpg")
     assert code == 1
     assert "probability" in out.decode()
     assert r"bad\nname.jpg: could not be read: not a JPEG" in out.decode()
