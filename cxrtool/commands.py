@@ -141,6 +141,8 @@ def _told(error: BaseException) -> tuple[int | None, str]:
         return 130, "interrupted"
     if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
         return 1, ""
+    if isinstance(error, FileNotFoundError) and "temporary directory" in (error.strerror or ""):
+        return 1, f"{error.strerror}: make room in one of them, or name another with TMPDIR"
     if isinstance(error, OSError) and error.strerror:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = ": make room, and give the same command again" if full else ""

@@ -28,7 +28,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -273,12 +273,12 @@ def go_through(
     found = Found()
     case.patch()
     place = scratch / name
-    alone = _fresh(place / "alone" / "here", case)
+    alone = _fresh(place / "tried" / "here", case)  # where it is may stand in what it writes
     ended = run(case.words, alone)
     assert ended.status == 0, f"{name}: {ended.said}"
     expected, hidden = contents(alone), hidden_in(alone)
     for kind in ("kill", "full", *(["disk"] if disk else [])):
-        counted = run(case.words, _fresh(place / "count" / "here", case), 0, kind).operations
+        counted = run(case.words, _fresh(place / "tried" / "here", case), 0, kind).operations
         found.operations[kind] = counted
         for at in _chosen(counted, most):
             found.tried += 1
@@ -394,6 +394,15 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     yield "export", Case(["export", "run"], workspace, [["export", "run", "--force"]])
     yield "compare", Case(["compare", "run", "other", "--output", "table"], two_runs)
     yield "tune", Case(TUNE, workspace, [["tune", "--resume", "search"]], _no_training)
+
+    demo = ["demo", "--patients", "25", "-w", "demo"]
+    yield "demo", Case(demo, nothing, [[*demo, "--force"]], _short_demo)
+
+
+def _short_demo() -> None:
+    from cxrtool.workflows import demo
+
+    demo.NETWORK = replace(demo.NETWORK, image_size=32, epochs=1)
 
 
 def _no_training() -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,21 @@ def test_a_full_disk_is_one_message(prepared, monkeypatch):
     done = call("split", "-w", prepared.folder, "--force")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "split.csv: No space left on device" in done.stderr
+
+
+def test_no_room_for_temporary_files_is_told_with_the_way_on(prepared, tmp_path, monkeypatch):
+    def all_full(*_, **__):
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        tempfile.mkdtemp()
+
+    gone = str(tmp_path / "gone")
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [gone])
+    monkeypatch.setattr("cxrtool.workflows.split.write_table", all_full)
+    done = call("split", "-w", prepared.folder, "--force")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "the system" not in done.stderr
+    assert "gone" in done.stderr
+    assert "TMPDIR" in done.stderr
 
 
 def test_ctrl_c_is_exit_130(prepared, monkeypatch):
