@@ -12,9 +12,10 @@ for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "FORCE_COLOR", "GITHUB_ACTIONS
 # Tests import these libraries by themselves too, and then their telemetry has to be off as well.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 sys.modules.setdefault("openvino_telemetry", None)
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # A process a core: threads of several torches on one core wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A process a core under xdist: threads of several torches on one core wait for each other. And as
+# many threads in each training of a test, however busy the machine is.
+cores = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count() or 1)
+os.environ.setdefault("OMP_NUM_THREADS", cores)
 
 import json
 import shutil
