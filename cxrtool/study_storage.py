@@ -104,10 +104,12 @@ def _failed(error: Exception, folder: StudyFolder) -> RunError:
     reason = _first_line(cause) if isinstance(cause, DBAPIError) else str(error)
     path, name = folder.database, folder.name
     if any(word in reason for word in ("full", "disk I/O", "readonly", "unable to open")):
-        return NotWrittenError(
-            f"{path} could not be written ({reason}); the trials before are kept: make room, and "
-            f"go on with `cxrtool tune --resume {name}`"
+        way_on = (
+            f"the trials before are kept: make room, and go on with `cxrtool tune --resume {name}`"
+            if path.exists()
+            else "nothing is kept yet: make room, and give the same command again"
         )
+        return NotWrittenError(f"{path} could not be written ({reason}); {way_on}")
     return RunError(f"{path} is damaged ({reason}): {_anew(folder)}")
 
 

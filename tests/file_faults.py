@@ -230,7 +230,11 @@ def _without_times(path: Path) -> bytes:
         import pandas as pd
 
         frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        if path.name == "trials.csv":  # what died is told, and was done again under a later number
+            frame = frame[~frame["state"].str.startswith("died")].drop(columns=["trial", "run"])
         return frame.drop(columns=TIMES & set(frame.columns)).to_csv(index=False).encode()
+    if path.name == "best.yaml":
+        return re.sub(rb"(?m)^#.*$", b"", content)
     return b"" if path.name in ("report.html", "last.safetensors") else content
 
 

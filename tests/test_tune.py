@@ -23,6 +23,7 @@ from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.runs import RunFolder
 from cxrtool.studies import StudyFolder
+from cxrtool.study_storage import open_storage
 from cxrtool.trials import trials_among
 from cxrtool.workflows import tune, tune_setup, tune_worker
 from cxrtool.workflows.tune_trial import Outcome, TrialConfig, _outcome, run_trial
@@ -226,6 +227,27 @@ def test_a_search_that_is_resumed_is_kept_whatever_ends_it(undrawn, monkeypatch)
     error = DataError("an image is gone")
     refused = lambda *_, **__: Outcome("refused", error=error)  # noqa: E731
     assert refused_then_resumed(undrawn, monkeypatch, error, refused, resume="a") == expected
+
+
+def test_the_way_on_from_a_full_disk_is_one_that_there_is(tmp_path):
+    full = OperationalError("INSERT", {}, Exception("database or disk is full"))
+    folder = StudyFolder(tmp_path / "search")
+
+    def begins_and_finds_no_room(storage):
+        raise full
+
+    def goes_on_and_finds_no_room():
+        with open_storage(folder, None, lambda storage: None):
+            raise full
+
+    with (
+        pytest.raises(RunError, match=r"study\.db could not be written.*same command again"),
+        open_storage(folder, None, begins_and_finds_no_room),
+    ):
+        pass
+    assert not folder.database.exists()
+    with pytest.raises(RunError, match=r"study\.db could not be written.*tune --resume search"):
+        goes_on_and_finds_no_room()
 
 
 def test_a_trial_that_found_no_room_is_no_failed_one():
