@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from cxrtool.balance import Positives, label_matrices, odds_gap, pair_columns
 from cxrtool.errors import DataError
 
+ROUNDS = 2
+"""Times that each label is brought into the folds that lack it."""
+
 MAX_SWEEPS = 3
 BLOCK = 256
 """The last pass goes over all patients up to MAX_SWEEPS times, BLOCK of them at once."""
@@ -273,12 +276,14 @@ def _cover(folds: NDArray[np.int64], tally: _Tally, needed: NDArray[np.bool_]) -
     """Bring each label, rarest first, into every fold that should have it, in place.
 
     A patient moves who is not the last with a label in their fold, or whose label the other fold
-    should have and theirs need not. The turn of the images, which come first in the tally, makes
-    sure that no fold stays empty.
+    should have and theirs need not: what their fold loses by that it gets back from others, in a
+    second round where its turn was over. The turn of the images, which come first in the tally,
+    makes sure that no fold stays empty.
     """
     held = tally.by_patient[:, : tally.n_first] > 0
     spread = _spread(folds, tally, len(needed))
-    for column in np.argsort(spread.sum(axis=0), kind="stable"):
+    rarest_first = np.argsort(spread.sum(axis=0), kind="stable")
+    for column in np.tile(rarest_first, ROUNDS):
         for fold in np.flatnonzero((spread[:, column] == 0) & needed[:, column]):
             movable = np.flatnonzero(
                 held[:, column] & ((spread[folds, column] > 1) | ~needed[folds, column])
@@ -286,6 +291,7 @@ def _cover(folds: NDArray[np.int64], tally: _Tally, needed: NDArray[np.bool_]) -
             here = folds[movable]
             kept = needed[here] | ~needed[fold]
             last = (held[movable] & (spread[here] == 1) & kept).any(axis=1)
+            last &= needed[here, column] | (spread[here, 0] == 1)
             if column or not last.all():
                 movable = movable[~last]
             if not movable.size:

@@ -150,6 +150,20 @@ def test_a_label_that_few_have_is_in_train_first_then_in_valid_then_in_test(seed
         assert set(range(min(len(owners[at]), 3))) <= set(folds[positives[:, at]].tolist())
 
 
+@pytest.mark.parametrize("n_patients", [12, 20, 35])
+@pytest.mark.parametrize("seed", range(4))
+def test_train_has_every_label_also_where_each_of_few_patients_has_several(n_patients, seed):
+    """Each is the last with some label in the part that they were dealt to."""
+    rng = np.random.default_rng(seed)
+    owners = np.repeat(np.arange(n_patients), rng.integers(1, 4, n_patients))
+    has = rng.random((n_patients, 14)) < 0.3
+    has[:, 5] = np.arange(n_patients) == rng.integers(n_patients)
+    positives, patients = has[owners], owners.astype(str)
+    folds = split_by_patient(positives, patients, sizes=SIZES, seed=seed, ranked=True)
+    assert positives[folds == 0].any(axis=0).tolist() == has.any(axis=0).tolist()
+    assert np.bincount(folds, minlength=3).min() > 0
+
+
 def test_a_large_table_is_dealt_out_more_than_once_and_the_best_is_kept(monkeypatch):
     positives, patients, _ = draw(4000, 2000)
     monkeypatch.setattr(splits, "ATTEMPT_PATIENTS", 1000)
