@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +27,10 @@ MOST_TEXT = 256 * 2**20
 """Bytes of a JSON, YAML or other small file that is read whole; ours are far below."""
 MADE_AGAIN = frozenset({".png", ".html", ".npy", ".tex", ".md"})
 """What a power cut may leave empty: it is drawn or written again from files that are not."""
-PASSING = "-part-"
-"""Stands in a temporary file's name between that of the file it will be and random letters."""
-_PASSING = re.compile(rf"\..+{PASSING}[a-z0-9_]{{8}}(\.[^.]*)?")
+_PASSING = "-part-"
+_LONGEST = 40
+"""Characters that a file lends to the name of its folder in the making."""
+_PASSED = re.compile(rf"\..{{1,{_LONGEST}}}{_PASSING}[a-z0-9_]{{8}}")
 _swept: set[Path] = set()
 """The folders that this process has freed of what killed ones left."""
 _KINDS = {
@@ -96,19 +98,14 @@ def names_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path, *, marked: bool = True) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it becomes `path` when the block ends well.
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file to write to; it becomes `path` when the block ends well.
 
-    After an exception, Ctrl-C included, `path` is what it was before and nothing else is left;
-    after a power cut it is what it was before, or whole: what others rest on is on the disk before
-    it gets its name. Pictures and pages are not waited for; they can be made again. What killed
-    processes left in the folder is removed.
-
-    Args:
-        path: the file's.
-        marked: whether other processes can see that this one is at it. Not where a library locks
-            the file itself, which on network folders would wait for that; then a lock of the
-            caller's keeps others out of the folder.
+    It is in a hidden folder of its own beside `path`: some libraries put files of theirs next to
+    what they write. After an exception, Ctrl-C included, `path` is what it was before and nothing
+    else is left; after a power cut it is what it was before, or whole: what others rest on is on
+    the disk before it gets its name. Pictures and pages are not waited for; they can be made again.
+    What killed processes left beside `path` is removed.
 
     Raises:
         OSError: it could not be written; the error names `path`.
@@ -116,61 +113,86 @@ def whole_file(path: Path, *, marked: bool = True) -> Iterator[Path]:
     with names_file(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        temporary, number = _new_beside(path, marked=marked)
-        try:
-            yield temporary
-            # mkstemp makes files for the owner alone; a result gets those of any new file.
-            temporary.chmod(0o666 & ~_umask())
-            lasting = path.suffix not in MADE_AGAIN
-            if lasting:
-                fsync(temporary)
-            temporary.replace(path)
-            if lasting:
-                _fsync_folder(path.parent)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            if error.filename == str(temporary):
-                error.filename = str(path)
-            raise
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            if number is not None:
-                os.close(number)
+        with _passing_folder(path) as folder:
+            temporary = folder / path.name
+            try:
+                temporary.touch()
+                yield temporary
+                # Some libraries make files for the owner alone; a result is as any new file.
+                temporary.chmod(0o666 & ~_umask())
+                lasting = path.suffix not in MADE_AGAIN
+                if lasting:
+                    fsync(temporary)
+                temporary.replace(path)
+                if lasting:
+                    _fsync_folder(path.parent)
+            except OSError as error:
+                if error.filename == str(temporary):
+                    error.filename = str(path)
+                raise
 
 
-def _new_beside(path: Path, *, marked: bool) -> tuple[Path, int | None]:
-    """An empty file of a name of its own in the folder of `path`; open and locked, if `marked`."""
+@contextmanager
+def _passing_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` while the block runs; locked, so that nobody sweeps it up."""
     try:
-        number, name = tempfile.mkstemp(path.suffix, f".{path.stem}{PASSING}", path.parent)
+        folder = Path(tempfile.mkdtemp("", f".{path.stem[:_LONGEST]}{_PASSING}", path.parent))
     except OSError as error:
         error.filename = str(path)
         raise
-    if fcntl is None or not marked:
-        os.close(number)
-        return Path(name), None
-    with suppress(OSError):  # a file system without locks: nobody sweeps there either
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return Path(name), number
+    number = None
+    try:
+        with suppress(OSError):
+            number = lock_folder(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if number is not None:
+            os.close(number)
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed, or the process ends; None where it is taken.
+
+    Raises:
+        OSError: it is no folder, or is not there any more.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What is in the making in a folder and nobody is at: killed processes left it."""
+    with suppress(OSError), os.scandir(folder) as found:
+        making = [Path(one.path) for one in found if _PASSED.fullmatch(one.name)]
+        return [path for path in making if not _at_work(path)]
+    return []
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a process may hold a folder's lock (`lock_folder`)."""
+    with suppress(OSError):
+        number = lock_folder(folder)
+        if number is not None:
+            os.close(number)
+            return False
+    return True
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files in a folder that nobody is at: killed processes left them."""
-    if fcntl is None or folder in _swept:
+    """Remove what killed processes left in a folder, the first time that this one writes there."""
+    if folder in _swept:
         return
     _swept.add(folder)
-    with suppress(OSError), os.scandir(folder) as found:
-        left = [Path(one.path) for one in found if _PASSING.fullmatch(one.name)]
-        for path in left:
-            _remove_if_left(path)
-
-
-def _remove_if_left(path: Path) -> None:
-    """Remove a temporary file, unless a process is at it or it is somebody else's."""
-    with suppress(OSError), path.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
+    for path in left_behind(folder):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _umask() -> int:

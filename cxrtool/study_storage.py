@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from cxrtool.errors import NotWrittenError, RunError, UsageError
-from cxrtool.files import PASSING, locked, open_regular, whole_file
+from cxrtool.files import locked, open_regular, whole_file
 from cxrtool.studies import StudyFolder, enqueue_again, experimental
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ def open_storage(
         yield _shared(url)
         return
     with locked(folder.path, "search", "name another study"):
-        for left in folder.path.glob(f".study{PASSING}*-journal"):  # SQLite's own of a killed one
-            left.unlink(missing_ok=True)
         if not folder.database.exists():
             with (
-                whole_file(folder.database, marked=False) as temporary,
+                whole_file(folder.database) as temporary,
                 _sqlite(temporary, folder) as empty,
             ):
                 begin(empty)

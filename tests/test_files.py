@@ -4,7 +4,9 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cxrtool import files
 from cxrtool.errors import RunError
@@ -53,9 +55,9 @@ def _killed_while_it_writes(path):
 
 @pytest.mark.skipif(files.fcntl is None, reason="a killed process is known by its lock")
 def test_the_next_writer_removes_what_killed_ones_left_and_nothing_else(tmp_path, monkeypatch):
-    others = {".a-20240101.txt", ".a-part-longer-than-ours.txt", "a-part-abcdefgh.txt"}
+    others = {".a-20240101.txt", ".a-part-longer-than-ours", "a-part-abcdefgh"}
     for name in others:
-        (tmp_path / name).touch()
+        (tmp_path / name).mkdir()
     for name in ("a.txt", "b.txt", "c"):
         _killed_while_it_writes(tmp_path / name)
     # Each of them removed what the one before had left.
@@ -63,7 +65,21 @@ def test_the_next_writer_removes_what_killed_ones_left_and_nothing_else(tmp_path
     with whole_file(tmp_path / "d.txt") as at_work:
         monkeypatch.setattr(files, "_swept", set())  # as in another process
         write_text(tmp_path / "a.txt", "whole")
-        assert {one.name for one in tmp_path.iterdir()} == {*others, at_work.name, "a.txt"}
+        left = {one.name for one in tmp_path.iterdir()}
+        assert left == {*others, at_work.parent.name, "a.txt"}
+
+
+def test_what_a_library_puts_beside_its_file_goes_with_it(tmp_path):
+    with whole_file(tmp_path / "a.db") as temporary:
+        temporary.with_name("a.db-journal").touch()
+        save_file({"x": np.zeros(1)}, temporary)  # by way of a file of its own
+    assert [one.name for one in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_a_name_of_any_length_that_the_system_takes_can_be_written(tmp_path):
+    for name in ("x" * 255, "x" * 251 + ".csv"):
+        write_text(tmp_path / name, "x")
+        assert (tmp_path / name).read_text() == "x"
 
 
 def test_others_may_read_the_file(tmp_path):

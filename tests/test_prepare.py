@@ -611,16 +611,17 @@ def test_a_last_line_without_an_end_is_noted(data, workspace):
 def test_what_a_kill_left_is_swept_up_and_nothing_else(data, workspace, monkeypatch):
     run(data, workspace)
     left = [
-        workspace.folder / ".manifest-part-x1234567.csv",
-        workspace.figures / ".labels-part-x1234567.png",
-        workspace.cache / ".index-part-x1234567.csv",
+        workspace.folder / ".manifest-part-x1234567" / "manifest.csv",
+        workspace.figures / ".labels-part-x1234567" / "labels.png",
+        workspace.cache / ".index-part-x1234567" / "index.csv",
     ]
     mine = [workspace.folder / "manifest-part-x1234567.csv", workspace.folder / ".mine.csv"]
     for path in left + mine:
+        path.parent.mkdir(exist_ok=True)
         path.write_text("x")
     monkeypatch.setattr(files, "_swept", set())  # as in another process
     run(data, workspace)
-    assert not any(path.exists() for path in left)
+    assert not any(path.parent.exists() for path in left)
     assert all(path.exists() for path in mine)
 
 

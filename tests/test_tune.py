@@ -423,7 +423,12 @@ def test_a_search_that_is_killed_as_it_begins_begins_again(
         found = search(undrawn, resume=expected.study)
     else:
         folder.path.mkdir(parents=True, exist_ok=True)
-        for left in (".lock", ".study-part-x1234567.db", ".study-part-x1234567.db-journal"):
+        for left in (
+            ".lock",
+            ".study-part-x1234567/study.db",
+            ".study-part-x1234567/study.db-journal",
+        ):
+            (folder.path / left).parent.mkdir(exist_ok=True)
             (folder.path / left).write_text("x")
         with pytest.raises(RunError, match="killed before it began: give the command"):
             search(undrawn, resume=expected.study)

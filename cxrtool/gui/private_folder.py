@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows lets nobody lock a folder; what a kill left stays there
-    fcntl = None  # type: ignore[assignment]
+from cxrtool.files import lock_folder
 
 PREFIX = "cxrtool-gui-"
 YOUNG = 60
@@ -26,7 +23,7 @@ def private_folder() -> Iterator[Path]:
     """A new folder among the temporary ones, removed at the end; so is what a killed page left."""
     _remove_left_behind(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    lock = _lock(folder)
+    lock = lock_folder(folder)
     try:
         yield folder
     finally:
@@ -37,29 +34,16 @@ def private_folder() -> Iterator[Path]:
 
 def _remove_left_behind(folder: Path) -> None:
     """Remove folders whose page was killed: an image that was being sent may be in there."""
-    if fcntl is None:
+    if not hasattr(os, "geteuid"):  # Windows lets nobody lock a folder; what a kill left stays
         return
     for one in folder.glob(f"{PREFIX}*"):
         try:
             facts = one.lstat()
             mine = facts.st_uid == os.geteuid()  # and no link: none of those can be locked below
             if mine and time.time() - facts.st_mtime > YOUNG:
-                lock = _lock(one)
+                lock = lock_folder(one)
                 if lock is not None:
                     shutil.rmtree(one, ignore_errors=True)
                     os.close(lock)
         except OSError:  # another start removed it
             continue
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed, or the process ends; None where it is taken."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.errors import RunError, UsageError, did_you_mean, first_few, near_names
-from cxrtool.files import locked
+from cxrtool.files import left_behind, locked
 from cxrtool.runs import RunFolder
 from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import Workspace
@@ -71,10 +71,11 @@ def slim_runs(workspace: Workspace, names: Sequence[str]) -> ClearResult:
             left.append(run.name)
             continue
         with locked(run.checkpoints, "training", "wait until it has ended"):
-            size = sum(size_of(part) for part in spare_parts(run))
-            for part in spare_parts(run):
+            parts = spare_parts(run)
+            size = sum(size_of(part) for part in parts)
+            for part in parts:
                 _empty(part)
-        for folder in (run.checkpoints, run.graphs):
+        for folder in parts:
             with suppress(OSError):
                 folder.rmdir()
         if size:
@@ -87,8 +88,10 @@ def spare_parts(run: RunFolder) -> list[Path]:
     are made again when they are wanted, and what writers that were killed left behind."""
     parts = [run.checkpoints, run.graphs]
     folders = [run.path, run.predictions("test").parent, run.metrics("test").parent]
-    leftovers = [path for folder in folders for path in folder.glob(".*-*") if path.is_file()]
-    return [*(part for part in parts if part.is_dir()), *leftovers]
+    # Version 0.1 wrote to files beside the result, later ones to folders.
+    older = [path for folder in folders for path in folder.glob(".*-*") if path.is_file()]
+    left = [path for folder in folders for path in left_behind(folder)]
+    return [*(part for part in parts if part.is_dir()), *older, *left]
 
 
 def size_of(path: Path) -> int:
