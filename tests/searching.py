@@ -47,10 +47,10 @@ def search(workspace, reporter=None, given=(), **options):
     return tune_model(config, workspace, seed=1, given=given, allowed=allowed_values(), **told)
 
 
-def search_as_process(folder, storage, slow, *options):
+def search_as_process(warm, folder, storage, slow, *options):
     """A search in a process of its own, whose trials take `slow` seconds and train nothing."""
     return subprocess.Popen(
-        [sys.executable, __file__, str(folder), storage, str(slow), *options],
+        [warm, __file__, str(folder), storage, str(slow), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

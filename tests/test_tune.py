@@ -5,7 +5,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import optuna
@@ -393,7 +392,7 @@ def command(workspace, *words):
         *("--batch-size", "16", "--workers", "0", "--precision", "fp32", "--device", "cpu"),
     ]
     first = [] if "--resume" in words else options
-    return [sys.executable, "-m", "cxrtool", "tune", "-w", str(workspace.folder), *first, *words]
+    return ["tune", "-w", str(workspace.folder), *first, *words]
 
 
 class KilledError(BaseException):
@@ -501,16 +500,17 @@ def test_a_full_disk_ends_a_search_that_can_be_resumed(undrawn, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_loses_no_trial_and_its_trial_ends_with_it(prepared):
-    process = subprocess.Popen(command(prepared, "--trials", "2", "--name", "a"))
+def test_a_search_that_is_killed_loses_no_trial_and_its_trial_ends_with_it(warm, prepared):
+    words = command(prepared, "--trials", "2", "--name", "a")
+    process = subprocess.Popen([warm, *words], stdout=subprocess.PIPE)
     run = RunFolder(prepared.runs / "a-01")
     until = time.monotonic() + 120
     while not run.checkpoint.is_file() and time.monotonic() < until:
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.communicate()  # until nobody writes there any more
     done = subprocess.run(
-        command(prepared, "--resume", "a", "--trials", "2", "--json"),
+        [warm, *command(prepared, "--resume", "a", "--trials", "2", "--json")],
         capture_output=True,
         text=True,
     )

@@ -104,8 +104,8 @@ def test_a_database_that_refuses_is_told_in_one_message(database, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_trials_and_do_none_twice(study, prepared):
-    both = [search_as_process(prepared.folder, study, 1) for _ in range(2)]
+def test_two_processes_share_the_trials_and_do_none_twice(study, warm, prepared):
+    both = [search_as_process(warm, prepared.folder, study, 1) for _ in range(2)]
     told = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     found = search(prepared, storage=study, name="shared", trials=12)
@@ -118,13 +118,13 @@ def test_two_processes_share_the_trials_and_do_none_twice(study, prepared):
 
 
 @pytest.mark.slow
-def test_the_trial_of_a_process_that_died_is_done_by_another(study, prepared):
-    dying = search_as_process(prepared.folder, study, 600, "1", "3")
+def test_the_trial_of_a_process_that_died_is_done_by_another(study, warm, prepared):
+    dying = search_as_process(warm, prepared.folder, study, 600, "1", "3")
     while "trial 1:" not in (line := dying.stderr.readline()):
         assert line, "it ended before its first trial"
     dying.kill()
     dying.communicate()
-    other = search_as_process(prepared.folder, study, 0.1, "1", "3")
+    other = search_as_process(warm, prepared.folder, study, 0.1, "1", "3")
     _, told = other.communicate(timeout=300)
     assert other.returncode == 0, told
     found = search(prepared, storage=study, name="shared", trials=12)
@@ -136,8 +136,8 @@ def test_the_trial_of_a_process_that_died_is_done_by_another(study, prepared):
 
 
 @pytest.mark.slow
-def test_another_search_is_no_part_of_the_study(study, prepared):
-    first = search_as_process(prepared.folder, study, 0)
+def test_another_search_is_no_part_of_the_study(study, warm, prepared):
+    first = search_as_process(warm, prepared.folder, study, 0)
     assert first.wait(timeout=300) == 0
     with pytest.raises(Exception, match="--lr contradicts study shared"):
         search(prepared, storage=study, name="shared", lr=0.5)
