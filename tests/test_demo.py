@@ -25,7 +25,7 @@ def test_the_demo_runs_the_whole_chain_and_says_that_it_is_a_drawing(
     tmp_path, monkeypatch, small_network
 ):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["demo", "--patients", "120"])
+    done = CliRunner().invoke(app, ["demo", "--patients", "60"])
     assert done.exit_code == 0, done.stderr
     for told in (
         "mean AUROC",
@@ -40,7 +40,7 @@ def test_the_demo_runs_the_whole_chain_and_says_that_it_is_a_drawing(
     assert (workspace / "runs" / "demo" / "report.html").is_file()
     assert RunFolder(workspace / "runs" / "demo").finished
     assert (workspace / "data" / "CheXpert-v1.0-small" / "boxes.csv").is_file()
-    again = CliRunner().invoke(app, ["demo", "--patients", "120"])
+    again = CliRunner().invoke(app, ["demo", "--patients", "60"])
     assert again.exit_code == 1
     assert "--force" in again.stderr
 

@@ -18,6 +18,7 @@ import torch
 from conftest import Listening
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
+from smaller import get_smaller
 
 from cxrtool import processors
 from cxrtool.engines import choose, graphs, kept, openvino_engine
@@ -138,7 +139,11 @@ def run_of(arch, folder, card):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["densenet121", "convnext_tiny", "efficientnet_b0", "swin_v2_t"])
-def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, arch, capfd):
+def test_each_family_has_graphs_that_score_as_torch_does(
+    kept_once, tmp_path, arch, capfd, monkeypatch
+):
+    # Every kind of layer is there; of whole ones the exporters take half a minute each.
+    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
     run, card = run_of(arch, tmp_path, kept_once[1])
     pixels = np.random.default_rng(1).integers(0, 256, (7, 32, 32), dtype=np.uint8)
     expected = torch_probabilities(load_scoring(run, card), pixels)
@@ -149,7 +154,7 @@ def test_each_family_has_graphs_that_score_as_torch_does(kept_once, tmp_path, ar
     assert rounding < 1e-4
     convert_openvino(run, card, tmp_path / "graph.xml")
     engines = [OpenVinoEngine(read_graph(tmp_path / "graph.xml"), precision="fp32")]
-    if arch == "swin_v2_t":  # half a minute each: the one that exporters find the hardest
+    if arch == "swin_v2_t":  # the one that exporters find the hardest
         convert_onnx(run, card, tmp_path / "graph.onnx")
         # With several streams half of them were wrong.
         graph = read_graph(tmp_path / "graph.onnx")

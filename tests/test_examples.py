@@ -21,11 +21,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def scripts(warm):
-    """A folder with the `cxrtool` and the `python` of the tests."""
-    folder = warm.parent
-    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (folder / "python").chmod(0o755)
+def scripts(warm, tmp_path_factory):
+    """A folder with the `python` of the tests, and a `cxrtool` whose networks are small ones."""
+    folder = tmp_path_factory.mktemp("scripts")
+    smaller = Path(__file__).with_name("smaller.py")
+    for name, program in (("python", sys.executable), ("cxrtool", f"{warm} {smaller}")):
+        (folder / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+        (folder / name).chmod(0o755)
     return folder
 
 

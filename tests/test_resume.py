@@ -6,12 +6,14 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import TINY, Listening
 from safetensors.torch import save_file
+from smaller import get_smaller
 
 from cxrtool import checkpoints as checkpoints_module
 from cxrtool import control as control_module
@@ -43,6 +45,14 @@ CONFIG = replace(
     name="run",
 )
 TIMES = ["train_seconds", "seconds", "images_per_second"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks():
+    """Trainings here are stopped and gone on with dozens of times; their size is no matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchvision.models.get_model", get_smaller)
+        yield
 
 
 class KilledError(BaseException):
@@ -362,6 +372,24 @@ def test_moments_come_back_in_the_layout_of_their_weights(prepared, monkeypatch)
     assert any(own != plain for own, plain in strides)
 
 
+COMMAND_LINE = """
+import sys, time
+import torchvision.models
+from cxrtool import control
+from cxrtool.cli import main
+from smaller import get_smaller
+
+def slowly(self):  # a signal comes before all is done
+    time.sleep(0.1)
+    after_batch(self)
+
+after_batch, control.Control.after_batch = control.Control.after_batch, slowly
+torchvision.models.get_model = get_smaller
+sys.argv[0] = "cxrtool"
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(prepared, alone, number):
@@ -372,10 +400,15 @@ def test_a_signal_saves_and_says_how_to_go_on(prepared, alone, number):
         *("--precision", "fp32", "--device", "cpu", "--workers", "2", "--seed", "5"),
         *("--name", "run", "-w", str(prepared.folder)),
     ]
-    command = [sys.executable, "-m", "cxrtool", "train"]
-    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", COMMAND_LINE, "train", *options]
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    told = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": paths}
     process = subprocess.Popen(
-        [*command, *options], stderr=subprocess.PIPE, text=True, env=threads, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **told},
+        start_new_session=True,
     )
     run = RunFolder(prepared.runs / "run")
     while not run.history.exists():

@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import TINY, Listening
 from safetensors.torch import load_file, save_file
+from smaller import get_smaller
 from torchvision import models
 
 from cxrtool import augmentation, sampling
@@ -703,9 +704,11 @@ def test_other_losses_train(prepared, loss):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_network_is_the_same_network(prepared):
-    # With its backward pass the compiler takes a minute; another test traces both, uncompiled.
-    config = replace(ONCE, limit=16, batch_size=8, freeze_epochs=1)
+def test_a_compiled_network_is_the_same_network(prepared, monkeypatch):
+    # With its backward pass the compiler takes a minute; another test traces both, uncompiled. Of a
+    # whole ResNet the forward passes alone take as long.
+    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
+    config = replace(ONCE, arch="resnet34", limit=16, batch_size=8, freeze_epochs=1)
     plain = train_model(replace(config, name="plain"), prepared, seed=1).run
     made = train_model(replace(config, name="made", compile=True), prepared, seed=1).run
     one, two = load_file(plain.weights), load_file(made.weights)
