@@ -31,13 +31,13 @@ def finish(workspace, name):
     run = begin(workspace, name)
     run.graphs.mkdir()
     (run.graphs / "a.onnx").write_bytes(bytes(MB))
+    run.weights.write_bytes(bytes(MB))
+    write_json(run.model, {"finished": "2026-01-01T00:00:00+00:00"})
     # Writers were killed: version 0.1's, and a later one's.
     left = [run.path / ".model-abc.safetensors", run.path / ".model-part-abcdefgh" / "model"]
     left[1].parent.mkdir()
     for path in left:
         path.write_bytes(bytes(MB // 2))
-    run.weights.write_bytes(bytes(MB))
-    write_json(run.model, {"finished": "2026-01-01T00:00:00+00:00"})
     return run
 
 
