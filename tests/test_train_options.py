@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import TINY, Listening
 from safetensors.torch import load_file
+from smaller import get_smaller
 from torch import nn
 
 from cxrtool import dataloaders, sampling
-from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, RunError, UsageError
 from cxrtool.files import sha256
 from cxrtool.labels import CHEXPERT_LABELS, NO_FINDING
@@ -357,10 +357,9 @@ def test_compiled_is_trained_as_uncompiled_is(prepared, monkeypatch):
         original(self, backend="eager")
 
     monkeypatch.setattr(nn.Module, "compile", compile_quickly)
-    config = TrainConfig(
-        **{**vars(ONCE), "freeze_epochs": 1, "epochs": 2, "sampling": "uniform", "limit": 16}
-    )
-    config = replace(config, keep_checkpoint=True)
+    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
+    config = replace(ONCE, arch="resnet34", sampling="uniform", limit=16, epochs=2)
+    config = replace(config, freeze_epochs=1, keep_checkpoint=True)
     plain = train_model(replace(config, epochs=3, name="plain"), prepared, seed=1).run
     assert not compiled
     traced = train_model(replace(config, compile=True, name="traced"), prepared, seed=1).run

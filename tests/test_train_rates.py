@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY
+from smaller import get_smaller
 
 from cxrtool.config import CommonConfig
 from cxrtool.distributed import Processes
@@ -56,8 +57,10 @@ def files_in(folder):
     return {path: sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_rates_rise_evenly_and_body_and_head_keep_their_ratio(prepared, steps):
-    config = replace(TINY, batch_size=4, limit=20, lr=1e-3, body_lr=1e-4, sampling="uniform")
+def test_the_rates_rise_evenly_and_body_and_head_keep_their_ratio(prepared, steps, monkeypatch):
+    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
+    config = replace(TINY, arch="resnet34", batch_size=4, limit=20, lr=1e-3, body_lr=1e-4)
+    config = replace(config, sampling="uniform")
     before = files_in(prepared.folder)
     result = find_rate(config, prepared, seed=1)
     rates = np.array([rates for rates, _ in steps])
