@@ -230,8 +230,12 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
         raise RunError(f"{path} is missing{way_on}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}{way_on}") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}{way_on}") from None
+    except RecursionError:
+        raise RunError(f"{path} cannot be read: it is nested too deeply{way_on}") from None
+    except ValueError as error:
+        # Python tells a programmer how to read a number of more digits.
+        why = "a number in it has too many digits" if "digits" in str(error) else error
+        raise RunError(f"{path} cannot be read: {why}{way_on}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise RunError(

@@ -452,8 +452,8 @@ def _only_trials(runs: Path, trials: dict[str, str]) -> str:
     named = {study: best_trial(studies / study, trials) for study in sorted({*trials.values()})}
     best = [f"{run} is the best of study {study}" for study, run in named.items() if run]
     return (
-        f"the {counted(len(trials), 'finished run')} in {runs} are trials of a search, good and "
-        f"bad ones: name a run{f' ({first_few(best)})' if best else ''}"
+        f"all that is finished in {runs} ({counted(len(trials), 'run')}) is a search's trials, "
+        f"good and bad ones: name a run{f' ({first_few(best)})' if best else ''}"
     )
 
 

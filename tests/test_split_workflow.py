@@ -77,7 +77,7 @@ def test_sizes_become_shares():
 
 
 @pytest.mark.parametrize(
-    "text", ["80,20", "80,10,0", "a,b,c", "80,10,-10", "", "1,1,nan", "inf,1,1"]
+    "text", ["80,20", "80,10,0", "a,b,c", "80,10,-10", "", "1,1,nan", "inf,1,1", "1e23,1,1"]
 )
 def test_sizes_that_are_none_are_a_usage_error(text):
     with pytest.raises(UsageError, match="three positive numbers"):

@@ -25,6 +25,9 @@ PARTS = ("train", "valid", "test")
 DEVELOPMENT = ("train", "valid")
 """What folds are dealt of: test stays apart."""
 
+LEAST_SHARE = 1e-6
+"""Of a part: a smaller one is a slip of the pen, and would hold a patient all the same."""
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -201,12 +204,13 @@ def parse_sizes(text: str) -> tuple[float, ...]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) != len(PARTS) or not (min(values) > 0 and isfinite(sum(values))):
+    whole = sum(values)
+    if len(values) != len(PARTS) or not (isfinite(whole) and min(values) > LEAST_SHARE * whole):
         raise UsageError(
             f"--sizes {text}: give three positive numbers, the shares of train, valid and test, "
             "such as 80,10,10"
         )
-    return tuple(value / sum(values) for value in values)
+    return tuple(value / whole for value in values)
 
 
 def _balance(
