@@ -252,9 +252,9 @@ class Case:
     before: Callable[[Path], None]
     ways_on: list[list[str]] = field(default_factory=list)
     """Tried in turn where the same command ends with a message."""
+    patch: Callable[[], None] = lambda: None
     again: bool = True
     """Whether the same command is tried before them; else after."""
-    patch: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -454,7 +454,7 @@ def main(names: list[str], most: int | None, disk: Path | None = None) -> int:
             if names and name not in names:
                 continue
             found = go_through(name, case, Path(folder), most, disk)
-            wrong += len(found.wrong)
+            wrong += len(found.wrong) + len(found.left)
             print(
                 f"{name}: operations {found.operations}, {found.tried} faults, {found.equal} equal "
                 f"in the end, {found.by_another_way} of them by another command",
