@@ -203,8 +203,10 @@ def enqueue_again(study: optuna.Study, dead: FrozenTrial) -> None:
     """Let the values of a trial that died be tried again."""
     point = dead.user_attrs.get(AGAIN, dead.number)
     kept = {key: dead.user_attrs[key] for key in (RUN,) if key in dead.user_attrs}
-    # Without values, it died before it was told what to try, and the sampler draws them again.
-    study.enqueue_trial(dead.params, user_attrs={**kept, AGAIN: point})
+    # It may have died before it was told all that it is to try: what was settled beforehand stays,
+    # the sampler draws the rest.
+    settled = {**dead.system_attrs.get("fixed_params", {}), **dead.params}
+    study.enqueue_trial(settled, user_attrs={**kept, AGAIN: point})
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -267,7 +267,9 @@ class Found:
     by_another_way: int = 0
     wrong: list[str] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
-    """Hidden files that are there in the end, and not where nothing happened."""
+    """Hidden files that are there after a command that ended well."""
+    hidden: set[str] = field(default_factory=set)
+    """Those that are there where nothing happened, too."""
 
 
 def go_through(
@@ -280,7 +282,7 @@ def go_through(
     alone = _fresh(place / "tried" / "here", case)  # where it is may stand in what it writes
     ended = run(case.words, alone)
     assert ended.status == 0, f"{name}: {ended.said}"
-    expected, hidden = contents(alone), hidden_in(alone)
+    expected, found.hidden = contents(alone), hidden_in(alone)
     for kind in ("kill", "full", *(["disk"] if disk else [])):
         counted = run(case.words, _fresh(place / "tried" / "here", case), 0, kind).operations
         found.operations[kind] = counted
@@ -288,8 +290,6 @@ def go_through(
             found.tried += 1
             here = _fresh(place / "tried" / "here", case)
             told = _try(case, here, at, kind, expected, found, disk)
-            for one in hidden_in(here) - hidden:
-                found.left[one] = found.left.get(one, 0) + 1
             if told:
                 found.wrong.append(f"{name} {kind} at {at} of {counted}: {told}")
     shutil.rmtree(place)
@@ -332,6 +332,8 @@ def _try(case, here, at, kind, expected, found, disk) -> str:
         if not differing:  # a message may say that there is nothing left to do
             found.equal += 1
             found.by_another_way += bool(number)
+            for one in hidden_in(here) - found.hidden if ended.status == 0 else ():
+                found.left[one] = found.left.get(one, 0) + 1
             return ""
         told += f"\n   then {' '.join(words)[:60]}: {ended.status}, {ended.said.strip()[-300:]}"
         told += f"\n   differing: {differing[:6]}"

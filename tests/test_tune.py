@@ -21,7 +21,7 @@ from cxrtool.cli import app
 from cxrtool.config import TrainConfig
 from cxrtool.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.runs import RunFolder
-from cxrtool.studies import StudyFolder
+from cxrtool.studies import StudyFolder, enqueue_again
 from cxrtool.study_storage import open_storage
 from cxrtool.trials import trials_among
 from cxrtool.workflows import tune, tune_setup, tune_worker
@@ -226,6 +226,20 @@ def test_a_search_that_is_resumed_is_kept_whatever_ends_it(undrawn, monkeypatch)
     error = DataError("an image is gone")
     refused = lambda *_, **__: Outcome("refused", error=error)  # noqa: E731
     assert refused_then_resumed(undrawn, monkeypatch, error, refused, resume="a") == expected
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+def test_values_that_were_settled_are_tried_again_if_a_trial_died_before_it_was_told_all(told):
+    settled = {"lr": 0.01, "weight_decay": 0.1}
+    study = optuna.create_study()
+    study.enqueue_trial(settled)
+    trial = study.ask()
+    for name in list(settled)[:told]:
+        trial.suggest_float(name, 0.0, 1.0)
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    enqueue_again(study, study.trials[0])
+    again = study.ask()
+    assert {name: again.suggest_float(name, 0.0, 1.0) for name in settled} == settled
 
 
 def test_the_way_on_from_a_full_disk_is_one_that_there_is(tmp_path):
