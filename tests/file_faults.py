@@ -38,7 +38,7 @@ TIMES = {
     *("train_seconds", "seconds", "images_per_second", "date", "finished", "began", "identity"),
     "images_modified",
 }
-TIMES |= {"sealed", "resumed", "sha256", "workers"}
+TIMES |= {"sealed", "resumed", "sha256", "workers", "modified", "index_sha256"}
 """What differs between two runs of one command that nothing disturbed."""
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "cxrtool.write"}
 NAMED = r"error: (\S+: |.*?([\w-]\.(csv|db|json|jpg|onnx|png|txt|yaml|safetensors)\b|/))"
