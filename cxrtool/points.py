@@ -90,12 +90,13 @@ def no_thresholds(sample: Sample, chosen_on: str) -> dict[str, str]:
     found: dict[str, str] = {}
     patients = patients_of_classes(sample, sample.mask)
     for column, label in enumerate(sample.labels):
+        # First, since more patients would not mend it.
+        if reason := collapse(sample, column):
+            found[label] = f"on {chosen_on} {reason}"
         for number, of_class in zip(patients[:, column], ("positive", "negative"), strict=True):
             if number < LEAST_PATIENTS:
                 whom = f"{counted(int(number), 'patient')} with a {of_class}"
                 found.setdefault(label, f"{chosen_on} has {whom if number else f'no {of_class}'}")
-        if label not in found and (reason := collapse(sample, column)):
-            found[label] = f"on {chosen_on} {reason}"
     return found
 
 

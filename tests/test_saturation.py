@@ -206,3 +206,12 @@ def test_thresholds_of_version_0_1_stay_and_those_of_few_images_are_told(trained
     config = EvaluateConfig(run="tiny", split="test", **QUICK)
     evaluate_run(config, trained.workspace, seed=1, reporter=told)
     assert any(text.startswith("thresholds that say little: ") for text in told.warnings)
+
+
+def test_where_patients_are_few_too_scores_that_are_no_scale_are_the_reason(monkeypatch):
+    """More patients would not mend it, and whoever predicts with the run has to know."""
+    monkeypatch.setattr(points, "LEAST_PATIENTS", 10)
+    sample = sample_of([[40.0, 0.1], [39.0, 0.2], [-41.0, 0.3]], [[1, 1], [0, 0], [0, 0]])
+    point = choose_point(Rule("youden"), sample, "valid")
+    assert "saturated" in point.without["label 0"]
+    assert "1 patient with a positive" in point.without["label 1"]
