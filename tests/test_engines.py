@@ -142,8 +142,10 @@ def run_of(arch, folder, card):
 def test_each_family_has_graphs_that_score_as_torch_does(
     kept_once, tmp_path, arch, capfd, monkeypatch
 ):
-    # Every kind of layer is there; of whole ones the exporters take half a minute each.
-    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
+    # Every kind of layer is there; of whole ones the exporters take half a minute each. Of this one
+    # only the whole network showed what several streams did to it.
+    if arch != "swin_v2_t":
+        monkeypatch.setattr("torchvision.models.get_model", get_smaller)
     run, card = run_of(arch, tmp_path, kept_once[1])
     pixels = np.random.default_rng(1).integers(0, 256, (7, 32, 32), dtype=np.uint8)
     expected = torch_probabilities(load_scoring(run, card), pixels)
