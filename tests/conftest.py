@@ -1,6 +1,7 @@
 """What the tests share: drawn data, and one training per session."""
 
 import os
+import signal
 import sys
 
 # Help must read the same wherever the tests run; Typer looks at these when it is imported.
@@ -16,6 +17,10 @@ sys.modules.setdefault("openvino_telemetry", None)
 # many threads in each training of a test, however busy the machine is.
 cores = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count() or 1)
 os.environ.setdefault("OMP_NUM_THREADS", cores)
+
+# A shell that starts the tests in the background has Ctrl-C ignored, which whoever they start would
+# inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import json
 import shutil

@@ -244,7 +244,11 @@ def test_training_starts_from_a_weights_file_and_keeps_its_name_and_no_folder(tr
     with pytest.raises(WeightsError, match=r"Say where it is: --weights PATH/TO/w\.safe"):
         train_model(replace(ONCE, weights=kept, name="again"), trained.workspace, seed=1)
     with contextlib.chdir(file.parent):
-        assert located_start(kept, runs) == "w.safetensors"
+        assert file.samefile(located_start(kept, runs))
+        again = train_model(replace(ONCE, weights=kept, name="again"), trained.workspace, seed=1)
+    assert read_yaml(again.run.config)["weights"] == kept
+    written = [path for path in again.run.path.rglob("*") if path.is_file()]
+    assert not [path for path in written if b"of a person" in path.read_bytes()]
     saved = load_file(result.run.weights)
     # One epoch of the head alone: the body is the file's, bit by bit.
     assert all(torch.equal(saved[k], v) for k, v in state.items() if not k.startswith("fc."))

@@ -152,9 +152,10 @@ def _decode_some(
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
+        where = error.filename or (place[0] if place is not None else folder)
         raise DataError(
-            f"the disk is full, with {len(looked):,} of {len(todo):,} images written: make room "
-            "and run the command again, it goes on from there; or pass --no-cache"
+            f"{where}: the disk is full, with {len(looked):,} of {len(todo):,} images written: "
+            "make room and run the command again, it goes on from there; or pass --no-cache"
         ) from None
     return looked
 
