@@ -9,12 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-INK, GRID = "#1f2933", "#d9dee3"
+from cxrtool.score_figures.writing import INK, readable_names, text_style
+
+GRID = "#d9dee3"
 PARTS = {"positive": "#2b6cb0", "uncertain": "#e0a526", "negative": "#8a97a5"}
 SEXES = {"Female": "#b8527a", "Male": "#2b6cb0"}
 OTHER_SEX = "#8a97a5"
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
 DOTS_PER_INCH = 150
+AXIS_TEXT = 10.0
+"""The size of labels at an axis."""
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -39,11 +43,12 @@ def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
     """Bars of each label's positive, uncertain and negative images (blank ones are left out)."""
     figure, axes = _canvas(8, 0.42 * len(labels) + 1.3)
     names = list(labels)[::-1]
-    left = np.zeros(len(names))
+    left, rows = np.zeros(len(names)), range(len(names))
     for part, colour in PARTS.items():
         counts = np.array([labels[name][part] for name in names])
-        axes.barh(names, counts, left=left, color=colour, label=part, height=0.72)
+        axes.barh(rows, counts, left=left, color=colour, label=part, height=0.72)
         left += counts
+    axes.set_yticks(rows, readable_names(labels)[::-1], **text_style(AXIS_TEXT))
     for row, name in enumerate(names):
         text = f" {labels[name]['positive']:,}"
         axes.text(left[row], row, text, va="center", color=INK, fontsize=8)
@@ -97,10 +102,10 @@ def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
             ink = "white" if shares[row, column] > 0.6 else INK
             text = f"{100 * shares[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
-    names = [str(name) for name in labels.columns]
+    names = readable_names(str(name) for name in labels.columns)
     told = [f"{name} ({count:,.0f})" for name, count in zip(names, counts, strict=True)]
-    axes.set_yticks(range(len(names)), told)
-    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), told, **text_style(AXIS_TEXT))
+    axes.set_xticks(range(len(names)), names, rotation=90, **text_style(AXIS_TEXT))
     axes.spines["bottom"].set_visible(False)
     axes.set_title(
         "of the images with the label at the left (how many), % with the one below",

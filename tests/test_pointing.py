@@ -26,7 +26,7 @@ UNTRAINED = 3
 LABELS = tuple(label for label in CHEXPERT_LABELS if label != NO_FINDING)
 SMALL, SIDE = 128, 224
 """Most is learned on small drawings, in a third of the time."""
-PASSES, LAST_PASSES = 18, 2
+PASSES, LAST_PASSES = 12, 2
 BATCH, RATE = 16, 3e-3
 WIDTH = 24
 CPU = torch.device("cpu")

@@ -313,7 +313,11 @@ def test_predictions_are_scored_and_chosen_on_only_where_they_are_of_the_runs_we
         assert any("scoring again" in one and said in one for one in reporter.warnings)
         assert run.predictions("test").read_bytes() == table["test"]
         assert read_json(run.predictions_facts("test")) == facts["test"]
-    assert evaluate(trained, SILENT, split="valid").labels == own["valid"]
+    # Valid was scored by training, in other batches, and sums are rounded by the batch.
+    again = evaluate(trained, SILENT, split="valid").labels
+    for label, figures in own["valid"].items():
+        near = [pytest.approx(value, abs=1e-5, nan_ok=True) for value in figures.values()]
+        assert list(again[label].values()) == near, label
     assert read_card(run).operating_point == "youden"
 
 
