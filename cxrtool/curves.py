@@ -12,8 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from cxrtool.figures import DOTS_PER_INCH, GRID, make_plain
-from cxrtool.score_figures.writing import INK
+from cxrtool.plotting import DOTS_PER_INCH, GRID, INK, make_plain
 
 BLUE, ORANGE, RED, FAINT = "#2b6cb0", "#d97706", "#b8324a", "#bfc8d1"
 BEST: dict[str, Any] = {"color": RED, "marker": "o", "markersize": 7, "linestyle": "", "zorder": 4}

@@ -2,46 +2,21 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
-from cxrtool.score_figures.writing import INK, readable_names, text_style
+from cxrtool.plotting import DOTS_PER_INCH, GRID, INK, OTHER_SEX, PARTS, SEXES, canvas
+from cxrtool.score_figures.writing import readable_names, text_style
 
-GRID = "#d9dee3"
-PARTS = {"positive": "#2b6cb0", "uncertain": "#e0a526", "negative": "#8a97a5"}
-SEXES = {"Female": "#b8527a", "Male": "#2b6cb0"}
-OTHER_SEX = "#8a97a5"
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
-DOTS_PER_INCH = 150
 AXIS_TEXT = 10.0
 """The size of labels at an axis."""
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure that needs no pyplot, so that no global state and no display are touched."""
-    mpl.rcParams["svg.fonttype"] = "none"
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    make_plain(axes)
-    return figure, axes
-
-
-def make_plain(axes: Axes) -> None:
-    """Leave only the line at the bottom, and put the grid behind what is drawn."""
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-    axes.tick_params(colors=INK, which="both", length=0)
-    axes.set_axisbelow(True)
-
-
 def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
     """Bars of each label's positive, uncertain and negative images (blank ones are left out)."""
-    figure, axes = _canvas(8, 0.42 * len(labels) + 1.3)
+    figure, axes = canvas(8, 0.42 * len(labels) + 1.3)
     names = list(labels)[::-1]
     left, rows = np.zeros(len(names)), range(len(names))
     for part, colour in PARTS.items():
@@ -62,7 +37,7 @@ def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
 
 def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None:
     """The distribution of ages over all rows read, by sex."""
-    figure, axes = _canvas(8, 3.6)
+    figure, axes = canvas(8, 3.6)
     years = ages.to_numpy(dtype=float, na_value=np.nan)
     bins = np.arange(0, max(95, np.nanmax(years, initial=0) + 5), 5)
     groups = {name: (sex == name, colour) for name, colour in SEXES.items()}
@@ -94,7 +69,7 @@ def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
     counts = np.diag(together)
     shares = together / np.maximum(counts, 1)[:, None]
     side = 0.46 * len(counts) + 2.4
-    figure, axes = _canvas(side + 0.4, side)
+    figure, axes = canvas(side + 0.4, side)
     shown = np.where(np.eye(len(counts), dtype=bool), 0.0, shares)
     axes.imshow(shown, cmap=SHARES, vmin=0, vmax=1)
     for row, column in np.ndindex(*shares.shape):

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.cells import Cells, spread
-from cxrtool.figures import DOTS_PER_INCH
 from cxrtool.files import whole_file
+from cxrtool.plotting import DOTS_PER_INCH
 from cxrtool.score_figures.writing import readable, text_style, width_of
 
 COLOURS = (255 * colormaps["inferno"](np.linspace(0.35, 0.95, 256))[:, :3]).astype(np.uint8)

@@ -12,8 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from cxrtool.figures import DOTS_PER_INCH, GRID, make_plain
-from cxrtool.score_figures.writing import INK
+from cxrtool.plotting import DOTS_PER_INCH, GRID, INK, make_plain
 from cxrtool.search_space import Dimension, Space
 
 BLUE, RED, GREY = "#2b6cb0", "#b83245", "#8a97a5"

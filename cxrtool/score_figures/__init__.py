@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cxrtool.figures import DOTS_PER_INCH
+from cxrtool.plotting import DOTS_PER_INCH
 from cxrtool.score_figures.curves import (
     distributions_figure,
     precision_recall_figure,

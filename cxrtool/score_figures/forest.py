@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cxrtool.errors import UsageError
-from cxrtool.figures import GRID, make_plain
+from cxrtool.plotting import GRID, INK, make_plain
 from cxrtool.score_figures.panels import (
     BLUE,
     GREY,
@@ -22,7 +22,6 @@ from cxrtool.score_figures.panels import (
 )
 from cxrtool.score_figures.series import ForestRow, Interval
 from cxrtool.score_figures.writing import (
-    INK,
     NORMAL,
     SMALL,
     fitted,

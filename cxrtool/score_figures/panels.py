@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from cxrtool.errors import UsageError
-from cxrtool.figures import DOTS_PER_INCH, GRID, PARTS, make_plain
+from cxrtool.plotting import DOTS_PER_INCH, GRID, INK, PARTS, make_plain
 from cxrtool.score_figures.writing import (
-    INK,
     LINE,
     NORMAL,
     SMALL,
