@@ -280,7 +280,7 @@ def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
 
 def fsync(path: Path) -> None:
     """Wait until a file's content is on the disk."""
-    with path.open("r+b") as file:
+    with names_file(path), path.open("r+b") as file:
         os.fsync(file.fileno())
 
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from cxrtool import files
 from cxrtool.errors import RunError
 from cxrtool.files import (
+    fsync,
     names_file,
     read_bytes,
     read_json,
@@ -204,3 +205,14 @@ def test_what_others_rest_on_is_on_the_disk_before_it_has_its_name(tmp_path, mon
         with whole_file(tmp_path / f"a{suffix}") as temporary:
             temporary.write_text("x")
     assert synced == [".json", ".csv", ".safetensors"]
+
+
+def test_a_disk_that_fails_while_it_is_waited_for_is_told_with_its_file(tmp_path, monkeypatch):
+    def fails(number):
+        raise OSError(errno.EIO, "Input/output error")
+
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"x")
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match=r"a\.bin"):
+        fsync(file)
