@@ -278,6 +278,33 @@ def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
+@contextmanager
+def claimed_folder(folder: Path, *, force: bool) -> Iterator[None]:
+    """A folder for results, made or taken empty.
+
+    Where an error ends the block, what was written is removed, if nothing else was there: the same
+    command can then be given again.
+
+    Raises:
+        DataError: it holds something, and `force` is not given, or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: --output names a folder")
+    there = folder.is_dir()
+    empty = not there or not any(folder.iterdir())
+    if not empty and not force:
+        raise DataError(f"{folder} is not empty: --force writes into it, or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if empty:
+            shutil.rmtree(folder, ignore_errors=True)
+            if there:
+                folder.mkdir(exist_ok=True)
+        raise
+
+
 def fsync(path: Path) -> None:
     """Wait until a file's content is on the disk."""
     with names_file(path), path.open("r+b") as file:

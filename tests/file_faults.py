@@ -398,7 +398,8 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     openvino = [*predict, "--engine", "openvino"]
     yield "openvino", Case(openvino, workspace, [[*openvino, "--resume"], [*openvino, "--force"]])
     yield "export", Case(["export", "run"], workspace, [["export", "run", "--force"]])
-    yield "compare", Case(["compare", "run", "other", "--output", "table"], two_runs)
+    comparing = ["compare", "run", "other", "--output", "table"]
+    yield "compare", Case(comparing, two_runs, [[*comparing, "--force"]])
     yield "tune", Case(TUNE, workspace, [["tune", "--resume", "search"]], _no_training)
 
     demo = ["demo", "--patients", "25", "-w", "demo"]

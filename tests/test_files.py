@@ -9,8 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from cxrtool import files
-from cxrtool.errors import RunError
+from cxrtool.errors import DataError, RunError
 from cxrtool.files import (
+    claimed_folder,
     fsync,
     names_file,
     read_bytes,
@@ -216,3 +217,30 @@ def test_a_disk_that_fails_while_it_is_waited_for_is_told_with_its_file(tmp_path
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match=r"a\.bin"):
         fsync(file)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_for_results_is_as_it_was_after_an_error(tmp_path, there):
+    folder = tmp_path / "table"
+    if there:
+        folder.mkdir()
+
+    def fill():
+        with claimed_folder(folder, force=False):
+            (folder / "figures").mkdir()
+            (folder / "figures" / "a.png").write_bytes(b"x")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fill()
+    assert folder.exists() == there
+    with claimed_folder(folder, force=False):
+        (folder / "a.csv").write_text("x")
+    with (
+        pytest.raises(DataError, match="--force writes into it"),
+        claimed_folder(folder, force=False),
+    ):
+        pass
+    with pytest.raises(OSError, match="full"), claimed_folder(folder, force=True):
+        raise OSError("full")
+    assert (folder / "a.csv").read_text() == "x"

@@ -10,7 +10,7 @@ from typing import Any
 from cxrtool import score_figures
 from cxrtool.config import CompareConfig
 from cxrtool.errors import UsageError, counted, first_few
-from cxrtool.files import whole_file, write_json, write_text
+from cxrtool.files import claimed_folder, whole_file, write_json, write_text
 from cxrtool.paper import PaperTable, to_csv, to_latex, to_markdown
 from cxrtool.paper_tables import auroc_table, differences_table, references_tables
 from cxrtool.report import SILENT, Reporter
@@ -18,7 +18,6 @@ from cxrtool.runs import find_run
 from cxrtool.workflows.evaluate import choose_part, score_part
 from cxrtool.workflows.evaluate_tables import (
     APART,
-    claim_folder,
     differences_of,
     score_files_alone,
     why_apart,
@@ -155,15 +154,15 @@ def _write(
     tables: dict[str, PaperTable],
 ) -> list[Path]:
     folder = Path(str(config.output))
-    claim_folder(folder, force=config.force)
     written = [folder / "compare.json", folder / "aurocs.png"]
-    write_json(written[0], {"results": list(results), "differences": list(differences)})
-    with whole_file(written[1]) as path:
-        score_figures.draw_comparison(_areas(results), path)
-    for name, table in tables.items():
-        for suffix, write in WRITERS.items():
-            written.append(folder / f"{name}{suffix}")
-            write_text(written[-1], write(table))
+    with claimed_folder(folder, force=config.force):
+        write_json(written[0], {"results": list(results), "differences": list(differences)})
+        with whole_file(written[1]) as path:
+            score_figures.draw_comparison(_areas(results), path)
+        for name, table in tables.items():
+            for suffix, write in WRITERS.items():
+                written.append(folder / f"{name}{suffix}")
+                write_text(written[-1], write(table))
     return written
 
 

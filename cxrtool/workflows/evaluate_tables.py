@@ -13,7 +13,7 @@ from cxrtool.bootstrap import draw_patients
 from cxrtool.comparison import paired_differences
 from cxrtool.config import EvaluateConfig, TruthConfig
 from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import write_json
+from cxrtool.files import claimed_folder, write_json
 from cxrtool.given.matching import Matched, match_scores
 from cxrtool.given.tables import read_score_table
 from cxrtool.given.truth import TruthTable, read_truth_table
@@ -422,22 +422,22 @@ def _write(
     config: EvaluateConfig,
 ) -> list[Path]:
     """Each model's files in a folder of its own, where there are several."""
-    claim_folder(folder, force=config.force)
     written = []
-    places = _places([one.values["run"] for one in scored])
-    for one in scored:
-        place = folder
-        if len(scored) > 1:
-            place = folder / places[one.values["run"]]
-            place.mkdir(exist_ok=True)
-        if config.report:
-            drawn = draw_scores(one, place / "figures")
-            written.append(place / "report.html")
-            write_report(one.values, Card(title=one.values["run"]), drawn, written[-1])
-        written += write_scores(one.values, place / "metrics.json")
-    if differences:
-        write_json(folder / "differences.json", {"differences": differences})
-        written.append(folder / "differences.json")
+    with claimed_folder(folder, force=config.force):
+        places = _places([one.values["run"] for one in scored])
+        for one in scored:
+            place = folder
+            if len(scored) > 1:
+                place = folder / places[one.values["run"]]
+                place.mkdir(exist_ok=True)
+            if config.report:
+                drawn = draw_scores(one, place / "figures")
+                written.append(place / "report.html")
+                write_report(one.values, Card(title=one.values["run"]), drawn, written[-1])
+            written += write_scores(one.values, place / "metrics.json")
+        if differences:
+            write_json(folder / "differences.json", {"differences": differences})
+            written.append(folder / "differences.json")
     return written
 
 
@@ -450,16 +450,3 @@ def _places(names: Sequence[str]) -> dict[str, str]:
         stems = {name: name for name in names}
     folders = names_for_files(stems.values(), separator="-")
     return {name: folders[stem] for name, stem in stems.items()}
-
-
-def claim_folder(folder: Path, *, force: bool) -> None:
-    """Make a folder for results, or take an empty one.
-
-    Raises:
-        DataError: it holds something, and `force` is not given, or it is no folder.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file: --output names a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise DataError(f"{folder} is not empty: --force writes into it, or name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
