@@ -152,8 +152,9 @@ def test_what_was_sent_is_decoded_where_no_other_image_was_and_nothing_can_be_op
     assert broken("open")[0]["warning"] == "damaged: Too many open files, and 2 more (libtiff)"
 
 
-def test_stopping_ends_what_hangs(broken):
-    caught = []
+def hanging(broken):
+    """A decoder that hangs: who has it, who waits for it, and what was raised there."""
+    made, caught = broken.__closure__[0].cell_contents, []
 
     def ask():
         try:
@@ -163,9 +164,13 @@ def test_stopping_ends_what_hangs(broken):
 
     thread = threading.Thread(target=ask)
     thread.start()
-    made = broken.__closure__[0].cell_contents
     while not made._busy:
         time.sleep(0.01)
+    return made, thread, caught
+
+
+def test_stopping_ends_what_hangs(broken):
+    made, thread, caught = hanging(broken)
     time.sleep(0.3)
     made.stop()
     thread.join(30)
@@ -234,21 +239,9 @@ def test_what_was_sent_is_never_decoded_by_a_process_that_held_an_image(broken):
 
 def test_who_stops_decoding_stops_nobody_else(broken, monkeypatch, tmp_path):
     """As where two tables are made at once in one program, and one of them is done."""
-    made = broken.__closure__[0].cell_contents
+    made, thread, caught = hanging(broken)
     monkeypatch.setattr("cxrtool.decoding.APART", made)
     (tmp_path / "a.png").write_bytes(content())
-    caught = []
-
-    def ask():
-        try:
-            broken("wait")
-        except apart.DataError as error:
-            caught.append(str(error))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    while not made._busy:
-        time.sleep(0.01)
     assert list(decode_batches([tmp_path / "a.png"], [(16,)], batch=1, workers=1))
     time.sleep(0.3)
     assert thread.is_alive()

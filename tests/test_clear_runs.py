@@ -34,7 +34,7 @@ def finish(workspace, name):
     run.weights.write_bytes(bytes(MB))
     write_json(run.model, {"finished": "2026-01-01T00:00:00+00:00"})
     # Writers were killed: version 0.1's, and a later one's.
-    left = [run.path / ".model-abc.safetensors", run.path / ".model-part-abcdefgh" / "model"]
+    left = [run.path / ".model-abcdefgh.safetensors", run.path / ".model-part-abcdefgh" / "model"]
     left[1].parent.mkdir()
     for path in left:
         path.write_bytes(bytes(MB // 2))
@@ -147,3 +147,13 @@ def test_the_commands_say_how_much_is_free_again(workspace):
         in CliRunner().invoke(app, ["runs", "rm", "a", "-w", str(workspace.folder)]).stderr
     )
     assert CliRunner().invoke(app, ["runs", "remove", "a"]).exit_code == 2
+
+
+def test_a_hidden_file_of_the_users_is_nobodys_leftover(workspace):
+    run = finish(workspace, "a")
+    mine = [run.path / ".notes-of-mine", run.path / ".keep-thisfile", run.path / ".a-b.txt"]
+    for path in mine:
+        path.write_text("mine")
+    slim_runs(workspace, [])
+    assert not (run.path / ".model-abcdefgh.safetensors").exists()
+    assert all(path.read_text() == "mine" for path in mine)

@@ -1,6 +1,7 @@
 """`runs rm` and `runs slim`: what runs take of the disk, and how to have it back."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from cxrtool.unicode_forms import on_disk
 from cxrtool.workspace import Workspace
 
 REMOVE, SLIM = "rm", "slim"
+OLDER = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.\w+)?")
+"""The temporary files of version 0.1: `.model-abcdefgh.safetensors` beside model.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,16 @@ def spare_parts(run: RunFolder) -> list[Path]:
     are made again when they are wanted, and what writers that were killed left behind."""
     parts = [run.checkpoints, run.graphs]
     folders = [run.path, run.predictions("test").parent, run.metrics("test").parent]
-    # Version 0.1 wrote to files beside the result, later ones to folders.
-    older = [path for folder in folders for path in folder.glob(".*-*") if path.is_file()]
+    older = [path for folder in folders for path in folder.glob(".*-*") if _is_older(path)]
     left = [path for folder in folders for path in left_behind(folder)]
     return [*(part for part in parts if part.is_dir()), *older, *left]
+
+
+def _is_older(path: Path) -> bool:
+    """Whether version 0.1 left a file; a hidden one of the user's has no result beside it."""
+    found = OLDER.fullmatch(path.name)
+    result = path.with_name(f"{found['stem']}{found['suffix'] or ''}") if found else None
+    return result is not None and result.is_file() and path.is_file()
 
 
 def size_of(path: Path) -> int:
