@@ -24,17 +24,20 @@ def shifted_labels(shares: Mapping[str, tuple[float, float]]) -> tuple[str, ...]
     )
 
 
-def told_of_shifted(run: str, labels: tuple[str, ...], *, known: bool = True) -> str:
+def told_of_shifted(
+    run: str, labels: tuple[str, ...], *, known: bool = True, place: str = ""
+) -> str:
     """What whoever reads a run's probabilities should know, and do.
 
     Args:
         run: its name.
         labels: of `shifted_labels`.
         known: whether they are; of a run of version 0.1 only that it drew by weights.
+        place: the option that names its workspace, for a terminal; files hold no paths.
     """
     which = f"{first_few(labels, 3)} more or less often than they are" if known else "by weights"
     return (
         f"{run} was trained with weighted sampling, which drew {which}: probabilities, mostly "
         "those of rare labels, are too high (ranks, thresholds and decisions stand); "
-        f"`cxrtool evaluate {run} --calibrate platt --keep` fits them to valid"
+        f"`cxrtool evaluate {run} --calibrate platt --keep{place}` fits them to valid"
     )

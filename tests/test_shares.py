@@ -1,5 +1,6 @@
 """What weighted sampling does to probabilities is told where they are read, once, until mended."""
 
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -81,5 +82,6 @@ def test_training_says_it_at_its_end_and_not_of_uniform_sampling(prepared, monke
     config = replace(TINY, epochs=1, limit=48)
     train_model(replace(config, name="tiny"), prepared, seed=1, reporter=reporter)
     assert advised(notes) == notes[-1:]
+    assert f"{ADVICE} -w {shlex.quote(str(prepared.folder))}`" in notes[-1]
     train_model(replace(config, sampling="uniform"), prepared, seed=1, reporter=reporter)
     assert len(advised(notes)) == 1

@@ -162,7 +162,7 @@ def _train_model(
             if recorder is not None:
                 recorder.finish(control.state)
                 if study is None:
-                    say_shifted(setup, opened.run.name, reporter)
+                    say_shifted(setup, opened.run, reporter)
         processes.wait()
     return TrainResult(
         run=opened.run,

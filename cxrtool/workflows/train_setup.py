@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrtool.ancestry import Ancestry, find_ancestry
+from cxrtool.called import workspace_option
 from cxrtool.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
 from cxrtool.control import Plan
 from cxrtool.dataloaders import make_dataloaders
@@ -24,6 +25,7 @@ from cxrtool.losses import make_loss, positive_weights
 from cxrtool.networks import build_network
 from cxrtool.processors import physical_memory
 from cxrtool.report import Reporter
+from cxrtool.runs import RunFolder
 from cxrtool.sampling import Sampling, plan_sampling
 from cxrtool.seen import SeenRows, rows_seen_before
 from cxrtool.shares import shifted_labels, told_of_shifted
@@ -422,7 +424,7 @@ def say_sampling(setup: Setup, reporter: Reporter) -> None:
     reporter.note(f"drawn most often: {path}, {sampling.times:.1f} times an epoch{held}")
 
 
-def say_shifted(setup: Setup, run: str, reporter: Reporter) -> None:
+def say_shifted(setup: Setup, run: RunFolder, reporter: Reporter) -> None:
     """Tell what weighted sampling did to the probabilities of a run, once it is done."""
     sampling = setup.sampling
     shares = {
@@ -433,7 +435,8 @@ def say_shifted(setup: Setup, run: str, reporter: Reporter) -> None:
     }
     labels = shifted_labels(shares)
     if labels:
-        reporter.note(told_of_shifted(run, labels))
+        place = workspace_option(run.path.parent.parent)
+        reporter.note(told_of_shifted(run.name, labels, place=place))
 
 
 @contextmanager
