@@ -1,25 +1,21 @@
-"""By what counts the published data sets' own tables are known among those laid out like them.
+"""By what counts and labels CheXpert's own tables are known among those laid out like them.
 
-CheXpert's: Irvin et al. 2019 (arXiv 1901.07031) and the tables of version 1.0. NIH's: Wang et al.
-2017 (arXiv 1705.02315). MIMIC's: Johnson et al. 2019 (arXiv 1901.07042), version 2.
+Irvin et al. 2019 (arXiv 1901.07031) and the tables of version 1.0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.labels import CHEXPERT_LABELS, NO_FINDING
+from cxrtool.origin import MISSING
 
 PARTS = {"train": (1, 64_540), "valid": (64_541, 64_740), "test": (64_741, 65_240)}
 """The patients' numbers in the parts of CheXpert."""
 ROWS = {"train": 223_414, "valid": 234, "test": 668}
 """The rows of CheXpert's tables."""
-MISSING = 0.01
-"""The share of a large table's rows that a copy may lack and be the table still."""
-
 FRONTAL = 191_027
 """Frontal rows of train.csv; a table that holds these alone is in wide use."""
 FRONTAL_PATIENTS = 64_534
@@ -28,14 +24,6 @@ WITHOUT_POSITIVE, WITHOUT_ANY = 7_766, 2_760
 SAMPLES = {"valid": (234, 202, 200), "test": (668, 518, 500)}
 """All images, the frontal ones, or the studies of the parts that radiologists labelled."""
 POSITIVES_IN_VALID = {"Fracture": 0, "Lung Lesion": 1, "Pleural Other": 1}
-
-WHOLE = {"nih": (112_120, 30_805), "mimic": (377_110, 65_379)}
-"""Images and patients of the other data sets."""
-OLDER = {
-    ("train.csv",): {"rows": 223_414, "Male": 132_636, "AP": 161_590, "PA": 29_420},
-    ("train.csv", "valid.csv"): {"rows": 223_648, "Male": 132_764, "AP": 161_759, "PA": 29_453},
-}
-"""What version 0.1 counted over all rows of CheXpert's tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,29 +75,3 @@ def _is_sample(part: str, rows: LabelledRows) -> bool:
     counts = dict(zip(rows.labels, (rows.raw == 1).sum(axis=0).tolist(), strict=True))
     # Without the laterals there may be one less.
     return all(counts.get(label, most) in (most, max(most - 1, 0)) for label, most in known.items())
-
-
-def is_whole(dataset: str, rows: int, patients: int) -> bool:
-    """Whether another data set's rows and patients are all of the published ones, but for a few."""
-    all_rows, all_patients = WHOLE[dataset]
-    missing = all_rows - rows
-    return 0 <= missing <= MISSING * all_rows and 0 <= all_patients - patients <= missing
-
-
-def was_published(dataset: str, values: Mapping[str, Any]) -> bool:
-    """Whether data.json of version 0.1 counts what the published tables hold.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not as written.
-    """
-    if dataset in WHOLE:
-        missing = WHOLE[dataset][0] - int(values["rows"])
-        return 0 <= missing <= MISSING * WHOLE[dataset][0]
-    totals = OLDER.get(tuple(map(str, values["tables"]))) if dataset == "chexpert" else None
-    if totals is None:
-        return False
-    counts = {"rows": values["rows"], **values["sex"], **values["orientation"]}
-    missing = totals["rows"] - int(counts["rows"])
-    if not 0 <= missing <= MISSING * totals["rows"]:
-        return False
-    return all(0 <= total - int(counts.get(key, 0)) <= missing for key, total in totals.items())

@@ -384,7 +384,9 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     yield "split", Case(split, workspace, [[*split, "--force"]])
     next_one(split)
     named, resume = [*TRAIN, "--name", "run"], ["train", "--resume", "run", "--workers", "0"]
-    yield "train", Case(named, workspace, [resume])
+    # Killed at its very end, it is finished, and what it took beyond that is still there.
+    slim = ["runs", "slim", "run"]
+    yield "train", Case(named, workspace, [resume, slim])
     resume_last = ["train", "--resume", "last", "--workers", "0"]
     yield "train-default-name", Case(TRAIN, workspace, [resume_last], again=False)
     next_one(named)

@@ -16,9 +16,9 @@ from cxrtool.files import read_json, write_json
 from cxrtool.gui.facts import facts_of_run
 from cxrtool.gui.frontend import site
 from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.origin import BANNER, DRAWN_BY, published_origin
+from cxrtool.origin import BANNER, DRAWN_BY, is_whole, published_origin
 from cxrtool.provenance import data_of_run
-from cxrtool.published import LabelledRows, is_chexperts, is_whole
+from cxrtool.published import LabelledRows, is_chexperts
 from cxrtool.runs import RunFolder, read_card
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run

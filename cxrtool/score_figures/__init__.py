@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from cxrtool.numbers import Interval
 from cxrtool.plotting import DOTS_PER_INCH
 from cxrtool.score_figures.curves import (
     distributions_figure,
@@ -18,7 +19,7 @@ from cxrtool.score_figures.curves import (
     roc_figure,
 )
 from cxrtool.score_figures.forest import comparison_figure, forest_figure
-from cxrtool.score_figures.series import Curve, ForestRow, Interval, Reliability, Scores
+from cxrtool.score_figures.series import Curve, ForestRow, Reliability, Scores
 
 __all__ = [
     "Curve",

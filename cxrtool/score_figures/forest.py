@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cxrtool.errors import UsageError
+from cxrtool.numbers import Interval
 from cxrtool.plotting import GRID, INK, make_plain
 from cxrtool.score_figures.panels import (
     BLUE,
@@ -20,7 +21,7 @@ from cxrtool.score_figures.panels import (
     empty_figure,
     make_panels,
 )
-from cxrtool.score_figures.series import ForestRow, Interval
+from cxrtool.score_figures.series import ForestRow
 from cxrtool.score_figures.writing import (
     NORMAL,
     SMALL,

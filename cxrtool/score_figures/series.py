@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrtool.numbers import Interval
+
 Floats = NDArray[np.float64]
-Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)

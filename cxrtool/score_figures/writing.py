@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
+from cxrtool.numbers import Interval
 from cxrtool.plotting import INK
-from cxrtool.score_figures.series import Interval
 
 SMALL, NORMAL, TITLE, LINE = 7.0, 8.0, 8.5, 1.25
 """Sizes of text, and a line's height over its text's size."""

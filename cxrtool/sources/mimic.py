@@ -14,8 +14,7 @@ from cxrtool.errors import DataError, counted, first_few
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS
 from cxrtool.manifest import ABOUT
-from cxrtool.origin import MIMIC, Origin, labellers, own_origin, published_origin
-from cxrtool.published import WHOLE, is_whole
+from cxrtool.origin import MIMIC, WHOLE, Origin, is_whole, labellers, own_origin, published_origin
 from cxrtool.sources.rows import SourceRows, all_of, label_cells, open_table, places
 
 NAME = "mimic"

@@ -14,8 +14,7 @@ from cxrtool.errors import DataError, counted, first_few
 from cxrtool.findings import Findings
 from cxrtool.labels import CHEXPERT_LABELS, NO_FINDING
 from cxrtool.manifest import ABOUT
-from cxrtool.origin import NIH, Origin, labellers, own_origin, published_origin
-from cxrtool.published import WHOLE, is_whole
+from cxrtool.origin import NIH, WHOLE, Origin, is_whole, labellers, own_origin, published_origin
 from cxrtool.sources.rows import SourceRows, open_table, places, sexes, years
 
 NAME = "nih"
