@@ -86,6 +86,12 @@ MIXED = {
 """The policy `mixed`, label by label."""
 MIXED_ELSEWHERE = "ignore"
 """Under `mixed`, of a label that is not CheXpert's: nothing is known of its uncertain rows."""
+POLICY_NAMES = {
+    "zeros": "U-Zeros",
+    "ones": "U-Ones",
+    "ignore": "U-Ignore",
+    "smooth": "U-Ones with smoothed labels",
+}
 
 
 def label_number(text: str) -> float | None:
@@ -227,6 +233,11 @@ def target_ranges(
         unsaid = ~(values == POSITIVE).any(axis=1) & (values[:, column] != NEGATIVE)
         ranges[unsaid, column] = POSITIVE
     return ranges
+
+
+def policy_name(policy: str) -> str:
+    """An uncertainty policy as papers write it."""
+    return POLICY_NAMES.get(policy, policy)
 
 
 def _known_values(raw: NDArray[np.floating], labels: Sequence[str]) -> NDArray[np.float32]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from cxrtool.errors import UsageError
+from cxrtool.labels import policy_name
 from cxrtool.paper import MISSING, PaperTable
-from cxrtool.references import COMPETITION_LABELS, PROTOCOLS, policy_name
+from cxrtool.references import COMPETITION_LABELS, PROTOCOLS
 
 FEWEST_DIGITS, MOST_DIGITS = 2, 3
 """Of published scores, which are shown as they were printed."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from cxrtool.labels import policy_name
+
 TABLE = "references.csv"
 COMPETITION_LABELS = (
     "Atelectasis",
@@ -26,12 +28,6 @@ PROTOCOLS = {
 }
 """The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
 HERE = {"holdout": "a hold-out of train.csv", "expert": "valid.csv", "test500": "the test studies"}
-POLICY_NAMES = {
-    "zeros": "U-Zeros",
-    "ones": "U-Ones",
-    "ignore": "U-Ignore",
-    "smooth": "U-Ones with smoothed labels",
-}
 VIEWS = {"frontal": ("frontal",), "all": ("frontal", "lateral")}
 """Which images of a study were scored."""
 
@@ -97,11 +93,6 @@ class Reference:
         keys = ("name", "label", "labels", *NUMBERS, "source", "where", "year", "protocol", "what")
         values = {key: getattr(self, key) for key in keys}
         return values | {"labels": len(LABEL_SETS[self.labels]) if self.labels else None}
-
-
-def policy_name(policy: str) -> str:
-    """An uncertainty policy as papers write it."""
-    return POLICY_NAMES.get(policy, policy)
 
 
 def read_references() -> list[Reference]:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from cxrtool.config import SplitConfig
 from cxrtool.errors import first_few
-from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.references import policy_name
+from cxrtool.labels import CHEXPERT_LABELS, policy_name
 from cxrtool.report import Reporter
 
 
