@@ -1,5 +1,5 @@
 """`python -m cxrtool`, for machines where the script is not on the path."""
 
-from cxrtool.cli import main
+from cxrtool.cli.app import main
 
 main()

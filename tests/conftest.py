@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from warm import warm_commands
 
-from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
-from cxrtool.origin import published_origin
-from cxrtool.report import Reporter
-from cxrtool.sources.chexpert import LABELS_BY
-from cxrtool.workspace import Workspace
+from cxrtool.core.config import PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.core.console import Reporter
+from cxrtool.core.origin import published_origin
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.sources.chexpert import LABELS_BY
+from tests.support.warm import warm_commands
 
 TINY = TrainConfig(
     arch="resnet18",
@@ -83,7 +83,7 @@ def few_patients_suffice():
 
     Tests of the rule itself put its number back.
     """
-    from cxrtool import points
+    from cxrtool.evaluation import operating_points as points
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points, "LEAST_PATIENTS", 1)
@@ -93,7 +93,7 @@ def few_patients_suffice():
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """A drawn data set in CheXpert's layout."""
-    from cxrtool.phantoms import draw_dataset
+    from cxrtool.data.phantoms import draw_dataset
 
     return draw_dataset(tmp_path_factory.mktemp("drawn"), patients=60, seed=7, valid_patients=6)
 

@@ -9,18 +9,18 @@ from typing import get_args, get_type_hints
 
 import pytest
 import yaml
-from searching import SEARCH
 from typer.testing import CliRunner
 
-from cxrtool.cache import ImageCache
-from cxrtool.cli import app
-from cxrtool.config import TrainConfig
-from cxrtool.errors import CxrToolError, DataError, RunError
-from cxrtool.options import OPTIONS, allowed_values
-from cxrtool.runs import RunFolder
-from cxrtool.workflows.train_record import settings_of
-from cxrtool.workflows.train_resume import _own_settings
-from cxrtool.workflows.tune_setup import _of_study, plan_search
+from cxrtool.cli.app import app
+from cxrtool.cli.options import OPTIONS, allowed_values
+from cxrtool.core.config import TrainConfig
+from cxrtool.core.errors import CxrToolError, DataError, RunError
+from cxrtool.core.runs import RunFolder
+from cxrtool.images.cache import ImageCache
+from cxrtool.search.setup import _of_study, plan_search
+from cxrtool.training.recorder import settings_of
+from cxrtool.training.resume import _own_settings
+from tests.support.searching import SEARCH
 
 DEEP = b'{"format": 1, "a": ' + b"[" * 5000 + b"]" * 5000 + b"}"
 BOMB = "a: &a [x, x]\n" + "".join(

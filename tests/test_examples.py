@@ -11,10 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from cxrtool.config import TrainConfig
-from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.options import allowed_values
-from cxrtool.search_space import read_space
+from cxrtool.cli.options import allowed_values
+from cxrtool.core.config import TrainConfig
+from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.search.space import read_space
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.slow

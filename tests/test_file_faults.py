@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("file_faults.py")
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -17,9 +17,10 @@ def test_a_kill_or_a_full_disk_anywhere_costs_no_result(tmp_path):
     """
     names = ["draw", "prepare", "split", "predict", "tune"]
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--most=2", *names],
+        [sys.executable, "-m", "tests.support.file_faults", "--most=2", *names],
         capture_output=True,
         text=True,
+        cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]

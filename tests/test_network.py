@@ -28,7 +28,7 @@ def run(*words):
     except SystemExit as end:
         assert not end.code, words
 
-from cxrtool import cli
+from cxrtool.cli import app as cli
 from cxrtool.workflows import demo
 demo.NETWORK = replace(demo.NETWORK, epochs=1, image_size=32, limit=40)
 run("demo", "--patients", "60")

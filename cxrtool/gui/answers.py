@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrtool.blanks import shows_nothing
-from cxrtool.decisions import NONE, POSITIVE, Finding, is_doubtful, why_none
-from cxrtool.gui.heat import SIDE, Layer
+from cxrtool.evaluation.decisions import NONE, POSITIVE, Finding, is_doubtful, why_none
+from cxrtool.gui.heat_layers import SIDE, Layer
 from cxrtool.gui.pictures import layer_uri, xray_uri
+from cxrtool.images.blanks import shows_nothing
 
 NAME_LENGTH = 120
 """Letters of a file's name that are shown."""
@@ -116,7 +116,7 @@ def maps_html(answer: Answer, layers: Sequence[Layer | None] | str) -> str:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("cxrtool"),
+        loader=PackageLoader("cxrtool.gui"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -129,5 +129,5 @@ def _environment() -> Environment:
 
 def _render(part: str, **values: Any) -> str:
     """A part of the page, in one line: Markdown ends a block of HTML at a blank one."""
-    text = _environment().get_template(f"gui_{part}.html.j2").render(**values)
+    text = _environment().get_template(f"{part}.html.j2").render(**values)
     return " ".join(text.split())

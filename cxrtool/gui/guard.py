@@ -19,8 +19,8 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cxrtool.errors import DataError
-from cxrtool.gui.frontend import HEADERS, MOST_FILES, File
+from cxrtool.core.errors import DataError
+from cxrtool.gui.site import HEADERS, MOST_FILES, File
 from cxrtool.gui.uploads import Uploads
 
 Message = MutableMapping[str, Any]

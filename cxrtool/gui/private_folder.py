@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrtool.files import lock_folder
+from cxrtool.core.files import lock_folder
 
 PREFIX = "cxrtool-gui-"
 YOUNG = 60

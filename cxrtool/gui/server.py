@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import uvicorn
 
-from cxrtool.apart import APART
-from cxrtool.errors import DataError, UsageError
+from cxrtool.core.errors import DataError, UsageError
+from cxrtool.core.signals import stop_requests
 from cxrtool.gui.guard import WILD, Guard
-from cxrtool.signals import stop_requests
+from cxrtool.images.apart import APART
 
 GRACE = 2
 """Seconds that an answer has to end in, once the server was asked to stop."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cxrtool.errors import DataError
-from cxrtool.images import SUFFIXES
+from cxrtool.core.errors import DataError
+from cxrtool.images.reading import SUFFIXES
 
 KEPT_SECONDS = 900.0
 """So long a file waits at most: whoever sent it has closed the page since."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrtool.errors import RunError, UsageError, did_you_mean, first_few, near_names
-from cxrtool.files import left_behind, locked
-from cxrtool.runs import RunFolder
-from cxrtool.unicode_forms import on_disk
-from cxrtool.workspace import Workspace
+from cxrtool.core.errors import RunError, UsageError, did_you_mean, first_few, near_names
+from cxrtool.core.files import left_behind, locked
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.unicode_forms import on_disk
+from cxrtool.core.workspace import Workspace
 
 REMOVE, SLIM = "rm", "slim"
 OLDER = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.\w+)?")

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrtool import score_figures
-from cxrtool.config import CompareConfig
-from cxrtool.errors import UsageError, counted, first_few
-from cxrtool.files import claimed_folder, whole_file, write_json, write_text
-from cxrtool.paper import PaperTable, to_csv, to_latex, to_markdown
-from cxrtool.paper_tables import auroc_table, differences_table, references_tables
-from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import find_run
+from cxrtool.core.config import CompareConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import UsageError, counted, first_few
+from cxrtool.core.files import claimed_folder, whole_file, write_json, write_text
+from cxrtool.core.runs import find_run
+from cxrtool.core.workspace import Workspace
+from cxrtool.evaluation.result import Scored, tell_warnings
+from cxrtool.reports import figures as score_figures
+from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
+from cxrtool.reports.paper_tables import auroc_table, differences_table, references_tables
 from cxrtool.workflows.evaluate import choose_part, score_part
 from cxrtool.workflows.evaluate_tables import (
     APART,
@@ -22,8 +24,6 @@ from cxrtool.workflows.evaluate_tables import (
     score_files_alone,
     why_apart,
 )
-from cxrtool.workflows.score import Scored, tell_warnings
-from cxrtool.workspace import Workspace
 
 WRITERS: dict[str, Callable[[PaperTable], str]] = {
     ".csv": to_csv,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.config import (
+from cxrtool.core.config import (
     DemoConfig,
     EvaluateConfig,
     PredictConfig,
@@ -19,21 +19,21 @@ from cxrtool.config import (
     SplitConfig,
     TrainConfig,
 )
-from cxrtool.errors import DataError
-from cxrtool.files import write_json
-from cxrtool.images import load_pixels
-from cxrtool.labels import NO_FINDING, targets_and_mask
-from cxrtool.manifest import label_columns, read_manifest, read_split
-from cxrtool.metrics import auroc_per_label, mean_defined
-from cxrtool.phantoms import DrawnDataset, draw_dataset
-from cxrtool.report import SILENT, Reporter
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import DataError
+from cxrtool.core.files import write_json
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import NO_FINDING, targets_and_mask
+from cxrtool.data.manifest import label_columns, read_manifest, read_split
+from cxrtool.data.phantoms import DrawnDataset, draw_dataset
+from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
+from cxrtool.images.reading import load_pixels
+from cxrtool.inference.work import PredictResult
 from cxrtool.workflows.evaluate import EvaluateResult, evaluate_run
 from cxrtool.workflows.predict import predict_images
-from cxrtool.workflows.predict_work import PredictResult
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
-from cxrtool.workspace import Workspace
 
 NETWORK = TrainConfig(
     arch="resnet18",

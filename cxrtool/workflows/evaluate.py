@@ -8,30 +8,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.config import SUBGROUPS, EvaluateConfig, TruthConfig
-from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import sha256
-from cxrtool.manifest import (
+from cxrtool.core.config import SUBGROUPS, EvaluateConfig, TruthConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.files import sha256
+from cxrtool.core.names import name_of_policy
+from cxrtool.core.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
+from cxrtool.core.shares import MENDING
+from cxrtool.core.workspace import DataInfo, Workspace
+from cxrtool.data.manifest import (
     ABOUT,
     label_columns,
     patients_in_two_splits,
     read_manifest,
     read_split,
 )
-from cxrtool.names import name_of_policy
-from cxrtool.prediction_rows import write_rows
-from cxrtool.predictions import Predictions, predictions_of, read_predictions
-from cxrtool.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
-from cxrtool.report import SILENT, Reporter
-from cxrtool.run_predictions import doubt_of, is_bound, seal_predictions
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
-from cxrtool.scoring import by_study
-from cxrtool.seen import rows_seen_by
-from cxrtool.shares import MENDING
-from cxrtool.subgroups import NOT_KNOWN, group_rows
-from cxrtool.workflows.evaluate_points import chosen_points
-from cxrtool.workflows.evaluate_report import write_evaluation
-from cxrtool.workflows.evaluate_truth import (
+from cxrtool.data.prediction_rows import write_rows
+from cxrtool.data.prediction_tables import Predictions, predictions_of, read_predictions
+from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
+from cxrtool.data.run_predictions import doubt_of, is_bound, seal_predictions
+from cxrtool.data.seen import rows_seen_by
+from cxrtool.evaluation.result import About, Scored, score_sample, tell_warnings
+from cxrtool.evaluation.run_points import chosen_points
+from cxrtool.evaluation.sample import by_study
+from cxrtool.evaluation.subgroups import NOT_KNOWN, group_rows
+from cxrtool.evaluation.truth import (
     Known,
     check_seen,
     dataset_of,
@@ -39,8 +40,7 @@ from cxrtool.workflows.evaluate_truth import (
     sample_of_rows,
     wanted_columns,
 )
-from cxrtool.workflows.score import About, Scored, score_sample, tell_warnings
-from cxrtool.workspace import DataInfo, Workspace
+from cxrtool.reports.files import write_evaluation
 
 
 @dataclass(frozen=True)
@@ -290,9 +290,9 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictio
         reporter.note(f"{file} lacks images of {config.split}: scoring them again")
     # Only here is torch needed: scores that are there are read without it.
     with reporter.busy("loading torch"):
-        from cxrtool.engines.base import Compute
-        from cxrtool.ensemble import Ensemble
-        from cxrtool.scorer import load_scorer
+        from cxrtool.inference.engines.base import Compute
+        from cxrtool.inference.ensemble import Ensemble
+        from cxrtool.inference.scorer import load_scorer
 
         compute = Compute(
             engine="torch", device=config.device, precision=config.precision, images=len(paths)

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.bootstrap import draw_patients
-from cxrtool.comparison import paired_differences
-from cxrtool.config import EvaluateConfig, TruthConfig
-from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import claimed_folder, write_json
-from cxrtool.given.matching import Matched, match_scores
-from cxrtool.given.tables import read_score_table
-from cxrtool.given.truth import TruthTable, read_truth_table
-from cxrtool.labels import targets_and_mask
-from cxrtool.logits import mean_logits
-from cxrtool.names import names_for_files
-from cxrtool.operating import parse_rule
-from cxrtool.origin import (
+from cxrtool.core.config import EvaluateConfig, TruthConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.files import claimed_folder, write_json
+from cxrtool.core.names import names_for_files
+from cxrtool.core.origin import (
     CHEXPERT,
     DRAWN_BY,
     Origin,
@@ -30,14 +23,21 @@ from cxrtool.origin import (
     published_origin,
     whoever_made,
 )
-from cxrtool.page import Card, write_report
-from cxrtool.points import choose_point, fit_calibration
-from cxrtool.report import SILENT, Reporter
-from cxrtool.scoring import Sample, by_study
+from cxrtool.data.labels import targets_and_mask
+from cxrtool.data.logits import mean_logits
+from cxrtool.evaluation.bootstrap import draw_patients
+from cxrtool.evaluation.comparison import paired_differences
+from cxrtool.evaluation.operating_points import choose_point, fit_calibration
+from cxrtool.evaluation.result import About, Scored, score_sample, tell_warnings
+from cxrtool.evaluation.sample import Sample, by_study
+from cxrtool.evaluation.tables.matching import Matched, match_scores
+from cxrtool.evaluation.tables.scores import read_score_table
+from cxrtool.evaluation.tables.truth import TruthTable, read_truth_table
+from cxrtool.evaluation.thresholds import parse_rule
+from cxrtool.evaluation.truth import wanted_columns
+from cxrtool.reports.files import draw_scores, write_scores
+from cxrtool.reports.page import Card, write_report
 from cxrtool.workflows.evaluate import EvaluateResult, known_groups
-from cxrtool.workflows.evaluate_report import draw_scores, write_scores
-from cxrtool.workflows.evaluate_truth import wanted_columns
-from cxrtool.workflows.score import About, Scored, score_sample, tell_warnings
 
 DEFAULT_POLICY, DEFAULT_BLANK = "ones", "zeros"
 PROTOCOLS = {

@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool import __version__
-from cxrtool.config import ExportConfig
-from cxrtool.engines.exported import KEY
-from cxrtool.engines.onnx_file import fingerprint_of
-from cxrtool.errors import DataError, RunError, UsageError, counted
-from cxrtool.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
-from cxrtool.images import ImageError, read_for_scoring, squish
-from cxrtool.logits import probabilities_of
-from cxrtool.provenance import data_of_run
-from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import RunCard, RunFolder, find_run, read_card, sampling_remark
-from cxrtool.schemas import Metrics, read_as
-from cxrtool.scorer import EXPORTED
-from cxrtool.workflows.predict_inputs import list_images
-from cxrtool.workspace import Workspace
+from cxrtool.core.config import ExportConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import DataError, RunError, UsageError, counted
+from cxrtool.core.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
+from cxrtool.core.runs import RunCard, RunFolder, find_run, read_card, sampling_remark
+from cxrtool.core.schemas import Metrics, read_as
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.logits import probabilities_of
+from cxrtool.data.provenance import data_of_run
+from cxrtool.images.reading import ImageError, read_for_scoring, squish
+from cxrtool.inference.engines.exported import KEY
+from cxrtool.inference.engines.onnx_file import fingerprint_of
+from cxrtool.inference.inputs import list_images
+from cxrtool.inference.scorer import EXPORTED
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 IMAGES = 16
@@ -85,7 +85,7 @@ def export_run(
     card = read_card(run)
     pixels = _real_images(config, card, workspace)
     with reporter.busy("loading torch"):
-        from cxrtool.engines.graphs import convert_onnx
+        from cxrtool.inference.engines.graphs import convert_onnx
     with whole_file(output) as temporary:
         with reporter.busy("exporting"):
             convert_onnx(run, card, temporary)
@@ -133,7 +133,7 @@ def _real_images(config: ExportConfig, card: RunCard, workspace: Workspace) -> N
 
 def _valid_images(card: RunCard, workspace: Workspace) -> Iterator[Path]:
     """The files of the run's valid part, as far as this workspace has them."""
-    from cxrtool.manifest import read_manifest, read_split
+    from cxrtool.data.manifest import read_manifest, read_split
 
     try:
         folder = workspace.read_data_info().folder
@@ -198,9 +198,9 @@ def _largest_difference(
     path: Path, run: RunFolder, card: RunCard, pixels: NDArray[np.uint8]
 ) -> float:
     """How far a graph's probabilities are from fp32 torch's, one image at a time and together."""
-    from cxrtool.engines.graph_files import read_graph
-    from cxrtool.engines.graphs import load_scoring, torch_probabilities
-    from cxrtool.engines.onnx_engine import OnnxEngine
+    from cxrtool.inference.engines.graph_files import read_graph
+    from cxrtool.inference.engines.graphs import load_scoring, torch_probabilities
+    from cxrtool.inference.engines.onnx_engine import OnnxEngine
 
     expected = torch_probabilities(load_scoring(run, card), pixels)
     engine = OnnxEngine(read_graph(path))

@@ -12,18 +12,18 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.config import GuiConfig
-from cxrtool.engines.base import Compute
-from cxrtool.errors import UsageError
-from cxrtool.gui.facts import Facts, facts_of_file, facts_of_run
-from cxrtool.gui.heat import Explains, HeatMaps
-from cxrtool.gui.look import Desk
+from cxrtool.core.config import GuiConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import UsageError
+from cxrtool.core.runs import RunFolder, find_run
+from cxrtool.core.workspace import Workspace
+from cxrtool.gui.desk import Desk
+from cxrtool.gui.heat_layers import Explains, HeatMaps
+from cxrtool.gui.model_card import Facts, facts_of_file, facts_of_run
 from cxrtool.gui.private_folder import private_folder
 from cxrtool.gui.uploads import Uploads
-from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import RunFolder, find_run
-from cxrtool.scorer import Scorer, is_exported, load_model
-from cxrtool.workspace import Workspace
+from cxrtool.inference.engines.base import Compute
+from cxrtool.inference.scorer import Scorer, is_exported, load_model
 
 if TYPE_CHECKING:
     from cxrtool.gui.guard import Guard
@@ -133,22 +133,22 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 def _facts(run: RunFolder | None, scorer: Scorer, config: GuiConfig) -> Facts:
     if run is not None:
         return facts_of_run(run, scorer.told)
-    from cxrtool.engines.exported import read_exported
+    from cxrtool.inference.engines.exported import read_exported
 
     path = Path(str(config.run))
     return facts_of_file(path, read_exported(path).about, scorer.told)
 
 
 def _explainer(run: RunFolder, scorer: Scorer) -> Explains:
-    from cxrtool.explain import load_explainer
+    from cxrtool.networks.class_activation import load_explainer
 
     return load_explainer(run, scorer.engine.device)
 
 
 def _guard(config: GuiConfig, facts: Facts, desk: Desk) -> "Guard":
-    from cxrtool.gui.blocks import INDEX, make_app
-    from cxrtool.gui.frontend import site
+    from cxrtool.gui.gradio_app import INDEX, make_app
     from cxrtool.gui.guard import Guard
+    from cxrtool.gui.site import site
 
     most_bytes = config.max_mb * MIB
     return Guard(

@@ -10,24 +10,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from cxrtool.config import PredictConfig, worker_count
-from cxrtool.decisions import threshold_warnings
-from cxrtool.engines.base import Compute
-from cxrtool.ensemble import Ensemble
-from cxrtool.errors import UsageError, counted
-from cxrtool.files import check_writable, only_writer
-from cxrtool.journal import check_begun
-from cxrtool.prediction_rows import Row, kind_of
-from cxrtool.report import SILENT, Mute, Reporter
-from cxrtool.runs import find_run
-from cxrtool.scorer import is_exported, load_model
-from cxrtool.workflows.predict_inputs import list_images
-from cxrtool.workflows.predict_table import write_table
-from cxrtool.workflows.predict_work import Listener, PredictResult, Work
-from cxrtool.workspace import Workspace
+from cxrtool.core.config import PredictConfig, worker_count
+from cxrtool.core.console import SILENT, Mute, Reporter
+from cxrtool.core.errors import UsageError, counted
+from cxrtool.core.files import check_writable, only_writer
+from cxrtool.core.runs import find_run
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.prediction_rows import Row, kind_of
+from cxrtool.evaluation.decisions import threshold_warnings
+from cxrtool.inference.engines.base import Compute
+from cxrtool.inference.ensemble import Ensemble
+from cxrtool.inference.inputs import list_images
+from cxrtool.inference.journal import check_begun
+from cxrtool.inference.scorer import is_exported, load_model
+from cxrtool.inference.table import write_table
+from cxrtool.inference.work import Listener, PredictResult, Work
 
 if TYPE_CHECKING:
-    from cxrtool.distributed import Processes
+    from cxrtool.core.processes import Processes
 
 
 def predict_images(
@@ -137,7 +137,7 @@ def _processes(config: PredictConfig) -> "Iterator[Processes | None]":
         return
     import torch
 
-    from cxrtool.distributed import joined, launched, one_voice
+    from cxrtool.core.processes import joined, launched, one_voice
 
     processes = launched()
     with one_voice(processes):
@@ -151,7 +151,7 @@ def _device(name: str, processes: "Processes | None") -> str:
     """The device of this one of several processes: a GPU of its own, where there are any."""
     if processes is None:
         return name
-    from cxrtool.devices import choose_device
+    from cxrtool.networks.devices import choose_device
 
     return str(choose_device(name, processes.local_rank))
 

@@ -7,34 +7,34 @@ from typing import NoReturn
 
 import pandas as pd
 
-from cxrtool.config import PrepareConfig
-from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import (
+from cxrtool.core.config import PrepareConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.csv_tables import write_table
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.files import (
     check_writable,
     locked,
 )
-from cxrtool.findings import Findings
-from cxrtool.new_cache import NewCache
-from cxrtool.report import SILENT, Reporter
-from cxrtool.sources.door import lies_beside, open_source
-from cxrtool.sources.rows import SourceRows
-from cxrtool.tables import write_table
-from cxrtool.unicode_forms import on_disk
-from cxrtool.workflows.prepare_checks import check_copies, check_looks, check_rows
-from cxrtool.workflows.prepare_images import (
+from cxrtool.core.unicode_forms import on_disk
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.checks import check_copies, check_looks, check_rows
+from cxrtool.data.image_checks import (
     decode_images,
     look_at_headers,
     picture_table,
     pixel_table,
 )
-from cxrtool.workflows.prepare_record import (
+from cxrtool.data.problems import Findings
+from cxrtool.data.sources.detect import lies_beside, open_source
+from cxrtool.data.sources.rows import SourceRows
+from cxrtool.data.summary import (
     RECALLED,
     Looked,
     PrepareResult,
     describe,
     write_workspace,
 )
-from cxrtool.workspace import Workspace
+from cxrtool.images.cache_builder import NewCache
 
 SHOWN_PROBLEMS = 3
 """Examples of each kind of problem that are told."""

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.balance import label_distribution, label_pair_distribution
-from cxrtool.config import REPORT_POLICIES, SPLITS, SplitConfig
-from cxrtool.errors import DataError, UsageError, first_few
-from cxrtool.files import refuse_existing
-from cxrtool.labels import targets_and_mask
-from cxrtool.manifest import label_columns, patients_in_two_splits, read_manifest, read_split
-from cxrtool.report import SILENT, Reporter
-from cxrtool.splits import split_by_image, split_by_patient
-from cxrtool.tables import read_table, write_table
-from cxrtool.workflows.split_checks import undefined_labels, warn_of_split
-from cxrtool.workspace import Workspace
+from cxrtool.core.config import REPORT_POLICIES, SPLITS, SplitConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.csv_tables import read_table, write_table
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.files import refuse_existing
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.balance import label_distribution, label_pair_distribution
+from cxrtool.data.labels import targets_and_mask
+from cxrtool.data.manifest import label_columns, patients_in_two_splits, read_manifest, read_split
+from cxrtool.data.split_checks import undefined_labels, warn_of_split
+from cxrtool.data.stratification import split_by_image, split_by_patient
 
 PARTS = ("train", "valid", "test")
 DEVELOPMENT = ("train", "valid")

@@ -10,31 +10,31 @@ from typing import Any
 
 import torch
 
-from cxrtool.averaging import WeightAverage
-from cxrtool.called import workspace_option
-from cxrtool.checkpoints import capture, read_checkpoint, restore
-from cxrtool.config import TrainConfig
-from cxrtool.control import Control
-from cxrtool.devices import compute_threads, memory_ran_out
-from cxrtool.distributed import Processes, joined, launched, lost_others, one_voice
-from cxrtool.errors import NotWrittenError, RunError, StoppedError, UsageError
-from cxrtool.files import sha256
-from cxrtool.images import ImageError
-from cxrtool.learner import run_phases
-from cxrtool.names import name_of_training
-from cxrtool.new_runs import OpenRun, check_new_name, new_run, resumed_run
-from cxrtool.report import SILENT, Mute, Reporter
-from cxrtool.runs import RunFolder
-from cxrtool.signals import stop_requests
-from cxrtool.tracking import track
-from cxrtool.workflows.train_record import RunRecorder, settings_of
-from cxrtool.workflows.train_resume import (
+from cxrtool.core.called import workspace_option
+from cxrtool.core.config import TrainConfig
+from cxrtool.core.console import SILENT, Mute, Reporter
+from cxrtool.core.errors import NotWrittenError, RunError, StoppedError, UsageError
+from cxrtool.core.files import sha256
+from cxrtool.core.names import name_of_training
+from cxrtool.core.new_runs import OpenRun, check_new_name, new_run, resumed_run
+from cxrtool.core.processes import Processes, joined, launched, lost_others, one_voice
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.signals import stop_requests
+from cxrtool.core.workspace import Workspace
+from cxrtool.images.reading import ImageError
+from cxrtool.networks.devices import compute_threads, memory_ran_out
+from cxrtool.training.averaging import WeightAverage
+from cxrtool.training.checkpoints import capture, read_checkpoint, restore
+from cxrtool.training.control import Control
+from cxrtool.training.learner import run_phases
+from cxrtool.training.recorder import RunRecorder, settings_of
+from cxrtool.training.resume import (
     Resumed,
     check_checkpoint,
     read_resumed,
     refuse_other_pixels,
 )
-from cxrtool.workflows.train_setup import (
+from cxrtool.training.setup import (
     Setup,
     broken_image,
     resolve,
@@ -46,7 +46,7 @@ from cxrtool.workflows.train_setup import (
     too_large,
     use_free_cores,
 )
-from cxrtool.workspace import Workspace
+from cxrtool.training.tracking import track
 
 
 @dataclass(frozen=True)

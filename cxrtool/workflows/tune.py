@@ -10,17 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxrtool.called import workspace_option
-from cxrtool.config import TuneConfig
-from cxrtool.errors import CxrToolError, RunError, StoppedError, counted
-from cxrtool.report import SILENT, Reporter
-from cxrtool.runs import RunFolder
-from cxrtool.search_space import Allowed
-from cxrtool.signals import stop_requests
-from cxrtool.studies import REASON, RUN, Study
-from cxrtool.study_storage import open_storage
-from cxrtool.workflows.tune_record import TrialsTable, draw_study, write_study
-from cxrtool.workflows.tune_setup import (
+from cxrtool.core.called import workspace_option
+from cxrtool.core.config import TuneConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import CxrToolError, RunError, StoppedError, counted
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.signals import stop_requests
+from cxrtool.core.workspace import Workspace
+from cxrtool.search.setup import (
     Search,
     begin_study,
     forget_replaced,
@@ -30,9 +27,12 @@ from cxrtool.workflows.tune_setup import (
     start_study,
     trials_asked,
 )
-from cxrtool.workflows.tune_wandb import search_by_sweep
-from cxrtool.workflows.tune_worker import Worker, run_proposed
-from cxrtool.workspace import Workspace
+from cxrtool.search.space import Allowed
+from cxrtool.search.study import REASON, RUN, Study
+from cxrtool.search.study_storage import open_storage
+from cxrtool.search.sweep import search_by_sweep
+from cxrtool.search.trials import TrialsTable, draw_study, write_study
+from cxrtool.search.worker import Worker, run_proposed
 
 WAIT = 1.0
 """Seconds between two looks at a study whose last trials others are at work on."""

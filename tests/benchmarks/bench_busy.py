@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from cxrtool.threads import WAITING, cores_in_use, free_threads
+from cxrtool.core.threads import WAITING, cores_in_use, free_threads
 
 ALL, FREE = 0, -1
 """Of threads: one a core; one for each core that is free."""
@@ -47,12 +47,12 @@ def train_when_asked(workspace, arch, size, batch_size, threads):
     """Train for so many seconds for each number on stdin; print images a second."""
     import torch
 
-    from cxrtool.config import TrainConfig
-    from cxrtool.fastai_parts import Callback, CancelFitException
-    from cxrtool.report import SILENT
-    from cxrtool.workflows.train_rates import NoValidation
-    from cxrtool.workflows.train_setup import resolve, set_up
-    from cxrtool.workspace import Workspace
+    from cxrtool.core.config import TrainConfig
+    from cxrtool.core.console import SILENT
+    from cxrtool.core.workspace import Workspace
+    from cxrtool.training.fastai_parts import Callback, CancelFitException
+    from cxrtool.training.setup import resolve, set_up
+    from cxrtool.workflows.train_lr_find import NoValidation
 
     usual = torch.get_num_threads()
     if threads > 0:
@@ -129,11 +129,11 @@ def busy(number):
 
 def draw(folder):
     """A workspace with drawn X-rays, a cache and a split."""
-    from cxrtool.config import PrepareConfig, SplitConfig
-    from cxrtool.phantoms import draw_dataset
+    from cxrtool.core.config import PrepareConfig, SplitConfig
+    from cxrtool.core.workspace import Workspace
+    from cxrtool.data.phantoms import draw_dataset
     from cxrtool.workflows.prepare import prepare_manifest
     from cxrtool.workflows.split import split_manifest
-    from cxrtool.workspace import Workspace
 
     workspace = Workspace(folder / "cxr")
     drawn = draw_dataset(folder / "data", patients=100, seed=1)

@@ -28,14 +28,14 @@ from fastai.vision.all import (
     Resize,
 )
 
-from cxrtool.cache import ImageCache
-from cxrtool.config import CACHE_SIZE
-from cxrtool.dataloaders import make_dataloaders
-from cxrtool.findings import Findings
-from cxrtool.new_cache import NewCache
-from cxrtool.phantoms import draw_dataset
-from cxrtool.report import SILENT
-from cxrtool.workflows.prepare_images import decode_images
+from cxrtool.core.config import CACHE_SIZE
+from cxrtool.core.console import SILENT
+from cxrtool.data.image_checks import decode_images
+from cxrtool.data.phantoms import draw_dataset
+from cxrtool.data.problems import Findings
+from cxrtool.images.cache import ImageCache
+from cxrtool.images.cache_builder import NewCache
+from cxrtool.training.dataloaders import make_dataloaders
 
 PATIENTS = 400
 BATCH, SIZE, ROUNDS, IMAGES = 32, 224, 7, 512

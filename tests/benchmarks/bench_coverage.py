@@ -10,9 +10,9 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from cxrtool.bootstrap import bootstrap_rankings, draw_patients
-from cxrtool.intervals import area_interval
-from cxrtool.metrics import auroc
+from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
+from cxrtool.evaluation.intervals import area_interval
+from cxrtool.evaluation.metrics import auroc
 
 ALIKE = 0.6
 """Which share of a score's variance is its patient's."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import damage
 from PIL import Image
 
-from cxrtool.images import ImageError, read_sent
+from cxrtool.images.reading import ImageError, read_sent
+from tests.support import damage
 
 
 def apart(content):

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cxrtool.config import HEATMAPS
-from cxrtool.devices import choose_device
-from cxrtool.explain import Explainer
-from cxrtool.heatmap_figures import save_heatmap
-from cxrtool.labels import CHEXPERT_LABELS
-from cxrtool.networks import build_network
+from cxrtool.core.config import HEATMAPS
+from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.inference.heatmap_figures import save_heatmap
+from cxrtool.networks.architectures import build_network
+from cxrtool.networks.class_activation import Explainer
+from cxrtool.networks.devices import choose_device
 
 SIZE = 224
 SHAPES = ((390, 320), (60, 60), (3000, 2500))

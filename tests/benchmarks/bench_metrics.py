@@ -14,7 +14,7 @@ import time
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrtool.bootstrap import bootstrap_rankings, draw_patients
+from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
 
 IMAGES, PATIENTS, LABELS = 22_000, 7_500, 14
 

@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxrtool.config import PredictConfig, PrepareConfig, SplitConfig, TrainConfig
-from cxrtool.engines.base import Compute
-from cxrtool.images import load_pixels
-from cxrtool.phantoms import draw_dataset
-from cxrtool.runs import RunFolder, read_card
-from cxrtool.scorer import load_scorer
-from cxrtool.trained import load_network
+from cxrtool.core.config import PredictConfig, PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.phantoms import draw_dataset
+from cxrtool.images.reading import load_pixels
+from cxrtool.inference.engines.base import Compute
+from cxrtool.inference.scorer import load_scorer
+from cxrtool.networks.trained import load_network
 from cxrtool.workflows.predict import predict_images
-from cxrtool.workspace import Workspace
 
 SIZE = 224
 BATCHES = (4, 8, 16, 32)
@@ -38,7 +38,7 @@ BATCHES = (4, 8, 16, 32)
 MEMORY = """
 import sys
 from pathlib import Path
-from cxrtool.cli import app
+from cxrtool.cli.app import app
 try:
     app(["predict", sys.argv[1], "-w", sys.argv[2], "--run", sys.argv[3], "--output", sys.argv[4],
          "--force", "-q", "--engine", sys.argv[5]], standalone_mode=False)

@@ -23,17 +23,17 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from chexpert_table import chexpert_table
 
-from cxrtool.config import CACHE_SIZE
-from cxrtool.findings import Findings
-from cxrtool.new_cache import NewCache
-from cxrtool.phantoms import draw_dataset
-from cxrtool.report import SILENT
-from cxrtool.workflows.prepare_images import CHUNK, decode_images
+from cxrtool.core.config import CACHE_SIZE
+from cxrtool.core.console import SILENT
+from cxrtool.data.image_checks import CHUNK, decode_images
+from cxrtool.data.phantoms import draw_dataset
+from cxrtool.data.problems import Findings
+from cxrtool.images.cache_builder import NewCache
 
 PATIENTS = 500
 LEAST_IMAGES = 4000
 ROUNDS = 7
-COMMAND = "from cxrtool.cli import main; main()"
+COMMAND = "from cxrtool.cli.app import main; main()"
 
 
 def main() -> None:

@@ -20,16 +20,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxrtool.config import EvaluateConfig, PrepareConfig, TrainConfig
-from cxrtool.labels import targets_and_mask
-from cxrtool.manifest import label_columns, read_manifest
-from cxrtool.metrics import auroc_per_label
-from cxrtool.predictions import read_predictions
-from cxrtool.splits import split_by_patient
+from cxrtool.core.config import EvaluateConfig, PrepareConfig, TrainConfig
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import targets_and_mask
+from cxrtool.data.manifest import label_columns, read_manifest
+from cxrtool.data.prediction_tables import read_predictions
+from cxrtool.data.stratification import split_by_patient
+from cxrtool.evaluation.metrics import auroc_per_label
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.train import train_model
-from cxrtool.workspace import Workspace
 
 LEAST_POSITIVES = 10
 LETTER = {"freeze_epochs": 3, "unfreeze": "top"}

@@ -19,10 +19,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from chexpert_table import chexpert_table
 
-from cxrtool.balance import label_distribution, label_pair_distribution
-from cxrtool.config import REPORT_POLICIES
-from cxrtool.labels import CHEXPERT_LABELS, targets_and_mask
-from cxrtool.splits import (
+from cxrtool.core.config import REPORT_POLICIES
+from cxrtool.data.balance import label_distribution, label_pair_distribution
+from cxrtool.data.labels import CHEXPERT_LABELS, targets_and_mask
+from cxrtool.data.stratification import (
     split_by_image,
     split_by_patient,
 )

@@ -23,15 +23,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from cxrtool.config import PrepareConfig, SplitConfig, TrainConfig
-from cxrtool.devices import autocast, choose_device, choose_precision
-from cxrtool.manifest import label_columns, read_manifest
-from cxrtool.networks import build_network
-from cxrtool.phantoms import draw_dataset
+from cxrtool.core.config import PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.manifest import label_columns, read_manifest
+from cxrtool.data.phantoms import draw_dataset
+from cxrtool.networks.architectures import build_network
+from cxrtool.networks.devices import autocast, choose_device, choose_precision
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
-from cxrtool.workspace import Workspace
 
 warnings.filterwarnings("ignore")
 SIZE = 224

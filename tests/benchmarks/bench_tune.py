@@ -19,9 +19,8 @@ import numpy as np
 import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_sampler import SPACE, new, run
-
-from cxrtool.sampler import SteeredSampler
+from cxrtool.search.sampler import SteeredSampler
+from tests.search.test_sampler import SPACE, new, run
 
 TINY = (
     *("--arch", "resnet18", "--weights", "none", "--epochs", "2", "--image-size", "32"),

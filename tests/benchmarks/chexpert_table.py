@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.labels import CHEXPERT_LABELS
+from cxrtool.data.labels import CHEXPERT_LABELS
 
 N_PATIENTS = 64_540
 N_STUDIES = 187_641

@@ -1,0 +1,150 @@
+"""Functions as commands: an option for each field of a config, and one boundary for errors."""
+
+import dataclasses
+import errno
+import functools
+import inspect
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+
+from cxrtool.cli.option_values import finite, in_home
+from cxrtool.cli.options import COMMON, OPTIONS
+from cxrtool.cli.suggestions import SuggestingCommand
+from cxrtool.core import config as config
+from cxrtool.core.errors import CxrToolError
+
+SOURCES = {
+    "typed": ("COMMANDLINE", "PROMPT"),
+    "given": ("COMMANDLINE", "PROMPT", "ENVIRONMENT", "DEFAULT_MAP"),
+}
+"""What a body may ask for: the options that were typed; those that a variable or a file set too."""
+Body = TypeVar("Body", bound=Callable[..., None])
+
+
+def command(
+    app: typer.Typer, config_class: type[Any], without: Collection[str] = (), **instead: Any
+) -> Callable[[Body], Body]:
+    """Make a function of (config, common, ...) a command with an option for each config field.
+
+    Args:
+        app: where the command is added.
+        config_class: the dataclass whose fields are the options and whose defaults are theirs.
+        without: fields that the command has no option for.
+        instead: other declarations than those in `OPTIONS`, and arguments that are no field.
+    """
+
+    def decorate(body: Body) -> Body:
+        # A class's own fields come first in the help, those that it inherits after them.
+        own = inspect.get_annotations(config_class)
+        fields = {
+            field.name: field.default
+            for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
+            if field.name not in without
+        }
+        extra = [name for name in instead if name not in fields]
+        common = {
+            field.name: field.default
+            for field in dataclasses.fields(config.CommonConfig)
+            if field.name not in fields
+        }
+        declared = {**OPTIONS, **instead}
+
+        # What resumes must know what was really asked for.
+        asked = {*inspect.signature(body).parameters} & set(SOURCES)
+
+        @functools.wraps(body)
+        def run(**values: Any) -> None:
+            values.pop("config")
+            context = values.pop("context", None)
+            values = {name: in_home(value) for name, value in values.items()}
+            shared = config.CommonConfig(**{name: values.pop(name) for name in common})
+            others = {name: values.pop(name) for name in extra}
+            for name in asked:
+                others[name] = _from(context, SOURCES[name])
+            with boundary(shared):
+                for name, value in values.items():
+                    finite(name, value)
+                _recover(shared)
+                body(config_class(**values), shared, **others)
+
+        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * bool(asked)
+        parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
+        parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
+        parameters += [_parameter("config", COMMON["config"], None)]
+        parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(cls=SuggestingCommand)(run)
+        return body
+
+    return decorate
+
+
+def _from(context: typer.Context, wanted: Collection[str]) -> frozenset[str]:
+    """The options whose values come from one of these sources."""
+    names = [str(parameter.name) for parameter in context.command.params]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return frozenset(name for name, source in sources.items() if source and source.name in wanted)
+
+
+def _recover(common: config.CommonConfig) -> None:
+    """See to the runs that `train --force` was to replace when it was killed."""
+    runs = common.workspace / "runs"
+    if os.environ.get("RANK", "0") != "0" or not any(runs.glob(".*-replaced-*")):
+        return
+    from cxrtool.core.console import Reporter
+    from cxrtool.core.new_runs import put_back
+
+    found, reporter = put_back(runs), Reporter(quiet=common.quiet)
+    for name in found.back:
+        reporter.note(f"run {name} is there again: what was to replace it was killed as it began")
+    for name, place in found.aside:
+        reporter.warn(
+            f"the run that {name} replaces is still in {place}: training was killed before a step "
+            f"of the new {name} was saved. `cxrtool train --resume {name}` goes on with the new "
+            f"one, and the older goes; once {runs / name} is deleted, the older is there again"
+        )
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+@contextmanager
+def boundary(common: config.CommonConfig) -> Iterator[None]:
+    """The one place where errors become a message and an exit code; bugs keep their traceback."""
+    try:
+        yield
+    except (CxrToolError, OSError, KeyboardInterrupt) as error:
+        code, text = _told(error)
+        if common.debug or code is None:
+            raise
+        if text:
+            from cxrtool.core.console import print_error
+
+            rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+            print_error(text if rank == "0" else f"process {rank}: {text}", code)
+        raise typer.Exit(code) from None
+
+
+def _told(error: BaseException) -> tuple[int | None, str]:
+    """The exit code and the message of what a user can mend; no code for what is a bug."""
+    if isinstance(error, CxrToolError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
+        return 1, ""
+    if isinstance(error, FileNotFoundError) and "temporary directory" in (error.strerror or ""):
+        return 1, f"{error.strerror}: make room in one of them, or name another with TMPDIR"
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = ": make room, and give the same command again" if full else ""
+        return 1, f"{error.filename or 'the system'}: {error.strerror}{hint}"
+    return None, ""

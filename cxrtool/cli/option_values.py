@@ -1,0 +1,157 @@
+"""Values of options: the ones that are refused, and those that a file or a recipe gives."""
+
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from typing import TypeVar, cast
+
+import typer
+
+from cxrtool.cli.suggestions import FILES, OPTION_WORDS, meant
+from cxrtool.core import config as config
+from cxrtool.core.errors import DataError, UsageError, did_you_mean, unknown_name
+from cxrtool.core.unicode_forms import on_disk
+
+Value = TypeVar("Value")
+
+_RECIPES = tuple(config.RECIPES)
+FEWEST_REPLICATES = 100
+
+
+def in_home(value: Value) -> Value:
+    """A path as it is on the disk: `~/x` in the home folder, names of either Unicode form.
+
+    No shell has expanded what comes from a file, from a variable or from `--data=~/x`.
+    """
+    if isinstance(value, list):
+        return cast(Value, [in_home(one) for one in value])
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).startswith("~"):
+        found = on_disk(Path(value))
+        return value if found == Path(value) else cast(Value, type(value)(found))
+    first, slash, rest = str(value).partition("/")
+    if isinstance(value, str) and not slash and value != "~":
+        return value  # a name may begin with ~
+    with suppress(RuntimeError):  # no such user
+        return cast(Value, type(value)(f"{Path(first).expanduser()}{slash}{rest}"))
+    return value
+
+
+def finite(name: str, value: object) -> None:
+    """Refuse infinity and what is not a number, of any option.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        raise UsageError(f"--{name.replace('_', '-')} {value}: expected a finite number")
+
+
+def known_arch(name: str) -> str:
+    """Refuse an architecture that is none."""
+    if name not in config.ARCHS:
+        raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
+    return name
+
+
+def enough_replicates(number: int) -> int:
+    """Refuse so few draws that a 95 % interval would rest on one or two of them."""
+    if 0 < number < FEWEST_REPLICATES:
+        raise typer.BadParameter(
+            f"{number} draws are too few for 95 % intervals: give {FEWEST_REPLICATES} or more, "
+            "or 0 for none"
+        )
+    return number
+
+
+def known_policy(text: str | None) -> str | None:
+    """Refuse a policy that is none, before anything is read; labels are known only later."""
+    for part in (text or "").split(","):
+        name = part.rpartition("=")[2].strip()
+        if text is not None and name not in config.POLICIES:
+            raise typer.BadParameter(unknown_name("uncertainty policy", name, config.POLICIES))
+    return text
+
+
+def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make a YAML file's values the defaults, so that flags still win over them."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    path = in_home(path)
+    values = _values_in(path, ctx)
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    ctx.meta.setdefault(FILES, {}).update(dict.fromkeys(values, path))
+    _show_in_help(values, ctx)
+    return path
+
+
+def read_recipe(ctx: typer.Context, recipe: str) -> str:
+    """Make a recipe's values the defaults; a config file's, and flags, win over them."""
+    if ctx.resilient_parsing:
+        return recipe
+    recipe = in_home(recipe)
+    if recipe in config.RECIPES:
+        values = dict(config.RECIPES[recipe])
+    elif Path(recipe).is_file():
+        values = _values_in(Path(recipe), ctx)
+        ctx.meta[FILES] = {**dict.fromkeys(values, recipe), **ctx.meta.get(FILES, {})}
+        base = str(values.pop("recipe", _RECIPES[0]))
+        if base not in config.RECIPES:
+            raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))
+        values = {**config.RECIPES[base], **values}
+    else:
+        raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
+    ctx.default_map = {**values, **(ctx.default_map or {})}
+    _show_in_help(values, ctx)
+    return recipe
+
+
+def _show_in_help(values: dict[str, object], ctx: typer.Context) -> None:
+    """Let the help tell these defaults also where it says in words how one is chosen."""
+    for parameter in ctx.command.params:
+        if values.get(str(parameter.name)) is not None and hasattr(parameter, "show_default"):
+            parameter.show_default = True
+
+
+def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
+    """A YAML file's option values, as the command line would have them."""
+    from cxrtool.core.yaml_files import read_yaml
+
+    try:
+        values = read_yaml(path, as_text=True)
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
+    names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
+    unknown = [str(key) for key in values if key not in names]
+    if unknown:
+        raise typer.BadParameter(_no_such_keys(path, unknown, sorted(names)))
+    several = {str(p.name) for p in ctx.command.params if getattr(p, "multiple", False)}
+    return {
+        key: _each_as_written(value) if key in several else _as_written(value)
+        for key, value in values.items()
+    }
+
+
+def _no_such_keys(path: Path, unknown: list[str], names: list[str]) -> str:
+    """All keys of a file that are no option, each with the one that was meant."""
+    told = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
+    are = "key is" if len(unknown) == 1 else f"{len(unknown)} keys are"
+    return f"{path}: {are} not known: {', '.join(told)}; there are {', '.join(names)}"
+
+
+def _each_as_written(value: object) -> list[object] | None:
+    """The values of an option that may be given several times: one of them needs no list."""
+    if value is None:
+        return None
+    return [_as_written(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def _as_written(value: object) -> object:
+    """A YAML value as the command line would have it: YAML has lists and pairs of its own."""
+    if isinstance(value, dict):
+        value = [f"{name}={item}" for name, item in value.items()]
+    if isinstance(value, list):
+        items = [str(item) for item in value]
+        return ",".join(f'"{item}"' if "," in item else item for item in items)
+    return value if value is None else str(value)

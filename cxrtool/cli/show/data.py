@@ -1,0 +1,353 @@
+"""What each command prints of its result: tables for people, one JSON object for scripts."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import TYPE_CHECKING
+
+from cxrtool.cli.show import predictions as show_predict
+from cxrtool.cli.show import scores as show_scores
+from cxrtool.core.config import CommonConfig
+from cxrtool.core.console import (
+    PLAIN_WIDTH,
+    Reporter,
+    duration,
+    megabytes,
+    next_command,
+    number,
+    print_json,
+    print_line,
+    print_table,
+    table,
+)
+from cxrtool.core.errors import first_few
+
+if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
+    from cxrtool.core.workspace import Workspace
+    from cxrtool.data.summary import PrepareResult
+    from cxrtool.workflows.clear_runs import ClearResult
+    from cxrtool.workflows.demo import DemoResult, DrawnResult
+    from cxrtool.workflows.runs import ListedRun
+    from cxrtool.workflows.split import SplitResult
+    from cxrtool.workflows.train import TrainResult
+    from cxrtool.workflows.train_dry_run import PlanResult
+    from cxrtool.workflows.train_lr_find import RatesResult
+
+PREVALENCE_DIGITS = 2
+NAME_WIDTH = 39
+"""Of a run's name, beside five columns of figures within 80."""
+
+
+def reporter(common: CommonConfig) -> Reporter:
+    """What a command reports through, as its options say."""
+    return Reporter(quiet=common.quiet, verbose=common.verbose, progress=common.progress)
+
+
+def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) -> None:
+    """The data set's counts."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    print_line(
+        f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
+    )
+    print_line(textwrap.fill(f"images: {result.origin.description}", PLAIN_WIDTH))
+    counts = [
+        [name, value, f"{count:,}"]
+        for name, values in (
+            ("sex", result.sex),
+            ("age", result.age),
+            ("view", result.view),
+            ("AP/PA", result.orientation),
+        )
+        for value, count in values.items()
+    ]
+    sides = {"column": "left", "value": "left", "rows": "right"}
+    print_table(table("All rows read", sides, counts))
+    kinds = ("positive", "negative", "uncertain", "blank")
+    rows = [
+        [label, *(f"{values[kind]:,}" for kind in kinds)] for label, values in result.labels.items()
+    ]
+    headings = {"label": "left", **dict.fromkeys(kinds, "right")}
+    print_table(table("Images kept", headings, rows))
+    if result.mean is None:
+        print_line("pixels: not decoded, so training is not possible yet (--check-images full)")
+    else:
+        print_line(f"pixels: mean {result.mean:.4f}, standard deviation {result.std:.4f} (0 to 1)")
+    if result.problems:
+        found = [
+            [kind, f"{count:,}", "kept" if kind in result.kept_problems else "left out"]
+            for kind, count in result.problems.items()
+        ]
+        sides = {"problem": "left", "how many": "right", "rows or images": "left"}
+        print_table(table(f"Problems, each in {workspace.problems}", sides, found))
+    cache = f", cache at {result.cache_size} px" if result.cache_size else ""
+    print_line(f"written: {workspace.manifest}, figures in {workspace.figures}{cache}")
+    next_command("split", common)
+
+
+def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
+    """Sizes, prevalences and how well they are balanced."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    sizes = [
+        [
+            part,
+            f"{images:,}",
+            f"{100 * result.fractions[part]:.2f} %" if part in result.fractions else "apart",
+            f"{result.patients[part]:,}",
+        ]
+        for part, images in result.sizes.items()
+    ]
+    columns = {"part": "left", "images": "right", "share": "right", "patients": "right"}
+    print_table(table("Parts", columns, sizes))
+    rows = [
+        [label, *(f"{100 * share:.{PREVALENCE_DIGITS}f}" for share in shares.values())]
+        for label, shares in result.prevalences.items()
+    ]
+    columns = {"label": "left", **dict.fromkeys(result.sizes, "right")}
+    print_table(table("Positives in each part, % (U-Ones)", columns, rows))
+    balance = [
+        [name, f"{result.ld[policy]:.1e}", f"{result.lpd[policy]:.1e}"]
+        for policy, name in (("zeros", "U-Zeros"), ("ones", "U-Ones"))
+    ]
+    columns = {"policy": "left", "LD (labels)": "right", "LPD (pairs)": "right"}
+    print_table(table("Imbalance, 0 is perfect", columns, balance))
+    print_line(f"patients in more than one part: {result.patients_in_two_splits:,}")
+    if result.folds:
+        sizes = result.folds["sizes"]
+        ld, lpd = (result.folds[name]["ones"] for name in ("ld", "lpd"))
+        print_line(
+            f"{len(sizes)} folds of train and valid: {min(sizes):,} to {max(sizes):,} images, "
+            f"LD {ld:.1e}, LPD {lpd:.1e} (U-Ones), "
+            f"patients in more than one: {result.folds['patients_in_two_folds']:,}"
+        )
+    print_line(f"written: {workspace.split}")
+    fold = " --fold 0" if result.folds else ""
+    next_command(f"train{fold}", common)
+
+
+def trained(result: TrainResult, common: CommonConfig) -> None:
+    """What a training came to."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    print_line(
+        f"best epoch {result.best_epoch} of {result.epochs}: "
+        f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
+    )
+    print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
+    next_command(f"evaluate {shlex.quote(result.run.name)}", common)
+
+
+def planned(result: PlanResult, common: CommonConfig) -> None:
+    """What a training would be."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    train, valid = result.images["train"], result.images["valid"]
+    print_line(
+        f"{result.arch}, {len(result.labels)} labels, {train:,} training and {valid:,} valid "
+        f"images; {result.batches:,} batches of {result.batch_size} an epoch"
+    )
+    _sampling(result)
+    parts = ", ".join(f"{name} {count:,}" for name, count in result.blocks.items())
+    print_line(f"weights: {parts}")
+    rows = [
+        [
+            phase.phase,
+            f"{phase.epochs}",
+            f"{phase.trained:,}",
+            duration(phase.seconds_per_epoch),
+            duration(phase.epochs * phase.seconds_per_epoch),
+        ]
+        for phase in result.phases
+    ]
+    columns = {
+        "phase": "left",
+        "epochs": "right",
+        "weights trained": "right",
+        "an epoch": "right",
+        "all": "right",
+    }
+    print_table(table("Phases, estimated from a few batches", columns, rows))
+    print_line(
+        f"about {duration(result.seconds)} in all on {result.device} at {result.precision}, if it "
+        "does not stop early"
+    )
+    print_line(
+        f"memory: {result.memory_bytes / 2**30:.1f} GiB in those batches; disk: checkpoints of "
+        f"{result.checkpoint_bytes / 2**20:,.0f} MiB while it trains"
+    )
+    print_line("nothing was written")
+
+
+def _sampling(result: PlanResult) -> None:
+    """Each label's share of the images and of what is drawn, where the two differ."""
+    sampling = result.sampling
+    if not sampling["changes"]:
+        return
+    rows = [
+        [label, f"{shares['share']:.1%}", f"{shares['drawn']:.1%}"]
+        for label, shares in sampling["labels"].items()
+    ]
+    columns = {"positive in": "left", "of the images": "right", "of those drawn": "right"}
+    print_table(table("Weighted sampling, as expected of its weights", columns, rows))
+    most = sampling["most_drawn"]
+    held = f" ({sampling['images_at_cap']:,} images at the cap)" if sampling["cap"] else ""
+    print_line(
+        f"drawn most often: {most['path']}, {most['times_an_epoch']:.1f} times an epoch{held}"
+    )
+
+
+def rates_tried(result: RatesResult, common: CommonConfig) -> None:
+    """What a learning-rate range test came to."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    body = "" if result.body_lr is None else f" --body-lr {result.body_lr:.1e}"
+    suggested = f"--lr {result.suggestion:.1e}{body}"
+    print_line(f"suggested: {suggested} (of {result.steps} rates tried)")
+    print_line(f"written: {result.figure}, {result.table}")
+    if not common.quiet:
+        print_line(f"next: the same command with {suggested} in place of --lr-find")
+
+
+def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) -> None:
+    """Two lines a run: its scores, and what it is."""
+    if common.json:
+        print_json({"runs": [run.as_json() for run in runs]})
+        return
+    if not runs:
+        print_line(workspace.missing() or f"no runs in {workspace.runs}")
+        next_command("train", common)
+        return
+    print_line(_run_line("run", "epochs", "best", "valid", "test", "state"))
+    print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it, size")
+    for run in runs:
+        done, asked = ("?" if n is None else n for n in (run.epochs, run.epochs_asked))
+        best = "n/a" if run.best_epoch is None else f"{run.best_epoch}"
+        scores = number(run.valid_mean_auroc), number(run.test_mean_auroc)
+        print_line(_run_line(run.run, f"{done}/{asked}", best, *scores, run.state))
+        for line in _what_it_is(run):
+            print_line(line)
+    print_line()
+    print_line("best: epoch; valid, test: mean AUROC")
+    total, spare = (sum(getattr(run, name) for run in runs) for name in ("bytes", "spare_bytes"))
+    told = f"; `cxrtool runs slim` frees {megabytes(spare)}" if spare else ""
+    print_line(f"{megabytes(total)} in all{told}")
+    following = _after_runs(runs)
+    if following:
+        next_command(following, common)
+
+
+def cleared(result: ClearResult, common: CommonConfig) -> None:
+    """How much of the disk is free again, run by run."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    what = "removed" if result.action == "rm" else "slimmed"
+    for run, size in result.freed.items():
+        print_line(f"{what}: {run}, {megabytes(size)}")
+    print_line(f"{megabytes(sum(result.freed.values()))} freed")
+    if result.left:
+        print_line(
+            f"left as they are, since their training is not finished: {first_few(result.left)}"
+        )
+    if result.action == "slim" and result.freed:
+        print_line("`train --weights NAME` starts from a slimmed run; --resume needs a checkpoint")
+
+
+def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:
+    """Figures in columns after the name; below it, where it is too long, so that it is whole."""
+    figures = f"{epochs:>7}  {best:>4}  {valid:>5}  {test:>5}  {state}"
+    if len(name) > NAME_WIDTH:
+        return f"{name}\n{'':{NAME_WIDTH}}  {figures}"
+    return f"{name:{NAME_WIDTH}}  {figures}"
+
+
+def _what_it_is(run: ListedRun) -> list[str]:
+    told: list[str | None] = [] if run.study is None else [f"trial of {run.study}"]
+    told += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
+    told += [f"fold {run.fold}"] if run.fold is not None else []
+    told += [f"{run.written:%Y-%m-%d %H:%M}", megabytes(run.bytes)]
+    lines = [", ".join(str(part) for part in told), *run.problems]
+    return [
+        textwrap.fill(
+            line,
+            PLAIN_WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines
+    ]
+
+
+def _after_runs(runs: list[ListedRun]) -> str | None:
+    """The command that the latest run waits for that waits for one; trials wait for none."""
+    trials = [run for run in runs if run.study is not None]
+    runs = [run for run in runs if run.study is None]
+    for state, command in (("unfinished", "train --resume"), ("finished", "evaluate")):
+        waiting = [run for run in runs if run.state == state and run.test_mean_auroc is None]
+        if waiting:
+            return f"{command} {shlex.quote(waiting[-1].run)}"
+    finished = [run for run in runs if run.state == "finished"]
+    scored = [run for run in trials if run.state == "finished" and run.valid_mean_auroc is not None]
+    if not finished and scored:
+        best = max(scored, key=lambda run: run.valid_mean_auroc or 0)
+        return f"evaluate {shlex.quote(best.run)}"
+    return f"predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
+
+
+def drawn(result: DrawnResult, common: CommonConfig) -> None:
+    """Where the drawn data set is."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    print_line(
+        f"{result.images:,} drawings ({result.frontal:,} frontal) of {result.patients:,} invented "
+        f"patients in {result.folder}; boxes.csv says where each finding was drawn"
+    )
+    next_command(f"prepare {shlex.quote(str(result.folder))}", common)
+
+
+def demonstrated(result: DemoResult, common: CommonConfig) -> None:
+    """The scores of the demo's network, and what a linear model makes of thumbnails."""
+    if common.json:
+        print_json(result.as_json())
+        return
+    if common.quiet:
+        return
+    show_scores.show_scores(result.scores)
+    print_line(
+        f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
+        "over the same labels"
+    )
+    prediction = result.prediction
+    for row in prediction.rows:
+        show_predict.print_prediction(
+            row, prediction.model, prediction.labels, prediction.thresholds
+        )
+    print_line(f"drawn and labelled there: {', '.join(result.findings)}")
+    print_line(
+        f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
+        "The scores say that the chain works, and nothing about real X-rays."
+    )
+    if result.scores.written:
+        print_line(f"the page to look at: {result.scores.written[0]}")
+    print_line(f"{result.seconds:.0f} s in all")
+    next_command("prepare PATH/TO/CheXpert-v1.0-small", common)

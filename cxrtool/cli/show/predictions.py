@@ -1,0 +1,154 @@
+"""What is seen of predictions: tables, lines, CSV or JSON lines, row by row as they are made."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cxrtool.core.config import CommonConfig
+from cxrtool.core.console import (
+    Reporter,
+    on_terminal,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+    table,
+)
+from cxrtool.core.errors import counted
+from cxrtool.core.streams import is_read
+from cxrtool.data.prediction_rows import Row, cells, csv_line, header, json_line
+from cxrtool.images.blanks import shows_nothing
+
+if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
+    from cxrtool.inference.ensemble import Ensemble
+    from cxrtool.inference.work import PredictResult
+
+TABLES_FOR = 3
+"""Up to so many images get a table each."""
+NO_DEVICE = "Research software, not a medical device."
+
+
+class Printer:
+    """Prints rows as they are made, in the form that suits their number and who reads them.
+
+    Args:
+        json_lines: an object of JSON a row.
+        alone: the rows that are printed are all that is made.
+    """
+
+    def __init__(self, *, json_lines: bool = False, alone: bool = True) -> None:
+        self.json_lines, self.alone = json_lines, alone
+        self.form = ""
+        self.name = ""
+        self.labels: tuple[str, ...] = ()
+        self.thresholds: dict[str, float | None] = {}
+
+    def begin(self, ensemble: Ensemble, images: int) -> None:
+        """So many images are about to be scored."""
+        self.name = ensemble.name
+        self.labels, self.thresholds = ensemble.labels, ensemble.thresholds
+        few = "tables" if images <= TABLES_FOR else "lines" if on_terminal() else "csv"
+        self.form = "json lines" if self.json_lines else few
+        if self.form == "csv":
+            print_text(csv_line(header(self.labels)))
+
+    def row(self, row: Row) -> None:
+        """The next one, in order.
+
+        Raises:
+            BrokenPipeError: nobody reads them any more, and nothing else is made.
+        """
+        if self.alone and not is_read(sys.stdout):
+            raise BrokenPipeError
+        if self.form == "json lines":
+            print_text(json_line(row, self.labels))
+        elif self.form == "csv":
+            print_text(csv_line(cells(row, self.labels)))
+        elif self.form == "lines":
+            _print_short(row)
+        else:
+            print_prediction(row, self.name, self.labels, self.thresholds)
+
+    def end(self) -> None:
+        """The last row was printed."""
+        if self.form == "lines":
+            print_line(f"Probabilities: --output CSV, or `| less`. {NO_DEVICE}")
+        elif self.form == "tables":
+            print_line(NO_DEVICE)
+
+
+def _print_short(row: Row) -> None:
+    """A line: why it could not be read; or why it is doubtful, and what is positive there."""
+    from cxrtool.evaluation.decisions import (  # with NumPy, which show is imported without
+        is_doubtful,
+        named,
+    )
+
+    if row.scores is None:
+        print_line(f"{shown_name(row.path)}: could not be read: {row.error}")
+    elif shows_nothing(row.warning):
+        print_line(f"{shown_name(row.path)}: no decision: {row.warning}")
+    elif is_doubtful(row.warning):
+        print_line(f"{shown_name(row.path)}: warning: {row.warning} ({named(row.positive)})")
+    else:
+        warning = f" (warning: {row.warning})" if row.warning else ""
+        print_line(f"{shown_name(row.path)}: {named(row.positive)}{warning}")
+
+
+def print_prediction(
+    row: Row,
+    model: str,
+    labels: tuple[str, ...],
+    thresholds: dict[str, float | None],
+) -> None:
+    """An image's findings as a table, the most probable first; what makes them doubtful before."""
+    if row.scores is None:
+        print_line(f"{shown_name(row.path)}: could not be read: {row.error}")
+        return
+    from cxrtool.evaluation.decisions import NONE, findings_of, is_doubtful
+
+    print_line(f"{shown_name(row.path)} by {model}")
+    doubtful = is_doubtful(row.warning)
+    if row.warning:
+        means = ""
+        if shows_nothing(row.warning):
+            means = ": nothing is decided of it"
+        elif doubtful:
+            means = ": the decisions in brackets may mean nothing"
+        print_line(f"warning: {row.warning}{means}")
+    lines = []
+    for one in findings_of(row.scores, labels, thresholds, row.warning):
+        decided = f"({one.decision})" if doubtful and one.decision != NONE else one.decision
+        lines.append([one.label, one.shown, one.shown_threshold, decided])
+    columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
+    print_table(table("", columns, lines))
+
+
+def shown_name(name: str) -> str:
+    """A file's name on one line of a terminal, whatever characters are in it."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def predicted(result: PredictResult, printer: Printer | None, common: CommonConfig) -> None:
+    """Where the rows are, and how many failed; they themselves were printed as they were made."""
+    if not result.writes:
+        return
+    if common.json:
+        print_json(result.as_json())
+    elif printer is not None and not common.quiet:
+        printer.end()
+    elif result.output is not None and not common.quiet:
+        speed = f", {result.images_per_second:,.0f} a second" if result.images_per_second else ""
+        print_line(
+            f"{counted(result.images, 'image')}, {result.failed:,} failed{speed}; "
+            f"written: {result.output}"
+        )
+    if result.heatmaps is not None and not (common.json or common.quiet):
+        print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")
+    if result.failed:
+        told = f"{result.failed:,} of {result.images:,} images could not be read"
+        Reporter(quiet=common.quiet).warn(told)

@@ -1,0 +1,1 @@
+"""What all stands on: settings, errors, files, the console, the workspace, run folders."""

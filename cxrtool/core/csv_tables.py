@@ -1,0 +1,166 @@
+"""CSV tables: read as text, each line with the fields that its header promises; written whole."""
+
+import codecs
+import csv
+import errno
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrtool.core.errors import DataError, first_few
+from cxrtool.core.files import open_regular, read_bytes, whole_file
+
+MOST_BYTES = 2 * 2**30
+"""Of a table, unpacked; CheXpert's has 22 million."""
+FIRST_ROW = 2
+"""The line of a table's first row, as an editor counts: the header is line 1."""
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins it
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+UTF8, FALLBACK = "utf-8", "cp1252"
+OTHER_SEPARATORS = (";", "\t", "|")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV, whole or not at all. Whole numbers are written without a point."""
+    with whole_file(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read one of our own CSVs as text, blank cells as empty strings.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8 (or UTF-16 with its mark), has a line
+            with more or fewer fields than the header, has no rows, or lacks one of `columns`.
+    """
+    frame, encoding, _ = read_foreign_table(path, columns)
+    if encoding == FALLBACK:
+        raise DataError(f"{path} is not UTF-8: save it as UTF-8")
+    return frame
+
+
+class Foreign(NamedTuple):
+    """A table that others wrote, and what callers tell of how it was read."""
+
+    frame: pd.DataFrame
+    encoding: str
+    ended: bool
+    """Whether its last line has an end, as programs write it: a copy that was cut has none."""
+
+
+def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
+    """Read a CSV that may be gzipped or in another encoding.
+
+    A file without a byte order mark that is not UTF-8 is taken for Windows-1252, the usual other
+    one. Raises DataError as `read_table`.
+    """
+    try:
+        text, encoding = _decode(_read_bytes(path))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        # The system's own words name the path once more, and a number.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as a CSV table: {reason}") from None
+    # pandas ends a line at a lone carriage return, which the check of the fields must see too.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    ended = text.endswith("\n")
+    text = text.rstrip()  # blank lines at the end are none of anyone's rows
+    if not text:
+        raise DataError(f"{path} is empty")
+    try:
+        header = _check_fields(text, path)
+        frame = pd.read_csv(
+            io.StringIO(text),
+            names=header,
+            header=0,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            skip_blank_lines=False,  # so that the rows' numbers stay the lines'
+        )
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
+    _check_columns(frame, columns, path)
+    if frame.empty:
+        raise DataError(f"{path} has no rows")
+    return Foreign(frame, encoding, ended)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return read_bytes(path, MOST_BYTES)
+    with open_regular(path) as packed, gzip.open(packed, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it unpacks to more than {MOST_BYTES:,} bytes", str(path))
+    return content
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding), encoding
+    if b"\0" in content:
+        raise ValueError("it holds zero bytes: it is no text, or UTF-16 without its mark")
+    try:
+        return content.decode(UTF8), UTF8
+    except UnicodeDecodeError:
+        return content.decode(FALLBACK, errors="replace"), FALLBACK
+
+
+def _check_fields(text: str, path: Path) -> list[str]:
+    """The header's names; refuses a table in which a line has more or fewer fields than those.
+
+    pandas fills what a cut-off line lacks with blanks, and a blank label has a meaning. It also
+    renames a column that is there twice.
+    """
+    header = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has the column {first_few(twice)} twice: remove one")
+    if '"' in text:
+        reader = csv.reader(io.StringIO(text))
+        counts = [(reader.line_num, len(row)) for row in reader]
+    else:
+        counts = [(at, row.count(",") + 1) for at, row in enumerate(text.split("\n"), start=1)]
+    expected = len(header)
+    wrong = [f"line {line} has {count}" for line, count in counts if count != expected]
+    if wrong:
+        other = [mark for mark in OTHER_SEPARATORS if len(header) == 1 and mark in header[0]]
+        advice = "is it cut off? Copy it again, or correct the lines"
+        if other:
+            advice = f"is it separated by {other[0]!r}? Save it with commas, and decimal points"
+        raise DataError(
+            f"{path}: {len(wrong)} of {len(counts):,} lines have not the header's {expected} "
+            f"fields ({first_few(wrong)}): {advice}"
+        )
+    return header
+
+
+def _check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    missing = [column for column in columns if column not in frame.columns]
+    if not missing:
+        return
+    found = [str(column) for column in frame.columns]
+    other = [mark for mark in OTHER_SEPARATORS if len(found) == 1 and mark in found[0]]
+    hint = f" (separated by {other[0]!r}? save it with commas)" if other else ""
+    raise DataError(
+        f"{path} has no column {first_few(missing, 20)}: "
+        f"its columns are {first_few(found, 30)}{hint}"
+    )
+
+
+def line_numbers(bad: NDArray[np.bool_]) -> list[int]:
+    """The lines of a file on which the marked rows stand."""
+    return [int(row) + FIRST_ROW for row in np.flatnonzero(bad)]

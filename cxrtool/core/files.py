@@ -1,0 +1,421 @@
+"""Files that are whole or not there: written under a temporary name, then renamed."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from cxrtool.core.errors import DataError, RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process leaves there stays
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+"""The `format` that every JSON file carries."""
+MOST_TEXT = 256 * 2**20
+"""Bytes of a JSON, YAML or other small file that is read whole; ours are far below."""
+MADE_AGAIN = frozenset({".png", ".html", ".npy", ".tex", ".md"})
+"""What a power cut may leave empty: it is drawn or written again from files that are not."""
+_PASSING = "-part-"
+_LONGEST = 40
+"""Characters that a file lends to the name of its folder in the making."""
+_PASSED = re.compile(rf"\..{{1,{_LONGEST}}}{_PASSING}[a-z0-9_]{{8}}")
+_swept: set[Path] = set()
+"""The folders that this process has freed of what killed ones left."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading that is one: a pipe or a device would be waited for without end.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """A regular file's bytes, if it holds at most so many.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than the {most:,} bytes that are read", str(path))
+    return content
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """A regular file's text.
+
+    Raises:
+        OSError: as `read_bytes`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path, most).decode("utf-8")
+
+
+@contextmanager
+def names_file(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name `path`, where it names no file: a full disk's does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # NumPy's, where not all could be written, has neither a number nor a reason.
+        number, reason = error.errno or errno.EIO, error.strerror or str(error)
+        raise OSError(number, reason, str(path)) from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file to write to; it becomes `path` when the block ends well.
+
+    It is in a hidden folder of its own beside `path`: some libraries put files of theirs next to
+    what they write. After an exception, Ctrl-C included, `path` is what it was before and nothing
+    else is left; after a power cut it is what it was before, or whole: what others rest on is on
+    the disk before it gets its name. Pictures and pages are not waited for; they can be made again.
+    What killed processes left beside `path` is removed.
+
+    Raises:
+        OSError: it could not be written; the error names `path`.
+    """
+    with names_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        with _passing_folder(path) as folder:
+            temporary = folder / path.name
+            try:
+                temporary.touch()
+                yield temporary
+                # Some libraries make files for the owner alone; a result is as any new file.
+                temporary.chmod(0o666 & ~_umask())
+                lasting = path.suffix not in MADE_AGAIN
+                if lasting:
+                    fsync(temporary)
+                temporary.replace(path)
+                if lasting:
+                    _fsync_folder(path.parent)
+            except OSError as error:
+                if error.filename == str(temporary):
+                    error.filename = str(path)
+                raise
+
+
+@contextmanager
+def _passing_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` while the block runs; locked, so that nobody sweeps it up."""
+    try:
+        folder = Path(tempfile.mkdtemp("", f".{path.stem[:_LONGEST]}{_PASSING}", path.parent))
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    number = None
+    try:
+        with suppress(OSError):
+            number = lock_folder(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if number is not None:
+            os.close(number)
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed, or the process ends; None where it is taken.
+
+    Raises:
+        OSError: it is no folder, or is not there any more.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What is in the making in a folder and nobody is at: killed processes left it."""
+    with suppress(OSError), os.scandir(folder) as found:
+        making = [Path(one.path) for one in found if _PASSED.fullmatch(one.name)]
+        return [path for path in making if not _at_work(path)]
+    return []
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a process may hold a folder's lock (`lock_folder`)."""
+    with suppress(OSError):
+        number = lock_folder(folder)
+        if number is not None:
+            os.close(number)
+            return False
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder, the first time that this one writes there."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for path in left_behind(folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON with `format` first; NaN and infinity are refused (ValueError)."""
+    content = {"format": FORMAT, **values}
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, instead: str = "") -> dict[str, Any]:
+    """Read a JSON file of ours; `schemas.read_as` also checks what stands in it.
+
+    Args:
+        path: the file's.
+        instead: what a user can do where it cannot be read.
+
+    Raises:
+        RunError: the file is missing, is not JSON, or is of another format than this version's.
+    """
+    way_on = f": {instead}" if instead else ""
+    try:
+        values = json.loads(read_text(path), object_pairs_hook=_each_once)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing{way_on}") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}{way_on}") from None
+    except RecursionError:
+        raise RunError(f"{path} cannot be read: it is nested too deeply{way_on}") from None
+    except ValueError as error:
+        # Python tells a programmer how to read a number of more digits.
+        why = "a number in it has too many digits" if "digits" in str(error) else error
+        raise RunError(f"{path} cannot be read: {why}{way_on}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise RunError(
+            f"{path} has format {shortened(found)}, this version of cxrtool reads format {FORMAT}: "
+            "use the version that wrote it, or make the file again"
+        )
+    return values
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of which no key is there twice: of two equal ones, which was meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{shortened(twice)} is there twice")
+    return found
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value from JSON or YAML in at most so many characters, as JSON has it, for a message."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
+    if isinstance(value, int) and not -(10**15) < value < 10**15:
+        return "a number of many digits"
+    short = value[:most] if isinstance(value, str) else value
+    text = json.dumps(short, ensure_ascii=False, default=str)  # YAML has dates and bytes, too
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """The SHA-256 of a JSON file's values, however they are laid out in it.
+
+    Args:
+        values: of the file; `format` and `sealed`, which holds the result, do not count.
+        without: keys that do not count either.
+    """
+    left_out = {"format", "sealed", *without}
+    counted = {key: value for key, value in values.items() if key not in left_out}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def claimed_folder(folder: Path, *, force: bool) -> Iterator[None]:
+    """A folder for results, made or taken empty.
+
+    Where an error ends the block, what was written is removed, if nothing else was there: the same
+    command can then be given again.
+
+    Raises:
+        DataError: it holds something, and `force` is not given, or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: --output names a folder")
+    there = folder.is_dir()
+    empty = not there or not any(folder.iterdir())
+    if not empty and not force:
+        raise DataError(f"{folder} is not empty: --force writes into it, or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if empty:
+            shutil.rmtree(folder, ignore_errors=True)
+            if there:
+                folder.mkdir(exist_ok=True)
+        raise
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with names_file(path), path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(path: Path) -> None:
+    """Raise DataError where a file cannot come to be, before work is done for it."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise DataError(f"{above} is a file: {path} cannot be written")
+    if not os.access(above, os.W_OK):
+        raise DataError(f"{above} cannot be written to")
+
+
+def refuse_existing(path: Path, *, force: bool, what: str) -> None:
+    """Raise DataError where `path` exists and `force` is not given."""
+    if path.exists() and not force:
+        raise DataError(f"{path} exists: --force replaces {what}")
+
+
+@contextmanager
+def locked(folder: Path, what: str, instead: str = "take another workspace (-w)") -> Iterator[None]:
+    """Keep a second process out of `folder` while the block runs; the folder is made if needed.
+
+    A process that is killed leaves no lock behind: the system lets go of it.
+
+    Raises:
+        DataError: another process is in there.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _held(
+            folder / ".lock", f"another {what} is at work in {folder}: wait for it, or {instead}"
+        ):
+            yield
+    finally:
+        if made and folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep a second process from making the file `path` while the block runs.
+
+    Raises:
+        DataError: another process is at it.
+    """
+    made = [parent for parent in path.absolute().parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _held(
+            path.with_name(f".{path.name}.lock"),
+            f"another process is writing {path}: wait for it, or name another file",
+        ):
+            yield
+    finally:
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextmanager
+def _held(lock_file: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock, which is gone with the process, or raise DataError with `refusal` at once."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(refusal) from None
+    except OSError as error:
+        raise DataError(f"{lock_file}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock_file.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder's lock (`locked`)."""
+    from filelock import FileLock, Timeout
+
+    lock = folder / ".lock"
+    try:
+        if not lock.is_file():
+            return False
+        with FileLock(lock, timeout=0):
+            return False  # a process that was killed left the file
+    except Timeout:
+        return True
+    except OSError:  # somebody else's
+        return False

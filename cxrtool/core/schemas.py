@@ -1,0 +1,435 @@
+"""What stands in our JSON files: a model for each file, with types, ranges and lengths.
+
+A key that is added to a file is added to its model, with a default where older files lack it. Of
+files that change a score unknown keys are refused: a newer version may mean something by them that
+this one would leave out. Others may hold more than is named here.
+"""
+
+import math
+from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from cxrtool.core.errors import RunError, first_few
+from cxrtool.core.files import read_json, shortened
+
+LARGEST_SIDE = 16_384
+"""Pixels of a square that images are squished to; a larger one is 268 MB an image."""
+MOST = 100_000_000
+"""Of rows, images and steps; `options` takes no more of anything that a run's files hold."""
+MOST_KEY = 60
+"""Characters of a key that a message names."""
+AGAIN = "restore it from a copy, or train again"
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Text = Annotated[str, StringConstraints(max_length=100_000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# Just above the highest score, where nobody shall be positive, may be just above 1.
+Threshold = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))] | None
+
+
+def _no_twice(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{first_few(twice)} is there twice")
+    return values
+
+
+# JSON has lists, and we keep tuples.
+Labels = Annotated[
+    tuple[Word, ...],
+    Strict(False),
+    Field(min_length=1, max_length=1000),
+    AfterValidator(_no_twice),
+]
+Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1, max_length=10)]
+Words = Annotated[tuple[Word, ...], Strict(False), Field(max_length=1000)]
+Patients = Annotated[frozenset[Text], Strict(False), Field(max_length=MOST)]
+Ends = Annotated[tuple[Share, Share], Strict(False)]
+"""Of an interval."""
+ByLabel = dict[Word, Threshold]
+
+
+class Record(BaseModel):
+    """A file's content; what is not named is refused, and nothing is converted."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
+    )
+    INSTEAD: ClassVar[str] = AGAIN
+    """What a user can do where the file is not as it should be."""
+
+
+class OpenRecord(Record):
+    """A file of which no more than this is used, and nothing of it changes a score."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class RunData(Record):
+    """What a run says of the data of its training."""
+
+    origin: Word
+    description: Text
+    labels_by: dict[str, Text]
+    layout: Word
+
+
+class RunModel(Record):
+    """model.json: what the weights are weights of, and the other files' SHA-256."""
+
+    arch: Word
+    recipe: Word | None = None
+    drop_rate: Annotated[float, Field(ge=0, lt=1)]
+    image_size: Side
+    squish: Sides
+    fold: Count | None
+    pixel_mean: Share
+    pixel_std: Annotated[float, Field(gt=0, le=1)]
+    weights_from: Text | None = None
+    data: RunData | None = None
+    """None: of version 0.1."""
+    sha256: dict[Word, Sha256]
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    epochs: Count | None = None
+    best_epoch: Count | None = None
+    best_step: Count | None = None
+    valid_mean_auroc: Share | None = None
+    images: dict[Literal["train", "valid"], Count] | None = None
+    finished: Word | None = None
+    """When training came to its end, in ISO 8601."""
+    identity: Sha256 | None = None
+    """The same in a run's environment.json, model.json and checkpoint; None: of version 0.1."""
+    sealed: Sha256 | None = None
+    """`files.seal_of` all the rest; None: of version 0.1."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.squish[-1] != self.image_size:
+            raise ValueError(
+                f"squish {list(self.squish)} does not end in image_size {self.image_size}"
+            )
+        needed = ("model.safetensors", "labels.json", "patients.json")
+        if missing := [name for name in needed if name not in self.sha256]:
+            raise ValueError(f"sha256 lacks {first_few(missing)}")
+        return self
+
+
+class Counts(Record):
+    """A label's images in train."""
+
+    positives: Count
+    n: Count
+    drawn: Share | None = None
+    """The share of positives among the images drawn, of the n; None: of version 0.1."""
+
+
+class RunLabels(Record):
+    """labels.json: the labels in the order of the logits, and the policies."""
+
+    labels: Labels
+    uncertainty: Word
+    blank: Word
+    train: dict[Word, Counts] | None = None
+
+
+class RunThresholds(Record):
+    """thresholds.json: operating points and calibration."""
+
+    operating_point: Word = "youden"
+    chosen_on: Word = "valid"
+    thresholds: ByLabel
+    operating_points: dict[Word, ByLabel] = {}
+    calibration: dict[str, Any] | None = None
+    """As `points.Calibration` writes and reads it."""
+    without: dict[Word, Text] | None = None
+    """Why labels have no threshold; None: of version 0.1, which took any that it found."""
+    weights_sha256: Sha256 | None = None
+    """Of the weights whose scores they were chosen on; None: of version 0.1."""
+    sealed: Sha256 | None = None
+    """`files.seal_of` all but `thresholds`, which may be edited; None: of version 0.1."""
+
+
+class AncestorFacts(Record):
+    """A run whose weights a run began from, or began from in turn."""
+
+    name: Text
+    weights_sha256: Sha256 | None
+    """None: of a run that never came to its end."""
+
+
+class InheritedFacts(Record):
+    """Patients that ancestors were trained or chosen on, whose ids count in the same data sets."""
+
+    registers: Words | None
+    train: Patients
+    valid: Patients
+
+
+class RunPatients(Record):
+    """patients.json: whom the run was trained and chosen on."""
+
+    train: Patients
+    valid: Patients
+    registers: Words | None = None
+    """In which data sets these ids are the same people (`origin.Origin`); None: of version 0.1,
+    whose ids count everywhere."""
+    ancestors: tuple[AncestorFacts, ...] = Field(default=(), strict=False)
+    inherited: tuple[InheritedFacts, ...] = Field(default=(), strict=False)
+
+
+class RunEnvironment(OpenRecord):
+    """environment.json: machine and data of the training."""
+
+    INSTEAD: ClassVar[str] = "restore it from a copy, or begin a new run"
+    began: Word
+    identity: Sha256
+    weights_from: Text
+    squish: Sides
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    epochs: Count
+    resumed: list[dict[str, Any]]
+    python: Word
+    system: Word
+    libraries: dict[str, str]
+    git_commit: Text | None
+    device: Word
+    processes: Count
+    threads: Count
+    workers: Count
+
+
+class OriginFacts(Record):
+    """Where data are from, as `origin.Origin` has it."""
+
+    INSTEAD: ClassVar[str] = "prepare again"
+    kind: Literal["chexpert", "nih", "mimic", "drawn", "own"]
+    description: Text
+    registers: Words
+    published: Words
+
+
+class DataFacts(OpenRecord):
+    """data.json, as far as the commands after `prepare` use it."""
+
+    INSTEAD: ClassVar[str] = "prepare again"
+    dataset: Word
+    folder: Word
+    labels_by: dict[str, Text]
+    asked: dict[str, Text]
+    origin: OriginFacts | None = None
+    """None: of version 0.1."""
+    views: Word | None = None
+
+
+class CacheFacts(OpenRecord):
+    """cache/cache.json: what seals the image cache."""
+
+    INSTEAD: ClassVar[str] = "it is not as it was written"
+    side: Side
+    rows: Count
+    pixels_sha256: Word
+    index_sha256: Sha256
+
+
+class PredictionsFacts(Record):
+    """predictions/<split>.json: of which weights the table beside it is."""
+
+    INSTEAD: ClassVar[str] = "score the part again"
+    weights_sha256: Sha256
+    sha256: Sha256
+    sealed: Sha256
+
+
+class GraphFacts(Record):
+    """graph.json: a kept graph's files, and what they were made of."""
+
+    fingerprint: Word
+    weights_sha256: Sha256
+    sha256: dict[Word, Sha256]
+    sealed: Sha256
+
+
+class CheckpointFacts(Record):
+    """What a checkpoint holds besides its tensors."""
+
+    control: dict[str, Any]
+    """As `control.ControlState` writes it; of that there is a model too, `model_of` it."""
+    frozen: Annotated[int, Field(ge=0, le=1000)]
+    """The first group of layers that learns; fastai's number of it."""
+    sampler: dict[str, Any]
+    scaler: dict[str, Any] | None
+    averaged: Count | None
+    world: Annotated[int, Field(ge=1, le=100_000)]
+    device: Word
+    run: Sha256 | None = None
+    """Its run's `identity`; None: of version 0.1."""
+    settings: dict[Word, Any] = {}
+    """Those of the training, as config.yaml had them."""
+    best_sha256: Sha256 | None = None
+    """Of the weights that are the best so far."""
+    tensors_sha256: Sha256 | None = None
+    sealed: Sha256 | None = None
+
+
+class SearchFacts(Record):
+    """What a study's database keeps of its search."""
+
+    INSTEAD: ClassVar[str] = "restore its database from a copy, or begin another study"
+    backend: Word
+    space: dict[Word, Any]
+    """As a file of `tune --space`, which is checked as such."""
+    settings: dict[Word, Any]
+    """Of the trials, and their seed."""
+    seed: Seed
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    trials: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    sweep: Word | None = None
+
+
+class ExportedFacts(Record):
+    """What an exported model says of itself in its metadata."""
+
+    INSTEAD: ClassVar[str] = "export it again"
+    cxrtool: Word
+    run: Text
+    arch: Word
+    labels: Labels
+    thresholds: ByLabel
+    operating_point: Word
+    calibration: dict[str, Any] | None
+    without: dict[Word, Text] | None = None
+    sampling_remark: Text | None = None
+    """What weighted sampling did to the probabilities, in words."""
+    uncertainty: Word
+    blank: Word
+    squish: Sides
+    pixel_mean: Share
+    pixel_std: Annotated[float, Field(gt=0, le=1)]
+    weights_sha256: Sha256
+    train_patients: Count
+    train_data: dict[str, Text | None] | None = None
+    test_data: dict[str, Any] | None = None
+    test_mean_auroc: Share | None
+    test_protocol: dict[str, Any] | None
+    notice: Text
+    graph_sha256: Sha256
+    model_sha256: Sha256 | None = None
+    """Of all but the metadata; None: of version 0.1."""
+    sealed: Sha256 | None = None
+    """`files.seal_of` all the rest, the two before it too; None: of version 0.1."""
+
+    @model_validator(mode="after")
+    def _each_has_one(self) -> Self:
+        lacking = [label for label in self.labels if label not in self.thresholds]
+        if lacking:
+            raise ValueError(f"thresholds lacks {first_few(lacking)}")
+        return self
+
+
+class LabelMetrics(OpenRecord):
+    """A label's scores, as far as they are read back."""
+
+    auroc: Share | None = None
+    auroc_ci: Ends | None = None
+
+
+class Metrics(OpenRecord):
+    """metrics/<split>.json, as far as it is read back."""
+
+    INSTEAD: ClassVar[str] = "run `cxrtool evaluate` again"
+    mean_auroc: Share | None
+    mean_auroc_ci: Ends | None = None
+    labels: dict[Word, LabelMetrics] = {}
+    defined: Count | None = None
+    n: Count | None = None
+    patients: Count | None = None
+    unit: Word | None = None
+    intervals: dict[str, Any] | None = None
+    protocol: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+
+
+@cache
+def model_of(plain: type) -> type[Record]:
+    """The model of a dataclass whose whole numbers are counts: types and keys as it has them."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(plain)
+    for one in fields(plain):
+        hint = {int: Count, int | None: Count | None}.get(hints[one.name], hints[one.name])
+        if one.default_factory is not MISSING:
+            found[one.name] = (hint, Field(default_factory=one.default_factory))
+        else:
+            found[one.name] = (hint, ... if one.default is MISSING else one.default)
+    return create_model(plain.__name__, __base__=Record, **found)
+
+
+Model = TypeVar("Model", bound=Record)
+
+
+def read_as(path: Path, model: type[Model]) -> Model:
+    """Read one of our JSON files as what it should be.
+
+    Raises:
+        RunError: as `files.read_json`; or a key is missing, unknown or of another kind or range:
+            the message names the file, the keys, and what to do.
+    """
+    return checked(read_json(path, model.INSTEAD), model, path)
+
+
+def checked(values: dict[str, Any], model: type[Model], where: object) -> Model:
+    """Values from JSON as what they should be; `where` they come from begins the message.
+
+    Raises:
+        RunError: as `read_as`.
+    """
+    content = {key: value for key, value in values.items() if key != "format"}
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        # A list without its bad items seems too short besides.
+        bad = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        problems = [_problem(one) for one in bad or found]
+        raise RunError(f"{where}: {first_few(problems)}: {model.INSTEAD}") from None
+
+
+def _problem(error: Any) -> str:
+    """What is wrong with a key, in words that say what was found, as far as it is short."""
+    key, found = ".".join(str(part)[:MOST_KEY] for part in error["loc"]), shortened(error["input"])
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is no key of this version (edited, or written by a newer cxrtool)"
+        case "string_pattern_mismatch":
+            return f"{key} is {found} and should be 64 hexadecimal digits"
+        case "too_short" | "string_too_short":
+            return f"{key} is {found} and should be longer"
+        case "too_long" | "string_too_long":
+            return f"{key} is longer than the {limits['max_length']:,} that are read"
+        case "value_error":  # of our own checks
+            return f"{key}: {limits['error']}" if key else str(limits["error"])
+    expected = str(error["msg"]).removeprefix("Input should be ")
+    return f"{key} is {found} and should be {expected}"

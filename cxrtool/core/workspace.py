@@ -1,0 +1,147 @@
+"""The folder that the commands hand on to one another: where each file of it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrtool.core.called import workspace_option
+from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.origin import Origin, labellers, older_origin
+
+if TYPE_CHECKING:
+    from cxrtool.core.schemas import DataFacts
+
+ELSEWHERE = ", or name the workspace that you have: -w PATH/TO/WORKSPACE"
+"""What to do where the folder is not here."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What the commands after `prepare` need to know of the data set."""
+
+    dataset: str
+    folder: Path
+    """Where the manifest's paths start."""
+    labels_by: dict[str, str]
+    """Who made the labels of each of the manifest's sources."""
+    origin: Origin
+    """Where the images are from."""
+    asked: dict[str, str]
+    """What `prepare` was told of the data: its place, format and columns."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Every path in a workspace, and which command makes what is missing."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The table of images and raw labels."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def data_info(self) -> Path:
+        """What `prepare` found, and where the images are."""
+        return self.folder / "data.json"
+
+    @property
+    def pixels(self) -> Path:
+        """Each image's size and pixel sums."""
+        return self.folder / "pixels.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """Each image's fingerprints: of its exact pixels, and of how it looks."""
+        return self.folder / "pictures.csv"
+
+    @property
+    def problems(self) -> Path:
+        """The rows and files that `prepare` left out, and why."""
+        return self.folder / "problems.csv"
+
+    @property
+    def cache(self) -> Path:
+        """The images, decoded and squished."""
+        return self.folder / "cache"
+
+    @property
+    def official(self) -> Path:
+        """The parts that the data set itself names, in split.csv's form; only some data sets do."""
+        return self.folder / "official.csv"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures of the data."""
+        return self.folder / "figures"
+
+    @property
+    def split(self) -> Path:
+        """Which image is in which part."""
+        return self.folder / "split.csv"
+
+    @property
+    def runs(self) -> Path:
+        """The trained models, a folder each."""
+        return self.folder / "runs"
+
+    @property
+    def studies(self) -> Path:
+        """The searches, a folder each."""
+        return self.folder / "studies"
+
+    def read_data_info(self) -> DataInfo:
+        """Read data.json.
+
+        Raises:
+            DataError: it is missing, altered, or of another version.
+        """
+        from cxrtool.core.schemas import DataFacts, read_as
+
+        path = self.need(self.data_info, "prepare")
+        try:
+            values = read_as(path, DataFacts)
+            origin, labels_by = _origin(values)
+        except RunError as error:
+            raise DataError(str(error)) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is not as written ({error}): {DataFacts.INSTEAD}") from None
+        return DataInfo(
+            dataset=values.dataset,
+            folder=Path(values.folder),
+            labels_by=labels_by,
+            origin=origin,
+            asked={"format": "", "data": "", **values.asked},
+        )
+
+    def need(self, path: Path, command: str) -> Path:
+        """The path, if it is there; otherwise an error that names the command that makes it."""
+        if not path.exists():
+            raise DataError(
+                f"{self.missing() or f'{path} is missing'}: run "
+                f"`cxrtool {command}{workspace_option(self.folder)}` first"
+                + ("" if self.folder.exists() else ELSEWHERE)
+            )
+        return path
+
+    def missing(self) -> str:
+        """What is said where there is no such folder, as for somebody who is in another one."""
+        if self.folder.exists():
+            return ""
+        here = "" if self.folder.is_absolute() else f" here: {self.folder.absolute()} is missing"
+        return f"there is no workspace {self.folder}{here}"
+
+
+def _origin(values: "DataFacts") -> tuple[Origin, dict[str, str]]:
+    """Where data.json says that the images are from, and who made the labels of each source."""
+    if values.origin is not None:
+        return Origin(**values.origin.model_dump()), values.labels_by
+    # Version 0.1 took the layout for the data set.
+    facts = values.model_dump()
+    origin, names = older_origin(facts), [str(name) for name in facts["tables"]]
+    if values.dataset == "csv" and not origin.drawn:
+        return origin, values.labels_by
+    tables = {source: f"{source}.csv" for source in values.labels_by}
+    known = {source: name if name in names else names[0] for source, name in tables.items()}
+    return origin, labellers(origin, values.labels_by, known)

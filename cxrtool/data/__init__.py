@@ -1,0 +1,1 @@
+"""Labels and policies, the manifest, the split, data sets, drawn data, rows of predictions."""

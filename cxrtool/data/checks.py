@@ -1,0 +1,82 @@
+"""`prepare`'s look at what the tables and the images say, whatever data set they are of."""
+
+import numpy as np
+import pandas as pd
+
+from cxrtool.data.labels import NO_FINDING, SUPPORT_DEVICES
+from cxrtool.data.manifest import label_columns
+from cxrtool.data.problems import Findings
+
+SAME = ["width", "height", "pixel_sum", "pixel_square_sum"]
+"""Two pictures that agree in these are the same one, or one mirrored: with sums of ten million and
+squares of a billion, chance brings about no pair in a data set of CheXpert's size."""
+RARE_MODE = 0.25
+"""A mode that fewer images have than this share stands out."""
+SIZE_FACTOR = 2.0
+"""An image whose short side is so many times the usual one, or the usual one its, stands out."""
+
+
+def check_rows(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Note duplicate paths, which stay once, and contradictory labels, which stay."""
+    twice = rows["path"].duplicated().to_numpy(dtype=bool)
+    findings.add("duplicate path", rows["path"][twice].tolist(), "kept once", kept=False)
+    rows = rows[~twice].reset_index(drop=True)
+    labels = [name for name in label_columns(rows) if name not in (NO_FINDING, SUPPORT_DEVICES)]
+    if NO_FINDING not in rows.columns:
+        return rows
+    positive = rows[labels].to_numpy() == 1
+    bad = (rows[NO_FINDING].to_numpy() == 1) & positive.any(axis=1)
+    names = np.array(labels, dtype=object)
+    details = [f"{NO_FINDING} beside {', '.join(names[found])}" for found in positive[bad]]
+    findings.add("contradiction", rows["path"][bad].tolist(), details, kept=True)
+    return rows
+
+
+def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
+    """Note images whose mode or size stands out; all of them stay.
+
+    Args:
+        pixels: `path, width, height, mode` of the images that can be used.
+        findings: where they are noted.
+    """
+    if pixels.empty:
+        return
+    shares = pixels["mode"].map(pixels["mode"].value_counts(normalize=True))
+    rare = (shares < RARE_MODE).to_numpy(dtype=bool)
+    usual = str(pixels["mode"].mode().iloc[0])
+    details = [f"{mode}, most are {usual}" for mode in pixels["mode"][rare]]
+    findings.add("mode stands out", pixels["path"][rare].tolist(), details, kept=True)
+    short = pixels[["width", "height"]].min(axis=1)
+    ratio = (short / short.median()).to_numpy(dtype=float)
+    odd = (ratio > SIZE_FACTOR) | (ratio < 1 / SIZE_FACTOR)
+    details = [
+        f"{width}x{height}, the usual short side is {short.median():.0f}"
+        for width, height in pixels[["width", "height"]].to_numpy()[odd]
+    ]
+    findings.add("size stands out", pixels["path"][odd].tolist(), details, kept=True)
+
+
+def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -> None:
+    """Note pictures that are there more than once; all of them stay.
+
+    One that is there under two patients may come into two parts of a split.
+
+    Args:
+        pixels: the images' sizes and pixel sums.
+        rows: the manifest's rows of at least these images.
+        findings: where they are noted.
+    """
+    copies = pixels[pixels.duplicated(SAME, keep=False)]
+    if copies.empty:
+        return
+    patients = rows.set_index("path")["patient_id"].loc[copies["path"]].to_numpy()
+    copies = copies.assign(patient_id=patients)
+    first = copies.groupby(SAME)[["path", "patient_id"]].transform("first")
+    later = (copies["path"] != first["path"]).to_numpy(dtype=bool)
+    other = (copies["patient_id"] != first["patient_id"]).to_numpy(dtype=bool)
+    whose = np.where(other, "another patient's", "the same patient's")
+    details = [
+        f"the same size and pixel sums as {owner} {path}"
+        for owner, path in zip(whose[later], first["path"][later], strict=True)
+    ]
+    findings.add("picture twice", copies["path"][later].tolist(), details, kept=True)

@@ -1,0 +1,197 @@
+"""Rows of predictions, one at a time, and tables of them: CSV, JSON and JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cxrtool.core.errors import DataError, UsageError
+from cxrtool.core.files import open_regular, whole_file
+from cxrtool.images.blanks import shows_nothing
+
+AFTER = ("positive", "warning", "error")
+"""The columns after the labels."""
+SEPARATOR = ";"
+OF_LOGITS = ":logit"
+"""What a label's column of logits is called after the label."""
+KINDS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+"""What a file's ending asks for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An image's probabilities and decisions, or why there are none."""
+
+    path: str
+    """As the user named it."""
+    scores: tuple[float, ...] | None
+    """A probability a label; None where the image could not be read."""
+    logits: tuple[float, ...] | None = None
+    """Of what the network said, not calibrated; None where that is not known."""
+    positive: tuple[str, ...] = ()
+    """The labels at or over their threshold."""
+    warning: str = ""
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        if self.scores is None and self.positive:
+            raise ValueError(f"{self.path} has no probabilities, and is called positive")
+
+    def as_json(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The row as an object of one level: path, labels, positive, warning, error."""
+        scores = [None] * len(labels) if self.scores is None else self.scores
+        after = (SEPARATOR.join(self.positive), self.warning, self.error)
+        return {
+            "path": self.path,
+            **dict(zip(labels, scores, strict=True)),
+            **dict(zip(AFTER, after, strict=True)),
+        }
+
+
+def decide(
+    scores: Iterable[float],
+    labels: Sequence[str],
+    thresholds: Mapping[str, float | None],
+    warning: str = "",
+) -> tuple[str, ...]:
+    """The labels whose probability is at or over their threshold; none without one.
+
+    Nothing is decided of a picture that shows nothing, by its `warning`.
+    """
+    if shows_nothing(warning):
+        return ()
+    return tuple(
+        label
+        for label, score in zip(labels, scores, strict=True)
+        if (limit := thresholds[label]) is not None and float(score) >= limit
+    )
+
+
+def header(labels: Sequence[str], *, logits: bool = False) -> list[str]:
+    """A table's columns; with the logits after what readers of version 0.1 know."""
+    return ["path", *labels, *AFTER, *(map(logit_column, labels) if logits else ())]
+
+
+def logit_column(label: str) -> str:
+    """The name of the column that holds a label's logits."""
+    return f"{label}{OF_LOGITS}"
+
+
+def cells(row: Row, labels: Sequence[str], *, logits: bool = False) -> list[str]:
+    """A row of a CSV, its numbers with as many digits as are read back exactly."""
+    after = [SEPARATOR.join(row.positive), row.warning, row.error]
+    numbers = [row.path, *_numbers(row.scores, labels), *after]
+    return [*numbers, *_numbers(row.logits, labels)] if logits else numbers
+
+
+def _numbers(values: Sequence[float] | None, labels: Sequence[str]) -> list[str]:
+    return [""] * len(labels) if values is None else [_short(value) for value in values]
+
+
+def _short(value: float) -> str:
+    """The fewest digits that float32, where that is all there is, or float64 reads back."""
+    text = f"{value:.9g}"
+    return text if float(text) == value else repr(value)
+
+
+def csv_line(values: Sequence[str]) -> str:
+    """A line of a CSV, with its end."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def json_line(row: Row, labels: Sequence[str]) -> str:
+    """A line of JSON, with its end. Plain ASCII: a file's name may be no text at all."""
+    return json.dumps(row.as_json(labels), allow_nan=False) + "\n"
+
+
+def kind_of(path: Path) -> str:
+    """How a table is written that has this name: `csv`, `json` or `jsonl`.
+
+    Raises:
+        UsageError: its ending names none of them.
+    """
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"--output {path}: end it in {', '.join(KINDS)}")
+    return kind
+
+
+def write_rows(
+    rows: Iterable[Row], path: Path, labels: Sequence[str], *, logits: bool = False
+) -> None:
+    """Write a table, whole or not at all, in the form that its name asks for.
+
+    Args:
+        rows: in the order wanted.
+        path: where to.
+        labels: the columns' names.
+        logits: whether a CSV has them too: a run's own tables do.
+    """
+    kind = kind_of(path)
+    with (
+        whole_file(path) as temporary,
+        # A name that is no UTF-8 goes back as the bytes that it came as.
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        if kind == "csv":
+            file.write(csv_line(header(labels, logits=logits)))
+            file.writelines(csv_line(cells(row, labels, logits=logits)) for row in rows)
+        elif kind == "jsonl":
+            file.writelines(json_line(row, labels) for row in rows)
+        else:
+            _write_array(rows, file, labels)
+
+
+def _write_array(rows: Iterable[Row], file: IO[str], labels: Sequence[str]) -> None:
+    before = "["
+    for row in rows:
+        file.write(f"{before}\n  {json_line(row, labels).rstrip()}")
+        before = ","
+    file.write("[]\n" if before == "[" else "\n]\n")
+
+
+def row_of(values: Mapping[str, Any], labels: Sequence[str]) -> Row:
+    """A row from what `Row.as_json` made of it."""
+    scores = None if values["error"] else tuple(float(values[label]) for label in labels)
+    positive = tuple(values["positive"].split(SEPARATOR)) if values["positive"] else ()
+    return Row(
+        path=values["path"],
+        scores=scores,
+        positive=positive,
+        warning=values["warning"],
+        error=values["error"],
+    )
+
+
+def read_rows(path: Path, labels: Sequence[str]) -> Iterator[Row]:
+    """The rows of a table that `write_rows` wrote, one at a time.
+
+    Raises:
+        DataError: it is not such a table, or its labels are others.
+    """
+    kind = kind_of(path)
+    try:
+        with io.TextIOWrapper(
+            open_regular(path), encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
+            for values in csv.DictReader(file) if kind == "csv" else _objects(file):
+                if list(values) != header(labels):
+                    raise ValueError(f"its columns are {', '.join(map(str, values))}")
+                yield row_of(values, labels)
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise DataError(
+            f"{path} is no table of these predictions ({error}): name another, or --force"
+        ) from None
+
+
+def _objects(file: IO[str]) -> Iterator[dict[str, Any]]:
+    """The objects of an array or of lines, each of which stands on a line of its own."""
+    for line in file:
+        text = line.strip().removesuffix(",")
+        if text not in ("", "[", "]", "[]"):
+            yield json.loads(text)

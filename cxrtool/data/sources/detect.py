@@ -1,0 +1,138 @@
+"""The one door to all data sets: which one lies where, and its rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from cxrtool.core.config import PrepareConfig
+from cxrtool.core.errors import DataError, UsageError
+from cxrtool.core.origin import drawn_origin, labellers
+from cxrtool.data.problems import Findings
+from cxrtool.data.sources import chexpert as chexpert
+from cxrtool.data.sources import mimic as mimic
+from cxrtool.data.sources import nih as nih
+from cxrtool.data.sources import table as table
+from cxrtool.data.sources.rows import SourceRows
+
+AUTO = "auto"
+OF_TABLES = ("columns", "label_columns", "images")
+"""The options that only a table of one's own needs."""
+OF_NIH = ("label_names",)
+MOST_TOPS = 100
+"""In how many folders beside the table a mark of drawn images is looked for."""
+
+
+class Format(Protocol):
+    """What a data set's module offers."""
+
+    NAME: str
+    LOOKS_FOR: str
+
+    def holds(self, folder: Path) -> bool:
+        """Whether the data set lies there."""
+
+    def read(self, folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+        """Its rows."""
+
+
+FORMATS: dict[str, Format] = {
+    chexpert.NAME: chexpert,
+    nih.NAME: nih,
+    mimic.NAME: mimic,
+    table.NAME: table,
+}
+"""In the order in which they are looked for."""
+Candidate = tuple[Format, Path]
+
+
+def open_source(config: PrepareConfig, here: Path, findings: Findings) -> SourceRows:
+    """Find the data set that `config` names, or one beside the user, and read its tables.
+
+    Raises:
+        DataError: there is none, the message says where was looked; or see the formats' `read`.
+        UsageError: a format that does not fit what is named; or see `table.read`.
+    """
+    source, place = _choose(config, here)
+    for options, home in ((OF_TABLES, table.NAME), (OF_NIH, nih.NAME)):
+        given = [option for option in options if getattr(config, option) is not None]
+        if given and home != source.NAME:
+            raise UsageError(
+                f"--{given[0].replace('_', '-')} is for --format {home}, "
+                f"and {place} is read as {source.NAME}"
+            )
+    return _as_drawn(source.read(place, config, findings), place)
+
+
+def _as_drawn(rows: SourceRows, place: Path) -> SourceRows:
+    """The same rows; where the images were drawn, whatever their layout, that is told."""
+    tops = {path.partition("/")[0] for path in rows.rows["path"]} if len(rows.rows) else set()
+    inner = [rows.folder / top for top in sorted(tops)[:MOST_TOPS]]
+    table = place if place.is_dir() else place.parent
+    origin = drawn_origin([rows.folder, table, rows.folder.parent, *inner])
+    if origin is None:
+        return rows
+    return replace(rows, origin=origin, labels_by=labellers(origin, rows.labels_by, {}))
+
+
+def _choose(config: PrepareConfig, here: Path) -> Candidate:
+    data, name = config.data, config.format
+    if data is None:
+        return _beside(name, here)
+    if data.is_file():
+        if name not in (AUTO, table.NAME):
+            raise UsageError(
+                f"{data} is a file, and --format {name} reads a folder: name that, "
+                "or leave --format out"
+            )
+        return table, data
+    if not data.is_dir():
+        raise DataError(
+            f"{data} is not a folder or a table: name the folder of a data set, or a CSV"
+        )
+    if name == table.NAME:
+        return table, data
+    return _first(
+        list(_inside(name, data)),
+        what=f"no data set found in {data}" if name == AUTO else f"no {name} data in {data}",
+        advice="name the folder that holds it; a table of your own is read with "
+        "`cxrtool prepare TABLE.csv --format csv`",
+    )
+
+
+def _beside(name: str, here: Path) -> Candidate:
+    if name not in (AUTO, chexpert.NAME):
+        raise DataError(
+            f"--format {name} has no usual place: name the data, "
+            f"`cxrtool prepare DATA --format {name}`, or set CXRTOOL_DATA"
+        )
+    return _first(
+        [(chexpert, place) for place in _usual_places(here)],
+        what="no CheXpert data found",
+        advice="name the data set's folder, `cxrtool prepare DATA`, or set CXRTOOL_DATA",
+    )
+
+
+def _usual_places(here: Path) -> list[Path]:
+    return [base / folder for base in (here, here / "data") for folder in chexpert.FOLDERS]
+
+
+def lies_beside(here: Path) -> bool:
+    """Whether CheXpert lies in one of its usual places."""
+    return any(chexpert.holds(place) for place in _usual_places(here))
+
+
+def _inside(name: str, folder: Path) -> Iterator[Candidate]:
+    for source in FORMATS.values():
+        if source is not table and name in (AUTO, source.NAME):
+            yield source, folder
+    if name in (AUTO, chexpert.NAME):
+        yield from ((chexpert, folder / inner) for inner in chexpert.FOLDERS)
+
+
+def _first(candidates: Sequence[Candidate], what: str, advice: str) -> Candidate:
+    for source, place in candidates:
+        if source.holds(place):
+            return source, place
+    looked = ", ".join(str(place / source.LOOKS_FOR) for source, place in candidates)
+    raise DataError(f"{what} (looked for {looked}): {advice}")

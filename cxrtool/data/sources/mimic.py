@@ -1,0 +1,183 @@
+"""MIMIC-CXR-JPG's tables to manifest rows (Johnson et al. 2019, arXiv 1901.07042)."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrtool.core.config import PrepareConfig
+from cxrtool.core.errors import DataError, counted, first_few
+from cxrtool.core.origin import (
+    MIMIC,
+    WHOLE,
+    Origin,
+    is_whole,
+    labellers,
+    own_origin,
+    published_origin,
+)
+from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.data.manifest import ABOUT
+from cxrtool.data.problems import Findings
+from cxrtool.data.sources.rows import SourceRows, all_of, label_cells, open_table, places
+
+NAME = "mimic"
+LOOKS_FOR = "mimic-cxr-*-metadata.csv[.gz]"
+LABELS_BY = {"train": "CheXpert labeler on MIMIC's reports"}
+METADATA, LABELS, SPLIT = "metadata", "chexpert", "split"
+COLUMNS = {
+    METADATA: ("dicom_id", "subject_id", "study_id", "ViewPosition"),
+    LABELS: ("subject_id", "study_id", *CHEXPERT_LABELS),
+    SPLIT: ("dicom_id", "split"),
+}
+VIEWS = {"AP": "frontal", "PA": "frontal", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral"}
+"""Of DICOM's view positions; an image of any other is neither frontal nor lateral."""
+PARTS = {"train": "train", "validate": "valid", "test": "test"}
+# Nothing else may stand in a path: `..` would lead out of the data folder.
+_NUMBER, _DICOM = "[0-9]{2,}", "[0-9A-Za-z-]+"
+
+
+def holds(folder: Path) -> bool:
+    """Whether a folder is a download of MIMIC-CXR-JPG."""
+    return _find(folder, METADATA) is not None
+
+
+def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+    """Read the tables, each of the last release that is there. Nothing of `config` matters here.
+
+    The table of the official parts may be missing. Sex and age are in MIMIC-IV's tables, not in
+    these: they are blank.
+
+    Raises:
+        DataError: a table is missing, cannot be read or lacks columns, of all tables at once; or
+            no row of the metadata has MIMIC's numbers.
+    """
+    names = [name for name in COLUMNS if name != SPLIT or _find(folder, name)]
+    opened = all_of([partial(_open, folder, name, findings) for name in names])
+    tables = dict(zip(names, opened, strict=True))
+    path, images = tables[METADATA]
+    unreadable = _unreadable(images, path, findings)
+    rows = _about(images)
+    values, missing = _labels(rows["study_id"], *tables[LABELS], findings)
+    rows[list(CHEXPERT_LABELS)] = values
+    missing &= ~unreadable
+    detail = (rows["study_id"][missing] + f": no usable row in {tables[LABELS][0].name}").tolist()
+    findings.add("study without labels", places(path, missing), detail, kept=False)
+    good = ~(unreadable | missing)
+    dicoms = images["dicom_id"]
+    official = _official(dicoms, *tables[SPLIT], findings) if SPLIT in tables else None
+    origin = _origin(folder, path, rows, [table for table, _ in opened])
+    return SourceRows(
+        dataset=NAME,
+        folder=folder,
+        tables=tuple(table.name for table, _ in opened),
+        labels_by=labellers(origin, LABELS_BY, {"train": tables[LABELS][0].name}),
+        origin=origin,
+        rows=rows[good].reset_index(drop=True),
+        official=None if official is None else official[good].reset_index(drop=True),
+    )
+
+
+def _origin(folder: Path, path: Path, rows: pd.DataFrame, tables: Sequence[Path]) -> Origin:
+    """MIMIC's, where it is all of its metadata; a part has nothing to tell it from others by."""
+    if is_whole(MIMIC, len(rows), rows["patient_id"].nunique()):
+        return published_origin(MIMIC, LABELS_BY)
+    few = f"{counted(len(rows), 'row')} where it has {WHOLE[MIMIC][0]:,}"
+    description = f"laid out as MIMIC-CXR-JPG, but not its whole table ({path.name}: {few})"
+    return own_origin(description, folder, tables)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The table of that name; of several releases the last."""
+    # Not a glob's `*`, which could take in a table with a longer name.
+    looks = re.compile(rf"mimic-cxr-[0-9.]+-{name}\.csv(?:\.gz)?")
+    found = [path for path in folder.glob("mimic-cxr-*") if looks.fullmatch(path.name)]
+    return max((path for path in found if path.is_file()), default=None)
+
+
+def _open(folder: Path, name: str, findings: Findings) -> tuple[Path, pd.DataFrame]:
+    path = _find(folder, name)
+    if path is None:
+        raise DataError(
+            f"{folder} holds no mimic-cxr-*-{name}.csv[.gz]: copy it there from PhysioNet"
+        )
+    columns = list(COLUMNS[name])
+    return path, open_table(path, columns, findings)[columns].apply(lambda cells: cells.str.strip())
+
+
+def _unreadable(images: pd.DataFrame, path: Path, findings: Findings) -> NDArray[np.bool_]:
+    """Which rows have no numbers to make a path of."""
+    good = images["dicom_id"].str.fullmatch(_DICOM)
+    for column in ("subject_id", "study_id"):
+        good &= images[column].str.fullmatch(_NUMBER)
+    bad = (~good).to_numpy(dtype=bool)
+    told = images["subject_id"] + ", " + images["study_id"] + ", " + images["dicom_id"]
+    if bad.all():
+        raise DataError(
+            f"{path}: no row has a subject, a study and a dicom like 10000032, 50414267, "
+            f"02aa804e-bde0afdd ({first_few(told.tolist())}): is this MIMIC's table?"
+        )
+    findings.add("unreadable path", places(path, bad), told[bad].tolist(), kept=False)
+    return bad
+
+
+def _about(images: pd.DataFrame) -> pd.DataFrame:
+    """The rows without labels."""
+    patients, studies = "p" + images["subject_id"], _studies(images)
+    return pd.DataFrame(
+        {
+            "path": "files/" + patients.str[:3] + "/" + studies + "/" + images["dicom_id"] + ".jpg",
+            "patient_id": patients,
+            "study_id": studies,
+            "view": images["ViewPosition"].str.upper().map(VIEWS).fillna("other"),
+            "orientation": images["ViewPosition"],
+            "sex": "",
+            "age": pd.array([pd.NA] * len(images), dtype="Int64"),
+            "source": "train",
+        },
+        columns=list(ABOUT),
+    )
+
+
+def _studies(frame: pd.DataFrame) -> "pd.Series[str]":
+    return "p" + frame["subject_id"] + "/s" + frame["study_id"]
+
+
+def _labels(
+    studies: "pd.Series[str]", path: Path, frame: pd.DataFrame, findings: Findings
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Each image's (rows, labels) numbers, those of its study; and which have none."""
+    values, bad = label_cells(frame, CHEXPERT_LABELS, path, findings)
+    keys = _studies(frame)
+    usable = ~(_twice("study twice", keys, path, findings) | bad)
+    at = pd.Index(keys[usable]).get_indexer(pd.Index(studies))
+    found = np.full((len(studies), len(CHEXPERT_LABELS)), np.nan, dtype=np.float32)
+    found[at >= 0] = values[usable][at[at >= 0]]
+    return found, at < 0
+
+
+def _official(
+    dicoms: "pd.Series[str]", path: Path, frame: pd.DataFrame, findings: Findings
+) -> "pd.Series[str]":
+    """The part that MIMIC's own split gives each image; blank where it has none."""
+    parts = frame["split"].map(PARTS)
+    unknown = parts.isna().to_numpy(dtype=bool)
+    findings.add(
+        "official part", places(path, unknown), frame["split"][unknown].tolist(), kept=True
+    )
+    usable = ~(_twice("dicom twice", frame["dicom_id"], path, findings) | unknown)
+    known = pd.Series(parts[usable].to_numpy(), index=frame["dicom_id"][usable])
+    return dicoms.map(known).fillna("")
+
+
+def _twice(kind: str, keys: "pd.Series[str]", path: Path, findings: Findings) -> NDArray[np.bool_]:
+    """Which rows name what an earlier one has named: the first counts."""
+    twice = keys.duplicated().to_numpy(dtype=bool)
+    findings.add(
+        kind, places(path, twice), (keys[twice] + ": the first counts").tolist(), kept=True
+    )
+    return twice

@@ -1,0 +1,127 @@
+"""What every data set becomes: the manifest's rows; and what reading the tables has in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrtool.core.csv_tables import FALLBACK, line_numbers, read_foreign_table
+from cxrtool.core.errors import DataError, first_few
+from cxrtool.core.origin import Origin
+from cxrtool.data.manifest import climbs, parse_labels
+from cxrtool.data.problems import Findings
+
+OLDEST = 120
+"""Ages beyond are none: the cell counts as blank."""
+SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
+"""What is written in `sex`; a blank stays one, and so does what is not known here."""
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRows:
+    """A data set's tables as manifest rows."""
+
+    dataset: str
+    """The format's name."""
+    folder: Path
+    """Where the rows' paths start."""
+    tables: tuple[str, ...]
+    """The names of the files that were read."""
+    labels_by: dict[str, str]
+    """Who made the labels of each `source` (train, valid) that occurs."""
+    origin: Origin
+    """Where the images are from, on evidence."""
+    rows: pd.DataFrame
+    """The manifest's columns, in the tables' order; the labels float32, NaN for a blank."""
+    official: "pd.Series[str] | None" = None
+    """The part (train, valid, test) that the data set itself gives each row, if it does."""
+    notes: tuple[str, ...] = ()
+    """What was taken for granted, for the user to know."""
+
+
+def all_of(steps: Sequence[Callable[[], Made]]) -> list[Made]:
+    """The results of all steps; where some fail, one DataError with all their messages."""
+    made, errors = [], []
+    for step in steps:
+        try:
+            made.append(step())
+        except DataError as error:
+            errors.append(str(error))
+    if errors:
+        raise DataError("\n".join(errors))
+    return made
+
+
+def open_table(path: Path, columns: Sequence[str], findings: Findings) -> pd.DataFrame:
+    """Read a data set's table as text; note if its encoding had to be guessed.
+
+    Raises:
+        DataError: see `tables.read_table`.
+    """
+    frame, encoding, ended = read_foreign_table(path, columns)
+    if encoding == FALLBACK:
+        findings.add("encoding", [path.name], "not UTF-8: read as Windows-1252", kept=True)
+    if not ended:
+        told = "its last line has no end: if it is a copy, is it whole?"
+        findings.add("no line end", [path.name], told, kept=True)
+    return frame
+
+
+def places(path: Path, bad: NDArray[np.bool_]) -> list[str]:
+    """`train.csv line 7` for each marked row of a table."""
+    return [f"{path.name} line {line}" for line in line_numbers(bad)]
+
+
+def label_cells(
+    frame: pd.DataFrame, columns: Sequence[str], path: Path, findings: Findings
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Label columns of text as (rows, columns) numbers, NaN for a blank, and which rows are bad.
+
+    A cell that is none of 1, 0, -1 and blank is noted; its row is to be left out.
+    """
+    values, wrong = parse_labels(frame, columns)
+    for column, cells in zip(columns, wrong.T, strict=True):
+        detail = [f"{column}: {cell!r}" for cell in frame[column].to_numpy()[cells]]
+        findings.add("label value", places(path, cells), detail, kept=False)
+    bad: NDArray[np.bool_] = np.any(wrong, axis=1)
+    return values, bad
+
+
+def years(
+    texts: "pd.Series[str]", numbers: "pd.Series[float]", path: Path, findings: Findings
+) -> "pd.Series[int]":
+    """Ages in whole years; what is none becomes blank and is noted."""
+    good = numbers.between(0, OLDEST)
+    bad = (~good & (texts.str.strip() != "")).to_numpy(dtype=bool)
+    findings.add("odd age", places(path, bad), texts[bad].tolist(), kept=True)
+    ages: pd.Series[int] = numbers.where(good).round().astype("Int64")
+    return ages
+
+
+def sexes(texts: "pd.Series[str]", path: Path, findings: Findings) -> "pd.Series[str]":
+    """`Male`, `Female`, `Unknown` or blank; what is none of these becomes blank and is noted."""
+    bare = texts.str.strip()
+    known = bare.str.lower().map(SEXES)
+    bad = (known.isna() & (bare != "")).to_numpy(dtype=bool)
+    findings.add("odd sex", places(path, bad), texts[bad].tolist(), kept=True)
+    return known.fillna("")
+
+
+def refuse_climbing(paths: "pd.Series[str]", path: Path) -> None:
+    """Refuse a table with a path that climbs out of the data folder.
+
+    Raises:
+        DataError: it names the lines. Such a table was made by mistake or on purpose; either way
+            none of it is to be trusted.
+    """
+    climbing = np.array([climbs(text) for text in paths.tolist()], dtype=bool)
+    if climbing.any():
+        raise DataError(
+            f"{path}: {climbing.sum()} paths climb out of the data folder with `..` "
+            f"(lines {first_few(line_numbers(climbing))}): nothing of the table is used"
+        )

@@ -1,0 +1,169 @@
+"""Operating points and calibrations of all labels: chosen on a sample, stored with a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.core.errors import DataError, RunError, counted, first_few
+from cxrtool.core.runs import RunCard
+from cxrtool.evaluation.calibration import Calibrator, fit
+from cxrtool.evaluation.intervals import LEAST_PATIENTS
+from cxrtool.evaluation.sample import Sample, patients_of_classes
+from cxrtool.evaluation.saturation import collapse_of
+from cxrtool.evaluation.thresholds import Rule, thresholds_for
+
+Floats = NDArray[np.float64]
+VALID = "valid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A threshold for each label, and how they were chosen."""
+
+    rule: str
+    chosen_on: str
+    thresholds: Floats
+    """(C,) on the scale of the raw scores; NaN for none."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Why labels have no threshold, as far as that is known; or one that says little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A curve for each label that could be fitted, and why others could not."""
+
+    method: str
+    chosen_on: str
+    labels: Mapping[str, Calibrator]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def of_thresholds(self, labels: Sequence[str], thresholds: Floats) -> Floats:
+        """The calibrated form of (C,) thresholds: the same images stay at or over them."""
+        out = np.array(thresholds, np.float64)
+        for column, label in enumerate(labels):
+            if label not in self.labels or np.isnan(out[column]):
+                continue
+            below = np.nextafter(out[column], -np.inf)
+            # Just above all scores, as `operating` makes it: nobody is positive.
+            if np.float32(below) == below:
+                out[column] = np.nextafter(float(self.labels[label](below)), np.inf)
+            else:
+                out[column] = float(self.labels[label](out[column]))
+        return out
+
+    def of_scores(self, labels: Sequence[str], scores: Floats) -> Floats:
+        """The calibrated form of (n, C) scores; NaN stays NaN."""
+        out = np.array(scores, np.float64)
+        for column, label in enumerate(labels):
+            if label in self.labels:
+                out[:, column] = self.labels[label](out[:, column])
+        return out
+
+    def as_json(self) -> dict[str, Any]:
+        """The calibration as a run's thresholds.json holds it."""
+        return {
+            "method": self.method,
+            "labels": {label: curve.as_json() for label, curve in self.labels.items()},
+            "left_out": dict(self.left_out),
+        }
+
+
+def choose_point(rule: Rule, sample: Sample, chosen_on: str) -> OperatingPoint:
+    """The operating point that a rule picks on a sample.
+
+    There is none for a label with fewer than `LEAST_PATIENTS` patients of a class, and for one
+    whose scores are no scale (see `saturation`).
+    """
+    without = no_thresholds(sample, chosen_on)
+    thresholds = thresholds_for(rule, sample.targets, sample.scores, sample.mask)
+    thresholds[[label in without for label in sample.labels]] = np.nan
+    return OperatingPoint(
+        rule=str(rule), chosen_on=chosen_on, thresholds=thresholds, without=without
+    )
+
+
+def no_thresholds(sample: Sample, chosen_on: str) -> dict[str, str]:
+    """The labels that no threshold can be chosen for on a sample, and why."""
+    found: dict[str, str] = {}
+    patients = patients_of_classes(sample, sample.mask)
+    for column, label in enumerate(sample.labels):
+        # First, since more patients would not mend it.
+        if reason := collapse(sample, column):
+            found[label] = f"on {chosen_on} {reason}"
+        for number, of_class in zip(patients[:, column], ("positive", "negative"), strict=True):
+            if number < LEAST_PATIENTS:
+                whom = f"{counted(int(number), 'patient')} with a {of_class}"
+                found.setdefault(label, f"{chosen_on} has {whom if number else f'no {of_class}'}")
+    return found
+
+
+def collapse(sample: Sample, column: int) -> str:
+    """Why a label's scores are no scale on a sample; empty where they are one."""
+    mask = sample.mask[:, column]
+    logits = None if sample.logits is None else sample.logits[mask, column]
+    return collapse_of(sample.scores[mask, column], logits)
+
+
+def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
+    """A calibration of each label of a sample that has enough images of both classes.
+
+    Raises:
+        DataError: scores that are no probabilities.
+    """
+    fitted, left_out = {}, {}
+    for column, label in enumerate(sample.labels):
+        of_label = sample.targets[:, column], sample.scores[:, column], sample.mask[:, column]
+        found = collapse(sample, column) or fit(method, *of_label)
+        if isinstance(found, str):
+            left_out[label] = found
+        else:
+            fitted[label] = found
+    return Calibration(method=method, chosen_on=chosen_on, labels=fitted, left_out=left_out)
+
+
+def stored_point(card: RunCard) -> OperatingPoint:
+    """The operating point that `predict` uses."""
+    values = [card.thresholds[label] for label in card.labels]
+    numbers = np.array([np.nan if value is None else value for value in values], np.float64)
+    told = f", edited by hand for {first_few(card.edited)}" if card.edited else ""
+    return OperatingPoint(
+        rule=f"{card.operating_point}{told}",
+        chosen_on=VALID,
+        thresholds=numbers,
+        without=card.without,
+    )
+
+
+def stored_calibration(card: RunCard) -> Calibration | None:
+    """The calibration that `predict` uses, if any.
+
+    Raises:
+        RunError: what is stored is none.
+    """
+    return None if card.calibration is None else calibration_of(card.calibration)
+
+
+def calibration_of(stored: Mapping[str, Any]) -> Calibration:
+    """A calibration as thresholds.json, or an exported model, holds it.
+
+    Raises:
+        RunError: what is stored is none.
+    """
+    try:
+        return Calibration(
+            method=str(stored["method"]),
+            chosen_on=VALID,
+            labels={
+                str(label): Calibrator.from_json(values)
+                for label, values in stored["labels"].items()
+            },
+            left_out=dict(stored.get("left_out", {})),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
+        raise RunError(
+            f"thresholds.json holds no calibration that can be read ({error}): remove it with "
+            "`cxrtool evaluate --calibrate none --keep`, or fit it again"
+        ) from None

@@ -1,0 +1,143 @@
+"""A run's operating points and calibration: chosen on valid, stored in its thresholds.json."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cxrtool.core.config import EvaluateConfig
+from cxrtool.core.console import or_none
+from cxrtool.core.errors import RunError, UsageError, first_few
+from cxrtool.core.files import read_json, sha256, write_json
+from cxrtool.core.runs import RunCard, RunFolder, sealed_thresholds
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.manifest import read_manifest
+from cxrtool.data.prediction_tables import read_predictions
+from cxrtool.data.run_predictions import doubt_of
+from cxrtool.evaluation.operating_points import (
+    Calibration,
+    OperatingPoint,
+    choose_point,
+    fit_calibration,
+    stored_calibration,
+    stored_point,
+)
+from cxrtool.evaluation.sample import Sample, by_study
+from cxrtool.evaluation.thresholds import parse_rule
+from cxrtool.evaluation.truth import sample_of_rows
+
+NO_CALIBRATION = "none"
+VALID = "valid"
+
+
+def chosen_points(
+    run: RunFolder, card: RunCard, workspace: Workspace, config: EvaluateConfig
+) -> tuple[OperatingPoint, Calibration | None]:
+    """The thresholds and the calibration that the scores of a run are held against.
+
+    What is not asked for is as the run has it stored. What is, is chosen on the run's own valid
+    part under the policies of its training, and stored with it; `config.keep` makes it what
+    `predict` uses.
+
+    Raises:
+        UsageError: no such rule, or studies' thresholds were to be kept for images.
+        RunError: the scores on valid, or the manifest of the training, are not there.
+    """
+    if config.keep and config.unit != "image":
+        raise UsageError("--keep: `predict` scores images, so thresholds of studies are not kept")
+    if config.keep and config.operating_point is None and config.calibrate is None:
+        raise UsageError("--keep: say what to keep, with --operating-point or --calibrate")
+    point, calibration = stored_point(card), stored_calibration(card)
+    rule, method = config.operating_point, config.calibrate
+    if config.unit != "image":
+        # What is stored was chosen on images; studies get their own by the same rules.
+        rule = rule or card.operating_point
+        method = method or (calibration.method if calibration else None)
+    fits = method not in (None, NO_CALIBRATION)
+    valid = _valid_sample(run, card, workspace, config) if rule is not None or fits else None
+    if method is not None:
+        calibration = None
+    if method is not None and fits and valid is not None:
+        calibration = fit_calibration(method, valid, VALID)
+    if rule is not None and valid is not None:
+        point = choose_point(parse_rule(rule), valid, VALID)
+        _store(run, card, point, config)
+    if config.keep:
+        _keep(run, card, point, calibration)
+    return point, calibration
+
+
+def _valid_sample(
+    run: RunFolder, card: RunCard, workspace: Workspace, config: EvaluateConfig
+) -> Sample:
+    """The run's own scores on its own valid part, and the truth of its training."""
+    file = run.predictions(VALID)
+    if not file.is_file():
+        raise RunError(
+            f"{file} is missing, and operating points are chosen on it: restore it from a copy, "
+            f"or run `cxrtool evaluate {run.name} --split valid`"
+        )
+    if doubt := doubt_of(run, card, VALID):
+        raise RunError(
+            f"{file} is not known to be of this run's weights ({doubt}), and operating points are "
+            f"chosen on it: restore it from a copy, or run `cxrtool evaluate {run.name} --split "
+            f"{VALID}`, which scores again"
+        )
+    predictions = read_predictions(file, card.labels)
+    paths = predictions.scores.index
+    manifest = read_manifest(_own_manifest(run, card, workspace)).set_index("path", drop=False)
+    absent = paths.difference(manifest.index).tolist()
+    if absent:
+        raise RunError(
+            f"{file}: {len(absent)} images are not in the manifest ({first_few(absent)}): "
+            "it is not of the run's training"
+        )
+    rows = manifest.loc[paths].reset_index(drop=True)
+    sample = sample_of_rows(rows, card, card.uncertainty, card.blank, predictions, {})
+    return by_study(sample, config.aggregate) if config.unit == "study" else sample
+
+
+def _own_manifest(run: RunFolder, card: RunCard, workspace: Workspace) -> Path:
+    """The manifest that the run was trained with, also where another data set is scored."""
+    beside = Workspace(run.path.parent.parent)
+    for path in (workspace.manifest, beside.manifest):
+        if path.is_file() and sha256(path) == card.manifest_sha256:
+            return path
+    raise RunError(
+        f"the manifest that {run.name} was trained with is neither {workspace.manifest} nor "
+        f"{beside.manifest}: operating points and calibration need its labels of valid"
+    )
+
+
+def _name(point: OperatingPoint, config: EvaluateConfig) -> str:
+    of_studies = f", study {config.aggregate}" if config.unit == "study" else ""
+    return f"{point.rule}{of_studies}"
+
+
+def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:
+    numbers = zip(card.labels, point.thresholds, strict=True)
+    return {label: or_none(float(value)) for label, value in numbers}
+
+
+def _store(run: RunFolder, card: RunCard, point: OperatingPoint, config: EvaluateConfig) -> None:
+    values = _without_format(read_json(run.thresholds))
+    points = {**values.get("operating_points", {}), _name(point, config): _of_labels(card, point)}
+    stored = sealed_thresholds({**values, "operating_points": points}, card.weights_sha256)
+    write_json(run.thresholds, stored)
+
+
+def _keep(
+    run: RunFolder, card: RunCard, point: OperatingPoint, calibration: Calibration | None
+) -> None:
+    values = _without_format(read_json(run.thresholds))
+    kept: dict[str, Any] = {
+        **values,
+        "operating_point": point.rule.partition(",")[0],
+        "thresholds": _of_labels(card, point),
+        "calibration": None if calibration is None else calibration.as_json(),
+        "without": dict(point.without),
+    }
+    write_json(run.thresholds, sealed_thresholds(kept, card.weights_sha256))
+
+
+def _without_format(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "format"}

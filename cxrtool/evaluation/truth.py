@@ -1,0 +1,184 @@
+"""Rows of a manifest as truth for a run: targets, protocol, and who must not be among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrtool.core.config import EvaluateConfig, TruthConfig
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.origin import CHEXPERT
+from cxrtool.core.runs import RunCard
+from cxrtool.core.workspace import DataInfo
+from cxrtool.data.labels import targets_and_mask
+from cxrtool.data.manifest import label_columns
+from cxrtool.data.prediction_tables import Predictions
+from cxrtool.data.seen import SeenRows
+from cxrtool.evaluation.sample import Sample
+
+MOST_TWICE = 0.01
+"""The share of a part's images that a data set may hold a second time elsewhere: it is told, and
+the scores stand. `prepare` lists them as pictures twice."""
+
+
+def sample_of_rows(
+    rows: pd.DataFrame,
+    card: RunCard,
+    policy: str,
+    blank: str,
+    predictions: Predictions,
+    groups: Mapping[str, NDArray[np.str_]],
+) -> Sample:
+    """A run's predictions of a manifest's rows, in their order, and their truth under a policy."""
+    columns = label_columns(rows)
+    # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
+    raw = rows[columns].to_numpy(dtype=float)
+    targets, mask = targets_and_mask(raw, columns, policy, blank)
+    chosen = [columns.index(label) for label in card.labels]
+    return Sample(
+        labels=card.labels,
+        keys=rows["path"].to_numpy(dtype=str),
+        patients=rows["patient_id"].to_numpy(dtype=str),
+        studies=rows["study_id"].to_numpy(dtype=str),
+        targets=targets[:, chosen] == 1,
+        mask=mask[:, chosen],
+        scores=predictions.scores.to_numpy(),
+        logits=predictions.logits.to_numpy(),
+        groups=groups,
+    )
+
+
+def protocol_of(
+    rows: pd.DataFrame,
+    info: DataInfo,
+    *,
+    policy: str,
+    blank: str,
+    by_image: bool,
+    trained_on: bool = False,
+) -> dict[str, Any]:
+    """What a score on these rows is a score of.
+
+    Args:
+        rows: of the manifest, those that are scored.
+        info: of the data set that they are of.
+        policy: for uncertain labels of the truth.
+        blank: the same for labels not mentioned.
+        by_image: the split parted images and not patients.
+        trained_on: the run has seen patients of these rows, and no split by image says so: that
+            is a measurement of none of the published kinds, whatever the rows are.
+
+    Returns:
+        The protocol, with `trained_on` where it is so.
+    """
+    return {
+        "name": "other" if trained_on else _protocol_name(rows, info),
+        "labels_by": _labellers(rows, info),
+        "uncertainty": policy,
+        "blank": blank,
+        "split_by": "image" if by_image else "patient",
+        "views": sorted(rows["view"].unique()),
+        **({"trained_on": True} if trained_on else {}),
+    }
+
+
+def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
+    sources = set(rows["source"])
+    if info.dataset != CHEXPERT or not sources <= set(info.origin.published):
+        return "other"
+    return "expert" if sources == {"valid"} else "holdout"
+
+
+def dataset_of(protocol: Mapping[str, Any], info: DataInfo) -> str:
+    """`chexpert`, where the rows are of CheXpert's own tables; otherwise what they are of."""
+    if info.origin.kind == CHEXPERT or protocol["name"] != "other":
+        return CHEXPERT
+    return info.origin.description
+
+
+def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:
+    names = sorted(rows["source"].unique())
+    return " and ".join(info.labels_by.get(name, "whoever made them") for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What of the rows to be scored is known to a run, and whether its split explains it."""
+
+    itself: SeenRows
+    """It has seen these."""
+    before: SeenRows
+    """What it began from has seen these, and it has not."""
+    own_split: bool
+    """The split is the one of its training."""
+    by_image: bool
+    """That split parts patients on purpose."""
+    own_data: bool = True
+    """The images are those of the data set of its training."""
+
+    @property
+    def spoils(self) -> bool:
+        """Whether a score on the rows is no measurement.
+
+        A split by image parts patients on purpose, and a data set may hold a few pictures twice;
+        nothing explains what other runs have seen.
+        """
+        few = len(self.itself.images) <= MOST_TWICE * self.itself.of_images
+        explained = self.own_split and (self.by_image or (few and not self.itself.patients))
+        return bool(self.before) or (bool(self.itself) and not explained)
+
+    def sentences(self, split: str, card: RunCard) -> list[str]:
+        """What is known, in words."""
+        names = ", ".join(dict.fromkeys(one.name for one in card.ancestors))
+        return [
+            *self.itself.describe(split, "the run was trained or chosen on"),
+            *self.before.describe(
+                split, f"the runs it began from ({names}) were trained or chosen on"
+            ),
+        ]
+
+
+def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
+    """Refuse, or warn of, scores on what a run has seen: they are too good.
+
+    Returns:
+        The warnings, which stay with the scores.
+
+    Raises:
+        DataError: `known` spoils them, and `config.force` is not given.
+    """
+    if config.split == "train":
+        return ["these are scores on the training images themselves"]
+    told = (
+        ["epoch and thresholds were chosen on valid: its scores are too good"]
+        if config.split == "valid"
+        else []
+    )
+    sentences = known.sentences(config.split, card)
+    if known.spoils and not config.force:
+        if known.own_split and not known.itself:
+            advice = "begin from weights that have not seen them"
+        elif known.own_data:
+            advice = "the split is not the one of its training; train again"
+        else:
+            advice = "score it on images that are new to it"
+        one = known.itself or known.before
+        raise DataError(
+            f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
+            "or pass --force to score all the same"
+        )
+    return [*told, *(f"{text}: the scores are too good" for text in sentences)]
+
+
+def wanted_columns(config: EvaluateConfig) -> list[str] | None:
+    """The columns of subgroups that were asked for; None: the usual ones that are known."""
+    if config.by is None:
+        return None
+    names = [name.strip() for name in config.by.split(",") if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--by names {', '.join(twice)} twice: name each once")
+    return [] if names == ["none"] else names

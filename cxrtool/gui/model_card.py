@@ -1,0 +1,182 @@
+"""The model's card: what a run says of itself, and how it scored on test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrtool.core.errors import RunError, counted
+from cxrtool.core.files import read_json
+from cxrtool.core.origin import DRAWN
+from cxrtool.core.runs import RunCard, RunFolder, read_card, sampling_remark
+from cxrtool.core.schemas import Metrics, read_as
+from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
+from cxrtool.data.starts import without_folders
+from cxrtool.reports.page import interval, number, summary
+
+NOT_SCORED = "not scored on test yet"
+NOT_KNOWN = "not known"
+DRAWINGS = f"{TRAINED_ON_DRAWINGS[0].upper()}{TRAINED_ON_DRAWINGS[1:]}."
+TRAINED_ON = "Its test score is of patients that it was trained on."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the page says of its model."""
+
+    name: str
+    score: str
+    """The mean AUROC on test with its interval, in a few words."""
+    brief: str
+    """What it is, in a line."""
+    rows: tuple[tuple[str, str], ...]
+    """What is told, and what it is."""
+    labels: tuple[tuple[str, str], ...]
+    """Each label, with its AUROC on test where there is one."""
+    warnings: tuple[str, ...] = ()
+    """Why its scores say less than they seem to."""
+    banner: str = ""
+    """What stands above everything else."""
+
+
+def facts_of_run(run: RunFolder, computes: str) -> Facts:
+    """A finished run's card.
+
+    Args:
+        run: where it is.
+        computes: the engine, device and precision in use, in words.
+
+    Raises:
+        RunError: the run is not whole.
+    """
+    card, model = read_card(run), read_json(run.model)
+    scores, problem = _scores(run.metrics("test"))
+    data = data_of_run(run)
+    seen_twice = card.train_patients & card.valid_patients
+    rows = {
+        "Network": f"{card.arch}, {card.image_size} × {card.image_size} pixels",
+        "Trained on": _trained_on(card, model),
+        "Images of the training": str(data.get("description") or NOT_KNOWN),
+        "Epochs": f"{model.get('epochs', '?')}, the best of them {model.get('best_epoch', '?')}",
+        "Uncertain labels": _policy(card.uncertainty, card.blank),
+        "Split": "by image: patients are in train and valid both"
+        if seen_twice
+        else "by patient: nobody is in train and valid both",
+        "Test": _tested(scores),
+        "Thresholds": f"{card.operating_point}, chosen on valid{_missing(card.thresholds)}; "
+        + _calibrated(card.calibration),
+        "Computes with": computes,
+    }
+    trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
+    inflated = sampling_remark(run, card)
+    return Facts(
+        name=run.name,
+        score=_score(scores),
+        brief=f"{card.arch} at {card.image_size} px, trained on "
+        f"{counted(len(card.train_patients), 'patient')}, {computes}",
+        rows=tuple(rows.items()),
+        labels=tuple((label, _of_label(scores, label)) for label in card.labels),
+        banner=DRAWINGS if data.get("origin") == DRAWN else "",
+        warnings=(
+            *((TRAINED_ON,) * trained_on),
+            *((inflated,) if inflated else ()),
+            *problem,
+        ),
+    )
+
+
+def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
+    """The card of an exported model, as far as the file tells.
+
+    Args:
+        path: of the file.
+        about: what it says of itself, of `exported.read_exported`.
+        computes: the engine, device and precision in use, in words.
+    """
+    arch, side = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
+    patients = about.get("train_patients")
+    trained = "not known" if patients is None else counted(patients, "patient")
+    scores = {"mean_auroc": about.get("test_mean_auroc")}
+    data = about.get("train_data") or {}
+    protocol = about.get("test_protocol") or {}
+    rows = {
+        "Network": f"{arch}, {side} × {side} pixels",
+        "Exported from": about.get("run", "not known"),
+        "Trained on": trained,
+        "Images of the training": data.get("description") or NOT_KNOWN,
+        "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
+        "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
+        "Test": _score(scores),
+        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid"
+        f"{_missing(about.get('thresholds') or {})}; " + _calibrated(about.get("calibration")),
+        "Computes with": computes,
+    }
+    return Facts(
+        name=path.name,
+        score=_score(scores),
+        brief=f"{arch} at {side} px, "
+        + ("" if patients is None else f"trained on {trained}, ")
+        + computes,
+        rows=tuple((term, str(text)) for term, text in rows.items()),
+        labels=tuple((str(label), "") for label in about.get("labels") or ()),
+        banner=DRAWINGS if data.get("origin") == DRAWN else "",
+        warnings=(
+            *((TRAINED_ON,) * bool(protocol.get("trained_on"))),
+            *((str(about["sampling_remark"]),) if about.get("sampling_remark") else ()),
+        ),
+    )
+
+
+def _trained_on(card: RunCard, model: Mapping[str, Any]) -> str:
+    images = (model.get("images") or {}).get("train")
+    told = "" if images is None else f"{counted(images, 'image')} of "
+    start = model.get("weights_from")
+    return f"{told}{counted(len(card.train_patients), 'patient')}" + (
+        f", starting from {without_folders(str(start))}" if start else ""
+    )
+
+
+def _policy(uncertainty: Any, blank: Any) -> str:
+    """What became of labels called uncertain, and of those that were not mentioned."""
+    told = {None: "not known", "ignore": "not counted"}
+    return f"{uncertainty or 'not known'}; labels not mentioned: {told.get(blank, blank)}"
+
+
+def _missing(thresholds: Mapping[str, float | None]) -> str:
+    """How many labels have no threshold, in words."""
+    none = sum(limit is None for limit in thresholds.values())
+    return f", none for {none} of {len(thresholds)} labels" if none else ""
+
+
+def _calibrated(calibration: Mapping[str, Any] | None) -> str:
+    how = f"calibrated ({calibration.get('method')})" if calibration else "as computed"
+    return f"probabilities {how}"
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    if scores.get("mean_auroc") is None:
+        return NOT_SCORED
+    ends = interval(scores.get("mean_auroc_ci"), between=" to ")
+    return f"mean AUROC on test {number(scores['mean_auroc'])}" + (f" ({ends})" if ends else "")
+
+
+def _of_label(scores: Mapping[str, Any], label: str) -> str:
+    of_label = (scores.get("labels") or {}).get(label) or {}
+    if of_label.get("auroc") is None:
+        return ""
+    ends = interval(of_label.get("auroc_ci"), between=" to ")
+    return number(of_label["auroc"]) + (f" ({ends})" if ends else "")
+
+
+def _tested(scores: dict[str, Any]) -> str:
+    return summary(scores) if scores else f"{NOT_SCORED}: cxrtool evaluate"
+
+
+def _scores(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The scores on test, if there are any, and why they cannot be read."""
+    if not path.exists():
+        return {}, ()
+    try:
+        return read_as(path, Metrics).model_dump(), ()
+    except RunError as error:
+        return {}, (str(error).replace(str(path), f"metrics/{path.name}", 1),)

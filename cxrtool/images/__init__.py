@@ -1,0 +1,1 @@
+"""Files to grey pixels: formats, DICOM, decoding apart, the cache."""

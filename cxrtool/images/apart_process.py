@@ -1,0 +1,195 @@
+"""The process that `apart` starts: it forks for each image, and holds none itself."""
+
+import gc
+import io
+import os
+import select
+import signal
+import tempfile
+import threading
+import warnings
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image
+
+from cxrtool.images.apart import MEMORY, SECONDS, read_exactly, read_values, write_message
+from cxrtool.images.reading import ImageError, read_content, read_file
+
+try:
+    import resource
+except ImportError:  # Windows: only the parent's patience is left
+    resource = None  # type: ignore[assignment]
+
+MODES = {
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
+}
+"""Each of Pillow's modes in each format: some load more than others."""
+DICOM_DECODERS = ("jpeg_ls", "openjpeg", "libjpeg", "rle")
+"""Modules of the packages that pydicom decodes with, as far as they are installed."""
+MOST_SAID = 200
+"""Letters of what a library wrote to stderr."""
+
+
+def main() -> None:
+    """Decode what is asked for on stdin, until it is closed."""
+    _warm_up()
+    asked: IO[bytes] = os.fdopen(0, "rb", 0)  # no buffer, in which an image would be
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints does not print into an answer
+    warnings.simplefilter("ignore")  # Python's own are no library's word of damage
+    limited = False
+    while True:
+        try:
+            question, size = read_values(asked)
+        except EOFError:
+            return
+        if question["dicom"]:
+            _warm_up_dicom()
+        if question["fresh"] and hasattr(os, "fork"):
+            _in_a_child(answers, question, asked, size)
+            continue
+        if not limited:
+            _follow_the_parent()
+            _limit_memory()
+            limited = True
+        _limit_time()
+        _answer(answers, question, read_exactly(asked, size))
+
+
+def _in_a_child(answers: IO[bytes], question: dict[str, Any], asked: IO[bytes], size: int) -> None:
+    """Decode in a child, which reads the image itself: in this process there never is one."""
+    gc.freeze()  # the child then copies less memory
+    child = os.fork()
+    if child == 0:
+        try:
+            content = read_exactly(asked, size)
+            _follow_the_parent()
+            _limit_memory()
+            _limit_time()
+            _answer(answers, question, content, locked=True)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 0:  # half an answer may have been written: nobody can read on
+        os._exit(128 - code if code < 0 else code)
+
+
+def _warm_up() -> None:
+    """Load what decoding loads, once and not in each child, which can open no file any more."""
+    for kind, modes in MODES.items():
+        for mode in modes:
+            file = io.BytesIO()
+            # Float pixels this dark have a scale of their own.
+            Image.new(mode, (8, 8), 0.1 if mode == "F" else 1).save(file, kind)
+            read_content("", file.getvalue(), look=True)
+
+
+@cache
+def _warm_up_dicom() -> None:
+    """As `_warm_up`: pydicom and its decoders load much when they are first used."""
+    import cxrtool.images.dicom.reading  # noqa: F401
+
+    Image.init()  # JPEG 2000 among others
+    for name in DICOM_DECODERS:
+        with suppress(ImportError):
+            import_module(name)
+
+
+def _follow_the_parent() -> None:
+    """End when nobody waits for the answer any more."""
+
+    def follow() -> None:
+        poll = select.poll()
+        poll.register(0, 0)  # a hang-up is told without being asked for
+        poll.poll()
+        os._exit(1)
+
+    if hasattr(select, "poll"):
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def _limit_memory() -> None:
+    """Memory, and what is written, as the system enforces it."""
+    if resource is None:
+        return
+    _at_most(resource.RLIMIT_CORE, 0)
+    _at_most(resource.RLIMIT_FSIZE, 2**20)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with suppress(OSError):  # Linux
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _at_most(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
+
+
+def _limit_time() -> None:
+    """The processor's time for one image: at its end the system kills this process."""
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + SECONDS + 1)
+
+
+def _lock() -> None:
+    """Open nothing from now on: a decoder that was taken over has no files and no network."""
+    if resource is not None:
+        with suppress(ValueError, OSError):
+            # Not 0: poll() needs a limit that is no smaller than the files that it waits for.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
+
+
+def _at_most(kind: int, value: int) -> None:
+    """Set a limit that can be raised again, up to the one that the system gave."""
+    with suppress(ValueError, OSError):
+        most = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (value, most))
+
+
+def _answer(
+    answers: IO[bytes], question: dict[str, Any], content: bytes, *, locked: bool = False
+) -> None:
+    path, look = question["path"], question["look"]
+    pixels = b""
+    with _unnamed() as said:
+        os.dup2(said.fileno(), 2)
+        if locked:
+            _lock()
+        try:
+            if question["inside"]:
+                read = read_content(path, content, look=look)
+            else:
+                read = read_file(path, look=look)
+            pixels = read.grey.tobytes()
+            warning = "; ".join(filter(None, (read.warning, _said(said))))
+            values = {"size": read.grey.size, "mode": read.mode, "warning": warning}
+        except ImageError as error:
+            values = {"error": str(error)}
+        except MemoryError:
+            values = {"error": f"{path}: decoding it took more than {MEMORY / 2**30:.0f} GiB"}
+    write_message(answers, values, pixels)
+
+
+def _unnamed() -> IO[bytes]:
+    """A file that nobody else sees."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("said"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _said(file: IO[bytes]) -> str:
+    """What a library wrote to stderr while it decoded: libtiff does, of damage."""
+    file.seek(0)
+    lines = file.read(2**16).decode("utf-8", "replace").splitlines()
+    if not lines:
+        return ""
+    first = "".join(letter for letter in lines[0] if letter.isprintable())[:MOST_SAID]
+    more = f", and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return f"damaged: {first}{more} (libtiff)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a compressed picture says of itself, before any decoder sees it: JPEG's family, JPEG 2000.
+
+A decoder that is told one size by the file around a picture and another by the picture itself may
+reserve the memory of the larger, or write past the smaller.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cxrtool.images.dicom import DicomError
+
+START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+"""JPEG's SOF0 to SOF15 (ITU-T T.81, table B.1) and JPEG-LS's SOF55 (T.87, table C.1)."""
+LOSSLESS, HUFFMAN_TABLES, START_OF_SCAN, RESTART_INTERVAL = 0xC3, 0xC4, 0xDA, 0xDD
+CODESTREAM_2000 = b"\xff\x4f\xff\x51"
+"""JPEG 2000's SOC and SIZ (T.800, table A.2); in some files a few boxes lie before them."""
+BOXES = 4096
+
+
+class FrameHeader(NamedTuple):
+    """A picture's size, as its own stream has it."""
+
+    width: int
+    height: int
+    precision: int
+    """Bits a sample."""
+    components: int
+
+
+def read_frame_header(stream: bytes) -> FrameHeader:
+    """The size that a stream of JPEG, JPEG Lossless, JPEG-LS or JPEG 2000 says it has.
+
+    Raises:
+        DicomError: it is none of these, or it is cut short.
+    """
+    if not stream.startswith(START_OF_IMAGE):
+        return _read_size_2000(stream)
+    for marker, content, _ in read_markers(stream):
+        if marker in FRAME_MARKERS:
+            if len(content) < 6:
+                raise DicomError("the compressed picture's header is damaged")
+            precision, height, width, components = struct.unpack_from(">BHHB", content)
+            if END_OF_IMAGE not in stream:
+                raise DicomError("the compressed picture is cut short")
+            return FrameHeader(width, height, precision, components)
+    raise DicomError("the compressed picture has no size")
+
+
+def read_markers(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """A JPEG stream's segments up to its first scan's: marker, content, where it ends.
+
+    Raises:
+        DicomError: it is cut short, or something else lies between two segments.
+    """
+    place = len(START_OF_IMAGE)
+    while True:
+        # Any number of bytes 0xFF may fill up before a marker (T.81, B.1.1.2).
+        start = place
+        while stream[place : place + 1] == b"\xff":
+            place += 1
+        if place == start or place + 3 > len(stream):
+            raise DicomError("the compressed picture is cut short or damaged")
+        marker = stream[place]
+        end = place + 1 + int.from_bytes(stream[place + 1 : place + 3], "big")
+        if end > len(stream):
+            raise DicomError("the compressed picture is cut short")
+        yield marker, stream[place + 3 : end], end
+        if marker == START_OF_SCAN:
+            return
+        place = end
+
+
+def _read_size_2000(stream: bytes) -> FrameHeader:
+    start = stream.find(CODESTREAM_2000, 0, BOXES)
+    if start < 0:
+        raise DicomError("the compressed picture is of no kind that is known")
+    # Lsiz and Rsiz, then the eight numbers of the grid, then the components (T.800, A.5.1).
+    header = stream[start + 4 : start + 4 + 39]
+    if len(header) < 39:
+        raise DicomError("the compressed picture is cut short")
+    right, bottom, left, top = struct.unpack_from(">4I", header, 4)
+    components, depth = struct.unpack_from(">HB", header, 36)
+    return FrameHeader(right - left, bottom - top, (depth & 0x7F) + 1, components)

@@ -1,0 +1,210 @@
+"""JPEG Lossless, as most archives of X-rays compress: a stream to samples (ITU-T T.81, annex H).
+
+The free decoders in C that are at hand (GDCM) die of a damaged stream, and a whole batch with
+them. Nothing here can read outside an array.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.codestreams import (
+    HUFFMAN_TABLES,
+    LOSSLESS,
+    RESTART_INTERVAL,
+    START_OF_SCAN,
+    read_markers,
+)
+
+BLOCK = 1 << 16
+"""Bytes of a stream that are looked at together: their tables fit a processor's cache."""
+UNKNOWN = 255
+"""In place of a category: no code begins so."""
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""A marker that ends a scan: 0xFF is followed by 0 within one, and restarts belong to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    rows: int
+    columns: int
+    precision: int
+    predictor: int
+    """1 to 7 (T.81, table H.1)."""
+    shift: int
+    """The point transform: bits that were dropped."""
+    restart: int
+    """Rows that are coded without looking at those above; all of them where it says nothing."""
+    lengths: NDArray[np.uint8]
+    """Of the code that 16 bits begin with: (65536,)."""
+    categories: NDArray[np.uint8]
+    """What that code stands for: how many bits follow it."""
+
+
+def decode_lossless(stream: bytes) -> NDArray[np.uint16]:
+    """Decode a grey picture: (rows, columns), in 0 to 2^precision - 1.
+
+    Raises:
+        DicomError: it is cut short or damaged, in colour, or no lossless JPEG.
+    """
+    scan, start = _read_scan(stream)
+    end = END.search(stream, start)
+    if end is None:
+        raise DicomError("the compressed picture is cut short")
+    parts = RESTART.split(stream[start : end.start()])
+    bands = range(0, scan.rows, scan.restart)
+    if len(parts) != len(bands):
+        raise DicomError("parts of the compressed picture are missing or damaged")
+    samples = np.empty((scan.rows, scan.columns), np.uint16)
+    for top, part in zip(bands, parts, strict=True):
+        band = samples[top : top + scan.restart]
+        differences = _read_differences(part.replace(b"\xff\x00", b"\xff"), scan, band.size)
+        band[:] = _undo_prediction(differences.reshape(band.shape), scan)
+    return np.left_shift(samples, np.uint16(scan.shift))
+
+
+def _read_scan(stream: bytes) -> tuple[_Scan, int]:
+    """How the picture is coded, and where its codes begin."""
+    frame, restart = b"", 0
+    tables: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+    for marker, content, end in read_markers(stream):
+        if marker == LOSSLESS:
+            frame = content
+        elif marker == HUFFMAN_TABLES:
+            tables |= _read_tables(content)
+        elif marker == RESTART_INTERVAL and len(content) == 2:
+            (restart,) = struct.unpack(">H", content)
+        elif marker == START_OF_SCAN and len(content) == 6 and len(frame) == 9:
+            precision, rows, columns = struct.unpack_from(">BHH", frame)
+            predictor, shift = content[3], content[5] & 15
+            table = tables.get(content[2] >> 4)
+            whole = rows and columns and restart % columns == 0
+            if not (whole and table and 1 <= predictor <= 7 and shift < precision <= 16):
+                break
+            return _Scan(
+                rows=rows,
+                columns=columns,
+                precision=precision,
+                predictor=predictor,
+                shift=shift,
+                restart=restart // columns or rows,
+                lengths=table[0],
+                categories=table[1],
+            ), end
+    raise DicomError("the compressed picture is damaged, or no grey lossless JPEG")
+
+
+def _read_tables(content: bytes) -> dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Huffman tables by their number (T.81, B.2.4.2 and annex C), for any 16 bits."""
+    tables = {}
+    while content:
+        counts, values = content[1:17], content[17 : 17 + sum(content[1:17])]
+        lengths, categories = np.ones(1 << 16, np.uint8), np.full(1 << 16, UNKNOWN, np.uint8)
+        place, taken = 0, 0
+        for length, count in enumerate(counts, start=1):
+            for value in values[taken : taken + count]:
+                following = place + (1 << 16 - length)
+                lengths[place:following], categories[place:following] = length, value
+                place = following
+            taken += count
+        if place > 1 << 16 or len(values) != taken or max(values, default=UNKNOWN) > 16:
+            raise DicomError("the compressed picture's tables are damaged")
+        tables[content[0] & 15] = lengths, categories
+        content = content[17 + taken :]
+    return tables
+
+
+def _read_differences(codes: bytes, scan: _Scan, count: int) -> NDArray[np.uint16]:
+    """The first `count` differences of a scan, modulo 2^16.
+
+    Where a code begins is known only after the one before it. So first, for every place at which
+    one may begin, it is looked up how far the next would be; then one walks from one to the next.
+    """
+    data = np.frombuffer(codes + bytes(8), np.uint8)
+    follows = np.where(scan.categories < 16, scan.categories, 0).astype(np.uint8) + scan.lengths
+    differences = np.empty(count, np.uint16)
+    done = place = 0
+    for start in range(0, len(codes), BLOCK):
+        block = data[start : min(start + BLOCK, len(codes)) + 2].astype(np.uint32)
+        words = block[:-2] << 16 | block[1:-1] << 8 | block[2:]
+        steps = follows[words[:, None] >> np.arange(8, 0, -1, dtype=np.uint32) & 0xFFFF].tobytes()
+        stop, places = len(steps), []
+        while place < stop:
+            places.append(place)
+            place += steps[place]
+        place -= stop
+        found = np.array(places[: count - done], np.int64) + 8 * start
+        differences[done : done + len(found)] = _differences_at(data, found, scan)
+        done += len(found)
+        if done == count:
+            last = int(found[-1])
+            if last + steps[last - 8 * start] <= 8 * len(codes):
+                return differences
+    raise DicomError("the compressed picture is cut short")
+
+
+def _differences_at(
+    data: NDArray[np.uint8], places: NDArray[np.int64], scan: _Scan
+) -> NDArray[np.int64]:
+    """The differences whose codes begin at `places`, in bits (T.81, table H.2)."""
+    word = np.zeros(len(places), np.int64)
+    for byte in range(5):
+        word = word << 8 | data[(places >> 3) + byte]
+    ahead = 40 - (places & 7)
+    code = word >> (ahead - 16) & 0xFFFF
+    category = scan.categories[code].astype(np.int64)
+    if (category == UNKNOWN).any():
+        raise DicomError("the compressed picture is damaged")
+    bits = np.where(category < 16, category, 0)
+    extra = word >> (ahead - scan.lengths[code] - bits) & (1 << bits) - 1
+    negative = extra < (1 << bits) >> 1
+    return np.where(category < 16, extra - np.where(negative, (1 << bits) - 1, 0), 1 << 15)
+
+
+def _undo_prediction(differences: NDArray[np.uint16], scan: _Scan) -> NDArray[np.uint16]:
+    """The samples from their differences to what was predicted, all modulo 2^16 (T.81, H.1.2)."""
+    differences[:1, 0] += np.uint16(1 << scan.precision - scan.shift - 1)  # an array may overflow
+    match scan.predictor:
+        case 1:
+            return _from_left(differences)
+        case 2:
+            return _from_left(differences.T).T
+        case 4:
+            return np.cumsum(np.cumsum(differences, 0, np.uint16), 1, np.uint16)
+        case 6:
+            return _row_by_row(differences.T, 5).T
+    return _row_by_row(differences, scan.predictor)
+
+
+def _from_left(differences: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Each is predicted by its left neighbour, a row's first by the one above."""
+    differences[:, 0] = np.cumsum(differences[:, 0], dtype=np.uint16)
+    return np.cumsum(differences, 1, np.uint16)
+
+
+def _row_by_row(differences: NDArray[np.uint16], predictor: int) -> NDArray[np.uint16]:
+    """As above where a row needs the one before it: predictors 3, 5 and 7."""
+    samples = np.empty_like(differences)
+    samples[0] = np.cumsum(differences[0], dtype=np.uint16)
+    for row in range(1, len(samples)):
+        above = samples[row - 1].astype(np.int64)
+        line = differences[row].astype(np.int64)
+        line[0] += above[0]
+        if predictor == 3:
+            line[1:] += above[:-1]
+        elif predictor == 5:
+            line[1:] += (above[1:] - above[:-1]) >> 1
+            line = np.cumsum(line)
+        else:
+            values = line.tolist()
+            for column, over in enumerate(above.tolist()[1:], start=1):
+                left = values[column - 1] & 0xFFFF
+                values[column] += (left + over) >> 1
+            line = np.array(values)
+        samples[row] = line & 0xFFFF
+    return samples

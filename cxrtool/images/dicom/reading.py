@@ -1,0 +1,187 @@
+"""A DICOM file to a picture of 8 bits: what it may hold, its pixels, what is odd about it."""
+
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import dcmread, uid
+from pydicom.dataset import FileDataset
+from pydicom.filereader import read_dataset, read_preamble
+
+from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.plausible import implausible
+from cxrtool.images.dicom.presentation import palette_colours, shown_greys
+from cxrtool.images.dicom.stored import damage_of, standard_name, stored_values
+from cxrtool.images.formats.dicom import PIXEL_DATA
+
+# Its log names the values that it stumbles over, and they may be the patient's.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+
+GREYS = ("MONOCHROME1", "MONOCHROME2")
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PALETTE = "PALETTE COLOR"
+TAGS = (
+    "SOPClassUID",
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "PatientOrientation",
+    "PresentationIntentType",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "RedPaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableData",
+)
+"""All that is read of a file: nothing of the patient's."""
+
+INFLATED_AT_ONCE = 1 << 20
+
+
+class Picture(NamedTuple):
+    """A DICOM's image as it is to be seen."""
+
+    image: Image.Image
+    """L, or RGB where it may be in colour."""
+    mode: str
+    """The Photometric Interpretation."""
+    warning: str
+    """Why it may be no frontal chest X-ray, or may look other than it should."""
+
+
+def read_dicom(file: BinaryIO) -> Picture:
+    """Decode a DICOM file with one image.
+
+    Raises:
+        DicomError: it has none or several, is damaged, or is of a kind that is not read.
+        Image.DecompressionBombError: more pixels than Pillow's limit.
+        MemoryError: more than this machine can hold.
+    """
+    with _nothing_private():
+        _check(_read(file, pixels=False))
+        at_pixels = file.read(4) in PIXEL_DATA
+        dataset = _read(file, pixels=True)
+        if "PixelData" not in dataset:
+            raise DicomError("cut short in its pixels" if at_pixels else _without_image(dataset))
+        return _picture(stored_values(dataset), dataset)
+
+
+def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
+    """The image's width, height and Photometric Interpretation; its pixels are not looked at.
+
+    Raises: see `read_dicom`.
+    """
+    with _nothing_private():
+        dataset = _read(file, pixels=False)
+        _check(dataset)
+        return int(dataset.Columns), int(dataset.Rows), str(dataset.PhotometricInterpretation)
+
+
+@contextmanager
+def _nothing_private() -> Iterator[None]:
+    """What pydicom raises may quote what is the patient's: of that, only the kind is told."""
+    try:
+        yield
+    except (DicomError, Image.DecompressionBombError, MemoryError):
+        raise
+    except Exception as error:
+        raise DicomError(f"cannot be decoded ({type(error).__name__})") from None
+
+
+def _picture(stored: NDArray[np.integer], dataset: FileDataset) -> Picture:
+    mode = str(dataset.PhotometricInterpretation)
+    warnings = [*filter(None, [damage_of(dataset)]), *implausible(dataset)]
+    if mode in GREYS:
+        colours, odd = shown_greys(stored, dataset)
+        warnings = [odd, *warnings] if odd else warnings
+    elif mode == PALETTE:
+        colours = palette_colours(stored, dataset)
+    else:
+        colours = (stored >> max(dataset.BitsStored - 8, 0)).astype(np.uint8)
+    return Picture(Image.fromarray(colours), mode, "; ".join(warnings))
+
+
+def _read(file: BinaryIO, *, pixels: bool) -> FileDataset:
+    _check_inflated_size(file)
+    file.seek(0)
+    tags = [*TAGS, "PixelData"] if pixels else TAGS
+    dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
+    return dataset
+
+
+def _check_inflated_size(file: BinaryIO) -> None:
+    """Refuse a deflated file that is larger than any image may be: pydicom inflates it whole."""
+    file.seek(0)
+    read_preamble(file, force=True)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+        return
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    rest = file.read(INFLATED_AT_ONCE)
+    while rest and not inflater.eof:
+        size += len(inflater.decompress(rest, INFLATED_AT_ONCE))
+        if size > 2 * limit + INFLATED_AT_ONCE:
+            raise Image.DecompressionBombError
+        rest = inflater.unconsumed_tail or file.read(INFLATED_AT_ONCE)
+
+
+def _check(dataset: FileDataset) -> None:
+    """Refuse what holds no image, several, or one that is not read."""
+    if not dataset.get("Rows") or not dataset.get("Columns"):
+        raise DicomError(_without_image(dataset))
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise DicomError(f"{frames:,} frames: give one frame a file")
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and dataset.Rows * dataset.Columns > limit:
+        raise Image.DecompressionBombError
+    mode = dataset.get("PhotometricInterpretation")
+    samples = dataset.get("SamplesPerPixel", 1)
+    if mode not in {1: (*GREYS, PALETTE), 3: COLOURS}.get(samples, ()):
+        raise DicomError("neither a grey nor a colour picture by its Photometric Interpretation")
+    allocated, stored = dataset.get("BitsAllocated"), dataset.get("BitsStored")
+    if allocated not in (8, 16) or not stored or not 1 <= stored <= allocated:
+        raise DicomError("its pixels are not of 8 to 16 bits")
+    if dataset.get("PixelRepresentation") not in (0, 1):
+        raise DicomError("it does not say whether its pixels have a sign")
+
+
+def _without_image(dataset: FileDataset) -> str:
+    """What a file holds in place of an image, if the standard has a name for it."""
+    kind = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
+    if kind == uid.MediaStorageDirectoryStorage:
+        return "a DICOMDIR, which only lists other files: name those"
+    name = standard_name(kind)
+    if not name:
+        return "a DICOM without an image"
+    what = "cut short before its image" if "Image" in name else "a DICOM without an image"
+    return f"{what} ({name})"

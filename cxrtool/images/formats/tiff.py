@@ -1,0 +1,215 @@
+"""TIFF's first directory (TIFF 6.0, section 2; BigTIFF), read within bounds before Pillow does."""
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+import PIL
+
+from cxrtool.core.errors import DataError
+from cxrtool.images.formats.jpeg import jpeg_damage
+from cxrtool.images.formats.limits import (
+    MOST_BYTES,
+    MOST_PARTS,
+    MOST_SIDE,
+    ORDINARY_PIXELS,
+    Examined,
+    check_size,
+)
+
+STARTS = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\0\x2b")
+BIG = 43
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 256, 257, 258, 259, 262, 277
+OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, TABLES = 273, 279, 324, 325, 347
+STRIP_ROWS, TILE_ROWS = 278, 323
+PLACES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
+"""Tags of as many numbers as there are strips or tiles."""
+ASKED = {
+    WIDTH,
+    HEIGHT,
+    BITS,
+    COMPRESSION,
+    PHOTOMETRIC,
+    SAMPLES,
+    TABLES,
+    STRIP_ROWS,
+    TILE_ROWS,
+    *PLACES,
+}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+SIZES |= {16: 8, 17: 8, 18: 8}
+"""Bytes of a value, by its type."""
+NUMBERS = {1: "B", 7: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+MOST_PLACES = 4 * (MOST_SIDE + 1)
+"""Strips or tiles: as many as a picture of one row a strip and four planes has."""
+MOST_VALUES = 16 * 2**20
+"""Bytes of all values together: tags may share one place in the file, read for each of them."""
+PLAIN, NEW_JPEG, DEFLATE, YCBCR = 1, 7, (8, 32946), 6
+NAMES = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", NEW_JPEG: "JPEG"}
+WHOLE = (PLAIN, 5, *DEFLATE, 32773, 34925, 50000)
+"""Nothing, LZW, deflate, PackBits, LZMA, Zstandard: of these libtiff refuses a strip that is short,
+where others, fax and JPEG among them, leave what was in memory in the rows that are missing."""
+SAFE_PILLOW = 13
+"""The first that shows nothing but what was decoded (GHSA-q45j-58j2-45rg), and reads no memory
+beside a tile's or a subsampled strip's (GHSA-462x-pgg6-55fp, GHSA-c6hw-5grf-ff96)."""
+
+
+class _Entry(NamedTuple):
+    tag: int
+    kind: int
+    values: int
+    inside: bytes
+    """The value, or where it is."""
+
+    @property
+    def size(self) -> int:
+        return self.values * SIZES.get(self.kind, 1)
+
+
+class Directory(NamedTuple):
+    """What a TIFF's first directory says of its picture."""
+
+    tags: dict[int, tuple[int, ...]]
+
+    def first(self, tag: int, default: int) -> int:
+        """A tag's first number."""
+        return next(iter(self.tags.get(tag, ())), default)
+
+    @property
+    def compression(self) -> int:
+        """How its strips or tiles are compressed."""
+        return self.first(COMPRESSION, PLAIN)
+
+
+def examine_tiff(file: BinaryIO) -> Examined:
+    """Look at a TIFF's first directory.
+
+    Raises:
+        DataError: it is larger than is decoded, damaged, or not safe with this Pillow.
+    """
+    found = read_directory(file)
+    width, height = found.first(WIDTH, 0), found.first(HEIGHT, 0)
+    bits, samples = max(found.tags.get(BITS, (1,)), default=1), found.first(SAMPLES, 1)
+    if bits > 64 or samples > 64:
+        raise DataError(f"a TIFF of {samples} samples of {bits} bits a pixel, which is not read")
+    # One sample: the pixels, a copy of deep ones, greys; several are four bytes wherever they are.
+    deep = bits > 8
+    wide = 17 if samples in (2, 4) else 9
+    check_size(width, height, (2 * bits / 8 + 1 if deep else 3) if samples == 1 else wide)
+    _check_safe(found)
+    file.seek(0)
+    small = width * height <= ORDINARY_PIXELS
+    return Examined(file=file, ordinary=small and found.compression == PLAIN)
+
+
+def _check_safe(found: Directory) -> None:
+    """Refuse what an older Pillow shows memory with: other people's images were in there."""
+    if int(PIL.__version__.partition(".")[0]) >= SAFE_PILLOW:
+        return
+    tiled = TILE_OFFSETS in found.tags and found.compression != PLAIN
+    whole, subsampled = found.compression in WHOLE, found.first(PHOTOMETRIC, 0) == YCBCR
+    if not whole or tiled or subsampled:
+        kind = NAMES.get(found.compression, f"compression {found.compression}")
+        what = f"{kind} strips" if not whole else "compressed tiles" if tiled else "YCbCr pixels"
+        raise DataError(
+            f"a TIFF with {what}, which Pillow {PIL.__version__} does not read safely: "
+            "pip install 'pillow>=13' (without Gradio, which forbids it), or save it as PNG"
+        )
+
+
+def read_directory(file: BinaryIO) -> Directory:
+    """The tags of a TIFF's first directory that its pixels depend on.
+
+    Raises:
+        DataError: it is damaged, or has more tags or longer values than is read.
+    """
+    file.seek(0)
+    start = file.read(16)
+    order, big = "<" if start[:2] == b"II" else ">", BIG in start[2:4]
+    try:
+        place = struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)[0]
+        file.seek(place)
+        count = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
+    except (struct.error, OSError, ValueError, OverflowError):
+        raise DataError("a TIFF that is damaged or cut short: its directory is not there") from None
+    if count > MOST_PARTS:
+        raise DataError(f"{count:,} tags: at most {MOST_PARTS:,} are read")
+    form = order + ("HHQ8s" if big else "HHI4s")
+    content = file.read(count * struct.calcsize(form))
+    entries = [
+        _Entry(*struct.unpack_from(form, content, at))
+        for at in range(0, len(content) - struct.calcsize(form) + 1, struct.calcsize(form))
+    ]
+    for one in entries:
+        if one.tag in PLACES and one.values > MOST_PLACES:
+            raise DataError(f"{one.values:,} strips: at most {MOST_PLACES:,} are read")
+    if sum(one.size for one in entries if one.tag not in PLACES) > MOST_VALUES:
+        raise DataError(f"more than the {MOST_VALUES / 2**20:.0f} MiB of tags that are read")
+    return Directory({one.tag: _numbers(file, order, one) for one in entries if one.tag in ASKED})
+
+
+def _numbers(file: BinaryIO, order: str, entry: _Entry) -> tuple[int, ...]:
+    """A tag's numbers; none where it is of another kind, or cut short."""
+    letter = NUMBERS.get(entry.kind)
+    if letter is None:
+        return ()
+    content = entry.inside[: entry.size]
+    if entry.size > len(entry.inside):
+        place = struct.unpack(order + ("Q" if len(entry.inside) == 8 else "I"), entry.inside)[0]
+        try:
+            file.seek(place)
+        except (OSError, ValueError, OverflowError):
+            return ()
+        content = file.read(entry.size)
+    whole = len(content) // SIZES[entry.kind]
+    return struct.unpack_from(f"{order}{whole}{letter}", content)
+
+
+def damage_of_tiff(file: BinaryIO) -> list[str]:
+    """What zlib and libjpeg say of a TIFF's strips or tiles: libtiff's warnings Pillow hides."""
+    found = read_directory(file)
+    if found.compression in DEFLATE:
+        reasons = [_inflated(content) for content in _pieces(file, found)]
+    elif found.compression == NEW_JPEG:
+        pieces = list(_pieces(file, found))
+        reasons = [_jpeg_damage(found, *piece) for piece in enumerate(pieces)]
+    else:
+        return []
+    bad = [reason for reason in reasons if reason]
+    return [f"damaged: {bad[0]}, in {len(bad)} of {len(reasons)} strips"] if bad else []
+
+
+def _inflated(content: bytes) -> str:
+    """What zlib says of a stream, its checksum included."""
+    inflater = zlib.decompressobj()
+    try:
+        while content and not inflater.eof:
+            inflater.decompress(content, 2**20)
+            content = inflater.unconsumed_tail
+    except zlib.error as error:
+        return f"{error} (zlib)"
+    return "" if inflater.eof else "a stream without its end (zlib)"
+
+
+def _jpeg_damage(found: Directory, number: int, strip: bytes) -> str:
+    """What libjpeg says of a strip, whose tables may stand apart (TIFF Technical Note 2)."""
+    tables = bytes(found.tags.get(TABLES, ()))
+    height = found.first(HEIGHT, 0)
+    rows = found.first(TILE_ROWS, 0) or min(found.first(STRIP_ROWS, height), height)
+    strips = max(-(-height // max(rows, 1)), 1)
+    if TILE_ROWS not in found.tags:
+        rows = min(rows, height - number % strips * rows)
+    return jpeg_damage(tables[:-2] + strip[2:] if len(tables) > 4 else strip, rows)
+
+
+def _pieces(file: BinaryIO, found: Directory) -> Iterator[bytes]:
+    """Its strips' or tiles' content, as long as it is no more than a file may hold."""
+    tiled = TILE_OFFSETS in found.tags
+    starts: Sequence[int] = found.tags.get(TILE_OFFSETS if tiled else OFFSETS, ())
+    sizes: Sequence[int] = found.tags.get(TILE_COUNTS if tiled else COUNTS, ())
+    if sum(sizes) > MOST_BYTES:
+        return
+    for start, size in zip(starts, sizes, strict=False):
+        file.seek(start)
+        yield file.read(size)

@@ -1,0 +1,1 @@
+"""Images and a model to rows: engines, ensembles, heat maps, the journal."""

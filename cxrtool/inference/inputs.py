@@ -1,0 +1,137 @@
+"""What the inputs of `predict` stand for: files, folders, globs, tables, a part of a manifest."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.unicode_forms import forms, on_disk
+from cxrtool.core.workspace import Workspace
+from cxrtool.images.reading import SUFFIXES, is_image
+
+TABLE = ".csv"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images, as the rows name them and where they are."""
+
+    names: list[str]
+    files: list[str]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.names)
+
+    def repeated(self) -> dict[str, int]:
+        """The names that are there more than once, and how often."""
+        return {name: count for name, count in Counter(self.names).items() if count > 1}
+
+
+def list_images(inputs: Sequence[str], split: str | None = None) -> Inputs:
+    """The images that the inputs stand for.
+
+    A folder stands for the images in it and below, a glob for the images it matches, a CSV for its
+    `path` (or `Path`) column, and a manifest for all its images or, with `split`, for those in a
+    part of the split.csv beside it. A file that is named is taken whatever it is called.
+
+    Raises:
+        DataError: an input that stands for no image.
+        UsageError: an empty input, or `split` without a manifest.
+    """
+    found = Inputs([], [])
+    for text in inputs:
+        if not text.strip():
+            raise UsageError("an input is empty: name an image, a folder or a table")
+        path = Path(text)
+        table = path.suffix.lower() == TABLE and path.is_file()
+        if split is not None and not table:
+            raise UsageError(f"--split goes with a manifest, and {text} is none")
+        before = len(found)
+        for name, file in _of_table(path, split) if table else _expand(text, path):
+            found.names.append(name)
+            found.files.append(file)
+        if len(found) == before:
+            raise DataError(f"{text}: no images ({', '.join(SUFFIXES)}) are there")
+    return found
+
+
+def _expand(text: str, path: Path) -> Iterator[tuple[str, str]]:
+    if path.is_dir():
+        yield from ((name, name) for name in _below(text))
+    elif not os.path.lexists(text) and glob.has_magic(text):
+        # Path.glob cannot take an absolute pattern.
+        found = [glob.glob(form, recursive=True) for form in forms(text)]  # noqa: PTH207
+        names = sorted({name for names in found for name in names})
+        yield from ((name, name) for name in names if is_image(Path(name)))
+    else:
+        yield text, text
+
+
+def _below(folder: str) -> Iterator[str]:
+    """The images in a folder and below, sorted, links to folders not followed: they may go round.
+
+    Raises:
+        DataError: a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+
+    for where, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            file = os.path.join(where, name)  # noqa: PTH118
+            if is_image(Path(file)):
+                yield file
+
+
+def _of_table(path: Path, split: str | None) -> list[tuple[str, str]]:
+    from cxrtool.core.csv_tables import read_table
+
+    names = _of_manifest(path, split) if split is not None else None
+    if names is None:
+        frame = read_table(path, ())
+        column = next((name for name in ("path", "Path") if name in frame.columns), None)
+        if column is None:
+            raise DataError(
+                f"{path} has no column path: its columns are {', '.join(frame.columns)}"
+            )
+        names = [str(name) for name in frame[column]]
+    if not names:
+        raise DataError(f"{path}: no image is in {split}")
+    blank = [row for row, name in enumerate(names, start=2) if not name.strip()]
+    if blank:
+        raise DataError(f"{path}: {len(blank)} rows name no file (lines {first_few(blank)})")
+    base = _base_of_table(path, names[0])
+    return [(name, str(on_disk(base / name))) for name in names]
+
+
+def _of_manifest(path: Path, split: str) -> list[str]:
+    """The paths in a part of the split of a manifest."""
+    from cxrtool.data.manifest import read_manifest, read_split
+
+    workspace = Workspace(path.parent)
+    if path.name != workspace.manifest.name:
+        raise UsageError(f"--split goes with a manifest.csv, and {path} is none")
+    workspace.need(workspace.split, "split")
+    manifest = read_manifest(path)
+    parts = read_split(workspace.split, manifest)
+    return [str(name) for name in manifest["path"][parts == split]]
+
+
+def _base_of_table(path: Path, first: str) -> Path:
+    """What a table's paths are relative to: the first place where its first image is.
+
+    Its own folder; the one above, as in CheXpert's tables; for a manifest, the data folder; or
+    where the user is.
+    """
+    places = [path.parent, path.parent.parent]
+    workspace = Workspace(path.parent)
+    if workspace.data_info.is_file():
+        places.append(workspace.read_data_info().folder)
+    places.append(Path())
+    return next((place for place in places if on_disk(place / first).is_file()), path.parent)

@@ -1,0 +1,142 @@
+"""A table of predictions that is written as it is made, and can be gone on with."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from cxrtool.core.errors import CxrToolError, DataError, StoppedError
+from cxrtool.data.prediction_rows import Row, decide, read_rows, write_rows
+from cxrtool.inference.ensemble import Ensemble
+from cxrtool.inference.journal import Journal
+from cxrtool.inference.work import PredictResult, Work
+
+SAMPLE = 8
+"""Rows of a finished table that are scored again, to see that the model is the same."""
+TOLERANCE = 0.03
+"""How far apart the same model's probabilities may lie: bf16 has 8 bits."""
+
+
+def write_table(work: Work, output: Path) -> PredictResult:
+    """Score what is not done, keeping a journal, and write the table.
+
+    Raises:
+        DataError: the table to go on with is another model's, or the disk is full.
+        StoppedError: Ctrl-C; the journal stays.
+    """
+    journal = Journal(output, _made_with(work.ensemble), work.ensemble.labels)
+    rank, world = work.place
+    heatmaps = work.heatmaps()
+    if rank == 0:
+        if not work.config.resume:
+            journal.remove()
+        elif output.exists() and not journal.files:
+            _take_over(work, journal, output)
+    work.wait()
+    journal.read()
+    left, retried = work.left(journal, heatmaps), work.failed(journal)
+    work.wait()  # until all have read it: they share what is left by its order
+    if work.config.resume:
+        done = len(work.images) - len(left) - len(retried)
+        work.reporter.note(f"{done:,} of {len(work.images):,} images are done")
+    started = time.perf_counter()
+    try:
+        with journal.writing(rank) as write:
+            # In the batches of an undisturbed run: in others a network's last digits differ.
+            batches = work.batches(left)
+            mine = [place for batch in batches[rank::world] for place in batch]
+            for row in work.rows(mine, heatmaps):
+                if not journal.done(row.path):
+                    write(row)
+            for row in work.rows(retried[rank::world], heatmaps):
+                write(row)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"stopped after {len(journal):,} of {len(work.images):,} images; the same command "
+            "with --resume goes on"
+        ) from None
+    work.wait()
+    seconds = time.perf_counter() - started
+    work.tell_collapses()
+    return work.result(
+        scored=len(left) + len(retried),
+        failed=_finish(work, journal, output) if rank == 0 else 0,
+        seconds=seconds,
+        drawn=0 if heatmaps is None else heatmaps.drawn,
+    )
+
+
+def _finish(work: Work, journal: Journal, output: Path) -> int:
+    """Make the journal of all processes a table, in the images' order; how many have no scores."""
+    journal.read()
+    names, ensemble = work.images.names, work.ensemble
+    try:
+        write_rows(journal.rows(names), output, ensemble.labels)
+    except OSError as error:
+        raise DataError(
+            f"{output}: {error.strerror}; all rows are kept, and --resume writes them"
+        ) from None
+    failed = sum(not journal.done(name) for name in names)
+    journal.remove()
+    return failed
+
+
+def _made_with(ensemble: Ensemble) -> dict[str, str]:
+    """What rows must have been made with to stand in one table."""
+    thresholds = json.dumps(ensemble.thresholds, sort_keys=True)
+    return {
+        "model": " + ".join(member.fingerprint for member in ensemble.members),
+        "engine": ", ".join(member.told for member in ensemble.members),
+        "set of thresholds": hashlib.sha256(thresholds.encode()).hexdigest(),
+        "--tta": "on" if ensemble.tta else "off",
+    }
+
+
+def _take_over(work: Work, journal: Journal, output: Path) -> None:
+    """Put a finished table's rows into the journal, if this model made them.
+
+    Nothing is in it before that is known: what a kill left there would be taken for this model's.
+
+    Raises:
+        DataError: it did not, or it is another table.
+    """
+    ensemble = work.ensemble
+    files = dict(zip(work.images.names, work.images.files, strict=True))
+    sample: list[Row] = []
+    for row in read_rows(output, ensemble.labels):
+        if not _same_decision(row, ensemble):
+            raise DataError(
+                f"{output}: {row.path} was decided by other thresholds: --resume goes on "
+                "with the same ones, --force begins anew"
+            )
+        sample += [row] * (row.path in files and row.scores is not None and len(sample) < SAMPLE)
+    names = [row.path for row in sample]
+    again = ensemble.score(names, [files[name] for name in names], workers=0)
+    for row, one in zip(sample, again, strict=True):
+        _compare(output, row, one.row)
+    try:
+        with journal.writing("before") as write:
+            for row in read_rows(output, ensemble.labels):
+                if row.path in files:
+                    write(row)
+    except CxrToolError:
+        journal.remove()
+        raise
+
+
+def _same_decision(row: Row, ensemble: Ensemble) -> bool:
+    """Whether this model's thresholds call a row what it was called; without scores, nothing."""
+    if row.scores is None:
+        return True
+    return row.positive == decide(row.scores, ensemble.labels, ensemble.thresholds, row.warning)
+
+
+def _compare(output: Path, row: Row, again: Row) -> None:
+    if again.scores is None or row.scores is None:  # the image is gone; its row stays
+        return
+    apart = max(abs(a - b) for a, b in zip(again.scores, row.scores, strict=True))
+    if apart > TOLERANCE:
+        raise DataError(
+            f"{output}: this model gives {row.path} other probabilities (up to {apart:.2f} apart): "
+            "--resume goes on with the same model, --force begins anew"
+        )

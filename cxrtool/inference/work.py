@@ -1,0 +1,214 @@
+"""What `predict` has to do: images, the models that score them, and what comes of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cxrtool.core.config import PredictConfig
+from cxrtool.core.console import Reporter
+from cxrtool.core.runs import RunFolder
+from cxrtool.data.prediction_rows import Row, cells, csv_line, header, read_rows
+from cxrtool.evaluation.saturation import Collapses, collapse_warnings
+from cxrtool.inference.ensemble import Ensemble
+from cxrtool.inference.inputs import Inputs
+from cxrtool.inference.journal import Journal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cxrtool.core.processes import Processes
+    from cxrtool.inference.heatmaps import Heatmaps
+
+LEAST_IMAGES = 10
+"""Fewer may well have the same scores."""
+FEW = 64
+"""Images whose number and speed are worth no line of their own."""
+
+
+class Listener(Protocol):
+    """Is told of rows as they are made."""
+
+    def begin(self, ensemble: Ensemble, images: int) -> None:
+        """So many images are about to be scored."""
+
+    def row(self, row: Row) -> None:
+        """The next one, in order."""
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Predictions, and how the making went."""
+
+    model: str
+    labels: tuple[str, ...]
+    thresholds: dict[str, float | None]
+    """On the scale of the probabilities."""
+    without: dict[str, str]
+    """Why labels have no threshold, or one that says little."""
+    rows: list[Row] = field(repr=False)
+    """Empty where they went to a file or a listener."""
+    images: int
+    failed: int
+    seconds: float
+    images_per_second: float
+    output: Path | None
+    engine: dict[str, str]
+    """Its name, device and precision."""
+    heatmaps: Path | None = None
+    drawn: int = 0
+    """How many heat maps."""
+    writes: bool = True
+    """Whether this process is the one that tells the result."""
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The rows as a table, also those that were written to a file."""
+        from cxrtool.data.prediction_tables import frame_of_rows
+
+        rows = self.rows if self.output is None else read_rows(self.output, self.labels)
+        return frame_of_rows(rows, self.labels)
+
+    def csv(self) -> str:
+        """The rows as CSV text."""
+        lines = [cells(row, self.labels) for row in self.rows]
+        return "".join(csv_line(line) for line in [header(self.labels), *lines])
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it; with the rows, where no file holds them."""
+        values: dict[str, Any] = {
+            "run": self.model,
+            "engine": self.engine,
+            "images": self.images,
+            "failed": self.failed,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "output": str(self.output) if self.output else None,
+        }
+        if self.heatmaps is not None:
+            values |= {"heatmaps": str(self.heatmaps), "drawn": self.drawn}
+        if self.output is None:
+            values["predictions"] = [row.as_json(self.labels) for row in self.rows]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Images to score, with what, and for whom."""
+
+    config: PredictConfig
+    images: Inputs
+    ensemble: Ensemble
+    run: RunFolder | None
+    """Of which heat maps are drawn."""
+    reporter: Reporter
+    listener: Listener | None
+    processes: "Processes | None"
+    _collapses: list[Collapses] = field(default_factory=list, init=False)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        return (0, 1) if self.processes is None else (self.processes.rank, self.processes.world)
+
+    def wait(self) -> None:
+        """Wait for the other processes."""
+        if self.processes is not None:
+            self.processes.wait()
+
+    def failed(self, journal: Journal) -> list[int]:
+        """The places of the images that could not be read: they are tried again."""
+        return [at for at, name in enumerate(self.images.names) if journal.failed(name)]
+
+    def batches(self, places: Sequence[int]) -> list[range]:
+        """The batches of all images, in their order, that some images (by their places) are in."""
+        size = self.ensemble.batch_of(self.config.batch_size)
+        numbers = sorted({place // size for place in places})
+        ends = [min((number + 1) * size, len(self.images)) for number in numbers]
+        return [range(number * size, end) for number, end in zip(numbers, ends, strict=True)]
+
+    def left(self, journal: Journal, heatmaps: "Heatmaps | None") -> list[int]:
+        """The places of the images that were not tried, or lack a heat map that is asked for."""
+        names = self.images.names
+        left = [
+            at for at, name in enumerate(names) if not (journal.done(name) or journal.failed(name))
+        ]
+        if heatmaps is None:
+            return left
+        done = [at for at, name in enumerate(names) if journal.done(name)]
+        rows = journal.rows(names[at] for at in done)
+        undrawn = [at for at, row in zip(done, rows, strict=True) if heatmaps.lacks(at, row)]
+        return sorted(left + undrawn)
+
+    def rows(self, places: Sequence[int], heatmaps: "Heatmaps | None") -> Iterator[Row]:
+        """The rows of images, by their places in the list; heat maps are drawn on the way."""
+        names = [self.images.names[place] for place in places]
+        files = [self.images.files[place] for place in places]
+        repeated = self.images.repeated()
+        scored = self.ensemble.score(
+            names, files, batch_size=self.config.batch_size, workers=self.config.workers
+        )
+        many = len(places) > FEW
+        collapses = self._seen()
+        with self.reporter.steps("scoring", len(places), summary=many) as advance:
+            for one in scored:
+                row = one.row
+                if row.logits is not None:
+                    collapses.add(row.logits)
+                if row.path in repeated:
+                    told = f"given {repeated[row.path]} times"
+                    row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
+                if (
+                    heatmaps is not None
+                    and one.pixels is not None
+                    and heatmaps.lacks(places[one.index], row)
+                ):
+                    heatmaps.draw(places[one.index], files[one.index], one.pixels, row)
+                yield row
+                advance(1)
+
+    def _seen(self) -> Collapses:
+        if not self._collapses:
+            self._collapses.append(Collapses(len(self.ensemble.labels)))
+        return self._collapses[0]
+
+    def tell_collapses(self) -> None:
+        """Warn of labels whose scores were no scale on the images that were scored."""
+        found = zip(self.ensemble.labels, self._seen().found(LEAST_IMAGES), strict=True)
+        for text in collapse_warnings(dict(found)):
+            self.reporter.warn(text)
+
+    def heatmaps(self) -> "Heatmaps | None":
+        """What draws the heat maps, where they are asked for."""
+        if self.config.heatmaps is None or self.run is None:
+            return None
+        from cxrtool.inference.heatmaps import open_heatmaps
+
+        first = self.place[0] == 0
+        return open_heatmaps(self.config, self.run, self.ensemble, self.reporter, first=first)
+
+    def result(
+        self, *, scored: int, failed: int, seconds: float, drawn: int, rows: Sequence[Row] = ()
+    ) -> PredictResult:
+        """What came of it, after so many images were scored (all, but for a resumed table)."""
+        engine = self.ensemble.members[0].engine
+        return PredictResult(
+            model=self.ensemble.name,
+            labels=self.ensemble.labels,
+            thresholds=self.ensemble.thresholds,
+            without=self.ensemble.without,
+            rows=list(rows),
+            images=len(self.images),
+            failed=failed,
+            seconds=seconds,
+            images_per_second=scored / seconds,
+            output=self.config.output,
+            engine={
+                "name": engine.name,
+                "device": engine.device,
+                "precision": engine.precision,
+            },
+            heatmaps=self.config.heatmaps,
+            drawn=drawn,
+            writes=self.place[0] == 0,
+        )

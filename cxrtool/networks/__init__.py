@@ -1,0 +1,1 @@
+"""Architectures and their blocks, pretrained weights, devices, class activation."""

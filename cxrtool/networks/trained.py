@@ -1,0 +1,28 @@
+"""A finished run's network, with its weights, on a device."""
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from cxrtool.core.errors import RunError
+from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.networks.architectures import build_network
+
+
+def load_network(run: RunFolder, card: RunCard, device: torch.device | str) -> nn.Module:
+    """Build a run's network and load its weights: fp32, in eval mode, channels last.
+
+    Only tensors are read, never code: the file is no pickle. `card` is what `read_card` gave, which
+    has compared the file with its fingerprint.
+
+    Raises:
+        RunError: the weights are not those of such a network.
+    """
+    network = build_network(card.arch, len(card.labels), drop_rate=card.drop_rate)
+    try:
+        network.load_state_dict(load_file(run.weights))
+    except (RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{run.weights} does not fit {run.model.name}: {reason}") from None
+    return network.to(device).to(memory_format=torch.channels_last).eval()

@@ -1,0 +1,1 @@
+"""An evaluation for people: the page, pictures, tables for papers."""

@@ -1,0 +1,157 @@
+"""Pictures of what a label's scores are worth: ROC and precision-recall, reliability, scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from cxrtool.core.plot_text import number, with_interval
+from cxrtool.reports.figures.panels import (
+    BLUE,
+    FAINT,
+    GREY,
+    RED,
+    Grid,
+    make_panels,
+    say_nothing_drawn,
+    unit_square,
+)
+from cxrtool.reports.figures.series import Curve, Reliability, Scores
+
+CHANCE: dict[str, Any] = {"color": FAINT, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
+POINT: dict[str, Any] = {
+    "color": RED,
+    "marker": "o",
+    "markersize": 5.5,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.8,
+    "linestyle": "",
+    "zorder": 4,
+    "clip_on": False,
+}
+
+
+def roc_figure(curves: Mapping[str, Curve]) -> Figure:
+    """The figure that `draw_roc` saves: a panel a label, in their order."""
+    legend = [Line2D([], [], color=BLUE, linewidth=1.7, label="ROC curve")]
+    legend += _point_in_legend(curves.values())
+    legend += [Line2D([], [], label="chance", **CHANCE)]
+    return _curves_figure(curves, "AUROC", ("1 − specificity", "sensitivity"), legend)
+
+
+def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
+    """The figure that `draw_precision_recall` saves: a panel a label, in their order.
+
+    Drawn in steps, each precision from the recall before it: the area under the line is the
+    average precision, which straight lines would flatter (Davis & Goadrich 2006, ICML).
+    """
+    legend = [Line2D([], [], color=BLUE, linewidth=1.7, label="precision-recall curve")]
+    legend += _point_in_legend(curves.values())
+    dotted = CHANCE | {"linestyle": ":", "color": GREY, "linewidth": 1.3}
+    legend += [Line2D([], [], label="prevalence (chance)", **dotted)]
+    words = ("recall (sensitivity)", "precision (PPV)")
+    return _curves_figure(curves, "AUPRC", words, legend)
+
+
+def _point_in_legend(curves: Iterable[Curve]) -> list[Line2D]:
+    pointed = any(curve.point for curve in curves)
+    return [Line2D([], [], label="operating point", **POINT)] if pointed else []
+
+
+def _curves_figure(
+    curves: Mapping[str, Curve], area: str, words: tuple[str, str], legend: Sequence[Line2D]
+) -> Figure:
+    told = {
+        label: [f"{area} {with_interval(curve.area, curve.interval)}", curve.note]
+        if curve.x.size
+        else []
+        for label, curve in curves.items()
+    }
+    figure, panels = make_panels(told, legend, words)
+    for axes, curve in zip(panels, curves.values(), strict=True):
+        unit_square(axes)
+        if not curve.x.size:
+            say_nothing_drawn(axes, curve.note)
+            continue
+        if curve.baseline is None:
+            axes.plot([0, 1], [0, 1], **CHANCE)
+        else:
+            axes.plot([0, 1], [curve.baseline] * 2, color=GREY, linewidth=1.3, linestyle=":")
+        style: Any = "default" if curve.baseline is None else "steps-pre"
+        axes.plot(curve.x, curve.y, color=BLUE, linewidth=1.7, drawstyle=style, zorder=3)
+        if curve.point:
+            axes.plot(*curve.point, **POINT)
+    return figure
+
+
+def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
+    """The figure that `draw_reliability` saves; a dot's area goes with the images in its bin."""
+    dot: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.1}
+    words = "bin of scores (larger: more images), 95 % interval"
+    legend = [Line2D([], [], markersize=4.5, label=words, **dot)]
+    faint: dict[str, Any] = {"color": FAINT, "marker": "s", "markersize": 2.6, "linewidth": 0.9}
+    if any(one.before for one in bins.values()):
+        legend += [Line2D([], [], label="before calibration", **faint)]
+    legend += [Line2D([], [], label="perfect calibration", **CHANCE)]
+    told = {
+        label: [f"Brier {number(one.brier)}, ECE {number(one.ece)}", one.note]
+        if one.predicted.size
+        else []
+        for label, one in bins.items()
+    }
+    figure, panels = make_panels(told, legend, ("mean predicted probability", "share of positives"))
+    for axes, one in zip(panels, bins.values(), strict=True):
+        unit_square(axes)
+        if not one.predicted.size:
+            say_nothing_drawn(axes, one.note)
+            continue
+        axes.plot([0, 1], [0, 1], **CHANCE)
+        if one.before:
+            axes.plot(*one.before, zorder=2, **faint)
+        axes.plot(one.predicted, one.observed, color=BLUE, linewidth=0.9, alpha=0.5, zorder=3)
+        axes.vlines(one.predicted, one.low, one.high, color=BLUE, linewidth=1.0, zorder=3)
+        areas = 9 + 41 * one.count / one.count.max()
+        axes.scatter(
+            one.predicted, one.observed, areas, BLUE, linewidths=0, zorder=4, clip_on=False
+        )
+    return figure
+
+
+def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
+    """The figure that `draw_distributions` saves; every panel has scales of its own."""
+    filled: dict[str, Any] = {"facecolor": "#dde2e7", "edgecolor": FAINT, "linewidth": 0.8}
+    legend: list[Artist] = [
+        Line2D([], [], color=BLUE, linewidth=1.5, label="positives"),
+        Patch(label="negatives", **filled),
+    ]
+    line: dict[str, Any] = {"color": RED, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 4}
+    if any(one.threshold is not None for one in scores.values()):
+        legend += [Line2D([], [], label="threshold", **line)]
+    told = {
+        label: [one.note or f"{one.positives:,} positive, {one.negatives:,} negative"]
+        if one.positives or one.negatives
+        else []
+        for label, one in scores.items()
+    }
+    words = ("score", "share of the class's images")
+    figure, panels = make_panels(told, legend, words, Grid(own_scales=True))
+    for axes, one in zip(panels, scores.values(), strict=True):
+        if not told[str(axes.get_label())]:
+            axes.set(xticks=[], yticks=[])
+            say_nothing_drawn(axes, one.note)
+            continue
+        axes.stairs(one.negative, one.edges, fill=True, zorder=2, **filled)
+        axes.stairs(one.positive, one.edges, color=BLUE, linewidth=1.5, zorder=3)
+        if one.threshold is not None:
+            axes.axvline(one.threshold, **line)
+        ends = [one.edges[0], one.edges[-1], *([] if one.threshold is None else [one.threshold])]
+        room = 0.03 * (max(ends) - min(ends))
+        axes.set_xlim(min(ends) - room, max(ends) + room)
+        axes.set_ylim(0, 1.06 * max(one.positive.max(), one.negative.max()))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    return figure

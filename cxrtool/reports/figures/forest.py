@@ -1,0 +1,251 @@
+"""Pictures of AUROCs with their intervals: a label's groups, and runs beside each other."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cxrtool.core.errors import UsageError
+from cxrtool.core.numbers import Interval
+from cxrtool.core.plot_text import (
+    NORMAL,
+    SMALL,
+    fitted,
+    readable_names,
+    text_style,
+    width_of,
+    with_interval,
+)
+from cxrtool.core.plotting import GRID, INK, make_plain
+from cxrtool.reports.figures.panels import (
+    BLUE,
+    GREY,
+    Grid,
+    add_legend,
+    columns_for,
+    empty_figure,
+    make_panels,
+)
+from cxrtool.reports.figures.series import ForestRow
+
+RUNS = (
+    ("#0072b2", "o"),
+    ("#d55e00", "s"),
+    ("#009e73", "^"),
+    ("#000000", "D"),
+    ("#cc79a7", "v"),
+    ("#56b4e9", "P"),
+    ("#e69f00", "X"),
+    ("#7f7f7f", "*"),
+)
+"""Colours that the colour-blind tell apart (Okabe & Ito 2008), and markers for grey print."""
+WHISKER: dict[str, Any] = {"linewidth": 1.1, "zorder": 3, "solid_capstyle": "butt"}
+FOREST_WIDTH = {1: 2.8, 2: 2.0, 3: 1.5}
+LINE_HEIGHT = 0.165
+
+
+def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.95) -> Figure:
+    """The figure that `draw_forest` saves: the same groups in every panel, and the same x-range.
+
+    The range holds every interval. A group that a label has no row of stays empty there.
+    """
+    lines = _forest_lines(rows)
+    if not lines:
+        raise UsageError("there is no group to draw: pass at least one row of a label")
+    shown = [row for of_label in rows.values() for row in of_label if not math.isnan(row.auroc)]
+    told = {
+        label: [
+            f"AUROC {with_interval(row.auroc, row.interval)}" for row in of_label if not row.column
+        ][:1]
+        for label, of_label in rows.items()
+    }
+    legend = [_whiskered(f"AUROC, {100 * level:g} % interval", BLUE, "o")]
+    if any(row.too_few for row in shown):
+        legend += [_whiskered("too few patients to say (*)", GREY, "o", hollow=True)]
+    legend += [Line2D([], [], color=INK, linewidth=0.8, label="AUROC of all")]
+    edges = _number_edges([row for of_label in rows.values() for row in of_label])
+    grid = Grid(
+        size=(FOREST_WIDTH[columns_for(len(rows), 3)], LINE_HEIGHT * len(lines)),
+        most=3,
+        beside=edges[-1] + 0.1,
+        names=[(name, not column) for name, column in lines],
+    )
+    figure, panels = make_panels(told, legend, ("AUROC", ""), grid)
+    limits = _auroc_limits((row.auroc, row.interval) for row in shown)
+    for axes, of_label in zip(panels, rows.values(), strict=True):
+        axes.set(ylim=(len(lines) - 0.5, -0.5), yticks=[], xlim=limits)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.grid(True, color=GRID, linewidth=0.7)
+        _draw_forest_rows(axes, of_label, lines, edges)
+    return figure
+
+
+def _forest_lines(rows: Mapping[str, Sequence[ForestRow]]) -> list[tuple[str, str | None]]:
+    """Each line's group and column, columns together; (column, None) stands over its groups."""
+    groups: dict[str, dict[str, None]] = {}
+    for row in (row for of_label in rows.values() for row in of_label):
+        groups.setdefault(row.column, {})[row.group] = None
+    lines: list[tuple[str, str | None]] = []
+    for column, names in groups.items():
+        lines += [(column, None)] if column else []
+        lines += [(name, column) for name in names]
+    return lines
+
+
+def _draw_forest_rows(
+    axes: Axes,
+    rows: Sequence[ForestRow],
+    lines: Sequence[tuple[str, str | None]],
+    edges: tuple[float, float],
+) -> None:
+    """Draw one label's rows; `edges` are where its numbers end, at the right of the panel."""
+    for edge, word in zip(edges, ("n", "pos."), strict=True):
+        _write_beside(axes, edge, -0.7, word, GREY)
+    overall = [row.auroc for row in rows if not row.column and not math.isnan(row.auroc)]
+    for value in overall[:1]:
+        axes.axvline(value, color=INK, linewidth=0.8, zorder=2)
+    for row in rows:
+        height = lines.index((row.group, row.column))
+        ink = GREY if row.too_few else INK
+        for edge, number in zip(edges, (row.n, row.positives), strict=True):
+            _write_beside(axes, edge, height, f"{number:,}", ink)
+        if row.too_few:
+            _write_beside(axes, edges[-1] + 0.07, height, "*", ink)
+        if math.isnan(row.auroc):
+            _say_undefined(axes, height)
+            continue
+        colour = GREY if row.too_few else BLUE
+        _draw_whisker(axes, row.auroc, row.interval, height, colour, "o", row.too_few)
+
+
+def _number_edges(rows: Sequence[ForestRow]) -> tuple[float, float]:
+    """Where the numbers of images and of positives end, in inches from their panel's right."""
+    digit = 0.062
+    first = 0.1 + digit * max([4, *(len(f"{row.n:,}") for row in rows)])
+    return first, first + 0.1 + digit * max([4, *(len(f"{row.positives:,}") for row in rows)])
+
+
+def _write_beside(axes: Axes, edge: float, height: float, text: str, ink: str) -> None:
+    """Write what ends so far at the right of a panel, at a height of its rows."""
+    place, font = (1.0, height), text_style(SMALL, ink) | {"ha": "right", "va": "center"}
+    axes.annotate(
+        text,
+        place,
+        (72 * edge, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        annotation_clip=False,
+        **font,
+    )
+
+
+def comparison_figure(
+    runs: Mapping[str, Mapping[str, tuple[float, Interval]]], *, level: float = 0.95
+) -> Figure:
+    """The figure that `draw_comparison` saves: runs beside each other in every label's row.
+
+    A label that a run lacks, or whose AUROC is NaN there, has no mark of it. Raises `UsageError`
+    for more runs than there are colours and markers.
+    """
+    if len(runs) > len(RUNS):
+        raise UsageError(
+            f"{len(runs)} runs in one picture cannot be told apart: compare at most {len(RUNS)}"
+        )
+    labels = list(dict.fromkeys(label for of_run in runs.values() for label in of_run))
+    figure = empty_figure(labels)
+    names = [fitted(figure, name, 2.4, 2, NORMAL) for name in readable_names(labels)]
+    left = max(width_of(figure, line, NORMAL) for name in names for line in name) + 0.2
+    beside = 0.13 if len(runs) < 4 else 0.1
+    step = max(beside * len(runs) + 0.11, 0.17 * max(len(name) for name in names) + 0.05)
+    handles = [
+        _whiskered(fitted(figure, name, 6.0, 1, NORMAL)[0], *mark)
+        for name, mark in zip(readable_names(runs), RUNS, strict=False)
+    ]
+    width, height = 7.9, step * len(labels)
+    top = add_legend(figure, handles, left, width)
+    whole = top + height + 0.5
+    figure.set_size_inches(width, whole)
+    axes = figure.add_axes(
+        (left / width, 0.45 / whole, (width - left - 0.15) / width, height / whole)
+    )
+    make_plain(axes)
+    axes.tick_params(labelsize=SMALL)
+    values = [value for of_run in runs.values() for value in of_run.values()]
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=_auroc_limits(values))
+    axes.set_yticks(range(len(labels)), ["\n".join(name) for name in names], **text_style(NORMAL))
+    axes.xaxis.grid(True, color=GRID, linewidth=0.7)
+    axes.set_xlabel(f"AUROC, {100 * level:g} % interval", **text_style(NORMAL))
+    for row, label in enumerate(labels):
+        _draw_runs(axes, row, [of_run.get(label) for of_run in runs.values()], beside / step)
+    return figure
+
+
+def _draw_runs(
+    axes: Axes, row: int, values: Sequence[tuple[float, Interval] | None], step: float
+) -> None:
+    """One label's row: a band behind every second, and the runs below each other in their order."""
+    if row % 2:
+        axes.axhspan(row - 0.5, row + 0.5, color="#f4f6f8", linewidth=0, zorder=0)
+    for place, value in enumerate(values):
+        if value is not None and not math.isnan(value[0]):
+            height = row + step * (place - (len(values) - 1) / 2)
+            _draw_whisker(axes, *value, height, *RUNS[place])
+    if all(value is None or math.isnan(value[0]) for value in values):
+        _say_undefined(axes, row)
+
+
+def _whiskered(name: str, colour: str, marker: str, *, hollow: bool = False) -> Line2D:
+    """A dot on its whisker, for a legend."""
+    return Line2D(
+        [],
+        [],
+        color=colour,
+        marker=marker,
+        markersize=4.8,
+        markerfacecolor="white" if hollow else colour,
+        linewidth=1.1,
+        label=name,
+    )
+
+
+def _draw_whisker(
+    axes: Axes,
+    value: float,
+    interval: Interval,
+    height: float,
+    colour: str,
+    marker: str,
+    hollow: bool = False,
+) -> None:
+    if interval:
+        axes.plot(interval, [height, height], color=colour, **WHISKER)
+    inside = "white" if hollow else colour
+    axes.plot(
+        value,
+        height,
+        color=colour,
+        marker=marker,
+        markersize=4.8,
+        markerfacecolor=inside,
+        zorder=4,
+    )
+
+
+def _auroc_limits(values: Iterable[tuple[float, Interval]]) -> tuple[float, float]:
+    """The x-range that holds every AUROC and interval, and some room for the dots."""
+    ends = [end for value, interval in values for end in (value, *(interval or ()))]
+    ends = [end for end in ends if not math.isnan(end)] or [0.5, 1.0]
+    low, high = min(ends), max(ends)
+    room = max(0.04 * (high - low), 0.015)
+    return low - room, high + room
+
+
+def _say_undefined(axes: Axes, height: float) -> None:
+    place, across = (0.02, height), axes.get_yaxis_transform()
+    box = {"facecolor": "white", "linewidth": 0, "pad": 0.8, "alpha": 0.9}
+    words = axes.text(*place, "not defined", transform=across, va="center", **text_style(6.5, GREY))
+    words.set(bbox=box, fontstyle="italic")

@@ -1,0 +1,225 @@
+"""An evaluation's files: JSON, CSV, pictures, and the page that holds all of it."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxrtool import __version__
+from cxrtool.core.console import Reporter
+from cxrtool.core.csv_tables import write_table
+from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.files import read_json, whole_file, write_json
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.workspace import Workspace
+from cxrtool.core.yaml_files import read_yaml
+from cxrtool.data.provenance import data_of_run
+from cxrtool.data.starts import told_start, without_folders
+from cxrtool.evaluation.result import Scored
+from cxrtool.reports import figures as score_figures
+from cxrtool.reports.figure_data import (
+    distributions,
+    forest_rows,
+    precision_recall_curves,
+    reliabilities,
+    roc_curves,
+)
+from cxrtool.reports.page import Card, write_report
+
+RECIPE = (
+    *("recipe", "arch", "weights", "uncertainty", "blank", "image_size", "loss", "sampling"),
+    *("lr", "body_lr", "weight_decay", "schedule", "freeze_epochs", "unfreeze", "batch_size"),
+    *("epochs", "ema", "drop_rate", "seed"),
+)
+"""The options of a training that its card names."""
+
+
+def write_scores(values: dict[str, Any], json_file: Path) -> list[Path]:
+    """The figures as JSON and, beside it, as CSV: a row a label; a row a group and label."""
+    write_json(json_file, values)
+    write_table(_label_table(values["labels"]), json_file.with_suffix(".csv"))
+    written = [json_file, json_file.with_suffix(".csv")]
+    if values["subgroups"]:
+        file = json_file.with_name(f"{json_file.stem}-subgroups.csv")
+        write_table(_group_table(values["subgroups"]), file)
+        written.append(file)
+    return written
+
+
+def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame([{"label": label, **_flat(figures)} for label, figures in labels.items()])
+
+
+def _group_table(subgroups: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"column": column, "group": group, "label": label, **_flat(figures)}
+            for column, told in subgroups.items()
+            for group, of_group in told["groups"].items()
+            for label, figures in of_group["labels"].items()
+        ]
+    )
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with each interval as two columns."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if name.endswith("_ci"):
+            low, high = value or (None, None)
+            flat |= {f"{name[:-3]}_low": low, f"{name[:-3]}_high": high}
+        else:
+            flat[name] = value
+    return flat
+
+
+def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
+    """All pictures of an evaluation, by their captions."""
+    sample, values = scored.sample, scored.values
+    labels = values["labels"]
+    raw = scored.raw if values["calibration"] else None
+    drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
+        "ROC curves": (
+            "roc.png",
+            lambda path: score_figures.draw_roc(roc_curves(sample, labels), path),
+        ),
+        "Precision-recall curves": (
+            "precision_recall.png",
+            lambda path: score_figures.draw_precision_recall(
+                precision_recall_curves(sample, labels), path
+            ),
+        ),
+        "Distributions of scores": (
+            "distributions.png",
+            lambda path: score_figures.draw_distributions(distributions(sample, labels), path),
+        ),
+    }
+    if sample.probabilities:
+        drawings["Reliability: predicted probability against what was found"] = (
+            "reliability.png",
+            lambda path: score_figures.draw_reliability(reliabilities(sample, labels, raw), path),
+        )
+    if values["subgroups"]:
+        drawings["AUROC by subgroup"] = (
+            "subgroups.png",
+            lambda path: score_figures.draw_forest(forest_rows(values), path),
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    for caption, (name, draw) in drawings.items():
+        with whole_file(folder / name) as path:
+            draw(path)
+        drawn[caption] = folder / name
+    return drawn
+
+
+def write_evaluation(scored: Scored, part: Any, reporter: Reporter, *, report: bool) -> list[Path]:
+    """Write an evaluation into its run's folder: tables, and with `report` pictures and the page.
+
+    Returns the files; the page, if there is one, comes first.
+    """
+    run: RunFolder = part.run
+    if not report:
+        return write_scores(scored.values, run.metrics(part.stem))
+    page = run.report(part.stem)
+    drawn = draw_scores(scored, run.score_figures(part.stem))
+    write_report(scored.values, card_of_run(run, scored.values), drawn, page)
+    tables = write_scores(scored.values, run.metrics(part.stem))
+    reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")
+    return [page, *tables, *drawn.values()]
+
+
+def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
+    """What a run's own files say of its model and its data. No patient, no path of an image."""
+    model, environment = _read(run.model), _read(run.environment)
+    recipe = _recipe(run)
+    data = data_of_run(run)
+    images, patients = model.get("images", {}), _read(run.patients)
+    about = {
+        "images of the training": data.get("description"),
+        "labels of the training": _labellers(data),
+    }
+    for name in ("train", "valid"):
+        if name in images and name in patients:
+            about[f"{name} part"] = f"{images[name]:,} images of {len(patients[name]):,} patients"
+    views = _read(Workspace(run.path.parent.parent).data_info).get("views")
+    if views:
+        about["views of the training"] = str(views)
+    recipe |= {
+        "epochs done": str(model.get("epochs", "")),
+        "best epoch": str(model.get("best_epoch", "")),
+        "mean AUROC on valid": f"{model['valid_mean_auroc']:.4f}"
+        if model.get("valid_mean_auroc") is not None
+        else "",
+        "weights from": without_folders(str(model.get("weights_from", ""))),
+        "began from, over all generations": _ancestors(patients),
+        "fold": "" if model.get("fold") is None else str(model["fold"]),
+    }
+    versions = dict(environment.get("libraries", {}))
+    system = {
+        "Python": environment.get("python"),
+        "system": environment.get("system"),
+        "device of the training": environment.get("device"),
+        "commit of the source": environment.get("git_commit"),
+        "trained": model.get("finished"),
+        "SHA-256 of weights": model.get("sha256", {}).get(run.weights.name),
+        "SHA-256 of manifest": model.get("manifest_sha256"),
+        "SHA-256 of split": model.get("split_sha256"),
+        "scored with": f"cxrtool {__version__}",
+    }
+    return Card(
+        title=run.name,
+        data=_texts(about),
+        recipe=_texts(recipe),
+        environment=_texts({**versions, **system}),
+        command=command_line(values),
+    )
+
+
+def command_line(values: Mapping[str, Any]) -> str:
+    """The command that makes the same evaluation, without any path of this machine."""
+    protocol = values["protocol"]
+    words = ["cxrtool", "evaluate", shlex.quote(os.path.basename(values["run"]))]  # noqa: PTH119
+    if values["split"]:
+        words += ["--split", values["split"]]
+    words += ["--uncertainty", shlex.quote(protocol["uncertainty"]), "--blank", protocol["blank"]]
+    words += ["--unit", values["unit"]]
+    words += ["--aggregate", values["aggregate"]] if values["aggregate"] else []
+    words += ["--force"] if protocol.get("trained_on") and values["split"] != "train" else []
+    return " ".join(words)
+
+
+def _ancestors(patients: Mapping[str, Any]) -> str:
+    """The names of the runs whose weights a run began from, also those that are gone."""
+    ancestors = patients.get("ancestors")
+    return ", ".join(str(one.get("name")) for one in ancestors) if ancestors else ""
+
+
+def _recipe(run: RunFolder) -> dict[str, Any]:
+    try:
+        settings = read_yaml(run.config)
+    except DataError:
+        return {}  # the page says that it is not known
+    found = {name: settings[name] for name in RECIPE if settings.get(name) is not None}
+    if "weights" in found:
+        found["weights"] = told_start(without_folders(str(found["weights"])))
+    return found
+
+
+def _labellers(info: Mapping[str, Any]) -> str:
+    by = info.get("labels_by")
+    return ", ".join(dict.fromkeys(map(str, by.values()))) if isinstance(by, dict) else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except (RunError, OSError):
+        return {}
+
+
+def _texts(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> dict[str, str]:
+    return {name: str(value) for name, value in dict(values).items() if value not in (None, "")}

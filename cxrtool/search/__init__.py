@@ -1,0 +1,1 @@
+"""What `tune` searches, where it looks next, its trials and their processes."""

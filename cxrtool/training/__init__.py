@@ -1,0 +1,1 @@
+"""fastai: loaders, losses, the learner, phases, checkpoints, the record of a run."""

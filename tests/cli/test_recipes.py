@@ -1,0 +1,206 @@
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cxrtool.cli.app import app
+from cxrtool.core.config import RECIPES, TrainConfig
+from cxrtool.core.files import sha256
+from cxrtool.core.runs import RunFolder
+from cxrtool.workflows.train import train_model
+from tests.conftest import TINY
+
+FIELDS = {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def asked(prepared_once, monkeypatch):
+    """What `train` is asked for by flags; nothing is trained."""
+    seen = {}
+
+    def note(config, workspace, *, seed, given, reporter):
+        seen.update(config=config, seed=seed, given=given)
+        return SimpleNamespace(writes=False)
+
+    monkeypatch.setattr("cxrtool.workflows.train.train_model", note)
+
+    def train(*flags):
+        done = call("train", "-w", prepared_once.folder, *flags)
+        assert done.exit_code == 0, done.stderr
+        return SimpleNamespace(**seen)
+
+    return train
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(name, **values):
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_recipes_change_fields_that_there_are():
+    for name, values in RECIPES.items():
+        assert set(values) <= FIELDS - {"recipe", "name", "seed"}
+        assert TrainConfig.of_recipe(name).recipe == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_the_same_by_flag_and_in_python(asked, name):
+    assert asked("--recipe", name).config == TrainConfig.of_recipe(name)
+
+
+def test_without_a_recipe_it_is_the_reports(asked):
+    assert asked().config == TrainConfig() == TrainConfig.of_recipe("report")
+
+
+ORDERS = [("recipe", "config", "flag"), ("flag", "config", "recipe"), ("config", "flag", "recipe")]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_flag_beats_config_beats_recipe_beats_default(asked, file, order):
+    """In whatever order they are typed."""
+    config = file("settings.yaml", epochs=7, ema=0.5, lr=0.02, seed=9)
+    typed = {
+        "recipe": ["--recipe", "strong"],
+        "config": ["--config", config],
+        "flag": ["--lr", "0.3", "--ema", "0.25"],
+    }
+    told = asked(*[part for name in order for part in typed[name]])
+    config = told.config
+    assert (config.lr, config.ema) == (0.3, 0.25)
+    assert (config.epochs, told.seed) == (7, 9)
+    assert (config.schedule, config.body_lr) == ("cosine", 1e-4)
+    assert config.batch_size == TrainConfig().batch_size
+    others = set(RECIPES["strong"]) - {"epochs", "ema"}
+    assert all(getattr(config, name) == RECIPES["strong"][name] for name in others)
+
+
+def test_a_config_may_name_the_recipe_and_a_flag_another(asked, file):
+    config = file("settings.yaml", recipe="strong", epochs=7)
+    assert asked("--config", config).config == TrainConfig.of_recipe("strong", epochs=7)
+    told = asked("--config", config, "--recipe", "report").config
+    assert told == TrainConfig(epochs=7)
+
+
+def test_a_recipe_of_ones_own_begins_from_the_report_or_from_the_one_it_names(asked, file):
+    plain = file("plain.yaml", epochs=3)
+    assert asked("--recipe", plain).config == TrainConfig(recipe=str(plain), epochs=3)
+    strong = file("strong.yaml", recipe="strong", epochs=3)
+    told = asked("--recipe", strong).config
+    assert told == replace_recipe(TrainConfig.of_recipe("strong", epochs=3), strong)
+    config = file("settings.yaml", epochs=4)
+    assert asked("--recipe", strong, "--config", config).config.epochs == 4
+    assert asked("--recipe", strong, "--epochs", 5).config.epochs == 5
+
+
+def replace_recipe(config, path):
+    return dataclasses.replace(config, recipe=str(path))
+
+
+def test_what_was_asked_for_is_known_and_defaults_are_not_among_it(asked, file):
+    assert asked().given <= {"workspace"}
+    config = file("settings.yaml", patience=3)
+    assert {"lr", "patience", "recipe", "ema"} <= asked(
+        "--recipe", "strong", "--config", config, "--lr", 1
+    ).given
+
+
+def test_null_in_a_file_is_the_default(asked, file):
+    told = asked("--config", file("settings.yaml", recipe="strong", body_lr=None, labels=None))
+    assert (told.config.body_lr, told.config.labels) == (None, None)
+
+
+def test_lists_and_pairs_of_yaml_are_as_written(asked, file):
+    config = file("settings.yaml", labels=["Pleural Effusion", "Edema"], wandb="off", limit=4)
+    told = asked("--config", config).config
+    assert (told.labels, told.wandb, told.limit) == ("Pleural Effusion,Edema", "off", 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"lrr": 1}, ["mine.yaml", "'lrr'", "did you mean lr"]),
+        ({"config": "x"}, ["mine.yaml", "'config'"]),
+        ({"recipe": "strogn"}, ["mine.yaml", "did you mean strong"]),
+        ({"epochs": 2.5}, ["epochs", "integer"]),
+        ({"uncertainty": "one"}, ["uncertainty", "did you mean ones"]),
+    ],
+)
+@pytest.mark.parametrize("option", ["--recipe", "--config"])
+def test_a_file_that_is_wrong_is_told(prepared_once, file, option, values, told):
+    done = call("train", "-w", prepared_once.folder, option, file("mine.yaml", **values))
+    assert done.exit_code == 2
+    words = " ".join(done.stderr.split())
+    assert all(part in words for part in told if option == "--recipe" or part != "mine.yaml"), words
+
+
+@pytest.mark.parametrize(("name", "told"), [("strogn", "did you mean strong"), ("x.yaml", "file")])
+def test_an_unknown_recipe_is_told(name, told):
+    done = call("train", "--recipe", name)
+    assert (done.exit_code, told in done.stderr) == (2, True)
+
+
+def test_the_help_of_a_recipe_shows_its_values():
+    def help_of(*flags):
+        return " ".join(call("train", *flags, "--help").output.split())
+
+    text = help_of("--recipe", "strong")
+    for name, value in RECIPES["strong"].items():
+        flag = f"--{name.replace('_', '-')} "
+        about = text[text.index(flag) :]
+        default = about[about.index("[default:") :].split("]")[0].split(";")[0]
+        assert default == f"[default: {value}", name
+    assert "(that of --lr)" in help_of()
+
+
+def test_a_runs_config_gives_the_same_weights_whatever_it_says(prepared):
+    """A recipe, some labels, policies of single labels with spaces in their names."""
+    tiny = [
+        *("--arch", "resnet18", "--weights", "none", "--image-size", 32, "--batch-size", 8),
+        *("--precision", "fp32"),
+    ]
+    here = ["-w", prepared.folder, "--workers", 0, "--device", "cpu", "--json"]
+    chosen = [
+        *("--recipe", "strong", "--epochs", 1, "--validations", 2, "--limit", 24),
+        *("--labels", "Pleural Effusion, Edema,Support Devices", "--seed", 5),
+        *("--uncertainty", "smooth, Pleural Effusion=ignore,Edema=zeros"),
+    ]
+    done = call("train", *here, *tiny, *chosen, "--name", "first")
+    assert done.exit_code == 0, done.stderr
+    first = RunFolder(prepared.runs / "first")
+    done = call("train", *here, "--config", first.config, "--name", "again")
+    assert done.exit_code == 0, done.stderr
+    again = RunFolder(prepared.runs / "again")
+    assert sha256(again.weights) == sha256(first.weights)
+    assert again.config.read_bytes() == first.config.read_bytes()
+
+
+def test_a_run_by_a_recipe_file_can_be_repeated_without_the_file(prepared, file):
+    path = file("patient_smith.yaml", recipe="strong", epochs=1, validations=1)
+    config = TrainConfig.of_recipe("strong", epochs=1, validations=1)
+    kept = ("arch", "weights", "image_size", "precision", "device", "workers")
+    config = dataclasses.replace(
+        config,
+        **{name: getattr(TINY, name) for name in kept},
+        batch_size=8,
+        limit=24,
+        recipe=str(path),
+        name="first",
+    )
+    first = train_model(config, prepared, seed=1).run
+    assert "smith" not in first.config.read_text()
+    path.unlink()
+    here = ["-w", prepared.folder, "--workers", 0, "--device", "cpu", "--json"]
+    done = call("train", *here, "--config", first.config, "--name", "again")
+    assert done.exit_code == 0, done.stderr
+    assert sha256(RunFolder(prepared.runs / "again").weights) == sha256(first.weights)

@@ -1,0 +1,297 @@
+"""Whom and what a run has seen: itself, or through the runs it began from."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrtool.core.config import CompareConfig, EvaluateConfig, PrepareConfig, SplitConfig
+from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.files import seal_of, sha256
+from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.ancestry import Group, find_ancestry, read_seen
+from cxrtool.data.manifest import read_manifest, read_split
+from cxrtool.data.phantoms import draw_dataset
+from cxrtool.data.seen import SeenRows
+from cxrtool.evaluation.truth import Known
+from cxrtool.workflows.compare import compare_runs
+from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.prepare import prepare_manifest
+from cxrtool.workflows.split import split_manifest
+from cxrtool.workflows.train import train_model
+from tests.conftest import TINY, Listening
+
+SHORT = replace(TINY, epochs=1, limit=40)
+
+
+def evaluate(workspace, run, listening=None, **options):
+    config = EvaluateConfig(
+        run=str(run), bootstrap=0, batch_size=64, workers=0, report=False, **options
+    )
+    return evaluate_run(config, workspace, seed=1, reporter=listening or Listening())
+
+
+@pytest.fixture(scope="module")
+def generations(trained_once, tmp_path_factory):
+    """`tiny`, and `heir`, which began from it on another split."""
+    folder = tmp_path_factory.mktemp("generations") / "cxr"
+    shutil.copytree(trained_once.workspace.folder, folder)
+    workspace, listening = Workspace(folder), Listening()
+    split_manifest(SplitConfig(sizes="60,20,20", force=True), workspace, seed=2)
+    train_model(replace(SHORT, weights="tiny", name="heir"), workspace, seed=1, reporter=listening)
+    return SimpleNamespace(
+        workspace=workspace,
+        warnings=listening.warnings,
+        tiny=RunFolder(workspace.runs / "tiny"),
+        heir=RunFolder(workspace.runs / "heir"),
+    )
+
+
+def of_part(workspace, part):
+    manifest = read_manifest(workspace.manifest)
+    return manifest[read_split(workspace.split, manifest) == part]
+
+
+def test_train_warns_where_what_it_begins_with_has_seen_its_valid(generations):
+    tiny, heir = read_card(generations.tiny), read_card(generations.heir)
+    both = heir.valid_patients & tiny.train_patients
+    assert len(both) > 0
+    told = [text for text in generations.warnings if "tiny" in text]
+    assert told[0].startswith(f"{len(both)} of {len(heir.valid_patients)} patients in valid")
+    assert "images in valid are pictures" in told[1]
+
+
+def test_an_ancestors_patients_are_refused_as_the_runs_own(generations):
+    workspace = generations.workspace
+    tiny, heir = read_card(generations.tiny), read_card(generations.heir)
+    test = set(of_part(workspace, "test")["patient_id"])
+    inherited = test & (tiny.train_patients | tiny.valid_patients) - heir.train_patients
+    told = rf"{len(inherited)} of {len(test)} patients in test .* the runs it began from \(tiny\)"
+    with pytest.raises(DataError, match=told):
+        evaluate(workspace, "heir")
+    with pytest.raises(DataError, match="the runs it began from"):
+        evaluate(workspace, "heir", split="valid")
+    with pytest.raises(DataError, match="the runs it began from"):
+        compare_runs(CompareConfig(bootstrap=0), ["heir"], workspace, seed=1)
+    listening = Listening()
+    result = evaluate(workspace, "heir", listening, force=True)
+    assert (result.protocol["name"], result.protocol["trained_on"]) == ("other", True)
+    assert any("the runs it began from (tiny)" in text for text in listening.warnings)
+
+
+def test_ancestors_count_over_generations_and_when_they_are_gone(generations, tmp_path):
+    folder = shutil.copytree(generations.workspace.folder, tmp_path / "cxr")
+    workspace = Workspace(folder)
+    card = read_card(generations.tiny)
+    shutil.rmtree(workspace.runs / "tiny")
+    found = find_ancestry("heir", workspace.runs)
+    assert [one.name for one in found.ancestors] == ["heir", "tiny"]
+    assert found.ancestors[1].weights_sha256 == card.weights_sha256
+    everybody = [group.train | group.valid for group in found.groups]
+    assert card.train_patients | card.valid_patients <= frozenset[str]().union(*everybody)
+    with pytest.raises(DataError, match=r"the runs it began from \(tiny\)"):
+        evaluate(workspace, "heir")
+
+
+@pytest.mark.parametrize("place", ["in the run", "a copy", "unknown"])
+def test_a_file_of_weights_is_known_by_its_content(generations, tmp_path, place):
+    file = generations.tiny.weights
+    if place != "in the run":
+        file = Path(shutil.copy(file, tmp_path / "mine.safetensors"))
+    if place == "unknown":
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(bytes(content))
+    found = find_ancestry(str(file), generations.workspace.runs)
+    assert [one.name for one in found.ancestors] == ([] if place == "unknown" else ["tiny"])
+
+
+def test_the_ancestor_is_the_run_where_a_file_has_its_name(generations, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").write_bytes(b"a file that no run is of")
+    found = find_ancestry("tiny", generations.workspace.runs)
+    assert [one.name for one in found.ancestors] == ["tiny"]
+    assert find_ancestry("./tiny", generations.workspace.runs).ancestors == ()
+
+
+def test_a_file_of_a_run_that_has_not_ended_has_seen_its_patients(trained, tmp_path):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    run.model.unlink()
+    weights = run.best(7)
+    shutil.copy(run.weights, weights)
+    for file in (weights, shutil.copy(weights, tmp_path / "copy.safetensors")):
+        found = find_ancestry(str(file), trained.workspace.runs)
+        assert [(one.name, one.weights_sha256) for one in found.ancestors] == [("tiny", None)]
+        assert len(found.groups[0].train) > 0
+
+
+@pytest.fixture(scope="module")
+def renamed(drawn, tmp_path_factory):
+    """The first patients' pictures under other names, laid out and labelled as before."""
+    folder, count = tmp_path_factory.mktemp("renamed"), 14
+    table = pd.read_csv(drawn.folder / "train.csv", dtype=str, keep_default_na=False)
+    table = table[table["Path"].str.contains("frontal")]
+    rows = []
+    for _, row in table.iterrows():
+        number = int(row["Path"].split("patient")[1][:5])
+        if number > count:
+            break
+        path = row["Path"].replace(f"patient{number:05d}", f"patient{number + 500:05d}")
+        rows.append({**row, "Path": path})
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Saved again: not a byte of the file is the same.
+        Image.open(drawn.folder.parent / row["Path"]).save(target, quality=80)
+    pd.DataFrame(rows).to_csv(folder / "CheXpert-v1.0-small" / "train.csv", index=False)
+    return folder / "CheXpert-v1.0-small"
+
+
+def prepare(data, folder, **options):
+    workspace = Workspace(folder)
+    prepare_manifest(PrepareConfig(data=data, workers=0, cache=False, **options), workspace)
+    split_manifest(SplitConfig(sizes="40,20,40"), workspace, seed=3)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    """Other people who have the numbers of those in the tests' data."""
+    folder = tmp_path_factory.mktemp("strangers")
+    other = draw_dataset(folder, patients=14, seed=8, valid_patients=1)
+    return prepare(other.folder, folder / "cxr")
+
+
+def test_the_same_pictures_under_other_names_are_refused(trained_once, renamed, tmp_path):
+    workspace = prepare(renamed, tmp_path / "other")
+    pd.read_csv(workspace.split).assign(split="test").to_csv(workspace.split, index=False)
+    run = RunFolder(trained_once.workspace.runs / "tiny")
+    card, rows = read_card(run), of_part(workspace, "test")
+    numbers = rows["patient_id"].str.removeprefix("patient").astype(int) - 500
+    seen = numbers.map("patient{:05d}".format).isin(card.train_patients | card.valid_patients)
+    assert 0 < seen.sum() < len(rows)
+    told = rf"{seen.sum()} of {len(rows)} images in test are pictures that the run was .* new to it"
+    with pytest.raises(DataError, match=told):
+        evaluate(workspace, run.path)
+
+
+def test_other_people_of_the_same_numbers_are_scored(trained_once, strangers, tmp_path):
+    workspace = strangers
+    card = read_card(RunFolder(trained_once.workspace.runs / "tiny"))
+    people = set(of_part(workspace, "test")["patient_id"])
+    assert people & card.train_patients
+    run = shutil.copytree(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
+    listening = Listening()
+    result = evaluate(workspace, run, listening)
+    assert "trained_on" not in result.protocol
+    assert not any("trained or chosen" in text for text in listening.warnings)
+
+
+def test_fingerprints_that_a_workspace_lacks_are_made(trained_once, renamed, tmp_path):
+    workspace = prepare(renamed, tmp_path / "other", check_images="none")
+    assert not workspace.pictures.exists()
+    with pytest.raises(DataError, match="images in test are pictures"):
+        evaluate(workspace, trained_once.workspace.runs / "tiny")
+    assert workspace.pictures.is_file()
+
+
+def of_before(workspace):
+    """Make the run `tiny` one of version 0.1: ids alone, which count everywhere."""
+    run = RunFolder(workspace.runs / "tiny")
+    patients = json.loads(run.patients.read_text())
+    kept = {name: patients[name] for name in ("format", "train", "valid")}
+    run.patients.write_text(json.dumps(kept))
+    run.pictures.unlink()
+    model = json.loads(run.model.read_text())
+    del model["sha256"]["pictures.safetensors"]
+    model["sha256"]["patients.json"] = sha256(run.patients)
+    del model["sealed"]
+    model["sealed"] = seal_of(model)
+    run.model.write_text(json.dumps(model))
+    return run
+
+
+def test_a_run_of_before_is_known_by_its_patients_everywhere(trained, strangers):
+    of_before(trained.workspace)
+    evaluate(trained.workspace, "tiny")
+    with pytest.raises(DataError, match="patients in test are among those"):
+        evaluate(strangers, trained.workspace.runs / "tiny")
+
+
+def test_what_a_run_has_seen_is_bound_to_it(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    content = bytearray(run.pictures.read_bytes())
+    content[-1] ^= 1
+    run.pictures.write_bytes(bytes(content))
+    with pytest.raises(RunError, match=r"pictures\.safetensors is not the file"):
+        read_card(run)
+    run.pictures.unlink()
+    with pytest.raises(RunError, match=r"pictures\.safetensors missing"):
+        read_card(run)
+
+
+def test_a_run_keeps_each_picture_once_and_how_it_was_seen(generations):
+    tiny, heir = read_seen(generations.tiny), read_seen(generations.heir)
+    card = read_card(generations.tiny)
+    rows = read_manifest(generations.workspace.manifest)["patient_id"]
+    assert len(tiny.how) == rows.isin(card.train_patients | card.valid_patients).sum()
+    assert set(np.unique(tiny.how)) == {1, 2}
+    assert tiny.pictures.among(heir.pictures).all()
+    # By itself and by the runs it began from: in train (1, 4), in valid (2, 8), in all ways.
+    assert {4, 5, 6, 8, 9} <= set(np.unique(heir.how))
+
+
+def test_what_began_on_the_same_split_is_scored_as_any_other_run(generations, tmp_path):
+    """The ancestor chose its epoch on the same valid, and was trained on none of it."""
+    folder = shutil.copytree(generations.workspace.folder, tmp_path / "cxr")
+    workspace = Workspace(folder)
+    listening = Listening()
+    train_model(replace(SHORT, weights="heir", name="child"), workspace, seed=1, reporter=listening)
+    card = read_card(RunFolder(workspace.runs / "child"))
+    assert [one.name for one in card.ancestors] == ["heir", "tiny"]
+    # What tiny has seen counts, and heir's own valid is child's own.
+    tiny = read_card(generations.tiny)
+    seen = len(card.valid_patients & tiny.train_patients)
+    told = next(text for text in listening.warnings if "heir" in text)
+    assert told.startswith(f"{seen} of {len(card.valid_patients)} patients")
+
+
+def seen_rows(images=0, patients=0):
+    return SeenRows(
+        patients=["p"] * patients, images=["i"] * images, of_patients=100, of_images=100
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "spoils"),
+    [
+        ({}, False),
+        # A data set holds one picture in a hundred twice: told, and the scores stand.
+        ({"itself": seen_rows(images=1)}, False),
+        ({"itself": seen_rows(images=2)}, True),
+        ({"itself": seen_rows(images=1), "own_split": False}, True),
+        ({"itself": seen_rows(patients=1)}, True),
+        ({"itself": seen_rows(patients=9, images=9), "by_image": True}, False),
+        # Nothing explains what another run has seen.
+        ({"before": seen_rows(images=1), "by_image": True}, True),
+        ({"before": seen_rows(patients=1)}, True),
+    ],
+)
+def test_only_its_own_split_explains_what_a_run_has_seen(known, spoils):
+    usual = {"itself": seen_rows(), "before": seen_rows(), "own_split": True, "by_image": False}
+    assert Known(**{**usual, **known}).spoils is spoils
+
+
+def test_patients_of_another_register_are_other_people():
+    seven, eight = frozenset({"7"}), frozenset({"8"})
+    here = Group(registers=("nih", "tables-1"), train=seven, valid=eight)
+    assert here.known_in(["folder-2", "tables-1"], chosen=True) == seven | eight
+    assert here.known_in(["nih"], chosen=False) == seven
+    assert here.known_in(["chexpert"], chosen=True) == frozenset()
+    assert Group(registers=None, train=seven).known_in(["chexpert"], chosen=True) == seven

@@ -1,0 +1,251 @@
+"""Decoding in a process of its own: what goes wrong there is one image's error, and no more."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import uid
+
+from cxrtool.images import apart as apart
+from cxrtool.images.apart import APART, Apart
+from cxrtool.images.apart_process import MODES
+from cxrtool.images.decoding import decode_batches
+from cxrtool.images.reading import ImageError, read_file, read_for_scoring, read_sent
+from tests.support.dicoms import compressed, dataset, dicom, saved
+from tests.support.lossless import wavy
+
+FILM = np.arange(60 * 80, dtype=np.uint8).reshape(60, 80)
+
+
+def content(kind="PNG", pixels=FILM, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(mode):
+    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    return (
+        Image.fromarray(FILM.astype(deep[mode]))
+        if mode in deep
+        else Image.fromarray(FILM).convert(mode)
+    )
+
+
+@pytest.mark.parametrize("kind", [*MODES, "DICOM"])
+def test_what_was_sent_is_read_as_a_file_of_it_would_be(tmp_path, kind):
+    """Also by decoders that load more where they are first used: there is nothing to load from."""
+    paths = []
+    for mode in MODES.get(kind, ()):
+        paths.append(tmp_path / mode.replace(";", ""))
+        picture(mode).save(paths[-1], kind)
+    if kind == "DICOM":
+        deep = wavy(40, 56, 12)
+        paths = [dicom(tmp_path / "plain.dcm", deep, 12)]
+        for syntax, plugin in ((uid.RLELossless, "pydicom"), (uid.JPEGLSLossless, "pyjpegls")):
+            made = dataset(deep, 12)
+            made.compress(syntax, encoding_plugin=plugin)
+            paths.append(saved(tmp_path / f"{plugin}.dcm", made))
+        stream = io.BytesIO()
+        Image.fromarray(deep).save(stream, "JPEG2000", no_jp2=True)
+        syntax = uid.JPEG2000Lossless
+        paths.append(compressed(tmp_path / "a.dcm", stream.getvalue(), deep, syntax, 12))
+    for path in paths:
+        sent, here = read_sent(path.name, path.read_bytes()), read_file(path, look=True)
+        assert (np.asarray(sent[0]) == np.asarray(here.grey)).all()
+        assert sent[1] == here.warning
+
+
+def test_errors_name_the_file_once(tmp_path):
+    with pytest.raises(ImageError) as caught:
+        read_sent("a.png", b"no image")
+    assert str(caught.value) == "a.png: not a JPEG, PNG, TIFF or DICOM image"
+    (tmp_path / "a.tif").write_bytes(content("TIFF", compression="tiff_lzw")[:-900])
+    with pytest.raises(ImageError) as caught:
+        read_for_scoring(tmp_path / "a.tif")
+    assert str(caught.value).count("a.tif") == 1
+
+
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """Processes whose decoder does something else; with it, how they are told to."""
+    (tmp_path / "broken.py").write_text(
+        "import os, signal, socket, time, warnings\n"
+        "import cxrtool.images.apart_process as process, cxrtool.images.reading as images\n"
+        "real, before = images.read_content, []\n"
+        "def read(name, content, *, look):\n"
+        "    if name == 'crash': os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if name == 'hang':\n"
+        "        while True: pass\n"
+        "    if name == 'wait': time.sleep(600)\n"
+        "    if name == 'eat': bytes(3 * 10**9)\n"
+        "    if name == 'shout': os.write(2, b'libtiff: so it is\\n'); print('and so')\n"
+        "    if name == 'warn': warnings.warn('in ' + __file__)\n"
+        "    if name == 'before':\n"
+        "        before.append(content)\n"
+        "        os.write(2, b'%d' % len(before))\n"
+        "    if name == 'open':\n"
+        "        for take in (lambda: open('/etc/hostname'), socket.socket, os.pipe):\n"
+        "            try: take()\n"
+        "            except OSError as error: os.write(2, error.strerror.encode() + b'\\n')\n"
+        "    return real(name, content, look=look)\n"
+        "process.SECONDS = 0\n"
+        "process.read_content = read\n"
+        "process.main()\n"
+    )
+    monkeypatch.setattr(apart, "MODULE", "broken")
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    )
+    made = Apart()
+    yield lambda name, fresh=True: made.decode(
+        name, content(), look=False, dicom=False, fresh=fresh
+    )
+    made.close()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("crash", "damaged: it kills the decoder (signal 11)"),
+        ("hang", "longer than the 30 s that one image may take"),
+        ("eat", "decoding it took more than 1 GiB"),
+    ],
+)
+def test_a_decoder_that_fails_costs_its_image_and_the_next_is_read(broken, name, said, fresh):
+    with pytest.raises(apart.DataError) as caught:
+        raise apart.DataError(broken(name, fresh)[0]["error"])
+    assert said in str(caught.value)
+    answer, pixels = broken("a", fresh)
+    assert answer["size"] == [80, 60]
+    assert pixels == FILM.tobytes()
+
+
+def test_what_is_waited_for_too_long_is_given_up(broken, monkeypatch):
+    monkeypatch.setattr(apart, "PATIENCE", 1)
+    with pytest.raises(apart.DataError, match="longer than"):
+        broken("wait")
+
+
+def test_what_a_library_writes_is_a_warning_and_no_answer_is_broken_by_it(broken):
+    answer, pixels = broken("shout")
+    assert answer["warning"] == "damaged: libtiff: so it is (libtiff)"
+    assert pixels == FILM.tobytes()
+
+
+def test_a_warning_of_pythons_is_no_damage_and_names_no_place_of_this_machine(broken):
+    assert broken("warn")[0]["warning"] == ""
+
+
+def test_what_was_sent_is_decoded_where_no_other_image_was_and_nothing_can_be_opened(broken):
+    for _ in range(3):
+        assert broken("before")[0]["warning"] == "damaged: 1 (libtiff)"
+    assert broken("open")[0]["warning"] == "damaged: Too many open files, and 2 more (libtiff)"
+
+
+def hanging(broken):
+    """A decoder that hangs: who has it, who waits for it, and what was raised there."""
+    made, caught = broken.__closure__[0].cell_contents, []
+
+    def ask():
+        try:
+            broken("wait")
+        except apart.DataError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not made._busy:
+        time.sleep(0.01)
+    return made, thread, caught
+
+
+def test_stopping_ends_what_hangs(broken):
+    made, thread, caught = hanging(broken)
+    time.sleep(0.3)
+    made.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(caught) == 1
+
+
+def test_no_decoder_outlives_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "a.tif").write_bytes(content("TIFF", compression="tiff_lzw"))
+    code = (
+        "import sys, time\n"
+        "from cxrtool.images.apart import APART\n"
+        "from cxrtool.images.reading import read_for_scoring\n"
+        "read_for_scoring(sys.argv[1])\n"
+        "print(APART._idle[False][0]._popen.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a.tif")], stdout=subprocess.PIPE
+    ) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(600):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("it is still there")
+
+
+def test_threads_have_a_process_each_and_the_rows_keep_their_order(tmp_path):
+    files = []
+    for number in range(12):
+        files.append(tmp_path / f"{number}.tif")
+        files[-1].write_bytes(content("TIFF", np.roll(FILM, number), compression="tiff_lzw"))
+    batches = list(decode_batches(files, [(16,)], batch=5, workers=3))
+    found = [one for batch in batches for one in batch]
+    assert [one.index for one in found] == list(range(12))
+    assert all(one.pixels for one in found)
+    assert len(APART._idle[False]) <= 3 + 1
+
+
+def test_a_process_that_was_killed_while_it_was_idle_costs_no_image(broken):
+    made = broken.__closure__[0].cell_contents
+    for fresh in (True, False):
+        broken("a", fresh)
+        (idle,) = made._idle[fresh]
+        idle._popen.kill()
+        idle._popen.wait()
+        assert broken("a", fresh)[1] == FILM.tobytes()
+        assert idle not in made._idle[fresh]
+
+
+def test_what_was_sent_is_never_decoded_by_a_process_that_held_an_image(broken):
+    made = broken.__closure__[0].cell_contents
+    broken("a", fresh=False)
+    broken("a", fresh=True)
+    held, new = made._idle[False], made._idle[True]
+    assert len(held) == len(new) == 1
+    assert held != new
+
+
+def test_who_stops_decoding_stops_nobody_else(broken, monkeypatch, tmp_path):
+    """As where two tables are made at once in one program, and one of them is done."""
+    made, thread, caught = hanging(broken)
+    monkeypatch.setattr("cxrtool.images.decoding.APART", made)
+    (tmp_path / "a.png").write_bytes(content())
+    assert list(decode_batches([tmp_path / "a.png"], [(16,)], batch=1, workers=1))
+    time.sleep(0.3)
+    assert thread.is_alive()
+    assert caught == []
+    made.stop()
+    thread.join(30)
+    assert len(caught) == 1

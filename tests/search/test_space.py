@@ -1,0 +1,160 @@
+import pytest
+import yaml
+
+from cxrtool.cli.options import allowed_values
+from cxrtool.core.config import TrainConfig
+from cxrtool.core.errors import UsageError
+from cxrtool.search.space import (
+    Allowed,
+    Dimension,
+    applied,
+    as_sweep,
+    as_yaml,
+    default_space,
+    parse_space,
+    read_space,
+    size,
+)
+
+DENSE = TrainConfig()
+ALLOWED = allowed_values()
+
+
+def parse(values, config=DENSE):
+    return parse_space(values, ALLOWED, config)
+
+
+def test_the_reports_space():
+    space = {one.name: (one.low, one.high, one.log) for one in default_space(DENSE)}
+    assert space == {
+        "lr": (1e-5, 1e-2, True),
+        "weight_decay": (1e-6, 1e-1, True),
+        "plateau_patience": (1, 4, False),
+        "drop_rate": (0, 0.5, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"arch": "resnet101"}, "drop_rate"),
+        ({"schedule": "cosine"}, "plateau_patience"),
+        ({"patience": 2}, "plateau_patience"),
+    ],
+)
+def test_what_would_have_no_effect_is_not_searched(options, missing):
+    names = {one.name for one in default_space(TrainConfig(**options))}
+    assert missing not in names
+    assert {"lr", "weight_decay"} <= names
+
+
+def test_a_plateau_is_noticed_before_the_training_stops():
+    space = {one.name: one for one in default_space(TrainConfig(patience=3))}
+    assert space["plateau_patience"].high == 2
+
+
+def test_a_space_reads_back_as_it_was_written(tmp_path):
+    given = parse(
+        {
+            "lr": {"low": "1e-5", "high": 1e-2, "log": True},
+            "epochs": {"low": 2, "high": 9},
+            "arch": ["densenet121", "resnet18"],
+            "batch_size": [16, 32],
+        }
+    )
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(as_yaml(given)))
+    assert set(read_space(path, ALLOWED, DENSE)) == set(given)
+    assert [one.whole for one in given] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("lr", {"low": 1e-2, "high": 1e-5}, "is not below high"),
+        ("lr", {"low": 0, "high": 1e-5, "log": True}, "logarithmic"),
+        ("lr", {"low": -1, "high": 1}, "-1 is below 0"),
+        ("lr", {"low": "much", "high": 1}, "are numbers"),
+        ("lr", {"low": 1e-5, "high": 1e-2, "step": 2}, "key 'step' is not known"),
+        ("lr", 1e-3, "a range"),
+        ("drop_rate", {"low": 0, "high": 1}, "1 is above 0.99"),
+        ("image_size", [16, 64], "16 is below 32"),
+        ("batch_size", {"low": 1.5, "high": 4}, "no whole number"),
+        ("schedule", ["plateau", "cosin"], "did you mean cosine"),
+        ("arch", ["densenet121", "densenet12"], "densenet12"),
+        ("arch", ["densenet121"], "two or more"),
+        ("arch", {"low": 1, "high": 2}, "give a list"),
+        ("epochs", [3, 3], "two or more"),
+        ("rate", {"low": 1, "high": 2}, "option of train 'rate'"),
+        ("uncertainty", ["ones", "zeros"], "what the score is measured on"),
+        ("fold", [0, 1], "what the score is measured on"),
+        ("device", ["cpu", "cuda"], "how a trial is run"),
+        ("plateau_patience", {"low": 1, "high": 5}, "would stop before"),
+    ],
+)
+def test_what_train_would_refuse_is_refused_before_it(name, given, message):
+    with pytest.raises(UsageError, match=message):
+        parse({name: given})
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(UsageError, match=r"lr: .*; epochs: .*"):
+        parse({"lr": 3, "epochs": {"low": 0, "high": 3}})
+
+
+def test_drop_rates_are_densenets():
+    with pytest.raises(UsageError, match="resnet18 has none"):
+        parse({"drop_rate": {"low": 0, "high": 0.5}}, TrainConfig(arch="resnet18"))
+    space = parse({"drop_rate": [0.1, 0.2], "arch": ["resnet18", "densenet121"]})
+    assert len(space) == 2
+    values = {"drop_rate": 0.2, "arch": "resnet18"}
+    assert applied(DENSE, values).drop_rate == 0
+    assert applied(DENSE, {**values, "arch": "densenet121"}).drop_rate == 0.2
+
+
+def test_ranges_are_those_of_the_command_line():
+    assert ALLOWED["drop_rate"] == Allowed(low=0, high=0.99)
+    assert ALLOWED["image_size"].low == 32
+    assert "one-cycle" in ALLOWED["schedule"].choices
+    assert set(ALLOWED["unfreeze"].choices) == {"top", "all"}
+
+
+def test_a_space_without_real_numbers_has_a_size():
+    assert size(parse({"batch_size": [8, 16, 32], "epochs": {"low": 2, "high": 5}})) == 12
+    assert size(default_space(DENSE)) is None
+
+
+def test_a_sweep_has_the_same_space():
+    found = as_sweep(default_space(DENSE), "score")
+    assert found["method"] == "bayes"
+    assert found["metric"] == {"name": "score", "goal": "maximize"}
+    assert found["parameters"] == {
+        "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2},
+        "weight_decay": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-1},
+        "plateau_patience": {"distribution": "int_uniform", "min": 1, "max": 4},
+        "drop_rate": {"distribution": "uniform", "min": 0.0, "max": 0.5},
+    }
+
+
+def test_the_sweep_is_one_by_wandbs_own_schema():
+    """`pip install --no-deps sweeps jsonschema jsonref`: what it says of numpy is out of date."""
+    pytest.importorskip("sweeps", reason="W&B's schema is in the package sweeps, not installed")
+    from sweeps import schema_violations_from_proposed_config as violations
+
+    space = parse({"batch_size": [8, 16], "lr": {"low": 1e-5, "high": 1e-2, "log": True}})
+    for one in (default_space(DENSE), space):
+        assert violations(as_sweep(one, "score")) == []
+    assert violations({**as_sweep(space, "score"), "method": "guess"}) != []
+
+
+def test_what_comes_back_from_elsewhere_is_cast_and_checked():
+    whole = Dimension(name="epochs", low=1, high=4, whole=True)
+    assert whole.cast(3.0) == 3
+    assert isinstance(whole.cast(3.0), int)
+    rate = Dimension(name="lr", low=1e-5, high=1e-2, log=True)
+    assert rate.cast(1e-5 * (1 - 1e-9)) == 1e-5
+    for wrong in (5.0, "three", None):
+        with pytest.raises(UsageError, match="not in the space"):
+            whole.cast(wrong)
+    with pytest.raises(UsageError, match="not in the space"):
+        Dimension(name="arch", choices=("a", "b")).cast("c")

@@ -1,0 +1,85 @@
+"""Networks of torchvision's families with few and narrow layers, under the names of whole ones.
+
+As a program it is `cxrtool` with them. A `resnet18` is always the whole one: the run that tests
+share is one.
+"""
+
+import sys
+from functools import partial
+
+from torch import nn
+from torchvision.models import ConvNeXt, DenseNet, EfficientNet, ResNet, SwinTransformer, get_model
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.efficientnet import _efficientnet_conf
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+
+
+class SmallResNet(ResNet):
+    """With one convolution a layer and without sums; `width` channels in place of 64."""
+
+    def __init__(self, labels, width):
+        nn.Module.__init__(self)
+        self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+        self.relu, self.maxpool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        self.layer1, self.layer2 = _layer(width, width, 1), _layer(width, 2 * width, 2)
+        self.layer3, self.layer4 = _layer(2 * width, 4 * width, 2), _layer(4 * width, 8 * width, 2)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * width, labels)
+
+
+def _layer(before, after, stride):
+    convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+def small_densenet(**options):
+    return DenseNet(growth_rate=8, block_config=(2, 2, 2, 2), num_init_features=16, **options)
+
+
+def small_convnext():
+    widths = (24, 48, 96, 192)
+    stages = [CNBlockConfig(*pair, 1) for pair in zip(widths, [*widths[1:], None], strict=True)]
+    return ConvNeXt(stages, stochastic_depth_prob=0.1)
+
+
+def small_efficientnet(arch):
+    stages, last = _efficientnet_conf(arch, width_mult=0.25, depth_mult=0.34)
+    return EfficientNet(stages, dropout=0.2, last_channel=last)
+
+
+def small_swin():
+    return SwinTransformer(
+        patch_size=[4, 4],
+        embed_dim=24,
+        depths=[2, 1, 1, 1],
+        num_heads=[3, 6, 12, 24],
+        window_size=[8, 8],
+        stochastic_depth_prob=0.2,
+        block=SwinTransformerBlockV2,
+        downsample_layer=PatchMergingV2,
+    )
+
+
+SMALL = {
+    **dict.fromkeys(("resnet34", "resnet101"), partial(SmallResNet, 1000, 16)),
+    "densenet121": small_densenet,
+    "convnext_tiny": small_convnext,
+    "efficientnet_b0": partial(small_efficientnet, "efficientnet_b0"),
+    "swin_v2_t": small_swin,
+}
+
+
+def get_smaller(arch: str, weights: None = None, **options: float) -> nn.Module:
+    """In place of `torchvision.models.get_model`: a small network where there is one."""
+    if arch in SMALL:
+        return SMALL[arch](**options)
+    return get_model(arch, weights=weights, **options)
+
+
+if __name__ == "__main__":
+    import torchvision.models
+
+    from cxrtool.cli.app import main
+
+    torchvision.models.get_model = get_smaller
+    sys.argv[0] = "cxrtool"
+    main()
