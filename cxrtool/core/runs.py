@@ -158,7 +158,7 @@ class RunCard:
     arch: str
     drop_rate: float
     image_size: int
-    squish: tuple[int, ...]
+    image_sizes: tuple[int, ...]
     """The squares that an image is squished to in turn; the last is the network's input."""
     fold: int | None
     """The fold that was its valid part, if it was trained on folds."""
@@ -223,7 +223,7 @@ def read_card(run: RunFolder) -> RunCard:
         arch=model.arch,
         drop_rate=model.drop_rate,
         image_size=model.image_size,
-        squish=model.squish,
+        image_sizes=model.squish,
         fold=model.fold,
         pixel_mean=model.pixel_mean,
         pixel_std=model.pixel_std,

@@ -245,7 +245,7 @@ def _decode_all(
         if odd:
             looked.append(Unusable(row, "odd shape", odd))
             continue
-        crc32 = writer.write(row, squish(grey, writer.side)) if writer else 0
+        crc32 = writer.write(row, squish(grey, writer.image_size)) if writer else 0
         picture = fingerprint(grey)
         looked.append(Measured(row, width, height, mode, 0, 0, *state, crc32, picture, note))
         histograms.append(grey.histogram())

@@ -38,7 +38,7 @@ class Answer:
     grey: Image.Image
     """8-bit grey, at its own size."""
     pixels: NDArray[np.uint8]
-    """(side, side): what the network saw."""
+    """(image_size, image_size): what the network saw."""
     warning: str
     findings: tuple[Finding, ...]
     """The most probable first, and No Finding last."""

@@ -68,7 +68,7 @@ class Desk:
             with self.uploads.take(path) as upload:
                 content = upload.read()
             grey, warning = read_sent(path, content)
-            pixels = squish(grey, *self.scorer.squish)
+            pixels = squish(grey, *self.scorer.image_sizes)
             scores = self.scorer(pixels[None])[0]
         except CxrToolError as error:
             return _without_path(str(error), path)

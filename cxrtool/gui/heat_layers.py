@@ -65,7 +65,7 @@ class HeatMaps:
         """Each label's map, scaled to its own greatest value; or why there are none.
 
         Args:
-            pixels: (side, side): what the network saw.
+            pixels: (image_size, image_size): what the network saw.
             labels: those wanted.
 
         Returns:

@@ -93,14 +93,14 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         about: what it says of itself, of `exported.read_exported`.
         computes: the engine, device and precision in use, in words.
     """
-    arch, side = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
+    arch, image_size = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
     patients = about.get("train_patients")
     trained = "not known" if patients is None else counted(patients, "patient")
     scores = {"mean_auroc": about.get("test_mean_auroc")}
     data = about.get("train_data") or {}
     protocol = about.get("test_protocol") or {}
     rows = {
-        "Network": f"{arch}, {side} × {side} pixels",
+        "Network": f"{arch}, {image_size} × {image_size} pixels",
         "Exported from": about.get("run", "not known"),
         "Trained on": trained,
         "Images of the training": data.get("description") or NOT_KNOWN,
@@ -114,7 +114,7 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
     return Facts(
         name=path.name,
         score=_score(scores),
-        brief=f"{arch} at {side} px, "
+        brief=f"{arch} at {image_size} px, "
         + ("" if patients is None else f"trained on {trained}, ")
         + computes,
         rows=tuple((term, str(text)) for term, text in rows.items()),

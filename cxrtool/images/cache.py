@@ -1,8 +1,8 @@
 """The image cache: every image decoded once, squished, in one file that all processes map.
 
-`images.npy` is a plain NumPy file, (images, side, side) grey bytes; `index.csv` says which row is
-which image, and what was measured of it; `cache.json` is written last and seals the two. While it
-is made, the file is called `images.npy.partial`, and what is done stands in `journal.csv`.
+`images.npy` is a plain NumPy file, (images, image_size, image_size) grey bytes; `index.csv` says
+which row is which image, and what was measured of it; `cache.json` is written last and seals the
+two. While it is made, the file is called `images.npy.partial`, and `journal.csv` has what is done.
 """
 
 import zlib
@@ -71,14 +71,14 @@ class ImageCache:
         self._paths = CachePaths(folder)
         try:
             values = read_as(self._paths.seal, CacheFacts)
-            self.side, n = values.side, values.rows
+            self.image_size, n = values.side, values.rows
             self.fingerprint = values.pixels_sha256
             if sha256(self._paths.index) != values.index_sha256:
                 raise ValueError(f"{self._paths.index.name} was altered")
             index = read_table(self._paths.index, COLUMNS[:-2])  # 0.1 had no more
             rows = index["row"].astype(int).tolist()
             self._pixels: NDArray[np.uint8] | None = self._map()
-            if self._pixels.shape != (n, self.side, self.side) or max(rows) >= n:
+            if self._pixels.shape != (n, self.image_size, self.image_size) or max(rows) >= n:
                 raise ValueError(f"{self._paths.images.name} has shape {self._pixels.shape}")
         except (RunError, DataError, OSError, KeyError, ValueError) as error:
             raise DataError(
@@ -116,7 +116,7 @@ class ImageCache:
             ) from None
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pixels (n, side, side) of some rows, copied from the map.
+        """The pixels (n, image_size, image_size) of some rows, copied from the map.
 
         An image's bytes are compared with their CRC-32 when a process first reads them: all of a
         large cache at once would be minutes, and this is a hundredth of a training step.

@@ -41,17 +41,17 @@ NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture
 class CacheWriter:
     """Writes images into the rows of a cache in the making; one for each process."""
 
-    def __init__(self, folder: Path, side: int, n: int) -> None:
-        self.side = side
-        self._offset = len(_npy_header(n, side))
+    def __init__(self, folder: Path, image_size: int, n: int) -> None:
+        self.image_size = image_size
+        self._offset = len(_npy_header(n, image_size))
         self._path = CachePaths(folder).partial
         self._file: IO[bytes] = self._path.open("r+b", buffering=0)
 
     def write(self, row: int, pixels: NDArray[np.uint8]) -> int:
-        """Write (side, side) bytes; their CRC-32."""
+        """Write (image_size, image_size) bytes; their CRC-32."""
         content = pixels.tobytes()
         # Written, not mapped: a full disk is then an OSError instead of a killed process.
-        self._file.seek(self._offset + row * self.side**2)
+        self._file.seek(self._offset + row * self.image_size**2)
         left = memoryview(content)
         with names_file(self._path):
             while left:
@@ -70,19 +70,19 @@ class NewCache:
     or another size, stays whole until this one is sealed, if the disk has room for both.
     """
 
-    def __init__(self, folder: Path, data: Path, paths: Sequence[str], side: int) -> None:
+    def __init__(self, folder: Path, data: Path, paths: Sequence[str], image_size: int) -> None:
         """A cache in `folder` of the images at `paths`, relative to the folder `data`."""
         self._paths = CachePaths(folder)
-        self.data, self.paths, self.side = data, paths, side
+        self.data, self.paths, self.image_size = data, paths, image_size
         self._identity = {
-            "side": side,
+            "side": image_size,
             "rows": len(paths),
             "paths_sha256": hashlib.sha256("\n".join(paths).encode()).hexdigest(),
             # Copies of a data set may have files of the same names, lengths and times.
             "data": str(data.resolve()),
         }
         self._form = {"deep_greys": DEEP_GREYS}
-        self._header = _npy_header(len(paths), side)
+        self._header = _npy_header(len(paths), image_size)
         self.sealed = False
         """Whether it is finished, and nothing has to be written into it."""
         self._reused = False
@@ -92,7 +92,7 @@ class NewCache:
     @property
     def place(self) -> tuple[Path, int, int]:
         """What a `CacheWriter` needs to know, for other processes."""
-        return self._paths.folder, self.side, len(self.paths)
+        return self._paths.folder, self.image_size, len(self.paths)
 
     def begin(self) -> dict[int, Measured]:
         """Make the file, or find one that was begun or finished.
@@ -164,7 +164,7 @@ class NewCache:
 
     @property
     def _length(self) -> int:
-        return len(self._header) + len(self.paths) * self.side**2
+        return len(self._header) + len(self.paths) * self.image_size**2
 
     def _fresh(self, records: Path, about: Path) -> dict[int, Measured]:
         """The recorded images whose files have not changed since, nor the way to their greys."""
@@ -217,8 +217,8 @@ class NewCache:
         with open_regular(images) as file:
             kept = {}
             for number in sorted(done):
-                file.seek(len(self._header) + number * self.side**2)
-                if zlib.crc32(file.read(self.side**2)) == done[number].crc32:
+                file.seek(len(self._header) + number * self.image_size**2)
+                if zlib.crc32(file.read(self.image_size**2)) == done[number].crc32:
                     kept[number] = done[number]
         return kept
 
@@ -236,16 +236,17 @@ class NewCache:
 
     def _make_room(self, *, done: int) -> None:
         """Check that the disk has room; an older cache goes first if there is none beside it."""
-        needed = self._length - done * self.side**2
+        needed = self._length - done * self.image_size**2
         place = next(p for p in (self._paths.folder, *self._paths.folder.parents) if p.exists())
         free = shutil.disk_usage(place).free - SPARE_BYTES
         older = self._paths.images.stat().st_size if self._paths.images.exists() else 0
         if needed > free + older:
             raise DataError(
-                f"the cache of {len(self.paths):,} images at {self.side}x{self.side} needs "
-                f"{_size(needed)} more, and {place.resolve()} has {_size(free + SPARE_BYTES)} "
-                f"free, of which {_size(SPARE_BYTES)} are kept for other files: make room, pass a "
-                "smaller --cache-size or --no-cache, or take a workspace (-w) on another disk"
+                f"the cache of {len(self.paths):,} images at {self.image_size}x{self.image_size} "
+                f"needs {_size(needed)} more, and {place.resolve()} has "
+                f"{_size(free + SPARE_BYTES)} free, of which {_size(SPARE_BYTES)} are kept for "
+                "other files: make room, pass a smaller --cache-size or --no-cache, or take a "
+                "workspace (-w) on another disk"
             )
         if needed > free:
             self._paths.seal.unlink(missing_ok=True)
@@ -308,22 +309,22 @@ class NewCache:
 
     def _blank(self, inside: set[int]) -> None:
         """Wipe what an earlier attempt left in rows that hold no image now."""
-        nothing = bytes(self.side**2)
+        nothing = bytes(self.image_size**2)
         images = self._paths.images if self.sealed else self._paths.partial
         with names_file(images), images.open("r+b") as file:
             for row in range(len(self.paths)):
                 if row not in inside:
-                    place = len(self._header) + row * self.side**2
+                    place = len(self._header) + row * self.image_size**2
                     file.seek(place)
-                    if file.read(self.side**2) != nothing:
+                    if file.read(self.image_size**2) != nothing:
                         file.seek(place)
                         file.write(nothing)
 
 
-def _npy_header(n: int, side: int) -> bytes:
-    """The first bytes of a NumPy file of (n, side, side) bytes."""
+def _npy_header(n: int, image_size: int) -> bytes:
+    """The first bytes of a NumPy file of (n, image_size, image_size) bytes."""
     file = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": (n, side, side)}
+    about = {"descr": "|u1", "fortran_order": False, "shape": (n, image_size, image_size)}
     np.lib.format.write_array_header_1_0(file, about)
     return file.getvalue()
 

@@ -17,7 +17,7 @@ from PIL import Image
 from cxrtool.images.apart import APART
 from cxrtool.images.reading import ImageError, read_for_scoring, squish
 
-Sides = tuple[int, ...]
+ImageSizes = tuple[int, ...]
 """The squares that an image is squished to in turn."""
 
 VIEWS = ((0.0, 1.0), (-6.0, 1.0), (6.0, 1.0), (0.0, 0.95), (0.0, 1.05))
@@ -33,15 +33,15 @@ class Decoded:
 
     index: int
     """Among the files."""
-    pixels: dict[Sides, NDArray[np.uint8]]
-    """For each of the sides asked for: (views, side, side), grey; nothing where it failed."""
+    pixels: dict[ImageSizes, NDArray[np.uint8]]
+    """Grey (views, size, size) for each of the sizes asked for; nothing where it failed."""
     warning: str = ""
     error: str = ""
 
 
 def decode_batches(
     files: Iterable[Path | str],
-    sides: Sequence[Sides],
+    image_sizes: Sequence[ImageSizes],
     *,
     batch: int,
     workers: int,
@@ -53,7 +53,7 @@ def decode_batches(
 
     Args:
         files: any number of them; they are looked at as they are needed.
-        sides: the inputs wanted of each image.
+        image_sizes: of each image's inputs: the squares that it is resized to in turn.
         batch: files in a batch.
         workers: threads; 0: none, each batch is decoded when it is asked for.
         views: degrees and scale of each view of an image.
@@ -61,7 +61,7 @@ def decode_batches(
     numbered = enumerate(files)
     if workers == 0:
         while taken := list(islice(numbered, batch)):
-            yield [_decode(index, file, sides, views) for index, file in taken]
+            yield [_decode(index, file, image_sizes, views) for index, file in taken]
         return
     threads: set[int] = set()
 
@@ -74,7 +74,7 @@ def decode_batches(
             while True:
                 # Two batches ahead: one that is being put together, and one behind it.
                 for index, file in islice(numbered, 2 * batch + workers - len(ahead)):
-                    ahead.append(pool.submit(_decode, index, file, sides, views))
+                    ahead.append(pool.submit(_decode, index, file, image_sizes, views))
                 if not ahead:
                     return
                 yield [ahead.popleft().result() for _ in range(min(batch, len(ahead)))]
@@ -85,7 +85,10 @@ def decode_batches(
 
 
 def _decode(
-    index: int, file: Path | str, sides: Sequence[Sides], views: Sequence[tuple[float, float]]
+    index: int,
+    file: Path | str,
+    image_sizes: Sequence[ImageSizes],
+    views: Sequence[tuple[float, float]],
 ) -> Decoded:
     try:
         grey, warning = read_for_scoring(Path(file))
@@ -94,15 +97,15 @@ def _decode(
         return Decoded(index=index, pixels={}, error=reason)
     except MemoryError:
         return Decoded(index=index, pixels={}, error="too large for this machine's memory")
-    pixels = {one: squished_views(grey, one, views) for one in sides}
+    pixels = {one: squished_views(grey, one, views) for one in image_sizes}
     return Decoded(index=index, pixels=pixels, warning=warning)
 
 
 def squished_views(
-    grey: Image.Image, sides: Sides, views: Sequence[tuple[float, float]]
+    grey: Image.Image, image_sizes: ImageSizes, views: Sequence[tuple[float, float]]
 ) -> NDArray[np.uint8]:
-    """The network's input of an image, seen in several ways: (views, side, side)."""
-    plain = squish(grey, *sides)
+    """The network's input of an image, seen in several ways: (views, image_size, image_size)."""
+    plain = squish(grey, *image_sizes)
     return np.stack([_view(plain, degrees, scale) for degrees, scale in views])
 
 
@@ -110,8 +113,8 @@ def _view(square: NDArray[np.uint8], degrees: float, scale: float) -> NDArray[np
     """The image turned (counter-clockwise) and scaled about its middle, black outside."""
     if degrees == 0 and scale == 1:
         return square
-    side = len(square)
-    middle = side / 2
+    image_size = len(square)
+    middle = image_size / 2
     turn = radians(degrees)
     # From a place in the result to the place in the image that is seen there.
     a, b = cos(turn) / scale, -sin(turn) / scale
@@ -119,6 +122,10 @@ def _view(square: NDArray[np.uint8], degrees: float, scale: float) -> NDArray[np
     shifts = middle - a * middle - b * middle, middle - d * middle - e * middle
     matrix = (a, b, shifts[0], d, e, shifts[1])
     turned = Image.fromarray(square).transform(
-        (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=0
+        (image_size, image_size),
+        Image.Transform.AFFINE,
+        matrix,
+        Image.Resampling.BILINEAR,
+        fillcolor=0,
     )
     return np.asarray(turned)

@@ -386,25 +386,25 @@ def _plain(image: Image.Image, *, white_is_zero: bool) -> tuple[Image.Image, str
     return image, ""
 
 
-def load_pixels(path: Path, *sides: int) -> NDArray[np.uint8]:
-    """An image file as the network's input before scaling: grey (side, side) in 0..255.
+def load_pixels(path: Path, *image_sizes: int) -> NDArray[np.uint8]:
+    """An image file as the network's input before scaling: grey (image_size, image_size) in 0..255.
 
     Raises:
         ImageError: see `decode`.
     """
-    return squish(read_grey(path), *sides)
+    return squish(read_grey(path), *image_sizes)
 
 
-def squish(grey: Image.Image, *sides: int) -> NDArray[np.uint8]:
-    """Resize a grey image to (side, side), whatever its shape, with antialiasing.
+def squish(grey: Image.Image, *image_sizes: int) -> NDArray[np.uint8]:
+    """Resize a grey image to (image_size, image_size), whatever its shape, with antialiasing.
 
     Nothing is cropped, since findings lie at the borders too (costophrenic angles, apices). With
-    several sides it is resized to each in turn: what a network sees of an image whose cache is
+    several sizes it is resized to each in turn: what a network sees of an image whose cache is
     larger than its input, so that prediction sees the same.
     """
-    for side in sides:
-        if grey.size != (side, side):
-            grey = grey.resize((side, side), Image.Resampling.BILINEAR)
+    for image_size in image_sizes:
+        if grey.size != (image_size, image_size):
+            grey = grey.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(grey)
 
 

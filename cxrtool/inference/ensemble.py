@@ -13,7 +13,7 @@ from cxrtool.core.config import worker_count
 from cxrtool.core.errors import UsageError, first_few
 from cxrtool.data.logits import mean_logits
 from cxrtool.data.prediction_rows import Row, decide
-from cxrtool.images.decoding import VIEWS, Decoded, Sides, decode_batches
+from cxrtool.images.decoding import VIEWS, Decoded, ImageSizes, decode_batches
 from cxrtool.inference.scorer import Scorer, Scores
 
 
@@ -25,7 +25,7 @@ class ScoredImage:
     """Among the files."""
     row: Row
     pixels: NDArray[np.uint8] | None
-    """(side, side): what the first model saw; None where the image could not be read."""
+    """What the first model saw, (image_size, image_size); None where the file was unreadable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class Ensemble:
         """
         batches = decode_batches(
             files,
-            list(dict.fromkeys(member.squish for member in self.members)),
+            list(dict.fromkeys(member.image_sizes for member in self.members)),
             batch=self.batch_of(batch_size),
             workers=worker_count(workers),
             views=self.views,
@@ -135,10 +135,11 @@ class Ensemble:
         if not good:
             nothing = np.zeros((0, len(self.labels)))
             return lambda: Scores(nothing, nothing)
-        inputs: dict[Sides, NDArray[np.uint8]] = {
-            sides: np.concatenate([one.pixels[sides] for one in good]) for sides in good[0].pixels
+        inputs: dict[ImageSizes, NDArray[np.uint8]] = {
+            image_sizes: np.concatenate([one.pixels[image_sizes] for one in good])
+            for image_sizes in good[0].pixels
         }
-        pending = [member.submit(inputs[member.squish]) for member in self.members]
+        pending = [member.submit(inputs[member.image_sizes]) for member in self.members]
         return lambda: self._mean([fetch() for fetch in pending], len(good))
 
     def _mean(self, scores: list[Scores], images: int) -> Scores:
@@ -160,7 +161,7 @@ class Ensemble:
     ) -> Iterator[ScoredImage]:
         fetched = fetch()
         scores = iter(zip(fetched.shown.tolist(), fetched.logits.tolist(), strict=True))
-        first, limits = self.members[0].squish, self.thresholds
+        first, limits = self.members[0].image_sizes, self.thresholds
         for one in batch:
             found, logits = next(scores) if one.pixels else (None, None)
             row = Row(

@@ -47,7 +47,7 @@ class Heatmaps:
         Args:
             place: the image's among all, from 0: its files begin with it.
             file: where the image is.
-            pixels: (side, side): what the network saw.
+            pixels: (image_size, image_size): what the network saw.
             row: its probabilities.
         """
         labels = self._labels_of(row)

@@ -51,7 +51,7 @@ class Scorer:
     name: str
     """Of the run, or of the exported model's file."""
     labels: tuple[str, ...]
-    squish: tuple[int, ...]
+    image_sizes: tuple[int, ...]
     """The squares that an image is squished to in turn; the last is the network's input."""
     raw_thresholds: dict[str, float | None]
     """Each label's, on the scale of what the network says."""
@@ -81,7 +81,7 @@ class Scorer:
         return f"{self.engine.name} on {self.engine.device}, {self.engine.precision}"
 
     def submit(self, pixels: Pixels) -> Callable[[], Scores]:
-        """Begin to score grey images (n, side, side); the result is waited for when fetched."""
+        """Begin to score grey images (n, image_size, image_size); fetching the result waits."""
         pending = self.engine.submit(pixels)
 
         def fetch() -> Scores:
@@ -94,7 +94,7 @@ class Scorer:
         return fetch
 
     def __call__(self, pixels: Pixels) -> Floats:
-        """Probabilities (n, labels) of grey images (n, side, side)."""
+        """Probabilities (n, labels) of grey images (n, image_size, image_size)."""
         return self.submit(pixels)().shown
 
 
@@ -106,7 +106,7 @@ class ModelCard(Protocol):
         """In the order of the scores."""
 
     @property
-    def squish(self) -> tuple[int, ...]:
+    def image_sizes(self) -> tuple[int, ...]:
         """The squares that an image is squished to in turn."""
 
     @property
@@ -193,7 +193,7 @@ def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Sco
     return Scorer(
         name=name,
         labels=card.labels,
-        squish=card.squish,
+        image_sizes=card.image_sizes,
         raw_thresholds=card.thresholds,
         calibration=_calibration(card.calibration),
         without=card.without,

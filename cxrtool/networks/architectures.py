@@ -15,7 +15,7 @@ from cxrtool.networks.devices import autocast
 
 
 @dataclass(frozen=True)
-class Plan:
+class BlockPlan:
     """Where a family of networks has its top block and its head; all else is the body.
 
     Paths as in `state_dict`; a negative number counts a Sequential's children from its end. The
@@ -26,16 +26,18 @@ class Plan:
     head: tuple[str, ...]
 
 
-PLANS: dict[type[nn.Module], Plan] = {
-    models.ResNet: Plan(top=("layer4",), head=("fc",)),
-    models.DenseNet: Plan(top=("features.denseblock4", "features.norm5"), head=("classifier",)),
-    models.ConvNeXt: Plan(top=("features.7", "classifier.0"), head=("classifier.2",)),
+PLANS: dict[type[nn.Module], BlockPlan] = {
+    models.ResNet: BlockPlan(top=("layer4",), head=("fc",)),
+    models.DenseNet: BlockPlan(
+        top=("features.denseblock4", "features.norm5"), head=("classifier",)
+    ),
+    models.ConvNeXt: BlockPlan(top=("features.7", "classifier.0"), head=("classifier.2",)),
     # B0 to B4 have one stage more than V2. The dropout goes with the head: it has no weights, but
     # has to drop while the head is trained, and a frozen part is in eval mode.
-    models.EfficientNet: Plan(
+    models.EfficientNet: BlockPlan(
         top=("features.-2", "features.-1"), head=("classifier.0", "classifier.1")
     ),
-    models.SwinTransformer: Plan(top=("features.7", "norm"), head=("head",)),
+    models.SwinTransformer: BlockPlan(top=("features.7", "norm"), head=("head",)),
 }
 """The top block is the last stage with the norm or convolution after it.
 
@@ -118,7 +120,7 @@ def block_sizes(network: nn.Module) -> dict[str, int]:
     return dict(zip(("body", "top", "head"), sizes, strict=True))
 
 
-def _plan_of(network: nn.Module) -> Plan:
+def _plan_of(network: nn.Module) -> BlockPlan:
     for family, plan in PLANS.items():
         if isinstance(network, family):
             return plan

@@ -43,7 +43,7 @@ class Explainer:
         """Where the network looked for each label, in fp32 at the size of its last feature maps.
 
         Args:
-            pixels: a grey image (side, side), as the network is given it.
+            pixels: a grey image (image_size, image_size), as the network is given it.
             labels: those wanted; any order, none is fine.
             method: `gradcam`, never negative, or `cam`, whose negative cells speak against the
                 label; see `grad_cam` and `class_activation`.

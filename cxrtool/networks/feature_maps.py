@@ -27,10 +27,10 @@ centred.
 """
 
 
-def cells_of(network: nn.Module, side: int) -> Cells:
-    """Where the cells of the last feature maps lie, for an input of (side, side) pixels."""
+def cells_of(network: nn.Module, image_size: int) -> Cells:
+    """Where the cells of the last feature maps lie in a square input of so many pixels."""
     first = next(pixel for family, pixel in FIRST_CELL.items() if isinstance(network, family))
-    return Cells((first + 0.5) / side, STRIDE / side)
+    return Cells((first + 0.5) / image_size, STRIDE / image_size)
 
 
 def last_features(network: nn.Module, scaled: Tensor) -> Tensor:

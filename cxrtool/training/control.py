@@ -28,7 +28,7 @@ MEET_EVERY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """How long a training is, and what changes on its way."""
 
     epochs: int
@@ -97,9 +97,9 @@ Validated = Callable[[dict[str, Any], bool, NDArray[np.float32]], None]
 class Control(Callback):  # type: ignore[misc]
     """The one place that decides, over all phases of a training.
 
-    fastai's epochs are the stretches between validations, of which `Plan.validations` make an
-    epoch of the data. Under the plateau schedule the learning rate falls by a factor of 10 when an
-    epoch's training loss, the mean over all cells that count, has not fallen for more than
+    fastai's epochs are the stretches between validations, of which `TrainingPlan.validations` make
+    an epoch of the data. Under the plateau schedule the learning rate falls by a factor of 10 when
+    an epoch's training loss, the mean over all cells that count, has not fallen for more than
     `plateau_patience` epochs (torch's ReduceLROnPlateau); training ends when `patience` epochs
     passed without a better mean AUROC on valid.
     """
@@ -109,7 +109,7 @@ class Control(Callback):  # type: ignore[misc]
     def __init__(
         self,
         labels: Sequence[str],
-        plan: Plan,
+        plan: TrainingPlan,
         *,
         on_validated: Validated,
         write_state: Callable[[], None] = lambda: None,

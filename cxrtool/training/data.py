@@ -44,11 +44,11 @@ class TrainingData:
     ranges: NDArray[np.float32] | None = None
     """(training rows, labels, 2) what targets are drawn from; None: the frame's are fixed."""
 
-    def sides(self, image_size: int) -> tuple[int, ...]:
+    def image_sizes(self, image_size: int) -> tuple[int, ...]:
         """The squares that an image is squished to in turn before the network sees it."""
-        if self.cache is None or self.cache.side == image_size:
+        if self.cache is None or self.cache.image_size == image_size:
             return (image_size,)
-        return (self.cache.side, image_size)
+        return (self.cache.image_size, image_size)
 
     def part(self, *, valid: bool) -> pd.DataFrame:
         """The training or the validation rows."""
@@ -146,9 +146,9 @@ def find_cache(image_size: int, workspace: Workspace, reporter: Reporter) -> Ima
             "`cxrtool prepare` makes it anew"
         )
         return None
-    if cache.side < image_size:
+    if cache.image_size < image_size:
         reporter.warn(
-            f"{workspace.cache} holds {cache.side} px, --image-size {image_size} is more: "
+            f"{workspace.cache} holds {cache.image_size} px, --image-size {image_size} is more: "
             f"{instead}; `cxrtool prepare --cache-size {round(image_size * ROOM)}` makes it anew"
         )
         return None

@@ -34,28 +34,28 @@ GRACE_SECONDS = 8.0
 class FromFiles:
     """Reads images by decoding their files."""
 
-    def __init__(self, folder: Path, paths: Sequence[str], side: int) -> None:
-        self.folder, self.paths, self.side = folder, paths, side
+    def __init__(self, folder: Path, paths: Sequence[str], image_size: int) -> None:
+        self.folder, self.paths, self.image_size = folder, paths, image_size
 
     def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Grey bytes (n, side, side)."""
+        """Grey bytes (n, image_size, image_size)."""
         files = [self.folder / self.paths[row] for row in rows]
-        return np.stack([load_pixels(file, self.side) for file in files])
+        return np.stack([load_pixels(file, self.image_size) for file in files])
 
 
 class FromCache:
     """Reads images from the cache, made smaller as prediction does it."""
 
-    def __init__(self, cache: ImageCache, paths: Sequence[str], side: int) -> None:
-        self.cache, self.side = cache, side
+    def __init__(self, cache: ImageCache, paths: Sequence[str], image_size: int) -> None:
+        self.cache, self.image_size = cache, image_size
         self.paths, self.places = paths, cache.rows_of(paths)
 
     def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Grey bytes (n, side, side)."""
+        """Grey bytes (n, image_size, image_size)."""
         pixels = self.cache.read(self.places[np.asarray(rows)])
-        if self.side == self.cache.side:
+        if self.image_size == self.cache.image_size:
             return pixels
-        return np.stack([squish(Image.fromarray(image), self.side) for image in pixels])
+        return np.stack([squish(Image.fromarray(image), self.image_size) for image in pixels])
 
 
 class Images:
@@ -94,7 +94,7 @@ class Images:
         return images[0], targets[0]
 
     def read(self, rows: Sequence[int]) -> tuple[TensorImageBW, Tensor]:
-        """Bytes (n, 1, side, side) and targets (n, labels), or their ranges (n, labels, 2)."""
+        """Bytes (n, 1, height, width) and targets (n, labels), or their ranges (n, labels, 2)."""
         pixels = torch.from_numpy(self._read(rows))
         return TensorImageBW(pixels[:, None]), self._targets[list(rows)]
 
@@ -219,7 +219,7 @@ def make_dataloaders(
             float32, NaN where masked.
         labels: the names of the target columns, in the order of the network's logits.
         folder: the data folder.
-        cache: where the images are read from instead of `folder`; its side is at least
+        cache: where the images are read from instead of `folder`; its images are at least
             `image_size`.
         image_size: side of the network's square input, in pixels.
         batch_size: images in a batch, over all processes.
@@ -281,6 +281,6 @@ def _reader(
     augmentation to sample from."""
     if cache is None:
         return FromFiles(folder, paths, image_size)
-    room = min(cache.side, round(image_size * ROOM))
-    side = room if training and cache.side > image_size else image_size
-    return FromCache(cache, paths, side)
+    room = min(cache.image_size, round(image_size * ROOM))
+    read_at = room if training and cache.image_size > image_size else image_size
+    return FromCache(cache, paths, read_at)

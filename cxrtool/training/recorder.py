@@ -106,7 +106,7 @@ class RunRecorder:
                 "began": now,
                 "identity": hashlib.sha256(f"{self.run.path}{time.time_ns()}".encode()).hexdigest(),
                 "weights_from": self.setup.loaded.source,
-                "squish": list(self.data.sides(self.config.image_size)),
+                "squish": list(self.data.image_sizes(self.config.image_size)),
                 "manifest_sha256": sha256(self.workspace.manifest),
                 "split_sha256": sha256(self.workspace.split),
             }

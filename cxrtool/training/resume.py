@@ -183,9 +183,9 @@ def refuse_other_pixels(resumed: Resumed, data: TrainingData) -> None:
         DataError: the cache that the run read from is gone, or of another size.
     """
     began = resumed.environment["squish"] if resumed.environment else None
-    if began is not None and list(data.sides(resumed.config.image_size)) != began:
+    if began is not None and list(data.image_sizes(resumed.config.image_size)) != began:
         raise DataError(
             f"run {resumed.run.name} began with images made smaller to {began} px, and now they "
-            f"would be {list(data.sides(resumed.config.image_size))}: make its cache again "
+            f"would be {list(data.image_sizes(resumed.config.image_size))}: make its cache again "
             f"(`cxrtool prepare --cache-size {began[0]}`)"
         )

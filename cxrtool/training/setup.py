@@ -28,7 +28,7 @@ from cxrtool.images.reading import ImageError
 from cxrtool.networks.architectures import build_network
 from cxrtool.networks.devices import choose_device, choose_precision, memory_ran_out
 from cxrtool.networks.pretrained import LoadedWeights, load_pretrained
-from cxrtool.training.control import Plan
+from cxrtool.training.control import TrainingPlan
 from cxrtool.training.data import TrainingData, read_training_data
 from cxrtool.training.dataloaders import make_dataloaders
 from cxrtool.training.learner import CXRLearner, make_learner
@@ -63,10 +63,10 @@ class Setup:
     """What of valid they have seen; None where they are no run's."""
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> TrainingPlan:
         """How long the training is, and what changes on its way."""
         config = self.config
-        return Plan(
+        return TrainingPlan(
             epochs=config.epochs,
             freeze_epochs=config.freeze_epochs or 0,
             unfreeze=str(config.unfreeze),
@@ -314,7 +314,7 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
     """Tell what will be trained, and what of it is unusual."""
     config, data = setup.config, setup.data
     train, valid = (len(data.part(valid=valid)) for valid in (False, True))
-    cached = f" (from a cache at {data.cache.side})" if data.cache else ""
+    cached = f" (from a cache at {data.cache.image_size})" if data.cache else ""
     shared = f" in {setup.processes.world} processes" if setup.processes.world > 1 else ""
     blank = ", blank ignored" if config.blank == "ignore" else ""
     reporter.note(

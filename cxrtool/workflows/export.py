@@ -61,8 +61,8 @@ def export_run(
 ) -> ExportResult:
     """Write a run as one ONNX file, and hold it against the run before it is there.
 
-    Its input `images` is grey bytes (n, side, side), its outputs are `probabilities` and `logits`,
-    both (n, labels).
+    Its input `images` is grey bytes (n, image_size, image_size), its outputs are `probabilities`
+    and `logits`, both (n, labels).
 
     Raises:
         RunError: no such run, an altered one, no image to check with, or a graph that gives other
@@ -111,14 +111,16 @@ def export_run(
 
 
 def _real_images(config: ExportConfig, card: RunCard, workspace: Workspace) -> NDArray[np.uint8]:
-    """Images as the network sees them: (n, side, side), of those named or of the valid part."""
+    """Those named, or some of valid, as the network sees them: (n, image_size, image_size)."""
     if config.check:
         files = list_images([str(path) for path in config.check]).files[:IMAGES]
-        return np.stack([squish(read_for_scoring(Path(file))[0], *card.squish) for file in files])
+        return np.stack(
+            [squish(read_for_scoring(Path(file))[0], *card.image_sizes) for file in files]
+        )
     found: list[NDArray[np.uint8]] = []
     for file in _valid_images(card, workspace):
         try:
-            found.append(squish(read_for_scoring(file)[0], *card.squish))
+            found.append(squish(read_for_scoring(file)[0], *card.image_sizes))
         except ImageError:
             continue
         if len(found) == IMAGES:
@@ -163,7 +165,7 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "sampling_remark": sampling_remark(run, card),
         "uncertainty": card.uncertainty,
         "blank": card.blank,
-        "squish": list(card.squish),
+        "squish": list(card.image_sizes),
         "pixel_mean": card.pixel_mean,
         "pixel_std": card.pixel_std,
         "weights_sha256": card.weights_sha256,

@@ -201,7 +201,7 @@ def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Worksp
             "the kind of device": setup.device.type,
             workspace.manifest.name: sha256(workspace.manifest),
             workspace.split.name: sha256(workspace.split),
-            "the image cache": setup.data.sides(setup.config.image_size),
+            "the image cache": setup.data.image_sizes(setup.config.image_size),
         }
     )
     if differing:

@@ -89,7 +89,7 @@ def scorer(engine=None):
     return Scorer(
         name="made-up",
         labels=LABELS,
-        squish=(8,),
+        image_sizes=(8,),
         raw_thresholds={"Edema": 0.4, "Fracture": 0.95, "No Finding": None},
         calibration=None,
         without={},

@@ -66,7 +66,7 @@ def build(data, folder, paths=PATHS, side=SIDE, workers=0, fingerprint="f"):
 
 
 def assert_same_pixels(cache, data, paths=PATHS):
-    expected = np.stack([load_pixels(data / path, cache.side) for path in paths])
+    expected = np.stack([load_pixels(data / path, cache.image_size) for path in paths])
     np.testing.assert_array_equal(cache.read(cache.rows_of(paths)), expected)
 
 
@@ -74,7 +74,7 @@ def assert_same_pixels(cache, data, paths=PATHS):
 def test_a_cache_holds_every_image_as_it_would_be_decoded(data, tmp_path, workers, monkeypatch):
     monkeypatch.setattr(prepare_images, "CHUNK", 4)
     cache = build(data, tmp_path / "cache", workers=workers)
-    assert cache.side == SIDE
+    assert cache.image_size == SIDE
     assert_same_pixels(cache, data)
 
 
@@ -260,9 +260,9 @@ def test_an_older_cache_stays_until_the_new_one_is_whole(data, tmp_path, monkeyp
     build(data, folder, side=16)
     interrupted(data, folder, 17, monkeypatch)
     assert_same_pixels(ImageCache(folder), data)
-    assert ImageCache(folder).side == 16
+    assert ImageCache(folder).image_size == 16
     cache = build(data, folder)
-    assert cache.side == SIDE
+    assert cache.image_size == SIDE
     assert_same_pixels(cache, data)
 
 

@@ -54,7 +54,7 @@ def scorer(engine=None, **changes):
     made = Scorer(
         name="a",
         labels=LABELS,
-        squish=(32,),
+        image_sizes=(32,),
         raw_thresholds={"Edema": 0.5, "Fracture": None},
         calibration=None,
         without={},
@@ -126,7 +126,7 @@ def test_several_models_are_their_mean_whatever_the_order_of_their_labels(uneven
     other = scorer(
         name="other",
         labels=LABELS[::-1],
-        squish=(16,),
+        image_sizes=(16,),
         raw_thresholds={"Edema": 0.3, "Fracture": 0.1},
     )
     both = Ensemble(members=(one, other))
@@ -187,7 +187,7 @@ def test_a_calibration_moves_probabilities_and_thresholds_and_no_decision(files)
 
 
 def test_calibrated_probabilities_keep_all_their_digits_also_in_a_mean(uneven):
-    both = Ensemble(members=(scorer(calibration=Halved()), scorer(name="b", squish=(16,))))
+    both = Ensemble(members=(scorer(calibration=Halved()), scorer(name="b", image_sizes=(16,))))
     found = np.array([row.scores for row in rows(both, uneven)])
     assert (found != found.astype(np.float32)).any()
 

@@ -226,7 +226,7 @@ def test_a_runs_maps_add_up_to_its_probabilities(trained_once):
     assert explainer.labels == card.labels
     assert not any(one.requires_grad for one in explainer.network.parameters())
     image = next((trained_once.data / "train").rglob("*frontal.jpg"))
-    pixels = load_pixels(image, *card.squish)
+    pixels = load_pixels(image, *card.image_sizes)
     maps = explainer.maps(pixels, card.labels, "cam")
     bias = head_of(explainer.network).bias.numpy()
     logits = maps.mean((1, 2)) + bias

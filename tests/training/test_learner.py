@@ -18,7 +18,7 @@ from cxrtool.networks import architectures as networks
 from cxrtool.networks.architectures import build_network
 from cxrtool.training import control as control_module
 from cxrtool.training.averaging import WeightAverage
-from cxrtool.training.control import Control, ControlState, Plan
+from cxrtool.training.control import Control, ControlState, TrainingPlan
 from cxrtool.training.dataloaders import make_dataloaders
 from cxrtool.training.learner import make_learner, run_phases
 from cxrtool.training.losses import AUCMarginLoss, MaskedCrossEntropy, make_loss
@@ -97,7 +97,7 @@ def train(loaders, network, *, lr=1e-3, weight_decay=1e-2, epochs=5, freeze_epoc
     )
     if "loss" in given:
         learner.loss_func = given["loss"](learner)
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=epochs,
         freeze_epochs=freeze_epochs,
         unfreeze=given.get("unfreeze", "top"),
@@ -456,7 +456,7 @@ def test_the_auc_loss_takes_over_after_its_epochs(loaders, monkeypatch):
         monkeypatch.setattr(loss, "forward", kind(loss))
     torch.manual_seed(0)
     learner = make_learner(loaders, Tiny(), lr=1e-3, weight_decay=0.0, precision="fp32")
-    plan = Plan(epochs=3, auc_after=1)
+    plan = TrainingPlan(epochs=3, auc_after=1)
     control = Control(
         LABELS, plan, on_validated=lambda *_: None, later_loss=make_loss("auc", pos_weight=None)
     )

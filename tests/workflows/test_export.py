@@ -107,7 +107,7 @@ def test_its_metadata_says_what_is_needed_and_nothing_of_patients(exported, trai
     found = read_exported(exported.output)
     assert found.labels == card.labels
     assert found.thresholds == card.thresholds
-    assert found.squish == card.squish
+    assert found.image_sizes == card.image_sizes
     assert found.about["weights_sha256"] == card.weights_sha256
     assert "not a medical device" in found.about["notice"]
     remark = found.about["sampling_remark"]

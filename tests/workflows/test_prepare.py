@@ -447,7 +447,7 @@ def test_the_cache_is_of_the_images_in_the_manifest(data, workspace):
     result = run(data, workspace)
     cache = ImageCache(workspace.cache)
     assert cache.fingerprint == sha256(workspace.pixels)
-    assert result.cache_size == cache.side == 32
+    assert result.cache_size == cache.image_size == 32
     paths = read_manifest(workspace.manifest)["path"].tolist()
     expected = np.stack([load_pixels(data / path, 32) for path in paths])
     np.testing.assert_array_equal(cache.read(cache.rows_of(paths)), expected)

@@ -33,7 +33,7 @@ from cxrtool.training import control as control_module
 from cxrtool.training import recorder as train_record
 from cxrtool.training import sampling as sampling
 from cxrtool.training import setup as train_setup
-from cxrtool.training.control import Plan
+from cxrtool.training.control import TrainingPlan
 from cxrtool.training.learner import CXRLearner
 from cxrtool.training.losses import AsymmetricLoss, MaskedCrossEntropy
 from cxrtool.training.tracking import Tracker
@@ -419,7 +419,7 @@ def test_every_option_arrives_where_it_acts(prepared, arrived):
     assert learner["precision"] == "fp32"
     assert isinstance(learner["loss"], AsymmetricLoss)
     assert arrived["WeightAverage"]["arguments"][1] == 0.9
-    assert arrived["Control"]["arguments"][1] == Plan(
+    assert arrived["Control"]["arguments"][1] == TrainingPlan(
         epochs=2,
         freeze_epochs=1,
         unfreeze="top",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-"""Grey images (n, side, side), 0 to 255."""
+"""Grey images (n, image_size, image_size), 0 to 255."""
 Logits = NDArray[np.floating]
 """(n, labels), log odds as the network gives them: not calibrated."""
 Pending = Callable[[], Logits]

@@ -29,7 +29,7 @@ class ExportedCard:
     """What an exported model says of itself."""
 
     labels: tuple[str, ...]
-    squish: tuple[int, ...]
+    image_sizes: tuple[int, ...]
     """The squares that an image is squished to in turn; the last is the graph's input."""
     thresholds: dict[str, float | None]
     """Each label's, on the scale of what the graph gives."""
@@ -72,7 +72,7 @@ def read_exported(path: Path) -> ExportedCard:
         )
     card = ExportedCard(
         labels=facts.labels,
-        squish=facts.squish,
+        image_sizes=facts.squish,
         thresholds={label: facts.thresholds[label] for label in facts.labels},
         calibration=facts.calibration,
         without=facts.without or {},
@@ -114,11 +114,11 @@ def _metadata(found: OnnxFile, path: Path) -> tuple[dict[str, Any], "ExportedFac
 
 
 def _check_shapes(found: OnnxFile, card: ExportedCard, path: Path) -> None:
-    side, labels = card.squish[-1], len(card.labels)
-    if found.inputs != {INPUT: (None, side, side)}:
+    image_size, labels = card.image_sizes[-1], len(card.labels)
+    if found.inputs != {INPUT: (None, image_size, image_size)}:
         raise RunError(
             f"{path} cannot be loaded: its graph takes {found.inputs}, by its metadata {INPUT} "
-            f"(n, {side}, {side}): export it again"
+            f"(n, {image_size}, {image_size}): export it again"
         )
     shape = (None, labels)
     # Those of version 0.1 give probabilities alone.

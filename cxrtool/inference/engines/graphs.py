@@ -40,7 +40,7 @@ class _Told(nn.Module):
         self.scoring = scoring
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both (n, labels), float32, of grey images (n, side, side), uint8."""
+        """Both (n, labels), float32, of grey images (n, image_size, image_size), uint8."""
         logits = self.scoring(images)
         return torch.sigmoid(logits), logits
 
@@ -58,16 +58,16 @@ def convert_openvino(run: RunFolder, card: RunCard, path: Path) -> None:
     """
     openvino = import_openvino()
     scoring = load_scoring(run, card)
-    side = card.image_size
+    image_size = card.image_size
     with _quiet(), torch.inference_mode():
         # Traced here: OpenVINO's own way traces with torch's check, three runs more.
-        traced = torch.jit.trace(_Told(scoring).eval(), _example(side), check_trace=False)  # type: ignore[no-untyped-call]
-        shape = openvino.PartialShape([-1, side, side])
-        model = openvino.convert_model(traced, example_input=_example(side), input=[shape])
+        traced = torch.jit.trace(_Told(scoring).eval(), _example(image_size), check_trace=False)  # type: ignore[no-untyped-call]
+        shape = openvino.PartialShape([-1, image_size, image_size])
+        model = openvino.convert_model(traced, example_input=_example(image_size), input=[shape])
         with _disk_errors(path):
             openvino.save_model(model, str(path), compress_to_fp16=False)
     for precision in ("fp32", "bf16") if native_bf16() else ("fp32",):
-        _check(OpenVinoEngine(read_graph(path), precision=precision), scoring, run, side)
+        _check(OpenVinoEngine(read_graph(path), precision=precision), scoring, run, image_size)
 
 
 @contextmanager
@@ -119,9 +119,9 @@ def torch_probabilities(scoring: Scoring, pixels: Pixels) -> NDArray[np.float64]
         return probabilities_of(scoring(torch.as_tensor(pixels)).numpy())
 
 
-def _example(side: int) -> torch.Tensor:
+def _example(image_size: int) -> torch.Tensor:
     """Two images: of a batch of one some exporters take the size for fixed."""
-    return torch.zeros(2, side, side, dtype=torch.uint8)
+    return torch.zeros(2, image_size, image_size, dtype=torch.uint8)
 
 
 @contextmanager
@@ -151,14 +151,14 @@ def _forget_where_made(message: Any) -> None:
                 _forget_where_made(part)
 
 
-def _check(engine: Engine, scoring: Scoring, run: RunFolder, side: int) -> None:
+def _check(engine: Engine, scoring: Scoring, run: RunFolder, image_size: int) -> None:
     """Hold a new graph against torch, on batches of three sizes.
 
     Raises:
         RunError: it gives other probabilities.
     """
     for count in (3, 1, 2):
-        pixels = _drawings(count, side)
+        pixels = _drawings(count, image_size)
         expected = torch_probabilities(scoring, pixels)
         found = probabilities_of(engine.submit(pixels)())
         most = TOLERANCES[engine.precision]
@@ -169,9 +169,9 @@ def _check(engine: Engine, scoring: Scoring, run: RunFolder, side: int) -> None:
             )
 
 
-def _drawings(count: int, side: int) -> Pixels:
-    """A bright disc, a ramp and noise: (count, side, side)."""
-    rows, columns = np.mgrid[:side, :side] / side
+def _drawings(count: int, image_size: int) -> Pixels:
+    """A bright disc, a ramp and noise: (count, image_size, image_size)."""
+    rows, columns = np.mgrid[:image_size, :image_size] / image_size
     disc = 255.0 * ((rows - 0.5) ** 2 + (columns - 0.4) ** 2 < 0.1)
-    noise = np.random.default_rng(0).uniform(0, 255, (side, side))
+    noise = np.random.default_rng(0).uniform(0, 255, (image_size, image_size))
     return np.stack([disc, 255 * rows, noise][:count]).astype(np.uint8)

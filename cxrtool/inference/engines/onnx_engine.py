@@ -51,7 +51,7 @@ class OnnxEngine:
         self._has_logits = LOGITS in [output.name for output in self._session.get_outputs()]
 
     def submit(self, pixels: Pixels) -> Pending:
-        """Score grey images (n, side, side)."""
+        """Score grey images (n, image_size, image_size)."""
         if self._has_logits:
             logits: Logits = self._session.run([LOGITS], {INPUT: pixels})[0]
         else:

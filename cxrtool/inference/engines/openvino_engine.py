@@ -105,7 +105,7 @@ class OpenVinoEngine:
         return core.read_model(model=graph.model, weights=shared)
 
     def submit(self, pixels: Pixels) -> Pending:
-        """Begin to score grey images (n, side, side)."""
+        """Begin to score grey images (n, image_size, image_size)."""
         request = self._request()
         # Always a tensor, never the array itself: a request that was given first the one and then
         # the other has been seen to spoil memory (OpenVINO 2026.4).

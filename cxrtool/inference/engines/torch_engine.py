@@ -25,7 +25,7 @@ class Scoring(nn.Module):
         self.network, self.mean, self.std = network, mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, labels), float32, of grey images (n, side, side), uint8."""
+        """Logits (n, labels), float32, of grey images (n, image_size, image_size), uint8."""
         pixels = normalise(images.unsqueeze(1).float() / 255, self.mean, self.std)
         logits: Tensor = self.network(pixels)
         return logits.float()
@@ -67,7 +67,7 @@ class TorchEngine:
             self.depth = streams + 1  # while one is fetched, the next is there
 
     def submit(self, pixels: Pixels) -> Pending:
-        """Begin to score grey images (n, side, side)."""
+        """Begin to score grey images (n, image_size, image_size)."""
         # Torch warns of arrays that may not be written to, as Pillow gives them.
         images = torch.as_tensor(pixels if pixels.flags.writeable else pixels.copy())
         if self._torch_device.type == "cuda":
