@@ -5,15 +5,13 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from cxrtool.cli.app import app
-from cxrtool.cli.options import OPTIONS, allowed_values
-from cxrtool.core.config import TrainConfig
+from cxrtool.core.config import TrainConfig, options_of
 from cxrtool.core.errors import CxrToolError, DataError, RunError
 from cxrtool.core.runs import RunFolder
 from cxrtool.images.cache import ImageCache
@@ -145,23 +143,20 @@ def test_a_fold_of_five_thousand_digits_is_refused(prepared):
     ],
 )
 def test_what_a_search_keeps_of_itself_is_checked_where_it_is_read(prepared_once, change, said):
-    allowed = allowed_values()
     config = replace(SEARCH, name="s", resume=None)
-    search = plan_search(config, prepared_once, seed=1, allowed=allowed)
+    search = plan_search(config, prepared_once, seed=1)
     resumes = replace(config, resume="s")
-    assert _of_study(search.facts, search, resumes, (), allowed).training == search.training
+    assert _of_study(search.facts, search, resumes, ()).training == search.training
     with pytest.raises(CxrToolError, match=said):
-        _of_study({**search.facts, **change}, search, resumes, (), allowed)
+        _of_study({**search.facts, **change}, search, resumes, ())
 
 
 def test_what_train_takes_of_any_option_is_what_a_run_and_a_search_may_hold(tmp_path):
     """Else a training could begin that can never be resumed."""
     ends = {}
-    for name in get_type_hints(TrainConfig):
-        kind, option, *_ = get_args(OPTIONS[name])
-        numbers = [one for one in get_args(kind) or (kind,) if one in (int, float)]
-        given = [end for end in (option.min, option.max) if end is not None] if numbers else []
-        ends |= {name: [numbers[0](end) for end in given]} if given else {}
+    for name, option in options_of(TrainConfig).items():
+        if option.within:
+            ends[name] = [option.kind(end) for end in option.within]
     assert {"epochs", "limit", "lr", "fold", "sampling_cap"} <= set(ends)
     run = RunFolder(tmp_path)
     for at, seed in ((0, 0), (-1, 2**32 - 1)):
@@ -172,9 +167,9 @@ def test_what_train_takes_of_any_option_is_what_a_run_and_a_search_may_hold(tmp_
 
 
 def test_a_search_with_any_seed_can_be_resumed(prepared_once):
-    config, allowed = replace(SEARCH, name="s"), allowed_values()
-    search = plan_search(config, prepared_once, seed=2**32 - 1, allowed=allowed)
-    found = _of_study(search.facts, search, replace(config, resume="s"), (), allowed)
+    config = replace(SEARCH, name="s")
+    search = plan_search(config, prepared_once, seed=2**32 - 1)
+    found = _of_study(search.facts, search, replace(config, resume="s"), ())
     assert found.seed == 2**32 - 1
 
 
@@ -182,8 +177,7 @@ def test_a_search_with_any_seed_can_be_resumed(prepared_once):
     ("change", "said"), [({"epochs": "ten"}, 'epochs is "ten"'), ({"lr": None}, "lr is null")]
 )
 def test_the_settings_of_a_search_are_those_of_a_training(prepared_once, change, said):
-    allowed = allowed_values()
-    search = plan_search(replace(SEARCH, name="s"), prepared_once, seed=1, allowed=allowed)
+    search = plan_search(replace(SEARCH, name="s"), prepared_once, seed=1)
     facts = {**search.facts, "settings": {**search.facts["settings"], **change}}
     with pytest.raises(RunError, match=f"study s: settings: {said}"):
-        _of_study(facts, search, replace(SEARCH, resume="s"), (), allowed)
+        _of_study(facts, search, replace(SEARCH, resume="s"), ())

@@ -31,9 +31,9 @@ HOMES = {
     "typer": {
         "cli.app",
         "cli.command",
-        "cli.option_values",
+        "cli.config_files",
+        "cli.help",
         "cli.options",
-        "cli.prediction_options",
         "cli.suggestions",
     },
     "wandb": {"training.tracking"},

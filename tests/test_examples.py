@@ -11,7 +11,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from cxrtool.cli.options import allowed_values
 from cxrtool.core.config import TrainConfig
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.search.space import read_space
@@ -141,7 +140,7 @@ def test_an_exported_model_alone(shell, trained_once, tmp_path):
 
 
 def test_a_space_of_ones_own():
-    found = read_space(EXAMPLES / "own_space.yaml", allowed_values(), TrainConfig())
+    found = read_space(EXAMPLES / "own_space.yaml", TrainConfig())
     space = {one.name: one for one in found}
     assert space["lr"].log
     assert space["batch_size"].choices == (16, 32, 64)

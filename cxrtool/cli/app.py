@@ -2,18 +2,15 @@
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from cxrtool import __version__
 from cxrtool.cli.command import command
-from cxrtool.cli.prediction_options import OF_EXPORT, OF_GUI, OF_PREDICT
 from cxrtool.cli.suggestions import SuggestingGroup
 from cxrtool.core.called import NAME, program
 from cxrtool.core.config import (
-    BLANKS,
     CommonConfig,
     CompareConfig,
     DemoConfig,
@@ -32,11 +29,17 @@ from cxrtool.core.streams import flush_results, keep_streams
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 
+# The groups of the commands in the program's help: the steps of the work.
+PREPARING = "Prepare data"
+TRAINING = "Train"
+EVALUATING = "Evaluate"
+USING = "Use a run"
+OTHERS = "Manage runs, try out"
+
 app = typer.Typer(
     name="cxrtool",
     cls=SuggestingGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,13 +55,14 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """From a folder of chest X-rays to a tested model. Research software, no medical device."""
 
 
-@command(app, PrepareConfig)
+@command(app, PrepareConfig, PREPARING)
 def prepare(config: PrepareConfig, common: CommonConfig) -> None:
     """Check a data set and its images, and say what it holds."""
     from cxrtool.cli.show import data as show
@@ -70,7 +74,7 @@ def prepare(config: PrepareConfig, common: CommonConfig) -> None:
     show.prepared(result, workspace, common)
 
 
-@command(app, SplitConfig)
+@command(app, SplitConfig, PREPARING)
 def split(config: SplitConfig, common: CommonConfig) -> None:
     """Split into train, valid and test, labels balanced."""
     from cxrtool.cli.show import data as show
@@ -82,7 +86,7 @@ def split(config: SplitConfig, common: CommonConfig) -> None:
     show.was_split(result, workspace, common)
 
 
-@command(app, TrainConfig)
+@command(app, TrainConfig, TRAINING)
 def train(
     config: TrainConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
 ) -> None:
@@ -110,30 +114,11 @@ def train(
             show.trained(result, common)
 
 
-_OfTheStudy: dict[str, Any] = {
-    "name": Annotated[
-        str | None, typer.Option(help="Of the study.", show_default="ARCH-UNCERTAINTY")
-    ],
-    "resume": Annotated[
-        str | None,
-        typer.Option(
-            help="Go on with a study that was stopped or killed, or with more --trials. Settings "
-            "come from the study.",
-            metavar="STUDY",
-        ),
-    ],
-    "force": Annotated[
-        bool, typer.Option("--force", help="Replace the study by this name; its runs stay.")
-    ],
-}
-
-
-@command(app, TuneConfig, without=("dry_run", "lr_find"), **_OfTheStudy)
+@command(app, TuneConfig, TRAINING, without=("dry_run", "lr_find"))
 def tune(
     config: TuneConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
 ) -> None:
     """Search for the best options of train; test is never read."""
-    from cxrtool.cli.options import allowed_values
     from cxrtool.cli.show import data as show
     from cxrtool.cli.show import search as show_tune
     from cxrtool.core.workspace import Workspace
@@ -151,57 +136,12 @@ def tune(
         workspace,
         seed=common.seed,
         given=given,
-        allowed=allowed_values(),
         reporter=reporter,
     )
     show_tune.searched(result, common)
 
 
-_RunArgument = Annotated[
-    str | None,
-    typer.Argument(help="Run's name or path; default: the last finished one.", show_default=False),
-]
-
-
-_TruthOptions: dict[str, Any] = {
-    "uncertainty": Annotated[
-        str | None,
-        typer.Option(
-            help="What -1 is in the truth, whatever a run was trained on.",
-            metavar="POLICY",
-            show_default="the run's; without a run: ones",
-        ),
-    ],
-    "blank": Annotated[
-        Literal[BLANKS] | None,
-        typer.Option(
-            help="What a label that is not mentioned is in the truth: 0, or not counted.",
-            show_default="the run's; without a run: zeros",
-        ),
-    ],
-    "output": Annotated[
-        Path | None,
-        typer.Option(help="Folder to write tables and figures to.", metavar="DIR"),
-    ],
-}
-_By = Annotated[
-    str | None,
-    typer.Option(
-        help="Subgroups: columns of the manifest, commas between; none: none.",
-        metavar="A,B,...",
-        show_default="sex,age,view",
-    ),
-]
-_ForceScores = Annotated[
-    bool,
-    typer.Option(
-        "--force",
-        help="Score also what the run, or what it began from, has seen; replace --output.",
-    ),
-]
-
-
-@command(app, EvaluateConfig, run=_RunArgument, by=_By, force=_ForceScores, **_TruthOptions)
+@command(app, EvaluateConfig, EVALUATING)
 def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
     """Score a run on a part of the split, or anybody's predictions."""
     from cxrtool.cli.show import data as show
@@ -226,7 +166,7 @@ _Compared = Annotated[
 ]
 
 
-@command(app, CompareConfig, runs=_Compared, force=_ForceScores, **_TruthOptions)
+@command(app, CompareConfig, EVALUATING, runs=_Compared)
 def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
     """Runs, or anybody's predictions, side by side."""
     from cxrtool.cli.show import data as show
@@ -245,7 +185,7 @@ _Inputs = Annotated[
 ]
 
 
-@command(app, PredictConfig, inputs=_Inputs, **OF_PREDICT)
+@command(app, PredictConfig, USING, inputs=_Inputs)
 def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> None:
     """Each finding's probability and decision for images."""
     from cxrtool.cli.show import data as show
@@ -270,7 +210,7 @@ def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> N
         raise typer.Exit(1)
 
 
-@command(app, GuiConfig, **OF_GUI)
+@command(app, GuiConfig, USING)
 def gui(config: GuiConfig, common: CommonConfig) -> None:
     """A local page: drop images, read findings and heat maps."""
     from cxrtool.cli.show import data as show
@@ -286,7 +226,7 @@ def gui(config: GuiConfig, common: CommonConfig) -> None:
         page.serve()
 
 
-@command(app, ExportConfig, run=_RunArgument, **OF_EXPORT)
+@command(app, ExportConfig, USING)
 def export(config: ExportConfig, common: CommonConfig) -> None:
     """A run as one ONNX file, checked against the run."""
     from cxrtool.cli.show import data as show
@@ -300,7 +240,7 @@ def export(config: ExportConfig, common: CommonConfig) -> None:
     show_export.exported(export_run(config, workspace, reporter), common)
 
 
-@command(app, RunsConfig)
+@command(app, RunsConfig, OTHERS)
 def runs(config: RunsConfig, common: CommonConfig) -> None:
     """List the runs: settings, epochs, scores, size; or remove."""
     from cxrtool.cli.show import data as show
@@ -316,7 +256,7 @@ def runs(config: RunsConfig, common: CommonConfig) -> None:
     show.listed(list_runs(workspace), workspace, common)
 
 
-@command(app, DemoConfig)
+@command(app, DemoConfig, OTHERS)
 def demo(config: DemoConfig, common: CommonConfig) -> None:
     """The whole chain on drawn X-rays; nothing is downloaded."""
     from cxrtool.cli.show import data as show
@@ -336,8 +276,11 @@ def main() -> None:
     # Typer colours help through environment variables of CI systems; plain text is what we promise.
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     keep_streams()
+    name = None if program().endswith(f" -m {NAME}") else program()
+    if any(word.endswith("-completion") for word in sys.argv[1:2]):
+        name = NAME  # the word that a shell completes, wherever the program lies
     try:
-        app(prog_name=None if program().endswith(f" -m {NAME}") else program())
+        app(prog_name=name, complete_var=f"_{NAME.upper()}_COMPLETE")
     except SystemExit as end:
         failure = flush_results()
         if failure is not None and not end.code:

@@ -1,6 +1,5 @@
 """Functions as commands: an option for each field of a config, and one boundary for errors."""
 
-import dataclasses
 import errno
 import functools
 import inspect
@@ -11,10 +10,10 @@ from typing import Any, TypeVar
 
 import typer
 
-from cxrtool.cli.option_values import finite, in_home
-from cxrtool.cli.options import COMMON, OPTIONS
+from cxrtool.cli.config_files import CONFIG, in_home, read_config, read_recipe
+from cxrtool.cli.options import parameter
 from cxrtool.cli.suggestions import SuggestingCommand
-from cxrtool.core import config as config
+from cxrtool.core.config import CommonConfig, options_of
 from cxrtool.core.errors import CxrToolError
 
 SOURCES = {
@@ -22,63 +21,58 @@ SOURCES = {
     "given": ("COMMANDLINE", "PROMPT", "ENVIRONMENT", "DEFAULT_MAP"),
 }
 """What a body may ask for: the options that were typed; those that a variable or a file set too."""
+READERS: dict[str, Callable[..., Any]] = {"config": read_config, "recipe": read_recipe}
+"""The options that name files of defaults."""
 Body = TypeVar("Body", bound=Callable[..., None])
 
 
 def command(
-    app: typer.Typer, config_class: type[Any], without: Collection[str] = (), **instead: Any
+    app: typer.Typer,
+    config_class: type,
+    panel: str,
+    without: Collection[str] = (),
+    **arguments: Any,
 ) -> Callable[[Body], Body]:
-    """Make a function of (config, common, ...) a command with an option for each config field.
+    """Make a function of (config, common, ...) a command with the options of a config.
 
     Args:
         app: where the command is added.
-        config_class: the dataclass whose fields are the options and whose defaults are theirs.
+        config_class: the dataclass whose fields are the options.
+        panel: the group of the program's help that the command is in.
         without: fields that the command has no option for.
-        instead: other declarations than those in `OPTIONS`, and arguments that are no field.
+        arguments: annotations of arguments that are no field.
     """
 
     def decorate(body: Body) -> Body:
-        # A class's own fields come first in the help, those that it inherits after them.
-        own = inspect.get_annotations(config_class)
-        fields = {
-            field.name: field.default
-            for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name not in own)
-            if field.name not in without
-        }
-        extra = [name for name in instead if name not in fields]
-        common = {
-            field.name: field.default
-            for field in dataclasses.fields(config.CommonConfig)
-            if field.name not in fields
-        }
-        declared = {**OPTIONS, **instead}
-
+        own = options_of(config_class)
+        fields = {name: option for name, option in own.items() if name not in without}
+        common = {name: one for name, one in options_of(CommonConfig).items() if name not in own}
         # What resumes must know what was really asked for.
         asked = {*inspect.signature(body).parameters} & set(SOURCES)
 
         @functools.wraps(body)
         def run(**values: Any) -> None:
             values.pop("config")
-            context = values.pop("context", None)
+            context = values.pop("context")
             values = {name: in_home(value) for name, value in values.items()}
-            shared = config.CommonConfig(**{name: values.pop(name) for name in common})
-            others = {name: values.pop(name) for name in extra}
+            others = {name: values.pop(name) for name in arguments}
             for name in asked:
                 others[name] = _from(context, SOURCES[name])
+            shared = CommonConfig(**{name: values.pop(name) for name in common})
             with boundary(shared):
-                for name, value in values.items():
-                    finite(name, value)
                 _recover(shared)
                 body(config_class(**values), shared, **others)
 
-        parameters = [_parameter("context", typer.Context, inspect.Parameter.empty)] * bool(asked)
-        parameters += [_parameter(name, declared[name], inspect.Parameter.empty) for name in extra]
-        parameters += [_parameter(name, declared[name], value) for name, value in fields.items()]
-        parameters += [_parameter("config", COMMON["config"], None)]
-        parameters += [_parameter(name, COMMON[name], value) for name, value in common.items()]
+        declared = {"context": typer.Context, **arguments}
+        parameters = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+            for name, annotation in declared.items()
+        ]
+        for option in (*fields.values(), CONFIG, *common.values()):
+            parameters.append(parameter(option, READERS.get(option.name)))
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(cls=SuggestingCommand)(run)
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(cls=SuggestingCommand, rich_help_panel=panel)(run)
         return body
 
     return decorate
@@ -91,7 +85,7 @@ def _from(context: typer.Context, wanted: Collection[str]) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source and source.name in wanted)
 
 
-def _recover(common: config.CommonConfig) -> None:
+def _recover(common: CommonConfig) -> None:
     """See to the runs that `train --force` was to replace when it was killed."""
     runs = common.workspace / "runs"
     if os.environ.get("RANK", "0") != "0" or not any(runs.glob(".*-replaced-*")):
@@ -110,14 +104,8 @@ def _recover(common: config.CommonConfig) -> None:
         )
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
 @contextmanager
-def boundary(common: config.CommonConfig) -> Iterator[None]:
+def boundary(common: CommonConfig) -> Iterator[None]:
     """The one place where errors become a message and an exit code; bugs keep their traceback."""
     try:
         yield

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from cxrtool.cli.help import GroupedCommand, GroupedCommands
 from cxrtool.core.errors import did_you_mean, near_names
 from cxrtool.core.escapes import visible
 
@@ -106,7 +106,7 @@ def _plain(name: str) -> str:
     return name.strip("-").replace("_", "-").lower()
 
 
-class SuggestingCommand(TyperCommand):
+class SuggestingCommand(GroupedCommand):
     """A command that offers the option that was meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -144,7 +144,7 @@ class SuggestingCommand(TyperCommand):
         error.possibilities = None
 
 
-class SuggestingGroup(TyperGroup):
+class SuggestingGroup(GroupedCommands):
     """The commands, of which the one that was meant is offered."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from cxrtool.core.config import options_of
 from cxrtool.core.errors import RunError, first_few
 from cxrtool.core.files import read_json, shortened
 
@@ -372,11 +373,16 @@ class Metrics(OpenRecord):
 
 @cache
 def model_of(plain: type) -> type[Record]:
-    """The model of a dataclass whose whole numbers are counts: types and keys as it has them."""
+    """The model of a dataclass whose whole numbers are counts: types and keys as it has them.
+
+    Options have their ranges, choices and checks too.
+    """
     found: dict[str, Any] = {}
-    hints = get_type_hints(plain)
+    hints, options = get_type_hints(plain), options_of(plain)
     for one in fields(plain):
         hint = {int: Count, int | None: Count | None}.get(hints[one.name], hints[one.name])
+        if one.name in options:
+            hint = Annotated[hint, AfterValidator(options[one.name].checked)]
         if one.default_factory is not MISSING:
             found[one.name] = (hint, Field(default_factory=one.default_factory))
         else:

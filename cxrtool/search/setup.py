@@ -31,7 +31,6 @@ from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.search.space import (
-    Allowed,
     Dimension,
     Space,
     applied,
@@ -100,7 +99,6 @@ def plan_search(
     workspace: Workspace,
     *,
     seed: int,
-    allowed: Mapping[str, Allowed],
 ) -> Search:
     """The search that the options ask for; `begin_study` may find that the study has another.
 
@@ -115,7 +113,7 @@ def plan_search(
     training = config.training()
     space = default_space(training)
     if config.space is not None:
-        space = read_space(config.space, allowed, training)
+        space = read_space(config.space, training)
     check_space(space, training)
     return Search(
         folder=_folder(config, workspace),
@@ -283,7 +281,6 @@ def begin_study(
     search: Search,
     config: TuneConfig,
     given: Collection[str],
-    allowed: Mapping[str, Allowed],
     reporter: Reporter,
 ) -> tuple[Study, Search]:
     """A new study, or the one to go on with, and the search as it is there.
@@ -312,7 +309,7 @@ def begin_study(
             break
         time.sleep(wait)
         known = facts_of(storage, name)
-    found = _of_study(known or {}, search, config, given, allowed)
+    found = _of_study(known or {}, search, config, given)
     study = load_study(storage, name, found.space, found.seed, pruner=_pruner(config))
     return study, found
 
@@ -332,7 +329,6 @@ def _of_study(
     search: Search,
     config: TuneConfig,
     given: Collection[str],
-    allowed: Mapping[str, Allowed],
 ) -> Search:
     """The search as a study has it; what was asked for must not contradict it."""
     name = search.folder.name
@@ -367,6 +363,6 @@ def _of_study(
     checked(settings, model_of(TrainConfig), f"study {name}: settings")
     here = {key: getattr(search.training, key) for key in HERE_ONLY}
     training = TrainConfig(**{**settings, **here})
-    space = parse_space(facts.space, allowed, training, where=f"the space of study {name}")
+    space = parse_space(facts.space, training, where=f"the space of study {name}")
     sweep = search.sweep or facts.sweep
     return replace(search, space=space, training=training, seed=seed, sweep=sweep)

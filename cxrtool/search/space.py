@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from cxrtool.core.config import TrainConfig
+from cxrtool.core.config import TrainConfig, options_of
+from cxrtool.core.config.option import Option
 from cxrtool.core.errors import DataError, UsageError, unknown_name
 
 Value = float | int | str
@@ -20,27 +21,12 @@ OF_THE_TRIAL = (
 """Options that say how a trial is run, and not what is trained."""
 
 
-def _plain(hint: Any) -> type:
-    """The type of an option that may also be None."""
-    kinds: list[type] = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-    return kinds[0]
-
-
-KINDS = {
-    name: _plain(hint)
-    for name, hint in get_type_hints(TrainConfig).items()
+SEARCHABLE = {
+    name: option
+    for name, option in options_of(TrainConfig).items()
     if name not in (*MEASURES, *OF_THE_TRIAL)
 }
-"""The options that can be searched: float, int or str."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowed:
-    """What `train` takes for one of its options."""
-
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
+"""The options that can be searched: numbers and text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +148,7 @@ def size(space: Space) -> int | None:
     return count
 
 
-def read_space(path: Path, allowed: Mapping[str, Allowed], config: TrainConfig) -> Space:
+def read_space(path: Path, config: TrainConfig) -> Space:
     """Read a YAML file of `option: {low: ..., high: ..., log: true}` or `option: [a, b]`.
 
     Raises:
@@ -175,22 +161,17 @@ def read_space(path: Path, allowed: Mapping[str, Allowed], config: TrainConfig) 
     except DataError as error:
         raise UsageError(f"--space {error}") from None
     if not values:
-        raise UsageError(f"--space {path}: lines like `lr: {{low: 1e-5, high: 1e-2}}` are wanted")
-    return parse_space(values, allowed, config, where=str(path))
+        raise UsageError(f"--space {path}: give lines like `lr: {{low: 1e-5, high: 1e-2}}`")
+    return parse_space(values, config, where=str(path))
 
 
 def parse_space(
-    values: Mapping[Any, Any],
-    allowed: Mapping[str, Allowed],
-    config: TrainConfig,
-    *,
-    where: str = "the space",
+    values: Mapping[Any, Any], config: TrainConfig, *, where: str = "the space"
 ) -> Space:
     """A space from plain values, checked against what `train` takes.
 
     Args:
         values: of each option, a mapping with `low`, `high` and perhaps `log`, or a list.
-        allowed: what `train` takes for its options; those that are not in it are not checked.
         config: what is held fixed.
         where: what the messages begin with.
 
@@ -199,7 +180,7 @@ def parse_space(
     """
     space, problems = [], []
     for name, given in values.items():
-        found = _dimension(str(name), given, allowed.get(str(name)))
+        found = _dimension(str(name), given)
         if isinstance(found, str):
             problems.append(f"{name}: {found}")
         else:
@@ -210,49 +191,43 @@ def parse_space(
     return tuple(space)
 
 
-def _dimension(name: str, given: Any, allowed: Allowed | None) -> Dimension | str:
+def _dimension(name: str, given: Any) -> Dimension | str:
     """The dimension, or what is wrong with it."""
     if name in MEASURES:
         return "it changes what the score is measured on, so its trials could not be compared"
     if name in OF_THE_TRIAL:
         return "it says how a trial is run, and is given once, as an option"
-    if name not in KINDS:
-        return unknown_name("option of train", name, sorted(KINDS))
+    if name not in SEARCHABLE:
+        return unknown_name("option of train", name, sorted(SEARCHABLE))
     if isinstance(given, list):
-        return _choices(name, given, allowed)
+        return _choices(SEARCHABLE[name], given)
     if isinstance(given, dict):
-        return _range(name, given, allowed)
-    return "a range {low: ..., high: ...} or a list of choices is wanted"
+        return _range(SEARCHABLE[name], given)
+    return "give a range {low: ..., high: ...} or a list of choices"
 
 
-def _choices(name: str, given: Sequence[Any], allowed: Allowed | None) -> Dimension | str:
+def _choices(option: Option, given: Sequence[Any]) -> Dimension | str:
     if any(isinstance(value, dict | list) or value is None for value in given):
         return "choices are plain values"
-    values: list[Any] = [_number(value) for value in given] if _numeric(name) else list(given)
+    # YAML reads `off` as false.
+    values: list[Any] = [_number(value, option) if _numeric(option) else value for value in given]
     if None in values:
-        return f"{given[values.index(None)]!r} is no number"
-    if allowed and allowed.choices:
-        # YAML reads `off` as false.
-        unknown = [str(value) for value in values if str(value) not in allowed.choices]
-        if unknown:
-            return unknown_name("choice", unknown[0], allowed.choices)
-    if len(values) < 2 or len(set(map(str, values))) < len(values):
-        return "two or more different choices are wanted"
-    outside = [problem for value in values if (problem := _outside(name, value, allowed))]
-    if outside:
-        return outside[0]
-    if KINDS[name] is int:
-        values = [int(value) for value in values]
-    return Dimension(name=name, choices=tuple(values))
+        return f"{given[values.index(None)]!r} is not a number"
+    problems = [option.problem(value) for value in values]
+    if any(problems):
+        return next(filter(None, problems))
+    if len(values) < 2 or len(set(values)) < len(values):
+        return "give two or more different choices"
+    return Dimension(name=option.name, choices=tuple(values))
 
 
-def _range(name: str, given: Mapping[Any, Any], allowed: Allowed | None) -> Dimension | str:
+def _range(option: Option, given: Mapping[Any, Any]) -> Dimension | str:
     unknown = [str(key) for key in given if key not in ("low", "high", "log")]
     if unknown:
         return unknown_name("key", unknown[0], ("low", "high", "log"))
-    if not _numeric(name):
-        return "it is no number: give a list of choices"
-    low, high = _number(given.get("low")), _number(given.get("high"))
+    if not _numeric(option):
+        return "it is not a number: give a list of choices"
+    low, high = _number(given.get("low"), option), _number(given.get("high"), option)
     log = _TRUTHS.get(str(given.get("log", False)).lower())
     if low is None or high is None or log is None:
         return "low and high are numbers, and log is true or false"
@@ -260,10 +235,11 @@ def _range(name: str, given: Mapping[Any, Any], allowed: Allowed | None) -> Dime
         return f"low {low:g} is not below high {high:g}"
     if log and low <= 0:
         return f"a logarithmic range cannot begin at {low:g}"
-    outside = _outside(name, low, allowed) or _outside(name, high, allowed)
-    if outside:
-        return outside
-    return Dimension(name=name, low=low, high=high, log=log, whole=KINDS[name] is int)
+    if problem := option.problem(low) or option.problem(high):
+        return problem
+    return Dimension(
+        name=option.name, low=float(low), high=float(high), log=log, whole=option.kind is int
+    )
 
 
 _TRUTHS = {
@@ -272,34 +248,21 @@ _TRUTHS = {
 }
 
 
-def _numeric(name: str) -> bool:
-    return KINDS[name] in (float, int)
+def _numeric(option: Option) -> bool:
+    return option.kind in (float, int)
 
 
-def _number(value: Any) -> float | None:
-    """A number, also one that YAML takes for text, as it does 1e-5."""
+def _number(value: Any, option: Option) -> float | None:
+    """A number, also one that YAML takes for text, as it does 1e-5; whole for such an option."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except ValueError:
         return None
-    return number if isfinite(number) else None
-
-
-def _outside(name: str, value: Any, allowed: Allowed | None) -> str:
-    """What `train` would say of the value; nothing where it takes it."""
-    if not _numeric(name):
-        return ""
-    if KINDS[name] is int and value != int(value):
-        return f"{value:g} is no whole number"
-    if allowed is None:
-        return ""
-    if allowed.low is not None and value < allowed.low:
-        return f"{value:g} is below {allowed.low:g}, the least that train takes"
-    if allowed.high is not None and value > allowed.high:
-        return f"{value:g} is above {allowed.high:g}, the most that train takes"
-    return ""
+    if not isfinite(number):
+        return None
+    return int(number) if option.kind is int and number == int(number) else number
 
 
 def _contradictions(space: Sequence[Dimension], config: TrainConfig) -> list[str]:

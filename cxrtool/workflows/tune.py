@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +27,6 @@ from cxrtool.search.setup import (
     start_study,
     trials_asked,
 )
-from cxrtool.search.space import Allowed
 from cxrtool.search.study import REASON, RUN, Study
 from cxrtool.search.study_storage import open_storage
 from cxrtool.search.sweep import search_by_sweep
@@ -76,7 +75,6 @@ def tune_model(
     *,
     seed: int,
     given: Collection[str] = (),
-    allowed: Mapping[str, Allowed] | None = None,
     reporter: Reporter = SILENT,
 ) -> TuneResult:
     """Search for the options with the best mean AUROC on valid, each trial a run of its own.
@@ -87,7 +85,6 @@ def tune_model(
         seed: of the search and of each training.
         given: with `resume`: which fields of `config` were asked for, and so must not contradict
             the study; of the others the study's own count.
-        allowed: what `train` takes for its options, to check the space by.
         reporter: told how it goes.
 
     Raises:
@@ -97,12 +94,11 @@ def tune_model(
         StoppedError: Ctrl-C or SIGTERM asked for it; the study can be resumed.
     """
     started = time.monotonic()
-    known = allowed or {}
-    search = plan_search(config, workspace, seed=seed, allowed=known)
+    search = plan_search(config, workspace, seed=seed)
     with ExitStack() as stack:
         begin = partial(start_study, search=search, config=config, reporter=reporter)
         storage = stack.enter_context(open_storage(search.folder, config.storage, begin))
-        study, search = begin_study(storage, search, config, given, known, reporter)
+        study, search = begin_study(storage, search, config, given, reporter)
         config = replace(config, trials=trials_asked(study, config, given))
         search = replace(search, selected_on=selection(search))
         stop_asked = stack.enter_context(stop_requests())

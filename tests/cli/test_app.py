@@ -10,7 +10,6 @@ import yaml
 from typer.testing import CliRunner
 
 from cxrtool.cli import app as cli
-from cxrtool.cli import options as options
 from cxrtool.cli.app import app
 from cxrtool.core import config as config
 from tests.conftest import TINY
@@ -51,50 +50,6 @@ def shell(warm, tmp_path):
 
 def test_the_commands_are_those_of_the_help():
     assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_tells_every_option_and_its_true_default(name):
-    text = " ".join(call(name, "--help").output.split())
-    for field in dataclasses.fields(COMMANDS[name]):
-        if field.name in ("data", "action", "names") or (
-            name in ("evaluate", "export") and field.name == "run"
-        ):
-            continue
-        if name == "tune" and field.name in ("dry_run", "lr_find"):
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        assert flag in text, field.name
-        if field.default not in (None, False, True):
-            assert f"default: {field.default}" in text, field.name
-    for flag in ("--workspace", "--seed", "--json", "--quiet", "--no-progress", "--debug"):
-        assert flag in text
-
-
-@pytest.mark.parametrize("name", [None, *COMMANDS])
-def test_help_fits_eighty_columns(name):
-    lines = call(*([name] if name else []), "--help").output.splitlines()
-    assert max(len(line) for line in lines) <= 80
-    assert not any(
-        line.rstrip().endswith("...")
-        for line in lines
-        if not any(mark in line for mark in ("[ARGS]", "INPUT...", "RUN...", "[NAME]..."))
-    )
-
-
-def test_the_resolved_defaults_are_those_that_help_tells():
-    told = options.OPTIONS
-    freeze = told["freeze_epochs"].__metadata__[0].show_default
-    unfreeze = told["unfreeze"].__metadata__[0].show_default
-    usual = config.TrainConfig().resolved()
-    scratch = config.TrainConfig(weights="none").resolved()
-    assert freeze == f"{usual.freeze_epochs}; {scratch.freeze_epochs} with --weights none"
-    assert unfreeze == f"{usual.unfreeze}; {scratch.unfreeze} with --weights none"
-
-
-def test_every_declared_option_is_used():
-    used = {field.name for cls in COMMANDS.values() for field in dataclasses.fields(cls)}
-    assert set(options.OPTIONS) == used
 
 
 def test_version():

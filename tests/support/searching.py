@@ -7,7 +7,6 @@ from dataclasses import replace
 from math import log10
 from pathlib import Path
 
-from cxrtool.cli.options import allowed_values
 from cxrtool.core.config import TuneConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.workspace import Workspace
@@ -46,7 +45,7 @@ def search(workspace, reporter=None, given=(), **options):
     config = replace(SEARCH, **options)
     told = {} if reporter is None else {"reporter": reporter}
     given = {*given, *({"trials"} & set(options))}
-    return tune_model(config, workspace, seed=1, given=given, allowed=allowed_values(), **told)
+    return tune_model(config, workspace, seed=1, given=given, **told)
 
 
 def search_as_process(warm, folder, storage, slow, *options):

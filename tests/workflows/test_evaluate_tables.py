@@ -232,7 +232,7 @@ def test_only_an_output_folder_is_written(tables, monkeypatch):
 
 def test_tables_are_compared_with_nothing_else_at_hand(tables):
     files = [str(tables / "a.csv"), str(tables / "b.csv")]
-    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=50, output=tables / "out")
+    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=100, output=tables / "out")
     found = compare_runs(config, files, None, seed=1)
     assert list(found.tables) == ["aurocs", "other_references", "differences"]
     for name in ("aurocs.tex", "aurocs.md", "differences.csv", "compare.json", "aurocs.png"):
@@ -244,10 +244,10 @@ def test_tables_are_compared_with_nothing_else_at_hand(tables):
 
 
 def test_a_run_is_compared_as_it_is_evaluated(trained):
-    config = CompareConfig(bootstrap=50, device="cpu", precision="fp32", workers=0)
+    config = CompareConfig(bootstrap=100, device="cpu", precision="fp32", workers=0)
     found = compare_runs(config, ["tiny"], trained.workspace, seed=1)
     alone = evaluate_run(
-        EvaluateConfig(run="tiny", bootstrap=50, report=False), trained.workspace, seed=1
+        EvaluateConfig(run="tiny", bootstrap=100, report=False), trained.workspace, seed=1
     )
     for label, figures in found.results[0]["labels"].items():
         assert figures["auroc"] == alone.labels[label]["auroc"]
@@ -431,7 +431,7 @@ def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
 
 
 def test_the_page_is_whole_and_names_no_path(trained):
-    found = evaluate(trained, report=True, bootstrap=20)
+    found = evaluate(trained, report=True, bootstrap=100)
     page = Path(found.written[0])
     assert page.name == "report.html"
     text = page.read_text()

@@ -1,21 +1,27 @@
-"""Values of options: the ones that are refused, and those that a file or a recipe gives."""
+"""Files of option values: `--config`, and recipes of one's own."""
 
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import TypeVar, cast
 
 import typer
 
 from cxrtool.cli.suggestions import FILES, OPTION_WORDS, meant
-from cxrtool.core import config as config
-from cxrtool.core.errors import DataError, UsageError, did_you_mean, unknown_name
+from cxrtool.core.config import RECIPES
+from cxrtool.core.config.option import GENERAL, Option
+from cxrtool.core.errors import DataError, did_you_mean, unknown_name
 from cxrtool.core.unicode_forms import on_disk
 
+CONFIG = Option(
+    name="config",
+    panel=GENERAL,
+    help="YAML file of option values, such as `epochs: 3`; options that are typed win over it.",
+    kind=Path,
+    optional=True,
+    metavar="FILE",
+)
+_RECIPES = tuple(RECIPES)
 Value = TypeVar("Value")
-
-_RECIPES = tuple(config.RECIPES)
-FEWEST_REPLICATES = 100
 
 
 def in_home(value: Value) -> Value:
@@ -38,42 +44,6 @@ def in_home(value: Value) -> Value:
     return value
 
 
-def finite(name: str, value: object) -> None:
-    """Refuse infinity and what is not a number, of any option.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if isinstance(value, float) and not isfinite(value):
-        raise UsageError(f"--{name.replace('_', '-')} {value}: expected a finite number")
-
-
-def known_arch(name: str) -> str:
-    """Refuse an architecture that is none."""
-    if name not in config.ARCHS:
-        raise typer.BadParameter(unknown_name("architecture", name, config.ARCHS))
-    return name
-
-
-def enough_replicates(number: int) -> int:
-    """Refuse so few draws that a 95 % interval would rest on one or two of them."""
-    if 0 < number < FEWEST_REPLICATES:
-        raise typer.BadParameter(
-            f"{number} draws are too few for 95 % intervals: give {FEWEST_REPLICATES} or more, "
-            "or 0 for none"
-        )
-    return number
-
-
-def known_policy(text: str | None) -> str | None:
-    """Refuse a policy that is none, before anything is read; labels are known only later."""
-    for part in (text or "").split(","):
-        name = part.rpartition("=")[2].strip()
-        if text is not None and name not in config.POLICIES:
-            raise typer.BadParameter(unknown_name("uncertainty policy", name, config.POLICIES))
-    return text
-
-
 def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a YAML file's values the defaults, so that flags still win over them."""
     if path is None or ctx.resilient_parsing:
@@ -91,15 +61,15 @@ def read_recipe(ctx: typer.Context, recipe: str) -> str:
     if ctx.resilient_parsing:
         return recipe
     recipe = in_home(recipe)
-    if recipe in config.RECIPES:
-        values = dict(config.RECIPES[recipe])
+    if recipe in RECIPES:
+        values = dict(RECIPES[recipe])
     elif Path(recipe).is_file():
         values = _values_in(Path(recipe), ctx)
         ctx.meta[FILES] = {**dict.fromkeys(values, recipe), **ctx.meta.get(FILES, {})}
         base = str(values.pop("recipe", _RECIPES[0]))
-        if base not in config.RECIPES:
+        if base not in RECIPES:
             raise typer.BadParameter(f"{recipe}: " + unknown_name("recipe", base, _RECIPES))
-        values = {**config.RECIPES[base], **values}
+        values = {**RECIPES[base], **values}
     else:
         raise typer.BadParameter(unknown_name("recipe", recipe, _RECIPES) + ", or name a file")
     ctx.default_map = {**values, **(ctx.default_map or {})}

@@ -1,0 +1,37 @@
+"""Every option, declared once: type, default, range, check and help, in frozen dataclasses."""
+
+from cxrtool.core.config.common import CommonConfig as CommonConfig
+from cxrtool.core.config.common import ComputeConfig as ComputeConfig
+from cxrtool.core.config.common import worker_count as worker_count
+from cxrtool.core.config.data import DemoConfig as DemoConfig
+from cxrtool.core.config.data import PrepareConfig as PrepareConfig
+from cxrtool.core.config.data import SplitConfig as SplitConfig
+from cxrtool.core.config.evaluation import CompareConfig as CompareConfig
+from cxrtool.core.config.evaluation import EvaluateConfig as EvaluateConfig
+from cxrtool.core.config.evaluation import TruthConfig as TruthConfig
+from cxrtool.core.config.option import options_of as options_of
+from cxrtool.core.config.prediction import ExportConfig as ExportConfig
+from cxrtool.core.config.prediction import GuiConfig as GuiConfig
+from cxrtool.core.config.prediction import PredictConfig as PredictConfig
+from cxrtool.core.config.prediction import RunsConfig as RunsConfig
+from cxrtool.core.config.training import TrainConfig as TrainConfig
+from cxrtool.core.config.training import TuneConfig as TuneConfig
+from cxrtool.core.config.values import ARCHS as ARCHS
+from cxrtool.core.config.values import BLANKS as BLANKS
+from cxrtool.core.config.values import CACHE_SIZE as CACHE_SIZE
+from cxrtool.core.config.values import FORMATS as FORMATS
+from cxrtool.core.config.values import HEATMAPS as HEATMAPS
+from cxrtool.core.config.values import IMAGENET as IMAGENET
+from cxrtool.core.config.values import LEAST_RATE as LEAST_RATE
+from cxrtool.core.config.values import LOSSES as LOSSES
+from cxrtool.core.config.values import NO_WEIGHTS as NO_WEIGHTS
+from cxrtool.core.config.values import PLATEAU_FACTOR as PLATEAU_FACTOR
+from cxrtool.core.config.values import POLICIES as POLICIES
+from cxrtool.core.config.values import RECIPES as RECIPES
+from cxrtool.core.config.values import REPORT_POLICIES as REPORT_POLICIES
+from cxrtool.core.config.values import ROOM as ROOM
+from cxrtool.core.config.values import SCHEDULES as SCHEDULES
+from cxrtool.core.config.values import SPLITS as SPLITS
+from cxrtool.core.config.values import SUBGROUPS as SUBGROUPS
+from cxrtool.core.config.values import UNFREEZE_FACTOR as UNFREEZE_FACTOR
+from cxrtool.core.config.values import USUAL_FROZEN as USUAL_FROZEN

@@ -1,0 +1,117 @@
+"""The options of `evaluate` and `compare`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrtool.core.config.common import ComputeConfig
+from cxrtool.core.config.option import COMPUTING, DATA, OUTPUT, SCORES, like, option
+from cxrtool.core.config.training import TrainConfig
+from cxrtool.core.config.values import FEWEST_REPLICATES, SPLITS, SUBGROUPS
+
+
+def replicates_problem(number: int) -> str:
+    """Why so few draws make no interval; nothing where they do."""
+    if number == 0 or number >= FEWEST_REPLICATES:
+        return ""
+    return (
+        f"{number} draws are too few for 95 % intervals: give {FEWEST_REPLICATES} or more, or 0 "
+        "for none"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthConfig(ComputeConfig):
+    """What scores are compared with, and how: the same for `evaluate` and `compare`."""
+
+    split: str = option("test", DATA, choices=SPLITS).help("Part of the split to score on.")
+    truth: Path | None = option(None, DATA, metavar="CSV").help(
+        "Table of labels: 1, 0, -1 and blanks, one row per image or study."
+    )
+    key: str | None = option(None, DATA, metavar="COLUMN", shown="found automatically").help(
+        "With --predictions: column that identifies the rows, or THEIRS=TRUTHS where the two "
+        "tables call it differently."
+    )
+    uncertainty: str | None = like(
+        TrainConfig,
+        "uncertainty",
+        None,
+        help="What an uncertain label (-1) is in the truth, whatever the run was trained on.",
+        shown="the run's, or ones without a run",
+    )
+    blank: str | None = like(
+        TrainConfig,
+        "blank",
+        None,
+        help="What a label that is not mentioned is in the truth: 0, or not counted.",
+        shown="the run's, or zeros without a run",
+    )
+    unit: str = option("image", SCORES, choices=("image", "study")).help(
+        "Score single images, or studies (the images of a study as one)."
+    )
+    aggregate: str = option("mean", SCORES, choices=("mean", "max")).help(
+        "With --unit study: how the scores of a study's images are combined."
+    )
+    bootstrap: int = option(1000, SCORES, within=(0, 100_000), check=replicates_problem).help(
+        f"Bootstrap draws of patients for the confidence intervals, {FEWEST_REPLICATES} or more; "
+        "0: no intervals."
+    )
+    batch_size: int = like(
+        TrainConfig, "batch_size", 32, panel=COMPUTING, help="Images in a batch."
+    )
+    output: Path | None = option(None, OUTPUT, metavar="DIR").help(
+        "Folder to write tables and figures to."
+    )
+    force: bool = option(False, OUTPUT).help(
+        "Also score images that the run, or what it started from, has been trained on; replace "
+        "--output."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(TruthConfig):
+    """`evaluate`."""
+
+    run: str | None = option(None, DATA, argument=True, metavar="RUN").help(
+        "Name or path of a run. Without it: the last finished run."
+    )
+    predictions: list[Path] | None = option(None, DATA, metavar="CSV").help(
+        "Score this table of predictions, made by any model, against --truth. Given several "
+        "times: each of them, and their mean."
+    )
+    valid_predictions: list[Path] | None = option(None, DATA, metavar="CSV").help(
+        "With --predictions: predictions of the same model on other images, to choose thresholds "
+        "on; once for each --predictions."
+    )
+    valid_truth: Path | None = option(None, DATA, metavar="CSV", shown="that of --truth").help(
+        "With --valid-predictions: table of their labels."
+    )
+    operating_point: str | None = option(
+        None, SCORES, metavar="RULE", shown="the run's own, at first youden"
+    ).help("How to choose thresholds on valid: youden, f1, sensitivity=0.9 or specificity=0.9.")
+    calibrate: str | None = option(
+        None,
+        SCORES,
+        choices=("none", "temperature", "platt", "isotonic"),
+        shown="as stored in the run, at first none",
+    ).help(
+        "How to calibrate the probabilities of each label on valid; isotonic needs 100 positives. "
+        "Ranks do not change."
+    )
+    keep: bool = option(False, SCORES).help(
+        "Store the --operating-point and --calibrate given here in the run, for predict to use."
+    )
+    by: str | None = option(None, SCORES, metavar="A,B,...", shown=",".join(SUBGROUPS)).help(
+        "Columns of the manifest that define subgroups, separated by commas; none: no subgroups."
+    )
+    report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
+        "Write the report with its figures."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(TruthConfig):
+    """`compare`."""
+
+    table: str = option("text", OUTPUT, choices=("text", "markdown", "latex")).help(
+        "Form of the tables: for reading, or for a paper."
+    )

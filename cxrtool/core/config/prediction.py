@@ -1,0 +1,125 @@
+"""The options of the commands that use runs: `predict`, `gui`, `export`, `runs`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrtool.core.config.common import ComputeConfig, DeviceConfig
+from cxrtool.core.config.data import SplitConfig
+from cxrtool.core.config.evaluation import EvaluateConfig, TruthConfig
+from cxrtool.core.config.option import (
+    COMPUTING,
+    DATA,
+    HEAT_MAPS,
+    MODEL,
+    OUTPUT,
+    PAGE,
+    Config,
+    like,
+    option,
+)
+from cxrtool.core.config.values import ENGINES, HEATMAPS
+
+LAST = "the last finished run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(ComputeConfig):
+    """`predict`."""
+
+    run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
+        "Name or path of a run, or an exported model (.onnx). Given several times: the mean of "
+        "their probabilities."
+    )
+    output: Path | None = option(None, OUTPUT, metavar="FILE").help(
+        "Table to write: CSV, JSON (.json) or JSON lines (.jsonl) by its ending."
+    )
+    json_lines: bool = option(False, OUTPUT).help(
+        "Print one JSON object per image on stdout, as soon as it is scored."
+    )
+    resume: bool = option(False, OUTPUT).help(
+        "Complete an --output that was interrupted, or to which images were added; finished rows "
+        "are kept."
+    )
+    split: str | None = like(
+        TruthConfig,
+        "split",
+        None,
+        help="Of a manifest, only the images in this part of its split.",
+        shown="all",
+    )
+    tta: bool = option(False, MODEL).help(
+        "Test-time augmentation: score each image five times, rotated and scaled a little (never "
+        "mirrored), and take the mean; five times slower."
+    )
+    heatmaps: Path | None = option(None, HEAT_MAPS, metavar="DIR").help(
+        "Folder for heat maps: a PNG and the raw map (.npy) for each finding of each image."
+    )
+    heatmap_labels: str | None = option(
+        None, HEAT_MAPS, metavar="A,B,...", shown="those at or over their threshold"
+    ).help("With --heatmaps: findings to draw, separated by commas.")
+    heatmap_method: str = option("gradcam", HEAT_MAPS, choices=HEATMAPS).help(
+        "With --heatmaps: Grad-CAM (what supports a finding), or class activation map (what "
+        "supports and what contradicts it)."
+    )
+    engine: str = option("auto", COMPUTING, choices=ENGINES).help(
+        "Inference engine. auto: torch on a GPU; on a CPU OpenVINO if installed (cxrtool[cpu]), "
+        "else the faster of torch and ONNX Runtime."
+    )
+    batch_size: int | None = like(
+        TruthConfig, "batch_size", None, shown="the fastest for the engine"
+    )
+    force: bool = like(SplitConfig, "force", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuiConfig(DeviceConfig):
+    """`gui`."""
+
+    run: str | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
+        "Name or path of a run, or an exported model (.onnx), which has no heat maps."
+    )
+    engine: str = like(PredictConfig, "engine", "auto")
+    host: str = option("127.0.0.1", PAGE, metavar="HOST").help(
+        "Address to serve the page at. Any other than 127.0.0.1 lets other machines in: there is "
+        "no password."
+    )
+    port: int = option(7860, PAGE, within=(0, 65535)).help(
+        "Port to serve the page at; 0: any free one."
+    )
+    allow_host: list[str] | None = option(None, PAGE, metavar="NAME").help(
+        "Another name under which browsers may open the page, such as that of a proxy; may be "
+        "given several times."
+    )
+    max_mb: int = option(100, PAGE, within=(1, 10_000)).help(
+        "Largest total size of files dropped at once, in MiB."
+    )
+    browser: bool = option(False, PAGE).help("Open the page in your browser.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """`export`."""
+
+    run: str | None = like(EvaluateConfig, "run", None)
+    output: Path | None = option(
+        None, OUTPUT, metavar="FILE.onnx", shown="RUN.onnx in this folder"
+    ).help("File to write.")
+    check: list[Path] | None = option(
+        None, DATA, metavar="FILE|DIR", shown="16 images of the run's valid part"
+    ).help("Images, or folders of images, on which the exported model is compared with the run.")
+    force: bool = like(SplitConfig, "force", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig(Config):
+    """`runs`."""
+
+    action: str | None = option(
+        None, DATA, choices=("rm", "slim"), metavar="ACTION", argument=True
+    ).help(
+        "rm: remove the named runs. slim: remove checkpoints and graphs of the named, or of all, "
+        "finished runs, but neither scores nor weights. Without it: list the runs."
+    )
+    names: list[str] | None = option(None, DATA, metavar="NAME", argument=True).help(
+        "Runs to remove or to slim."
+    )
