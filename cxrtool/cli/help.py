@@ -1,12 +1,12 @@
 """How help is laid out: in groups, boxed on a terminal and plain elsewhere."""
 
+import sys
 from textwrap import indent
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from cxrtool.core.config.option import GENERAL, PANELS
-from cxrtool.core.console import on_terminal
 
 ARGUMENTS = "Arguments"
 MOST_COLUMNS = 28
@@ -49,6 +49,7 @@ class GroupedCommands(TyperGroup):
 
 
 def _write(sections: Sections, formatter: Any) -> None:
+    terminal = sys.stdout.isatty()
     sections = {title: records for title, records in sections.items() if records}
     longest = max(len(term) for records in sections.values() for term, _ in records)
     columns = min(longest, MOST_COLUMNS)
@@ -57,7 +58,7 @@ def _write(sections: Sections, formatter: Any) -> None:
         records = [(term.ljust(columns), about.replace("-", UNBROKEN)) for term, about in found]
         inside.write_dl(records, col_max=columns)
         lines = inside.getvalue().rstrip("\n").replace(UNBROKEN, "-")
-        if on_terminal():
+        if terminal:
             formatter.write(_boxed(title, lines, formatter.width))
         else:
             formatter.write(f"\n{title}:\n{indent(lines, '  ')}\n")

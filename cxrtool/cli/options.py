@@ -55,9 +55,12 @@ def _metavar(option: Option) -> str | None:
     return "|".join(option.choices) or METAVARS.get(option.kind)
 
 
-def _checking(option: Option) -> Callable[[Any], Any]:
+def _checking(option: Option) -> Callable[[Any], Any] | None:
+    """What refuses a value as it is read, so that the message names the file that it is from."""
+    if not option.choices and option.check is None:
+        return None  # Typer itself sees to types and ranges
+
     def check(value: Any) -> Any:
-        """The value, if the option takes it."""
         try:
             return option.checked(value)
         except ValueError as error:
@@ -66,14 +69,17 @@ def _checking(option: Option) -> Callable[[Any], Any]:
     return check
 
 
-def _completing(option: Option) -> Callable[[typer.Context, str], list[str]]:
+def _completing(option: Option) -> Callable[[typer.Context, str], list[str]] | None:
+    """What offers values: choices, runs or studies; files are completed by the shell itself."""
+    folder = None if option.name == "name" else FOLDERS.get(option.metavar)
+    if not option.choices and folder is None:
+        return None
+
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        """The values that begin so: choices, runs or studies; the shell itself completes files."""
-        names = option.choices
-        if not names and option.metavar in FOLDERS and option.name != "name":
-            workspace = ctx.params.get("workspace") or CommonConfig.workspace
-            folder = Path(workspace).expanduser() / FOLDERS[option.metavar]
-            names = tuple(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir()))
+        names = list(option.choices)
+        if folder is not None and not names:
+            place = Path(ctx.params.get("workspace") or CommonConfig.workspace).expanduser()
+            names = sorted(path.name for path in (place / folder).glob("[!.]*") if path.is_dir())
         return [name for name in names if name.startswith(incomplete)]
 
     return complete

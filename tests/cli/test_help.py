@@ -1,6 +1,7 @@
 """What `--help` says, and how it is laid out."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -17,6 +18,11 @@ MADE = typer.main.get_command(app).commands
 
 def help_of(*arguments):
     return CliRunner().invoke(app, [*arguments, "--help"]).output
+
+
+def on_terminal(monkeypatch, answer):
+    stdout = SimpleNamespace(isatty=lambda: answer)
+    monkeypatch.setattr("cxrtool.cli.help.sys", SimpleNamespace(stdout=stdout))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -58,7 +64,7 @@ def test_the_program_groups_its_commands_by_step():
 @pytest.mark.parametrize("name", [None, *COMMANDS])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_help_fits_eighty_columns_in_boxes_or_plain(name, terminal, monkeypatch):
-    monkeypatch.setattr("cxrtool.cli.help.on_terminal", lambda: terminal)
+    on_terminal(monkeypatch, terminal)
     arguments = [*([name] if name else []), "--help"]
     text = CliRunner().invoke(app, arguments, color=True, terminal_width=80).output
     assert ("\x1b[" in text) == ("╭─ General ─" in re.sub(r"\x1b\[[\d;]*m", "", text)) == terminal
@@ -71,7 +77,7 @@ def test_help_fits_eighty_columns_in_boxes_or_plain(name, terminal, monkeypatch)
 
 def test_both_layouts_say_the_same(monkeypatch):
     plain = help_of("train").split()
-    monkeypatch.setattr("cxrtool.cli.help.on_terminal", lambda: True)
+    on_terminal(monkeypatch, True)
     boxed = re.sub(r"[╭╮╰╯│─]", " ", help_of("train")).split()
     assert [word.rstrip(":") for word in boxed] == [word.rstrip(":") for word in plain]
 
