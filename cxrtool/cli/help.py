@@ -24,9 +24,9 @@ class GroupedCommand(TyperCommand):
         found: Sections = {title: [] for title in (ARGUMENTS, *PANELS)}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if parameter.param_type_name == "argument":
+            if record is not None and parameter.param_type_name == "argument":
                 # Without the type, which Typer gives after the name.
-                found[ARGUMENTS].append((parameter.metavar, record[1]))
+                found[ARGUMENTS].append((str(parameter.metavar), record[1]))
             elif record is not None:
                 found[getattr(parameter, "rich_help_panel", None) or GENERAL].append(record)
         _write(found, formatter)
