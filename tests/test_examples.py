@@ -140,8 +140,7 @@ def test_an_exported_model_alone(shell, trained_once, tmp_path):
 
 
 def test_a_space_of_ones_own():
-    found = read_space(EXAMPLES / "own_space.yaml", TrainConfig())
-    space = {one.name: one for one in found}
+    space = read_space(EXAMPLES / "own_space.yaml", TrainConfig())
     assert space["lr"].log
     assert space["batch_size"].choices == (16, 32, 64)
 

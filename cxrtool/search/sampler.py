@@ -10,16 +10,11 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 
-from cxrtool.search.space import Dimension, Space, Value
+from cxrtool.search.space import Space
 
 START_UP = 1
 """Trials before the scores steer, the first being the settings held: Optuna's ten would make a
@@ -31,30 +26,6 @@ ATTEMPTS, BLIND = 20, 1000
 """Draws until a combination is found that was not tried: steered ones, then random ones."""
 AGAIN = "again"
 """A trial's attribute: the number of the trial that was the first to try its values, and died."""
-
-
-def distribution(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna has it."""
-    if dimension.choices:
-        return CategoricalDistribution(list(dimension.choices))
-    if dimension.whole:
-        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-
-
-def suggest(trial: Trial, space: Space) -> dict[str, Value]:
-    """The values that a trial is to have."""
-    found: dict[str, Value] = {}
-    for one in space:
-        if one.choices:
-            chosen: Any = trial.suggest_categorical(one.name, list(one.choices))
-            found[one.name] = chosen
-        elif one.whole:
-            ends = int(one.low), int(one.high)
-            found[one.name] = trial.suggest_int(one.name, *ends, log=one.log)
-        else:
-            found[one.name] = trial.suggest_float(one.name, one.low, one.high, log=one.log)
-    return found
 
 
 class SteeredSampler(BaseSampler):
@@ -71,7 +42,7 @@ class SteeredSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The whole space, from the first trial on."""
-        return {dimension.name: distribution(dimension) for dimension in self.space}
+        return dict(self.space)
 
     def sample_relative(
         self,

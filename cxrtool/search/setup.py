@@ -31,14 +31,15 @@ from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.search.space import (
-    Dimension,
     Space,
     applied,
     as_yaml,
     default_space,
+    holds,
     parse_space,
     read_space,
     size,
+    span,
     values_of,
 )
 from cxrtool.search.study import Study, StudyFolder, create_study, facts_of, load_study
@@ -82,7 +83,7 @@ class Search:
     @property
     def told(self) -> str:
         """What is searched, in words."""
-        return ", ".join(dimension.name for dimension in self.space)
+        return ", ".join(self.space)
 
     @property
     def most(self) -> int:
@@ -161,19 +162,14 @@ def _refuse_idle(config: TuneConfig) -> None:
 
 def check_space(space: Space, training: TrainConfig) -> None:
     """Raise UsageError for a value of the space that `train` would refuse."""
-    for dimension in space:
-        for value in dimension.choices or _ends(dimension):
+    for name, dimension in space.items():
+        for value in span(dimension):
             try:
-                tried = applied(training, {dimension.name: value})
-                refuse_frozen(tried, {dimension.name})
+                tried = applied(training, {name: value})
+                refuse_frozen(tried, {name})
                 resolve(tried)
             except UsageError as error:
-                raise UsageError(f"the space: {dimension.name} {value}: {error}") from None
-
-
-def _ends(dimension: Dimension) -> tuple[float, ...]:
-    ends = dimension.low, dimension.high
-    return tuple(map(int, ends)) if dimension.whole else ends
+                raise UsageError(f"the space: {name} {value}: {error}") from None
 
 
 def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
@@ -266,7 +262,7 @@ def start_study(
     if values is None:
         return
     told = ", ".join(f"{key} {value}" for key, value in values.items())
-    if all(dimension.holds(values[dimension.name]) for dimension in search.space):
+    if all(holds(dimension, values[name]) for name, dimension in search.space.items()):
         reporter.note(f"the first trial has the settings held: {told}")
     else:
         reporter.note(f"the settings held are not in the space ({told}): no trial begins from them")

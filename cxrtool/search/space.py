@@ -1,26 +1,37 @@
 """What `tune` searches: options of `train`, each with its range or its choices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
 from cxrtool.core.config import TrainConfig, options_of
 from cxrtool.core.config.option import Option
 from cxrtool.core.errors import DataError, UsageError, unknown_name
+from cxrtool.core.yaml_files import read_yaml
 
 Value = float | int | str
+Dimension = FloatDistribution | IntDistribution | CategoricalDistribution
+"""The values of one searched option: a range, both ends in it, or choices."""
+Space = Mapping[str, Dimension]
+"""By the option's name."""
 DENSE = "densenet"
+
+
 MEASURES = ("labels", "uncertainty", "blank", "fold", "limit")
-"""Options that change what the score is measured on: their scores cannot be set side by side."""
+"""Options that change what the score is measured on: their scores cannot be compared."""
 OF_THE_TRIAL = (
     *("name", "resume", "force", "dry_run", "lr_find", "recipe", "wandb"),
     *("device", "workers", "threads", "checkpoint_every", "keep_checkpoint", "compile"),
 )
 """Options that say how a trial is run, and not what is trained."""
-
-
 SEARCHABLE = {
     name: option
     for name, option in options_of(TrainConfig).items()
@@ -29,85 +40,18 @@ SEARCHABLE = {
 """The options that can be searched: numbers and text."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dimension:
-    """One searched option: a range, both ends in it, or choices."""
-
-    name: str
-    low: float = float("nan")
-    high: float = float("nan")
-    log: bool = False
-    whole: bool = False
-    choices: tuple[Value, ...] = ()
-
-    def holds(self, value: object) -> bool:
-        """Whether a value lies in it."""
-        if self.choices:
-            return value in self.choices
-        if not isinstance(value, int | float) or (self.whole and value != int(value)):
-            return False
-        return self.low <= value <= self.high
-
-    def as_yaml(self) -> Any:
-        """The dimension as a file of the space has it."""
-        if self.choices:
-            return list(self.choices)
-        ends = (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
-        return {"low": ends[0], "high": ends[1], **({"log": True} if self.log else {})}
-
-    def as_sweep(self) -> dict[str, Any]:
-        """The dimension as Weights & Biases has it."""
-        if self.choices:
-            return {"values": list(self.choices)}
-        kinds = {
-            (False, False): "uniform",
-            (False, True): "log_uniform_values",
-            (True, False): "int_uniform",
-            (True, True): "q_log_uniform_values",
-        }
-        ends = {"min": self.low, "max": self.high}
-        if self.whole:
-            ends = {"min": int(self.low), "max": int(self.high)}
-        return {"distribution": kinds[self.whole, self.log], **ends}
-
-    def cast(self, value: Any) -> Value:
-        """A value that came from elsewhere, as `train` takes it.
-
-        Raises:
-            UsageError: it is not in the dimension.
-        """
-        made: Any = value
-        try:
-            if not self.choices:
-                # The ends of a range may come back rounded.
-                slack = 1e-6 * abs(self.high)
-                inside = min(max(float(value), self.low), self.high)
-                made = inside if abs(inside - float(value)) <= slack else float(value)
-                made = int(made) if self.whole and made == int(made) else made
-        except (TypeError, ValueError):
-            made = value  # no number: it is refused below, with its name
-        if not self.holds(made):
-            raise UsageError(f"{self.name} {value!r} is not in the space: {self.as_yaml()}")
-        checked: Value = made
-        return checked
-
-
-Space = tuple[Dimension, ...]
-
-
 def default_space(config: TrainConfig) -> Space:
     """The report's space: rate and decay; patience and drop rate where the training has them."""
-    space = [
-        Dimension(name="lr", low=1e-5, high=1e-2, log=True),
-        Dimension(name="weight_decay", low=1e-6, high=1e-1, log=True),
-    ]
+    space: dict[str, Dimension] = {
+        "lr": FloatDistribution(1e-5, 1e-2, log=True),
+        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
+    }
     if config.schedule == "plateau" and config.patience > 2:
         # A plateau must be noticed before the training stops early.
-        most = min(4, config.patience - 1)
-        space.append(Dimension(name="plateau_patience", low=1, high=most, whole=True))
+        space["plateau_patience"] = IntDistribution(1, min(4, config.patience - 1))
     if config.arch.startswith(DENSE):
-        space.append(Dimension(name="drop_rate", low=0.0, high=0.5))
-    return tuple(space)
+        space["drop_rate"] = FloatDistribution(0.0, 0.5)
+    return space
 
 
 def applied(config: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
@@ -121,12 +65,60 @@ def applied(config: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
 
 def values_of(config: TrainConfig, space: Space) -> dict[str, Any]:
     """The values that a training has for the dimensions of a space."""
-    return {dimension.name: getattr(config, dimension.name) for dimension in space}
+    return {name: getattr(config, name) for name in space}
+
+
+def span(dimension: Dimension) -> tuple[Any, ...]:
+    """The choices of a dimension, or the two ends of its range."""
+    if isinstance(dimension, CategoricalDistribution):
+        return dimension.choices
+    return dimension.low, dimension.high
+
+
+def holds(dimension: Dimension, value: object) -> bool:
+    """Whether a value lies in a dimension."""
+    if isinstance(dimension, CategoricalDistribution):
+        return value in dimension.choices
+    if not isinstance(value, int | float):
+        return False
+    if isinstance(dimension, IntDistribution) and value != int(value):
+        return False
+    return dimension.low <= value <= dimension.high
+
+
+def cast(name: str, dimension: Dimension, value: Any) -> Value:
+    """A value that came from elsewhere, as `train` takes it.
+
+    Raises:
+        UsageError: it is not in the dimension.
+    """
+    made: Any = value
+    if not isinstance(dimension, CategoricalDistribution):
+        try:
+            # The ends of a range may come back rounded.
+            made = min(max(float(value), dimension.low), dimension.high)
+            if abs(made - float(value)) > 1e-6 * abs(dimension.high):
+                made = value
+            elif isinstance(dimension, IntDistribution) and made == int(made):
+                made = int(made)
+        except (TypeError, ValueError):
+            made = value  # no number: it is refused below, with its name
+    if not holds(dimension, made):
+        raise UsageError(f"{name} {value!r} is not in the space: {_as_yaml(dimension)}")
+    checked: Value = made
+    return checked
 
 
 def as_yaml(space: Space) -> dict[str, Any]:
     """A space as its file has it."""
-    return {dimension.name: dimension.as_yaml() for dimension in space}
+    return {name: _as_yaml(dimension) for name, dimension in space.items()}
+
+
+def _as_yaml(dimension: Dimension) -> Any:
+    if isinstance(dimension, CategoricalDistribution):
+        return list(dimension.choices)
+    log = {"log": True} if dimension.log else {}
+    return {"low": dimension.low, "high": dimension.high, **log}
 
 
 def as_sweep(space: Space, metric: str) -> dict[str, Any]:
@@ -134,17 +126,30 @@ def as_sweep(space: Space, metric: str) -> dict[str, Any]:
     return {
         "method": "bayes",
         "metric": {"name": metric, "goal": "maximize"},
-        "parameters": {dimension.name: dimension.as_sweep() for dimension in space},
+        "parameters": {name: _as_parameter(dimension) for name, dimension in space.items()},
     }
+
+
+def _as_parameter(dimension: Dimension) -> dict[str, Any]:
+    if isinstance(dimension, CategoricalDistribution):
+        return {"values": list(dimension.choices)}
+    if isinstance(dimension, IntDistribution):
+        kind = "q_log_uniform_values" if dimension.log else "int_uniform"
+    else:
+        kind = "log_uniform_values" if dimension.log else "uniform"
+    return {"distribution": kind, "min": dimension.low, "max": dimension.high}
 
 
 def size(space: Space) -> int | None:
     """How many combinations there are; None: a range of real numbers has no number of them."""
     count = 1
-    for dimension in space:
-        if not dimension.choices and not dimension.whole:
+    for dimension in space.values():
+        if isinstance(dimension, FloatDistribution):
             return None
-        count *= len(dimension.choices) or int(dimension.high - dimension.low) + 1
+        if isinstance(dimension, CategoricalDistribution):
+            count *= len(dimension.choices)
+        else:
+            count *= dimension.high - dimension.low + 1
     return count
 
 
@@ -154,8 +159,6 @@ def read_space(path: Path, config: TrainConfig) -> Space:
     Raises:
         UsageError: it cannot be read, or `parse_space` refuses what it says.
     """
-    from cxrtool.core.yaml_files import read_yaml
-
     try:
         values = read_yaml(path, as_text=True)
     except DataError as error:
@@ -178,17 +181,18 @@ def parse_space(
     Raises:
         UsageError: it names every option that cannot be searched so.
     """
-    space, problems = [], []
+    space: dict[str, Dimension] = {}
+    problems = []
     for name, given in values.items():
         found = _dimension(str(name), given)
         if isinstance(found, str):
             problems.append(f"{name}: {found}")
         else:
-            space.append(found)
+            space[str(name)] = found
     problems += _contradictions(space, config)
     if problems:
         raise UsageError(f"{where}: {'; '.join(problems)}")
-    return tuple(space)
+    return space
 
 
 def _dimension(name: str, given: Any) -> Dimension | str:
@@ -218,7 +222,7 @@ def _choices(option: Option, given: Sequence[Any]) -> Dimension | str:
         return next(filter(None, problems))
     if len(values) < 2 or len(set(values)) < len(values):
         return "give two or more different choices"
-    return Dimension(name=option.name, choices=tuple(values))
+    return CategoricalDistribution(values)
 
 
 def _range(option: Option, given: Mapping[Any, Any]) -> Dimension | str:
@@ -237,9 +241,9 @@ def _range(option: Option, given: Mapping[Any, Any]) -> Dimension | str:
         return f"a logarithmic range cannot begin at {low:g}"
     if problem := option.problem(low) or option.problem(high):
         return problem
-    return Dimension(
-        name=option.name, low=float(low), high=float(high), log=log, whole=option.kind is int
-    )
+    if option.kind is int:
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
 
 
 _TRUTHS = {
@@ -265,20 +269,18 @@ def _number(value: Any, option: Option) -> float | None:
     return int(number) if option.kind is int and number == int(number) else number
 
 
-def _contradictions(space: Sequence[Dimension], config: TrainConfig) -> list[str]:
-    found = {dimension.name: dimension for dimension in space}
-    archs = found["arch"].choices if "arch" in found else (config.arch,)
-    schedules = found["schedule"].choices if "schedule" in found else (config.schedule,)
-    if "drop_rate" in found and not any(str(arch).startswith(DENSE) for arch in archs):
+def _contradictions(space: Space, config: TrainConfig) -> list[str]:
+    archs = span(space["arch"]) if "arch" in space else (config.arch,)
+    if "drop_rate" in space and not any(str(arch).startswith(DENSE) for arch in archs):
         return [f"drop_rate: {', '.join(map(str, archs))} has none: it is DenseNet's"]
-    waits, stops = found.get("plateau_patience"), found.get("patience")
-    if waits is None:
+    if "plateau_patience" not in space:
         return []
+    schedules = span(space["schedule"]) if "schedule" in space else (config.schedule,)
     if "plateau" not in schedules:
         return [f"plateau_patience: without effect on --schedule {', '.join(map(str, schedules))}"]
-    most = max(waits.choices, default=waits.high)
-    least = config.patience if stops is None else min(stops.choices, default=stops.low)
-    if float(most) < float(least):
+    most = max(span(space["plateau_patience"]))
+    least = min(span(space["patience"])) if "patience" in space else config.patience
+    if most < least:
         return []
     return [
         f"plateau_patience: up to {most:g} with a patience of {least:g}: the training would stop "

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from cxrtool.search.sampler import AGAIN, SteeredSampler, distribution, suggest
-from cxrtool.search.space import Space, Value
+from cxrtool.search.sampler import AGAIN, SteeredSampler
+from cxrtool.search.space import Space, Value, holds
 
 FACTS, RUN, REASON, WITHDRAWN, SECONDS, EPOCH = (
     *("cxrtool", "run", "reason", "withdrawn", "seconds", "best_epoch"),
@@ -105,18 +104,18 @@ class Study:
         waiting = any(one.state == TrialState.WAITING for one in self.trials)
         if not waiting and len(self.points()) >= wanted:
             return None
-        trial = self.optuna.ask()
+        trial = self.optuna.ask(dict(self.space))
         place = sum(one.number < trial.number for one in self.points())
         if AGAIN not in trial.user_attrs and place >= wanted:
             # Another process took the last one at the same moment.
             trial.set_user_attr(WITHDRAWN, True)
             self.optuna.tell(trial, state=TrialState.FAIL)
             return None
-        return trial, suggest(trial, self.space)
+        return trial, trial.params
 
     def try_first(self, values: Mapping[str, Value]) -> bool:
         """Let these values be those of the first trial, if they lie in the space."""
-        inside = all(dimension.holds(values[dimension.name]) for dimension in self.space)
+        inside = all(holds(one, values[name]) for name, one in self.space.items())
         if inside:
             self.optuna.enqueue_trial(dict(values))
         return inside
@@ -209,11 +208,6 @@ def enqueue_again(study: optuna.Study, dead: FrozenTrial) -> None:
     study.enqueue_trial(settled, user_attrs={**kept, AGAIN: point})
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space as Optuna has it."""
-    return {dimension.name: distribution(dimension) for dimension in space}
-
-
 def create_study(
     storage: RDBStorage,
     name: str,
@@ -264,7 +258,7 @@ def add_trial(
     state = TrialState.FAIL if score is None else TrialState.COMPLETE
     made = optuna.trial.create_trial(
         params=dict(values),
-        distributions=distributions(study.space),
+        distributions=dict(study.space),
         value=score,
         state=state,
         user_attrs=dict(about),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrtool.core.errors import UsageError
-from cxrtool.search.space import Space, Value, as_sweep
+from cxrtool.search.space import Space, Value, as_sweep, cast
 from cxrtool.search.worker import Worker, run_proposed
 from cxrtool.training.tracking import create_sweep, one_of_sweep
 
@@ -74,10 +74,9 @@ def _one(worker: Worker, sweep: str) -> bool:
 
 def _values(space: Space, proposed: Mapping[str, Any], sweep: str) -> dict[str, Value]:
     """The values of a proposal, checked."""
-    names = {dimension.name for dimension in space}
-    if set(proposed) != names:
+    if set(proposed) != set(space):
         raise UsageError(
             f"sweep {sweep} searches {', '.join(sorted(proposed))} and the space here "
-            f"{', '.join(sorted(names))}: pass its space with --space"
+            f"{', '.join(sorted(space))}: pass its space with --space"
         )
-    return {one.name: one.cast(proposed[one.name]) for one in space}
+    return {name: cast(name, one, proposed[name]) for name, one in space.items()}

@@ -36,7 +36,7 @@ class TrialsTable:
 
     def __init__(self, study: Study, search: Search) -> None:
         self.study, self.search = study, search
-        self.names = [dimension.name for dimension in search.space]
+        self.names = list(search.space)
         self.current: int | None = None
         self._epoch, self._share, self._score = "", 0.0, None
 

@@ -5,10 +5,11 @@ from math import log10
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from cxrtool.core.config import TrainConfig
-from cxrtool.search.sampler import AGAIN, SteeredSampler, suggest
-from cxrtool.search.space import Dimension, default_space, values_of
+from cxrtool.search.sampler import AGAIN, SteeredSampler
+from cxrtool.search.space import default_space, values_of
 
 SPACE = default_space(TrainConfig())
 STATES = optuna.trial.TrialState
@@ -40,8 +41,8 @@ def run(study, trials):
     """The best score after each trial, and the values tried."""
     tried, scores = [], []
     for _ in range(trials):
-        trial = study.ask()
-        tried.append(suggest(trial, SPACE))
+        trial = study.ask(SPACE)
+        tried.append(trial.params)
         scores.append(score(tried[-1]))
         study.tell(trial, scores[-1])
     return np.maximum.accumulate(scores), tried
@@ -68,8 +69,8 @@ def test_a_search_that_died_goes_on_as_it_would_have():
     straight = run(new(SteeredSampler(SPACE, 3)), 7)[1]
     study = new(SteeredSampler(SPACE, 3))
     tried = run(study, 3)[1]
-    dead = study.ask()
-    values = suggest(dead, SPACE)
+    dead = study.ask(SPACE)
+    values = dead.params
     study.tell(dead, state=STATES.FAIL)
     study.enqueue_trial(values, user_attrs={AGAIN: dead.number})
     study.sampler = SteeredSampler(SPACE, 3)  # another process
@@ -88,23 +89,22 @@ def test_one_that_died_before_it_knew_its_values_gets_those_it_would_have_had():
 
 
 def test_no_combination_is_proposed_twice():
-    space = (
-        Dimension(name="batch_size", choices=(8, 16, 32)),
-        Dimension(name="epochs", low=1, high=4, whole=True),
-    )
+    space = {
+        "batch_size": CategoricalDistribution((8, 16, 32)),
+        "epochs": IntDistribution(1, 4),
+    }
     study = optuna.create_study(direction="maximize", sampler=SteeredSampler(space, 1))
     tried = []
     for _ in range(12):
-        trial = study.ask()
-        tried.append(tuple(suggest(trial, space).values()))
+        trial = study.ask(space)
+        tried.append(tuple(trial.params.values()))
         study.tell(trial, float(tried[-1][0] == 8))
     assert len(set(tried)) == 12
 
 
 def test_two_at_once_never_draw_the_same():
     study = new(SteeredSampler(SPACE, 1))
-    trials = [study.ask() for _ in range(6)]
-    values = [tuple(suggest(trial, SPACE).values()) for trial in trials]
+    values = [tuple(study.ask(SPACE).params.values()) for _ in range(6)]
     assert len(set(values)) == 6
 
 
@@ -115,8 +115,8 @@ def test_the_score_steers():
         study = optuna.create_study(direction="maximize", sampler=SteeredSampler(SPACE, 5))
         rates = []
         for _ in range(20):
-            trial = study.ask()
-            rates.append(log10(suggest(trial, SPACE)["lr"]))
+            trial = study.ask(SPACE)
+            rates.append(log10(trial.params["lr"]))
             study.tell(trial, sign * rates[-1])
         means.append(np.mean(rates[10:]))
     assert means[0] > means[1] + 1

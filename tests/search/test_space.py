@@ -1,13 +1,14 @@
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.errors import UsageError
 from cxrtool.search.space import (
-    Dimension,
     applied,
     as_sweep,
     as_yaml,
+    cast,
     default_space,
     parse_space,
     read_space,
@@ -22,7 +23,8 @@ def parse(values, config=DENSE):
 
 
 def test_the_reports_space():
-    space = {one.name: (one.low, one.high, one.log) for one in default_space(DENSE)}
+    found = default_space(DENSE)
+    space = {name: (one.low, one.high, one.log) for name, one in found.items()}
     assert space == {
         "lr": (1e-5, 1e-2, True),
         "weight_decay": (1e-6, 1e-1, True),
@@ -40,13 +42,13 @@ def test_the_reports_space():
     ],
 )
 def test_what_would_have_no_effect_is_not_searched(options, missing):
-    names = {one.name for one in default_space(TrainConfig(**options))}
+    names = set(default_space(TrainConfig(**options)))
     assert missing not in names
     assert {"lr", "weight_decay"} <= names
 
 
 def test_a_plateau_is_noticed_before_the_training_stops():
-    space = {one.name: one for one in default_space(TrainConfig(patience=3))}
+    space = default_space(TrainConfig(patience=3))
     assert space["plateau_patience"].high == 2
 
 
@@ -61,8 +63,9 @@ def test_a_space_reads_back_as_it_was_written(tmp_path):
     )
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(as_yaml(given)))
-    assert set(read_space(path, DENSE)) == set(given)
-    assert [one.whole for one in given] == [False, True, False, False]
+    assert read_space(path, DENSE) == given
+    whole = [isinstance(one, IntDistribution) for one in given.values()]
+    assert whole == [False, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -138,13 +141,13 @@ def test_the_sweep_is_one_by_wandbs_own_schema():
 
 
 def test_what_comes_back_from_elsewhere_is_cast_and_checked():
-    whole = Dimension(name="epochs", low=1, high=4, whole=True)
-    assert whole.cast(3.0) == 3
-    assert isinstance(whole.cast(3.0), int)
-    rate = Dimension(name="lr", low=1e-5, high=1e-2, log=True)
-    assert rate.cast(1e-5 * (1 - 1e-9)) == 1e-5
-    for wrong in (5.0, "three", None):
-        with pytest.raises(UsageError, match="not in the space"):
-            whole.cast(wrong)
+    whole = IntDistribution(1, 4)
+    assert cast("epochs", whole, 3.0) == 3
+    assert isinstance(cast("epochs", whole, 3.0), int)
+    rate = FloatDistribution(1e-5, 1e-2, log=True)
+    assert cast("lr", rate, 1e-5 * (1 - 1e-9)) == 1e-5
+    for wrong in (5.0, 2.5, "three", None):
+        with pytest.raises(UsageError, match=f"epochs {wrong!r} is not in the space"):
+            cast("epochs", whole, wrong)
     with pytest.raises(UsageError, match="not in the space"):
-        Dimension(name="arch", choices=("a", "b")).cast("c")
+        cast("arch", CategoricalDistribution(("a", "b")), "c")
