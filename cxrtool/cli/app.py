@@ -24,6 +24,7 @@ from cxrtool.core.config import (
     TrainConfig,
     TuneConfig,
 )
+from cxrtool.core.config.option import DATA, Option
 from cxrtool.core.errors import UsageError
 from cxrtool.core.streams import flush_results, keep_streams
 
@@ -35,6 +36,23 @@ TRAINING = "Train"
 EVALUATING = "Evaluate"
 USING = "Use a run"
 OTHERS = "Manage runs, try out"
+
+RUNS = Option(
+    name="runs",
+    panel=DATA,
+    help="Runs, or tables of predictions (CSV, with --truth).",
+    metavar="RUN",
+    argument=True,
+    several=True,
+)
+INPUTS = Option(
+    name="inputs",
+    panel=DATA,
+    help="Images, folders, globs, or CSV files with a path column.",
+    metavar="INPUT",
+    argument=True,
+    several=True,
+)
 
 app = typer.Typer(
     name="cxrtool",
@@ -160,13 +178,7 @@ def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
     show_scores.evaluated(result, common)
 
 
-_Compared = Annotated[
-    list[str],
-    typer.Argument(metavar="RUN...", help="Runs, or tables of predictions (CSV, with --truth)."),
-]
-
-
-@command(app, CompareConfig, EVALUATING, runs=_Compared)
+@command(app, CompareConfig, EVALUATING, arguments=[RUNS])
 def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
     """Runs, or anybody's predictions, side by side."""
     from cxrtool.cli.show import data as show
@@ -179,13 +191,7 @@ def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> Non
     show_scores.compared(result, config, common)
 
 
-_Inputs = Annotated[
-    list[str],
-    typer.Argument(metavar="INPUT...", help="Images, folders, globs, or CSVs with a path column."),
-]
-
-
-@command(app, PredictConfig, USING, inputs=_Inputs)
+@command(app, PredictConfig, USING, arguments=[INPUTS])
 def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> None:
     """Each finding's probability and decision for images."""
     from cxrtool.cli.show import data as show

@@ -14,6 +14,7 @@ from cxrtool.cli.config_files import CONFIG, in_home, read_config, read_recipe
 from cxrtool.cli.options import parameter
 from cxrtool.cli.suggestions import SuggestingCommand
 from cxrtool.core.config import CommonConfig, options_of
+from cxrtool.core.config.option import Option
 from cxrtool.core.errors import CxrToolError
 
 SOURCES = {
@@ -31,7 +32,7 @@ def command(
     config_class: type,
     panel: str,
     without: Collection[str] = (),
-    **arguments: Any,
+    arguments: Collection[Option] = (),
 ) -> Callable[[Body], Body]:
     """Make a function of (config, common, ...) a command with the options of a config.
 
@@ -40,7 +41,7 @@ def command(
         config_class: the dataclass whose fields are the options.
         panel: the group of the program's help that the command is in.
         without: fields that the command has no option for.
-        arguments: annotations of arguments that are no field.
+        arguments: those that are no field; the function is given them by their names.
     """
 
     def decorate(body: Body) -> Body:
@@ -55,7 +56,7 @@ def command(
             values.pop("config")
             context = values.pop("context")
             values = {name: in_home(value) for name, value in values.items()}
-            others = {name: values.pop(name) for name in arguments}
+            others = {one.name: values.pop(one.name) for one in arguments}
             for name in asked:
                 others[name] = _from(context, SOURCES[name])
             shared = CommonConfig(**{name: values.pop(name) for name in common})
@@ -63,12 +64,9 @@ def command(
                 _recover(shared)
                 body(config_class(**values), shared, **others)
 
-        declared = {"context": typer.Context, **arguments}
-        parameters = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-            for name, annotation in declared.items()
-        ]
-        for option in (*fields.values(), CONFIG, *common.values()):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+        for option in (*arguments, *fields.values(), CONFIG, *common.values()):
             parameters.append(parameter(option, READERS.get(option.name)))
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -26,7 +26,8 @@ class GroupedCommand(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record is not None and parameter.param_type_name == "argument":
                 # Without the type, which Typer gives after the name.
-                found[ARGUMENTS].append((str(parameter.metavar), record[1]))
+                more = "" if parameter.nargs == 1 else "..."
+                found[ARGUMENTS].append((f"{parameter.metavar}{more}", record[1]))
             elif record is not None:
                 found[getattr(parameter, "rich_help_panel", None) or GENERAL].append(record)
         _write(found, formatter)

@@ -23,6 +23,7 @@ def parameter(option: Option, callback: Callable[..., Any] | None = None) -> ins
         option: what it is.
         callback: reads a file of defaults; Typer calls it before all others.
     """
+    required = inspect.Parameter.empty
     low, high = option.within or (None, None)
     about: dict[str, Any] = {
         "help": option.help,
@@ -44,7 +45,7 @@ def parameter(option: Option, callback: Callable[..., Any] | None = None) -> ins
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=option.default,
+        default=required if option.default is None and not option.optional else option.default,
         annotation=Annotated[hint | None if option.optional else hint, declared],
     )
 

@@ -12,6 +12,7 @@ from cxrtool.cli.help import ARGUMENTS
 from cxrtool.core.config import TrainConfig, options_of
 from cxrtool.core.config.option import GENERAL, PANELS
 from tests.cli.test_app import COMMANDS
+from tests.support.commands import PAGE, page
 
 MADE = typer.main.get_command(app).commands
 
@@ -97,3 +98,7 @@ def test_help_is_whole_sentences(name):
         assert option.help.endswith("."), option.name
         assert option.panel in PANELS
     assert str(MADE[name].help).strip().endswith(".")
+
+
+def test_the_page_of_all_commands_is_what_the_program_says():
+    assert PAGE.read_text() == page(), "run `python -m tests.support.commands`"
