@@ -29,7 +29,7 @@ from cxrtool.workflows.evaluate_tables import evaluate_tables
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
 
-QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 20, "report": False}
+QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 100, "report": False}
 
 
 def sample_of(logits, targets, patients=None, *, known=True):

@@ -22,7 +22,7 @@ from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening, call_chexperts
 
 LABELS = list(CHEXPERT_LABELS)
-QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 50, "report": False}
+QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 100, "report": False}
 
 
 def evaluate(trained, reporter=None, **options):

@@ -47,7 +47,7 @@ def tables(tmp_path):
 
 def scored(folder, *names, **options):
     files = [folder / f"{name}.csv" for name in names]
-    values = {"predictions": files, "truth": folder / "groundtruth.csv", "bootstrap": 50}
+    values = {"predictions": files, "truth": folder / "groundtruth.csv", "bootstrap": 100}
     return evaluate_tables(EvaluateConfig(**{**values, **options}), seed=1)
 
 
