@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from cxrtool import __version__
-from cxrtool.cli.command import command
+from cxrtool.cli.command import Call, command
 from cxrtool.cli.suggestions import SuggestingGroup
 from cxrtool.core.called import NAME, program
 from cxrtool.core.config import (
-    CommonConfig,
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
@@ -77,42 +76,36 @@ def about(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """From a folder of chest X-rays to a tested model. Research software, no medical device."""
+    """From a folder of chest X-rays to a tested model. Research software, not a medical
+    device."""
 
 
 @command(app, PrepareConfig, PREPARING)
-def prepare(config: PrepareConfig, common: CommonConfig) -> None:
-    """Check a data set and its images, and say what it holds."""
+def prepare(config: PrepareConfig, call: Call) -> None:
+    """Check a data set and its images; write the manifest and the image cache."""
     from cxrtool.cli.show import data as show
-    from cxrtool.core.workspace import Workspace
     from cxrtool.workflows.prepare import prepare_manifest
 
-    workspace = Workspace(common.workspace)
-    result = prepare_manifest(config, workspace, show.reporter(common))
-    show.prepared(result, workspace, common)
+    result = prepare_manifest(config, call.workspace, call.reporter)
+    show.prepared(result, call.workspace, call.common)
 
 
 @command(app, SplitConfig, PREPARING)
-def split(config: SplitConfig, common: CommonConfig) -> None:
-    """Split into train, valid and test, labels balanced."""
+def split(config: SplitConfig, call: Call) -> None:
+    """Split the data into train, valid and test, with balanced labels."""
     from cxrtool.cli.show import data as show
-    from cxrtool.core.workspace import Workspace
     from cxrtool.workflows.split import split_manifest
 
-    workspace = Workspace(common.workspace)
-    result = split_manifest(config, workspace, seed=common.seed, reporter=show.reporter(common))
-    show.was_split(result, workspace, common)
+    result = split_manifest(config, call.workspace, seed=call.seed, reporter=call.reporter)
+    show.was_split(result, call.workspace, call.common)
 
 
 @command(app, TrainConfig, TRAINING)
-def train(
-    config: TrainConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
-) -> None:
-    """Train a network; the test part is never read."""
+def train(config: TrainConfig, call: Call) -> None:
+    """Train a network. The test part is never read."""
     from cxrtool.cli.show import data as show
-    from cxrtool.core.workspace import Workspace
 
-    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    workspace, seed, reporter = call.workspace, call.seed, call.reporter
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and fastai"):
@@ -121,160 +114,130 @@ def train(
         from cxrtool.workflows.train_dry_run import plan_training
         from cxrtool.workflows.train_lr_find import find_rate
 
-    refuse_frozen(config, typed)
+    refuse_frozen(config, call.typed)
     if config.resume is None and config.dry_run:
-        show.planned(plan_training(config, workspace, seed=common.seed, reporter=reporter), common)
+        plan = plan_training(config, workspace, seed=seed, reporter=reporter)
+        show.planned(plan, call.common)
     elif config.resume is None and config.lr_find:
-        show.rates_tried(find_rate(config, workspace, seed=common.seed, reporter=reporter), common)
+        show.rates_tried(find_rate(config, workspace, seed=seed, reporter=reporter), call.common)
     else:
-        result = train_model(config, workspace, seed=common.seed, given=given, reporter=reporter)
+        result = train_model(config, workspace, seed=seed, given=call.given, reporter=reporter)
         if result.writes:
-            show.trained(result, common)
+            show.trained(result, call.common)
 
 
 @command(app, TuneConfig, TRAINING, without=("dry_run", "lr_find"))
-def tune(
-    config: TuneConfig, common: CommonConfig, given: frozenset[str], typed: frozenset[str]
-) -> None:
-    """Search for the best options of train; test is never read."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import search as show_tune
-    from cxrtool.core.workspace import Workspace
+def tune(config: TuneConfig, call: Call) -> None:
+    """Search for the best options of train. The test part is never read."""
+    from cxrtool.cli.show import search as show
 
-    workspace, reporter = Workspace(common.workspace), show.reporter(common)
+    workspace, reporter = call.workspace, call.reporter
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and Optuna"):
         from cxrtool.training.setup import refuse_frozen
         from cxrtool.workflows.tune import tune_model
 
-    refuse_frozen(config, typed)
-    result = tune_model(
-        config,
-        workspace,
-        seed=common.seed,
-        given=given,
-        reporter=reporter,
-    )
-    show_tune.searched(result, common)
+    refuse_frozen(config, call.typed)
+    result = tune_model(config, workspace, seed=call.seed, given=call.given, reporter=reporter)
+    show.searched(result, call.common)
 
 
 @command(app, EvaluateConfig, EVALUATING)
-def evaluate(config: EvaluateConfig, common: CommonConfig) -> None:
-    """Score a run on a part of the split, or anybody's predictions."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import scores as show_scores
-    from cxrtool.core.workspace import Workspace
+def evaluate(config: EvaluateConfig, call: Call) -> None:
+    """Score a run, or predictions of any model, against the truth."""
+    from cxrtool.cli.show import scores as show
     from cxrtool.workflows.evaluate import evaluate_run
 
     if config.predictions:
         from cxrtool.workflows.evaluate_tables import evaluate_tables
 
-        found = evaluate_tables(config, seed=common.seed, reporter=show.reporter(common))
-        show_scores.evaluated_tables(found, common)
-        return
-    workspace = Workspace(common.workspace)
-    result = evaluate_run(config, workspace, seed=common.seed, reporter=show.reporter(common))
-    show_scores.evaluated(result, common)
+        found = evaluate_tables(config, seed=call.seed, reporter=call.reporter)
+        show.evaluated_tables(found, call.common)
+    else:
+        result = evaluate_run(config, call.workspace, seed=call.seed, reporter=call.reporter)
+        show.evaluated(result, call.common)
 
 
 @command(app, CompareConfig, EVALUATING, arguments=[RUNS])
-def compare(config: CompareConfig, common: CommonConfig, runs: list[str]) -> None:
-    """Runs, or anybody's predictions, side by side."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import scores as show_scores
-    from cxrtool.core.workspace import Workspace
+def compare(config: CompareConfig, call: Call, runs: list[str]) -> None:
+    """Compare runs, or predictions of any models, side by side."""
+    from cxrtool.cli.show import scores as show
     from cxrtool.workflows.compare import compare_runs
 
-    workspace = Workspace(common.workspace)
-    result = compare_runs(config, runs, workspace, seed=common.seed, reporter=show.reporter(common))
-    show_scores.compared(result, config, common)
+    result = compare_runs(config, runs, call.workspace, seed=call.seed, reporter=call.reporter)
+    show.compared(result, config, call.common)
 
 
 @command(app, PredictConfig, USING, arguments=[INPUTS])
-def predict(config: PredictConfig, common: CommonConfig, inputs: list[str]) -> None:
-    """Each finding's probability and decision for images."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import predictions as show_predict
-    from cxrtool.core.workspace import Workspace
+def predict(config: PredictConfig, call: Call, inputs: list[str]) -> None:
+    """Predict the probability of each finding in images."""
+    from cxrtool.cli.show import predictions as show
 
-    workspace, reporter = Workspace(common.workspace), show.reporter(common)
-    with reporter.busy("loading"):
+    with call.reporter.busy("loading"):
         from cxrtool.workflows.predict import predict_images
 
-    if common.json and config.json_lines:
+    if call.common.json and config.json_lines:
         raise UsageError("--json is one object, --json-lines one a row: give one of them")
-    streams = config.output is None and not common.json
-    printer = (
-        show_predict.Printer(json_lines=config.json_lines, alone=config.heatmaps is None)
-        if streams
-        else None
-    )
-    result = predict_images(config, inputs, workspace, reporter, printer)
-    show_predict.predicted(result, printer, common)
+    printer = None
+    if config.output is None and not call.common.json:
+        printer = show.Printer(json_lines=config.json_lines, alone=config.heatmaps is None)
+    result = predict_images(config, inputs, call.workspace, call.reporter, printer)
+    show.predicted(result, printer, call.common)
     if result.failed:
         raise typer.Exit(1)
 
 
 @command(app, GuiConfig, USING)
-def gui(config: GuiConfig, common: CommonConfig) -> None:
-    """A local page: drop images, read findings and heat maps."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import page as show_gui
-    from cxrtool.core.workspace import Workspace
+def gui(config: GuiConfig, call: Call) -> None:
+    """Serve a local page: drop images, see findings and heat maps."""
+    from cxrtool.cli.show import page as show
 
-    workspace, reporter = Workspace(common.workspace), show.reporter(common)
-    with reporter.busy("loading"):
+    with call.reporter.busy("loading"):
         from cxrtool.workflows.gui import open_page
 
-    with open_page(config, workspace, reporter) as page:
-        show_gui.opened(page, common)
+    with open_page(config, call.workspace, call.reporter) as page:
+        show.opened(page, call.common)
         page.serve()
 
 
 @command(app, ExportConfig, USING)
-def export(config: ExportConfig, common: CommonConfig) -> None:
-    """A run as one ONNX file, checked against the run."""
-    from cxrtool.cli.show import data as show
-    from cxrtool.cli.show import export as show_export
-    from cxrtool.core.workspace import Workspace
+def export(config: ExportConfig, call: Call) -> None:
+    """Export a run as one ONNX file, compared with the run."""
+    from cxrtool.cli.show import export as show
 
-    workspace, reporter = Workspace(common.workspace), show.reporter(common)
-    with reporter.busy("loading"):
+    with call.reporter.busy("loading"):
         from cxrtool.workflows.export import export_run
 
-    show_export.exported(export_run(config, workspace, reporter), common)
+    show.exported(export_run(config, call.workspace, call.reporter), call.common)
 
 
 @command(app, RunsConfig, OTHERS)
-def runs(config: RunsConfig, common: CommonConfig) -> None:
-    """List the runs: settings, epochs, scores, size; or remove."""
+def runs(config: RunsConfig, call: Call) -> None:
+    """List the runs with settings, scores and sizes, or remove some."""
     from cxrtool.cli.show import data as show
-    from cxrtool.core.workspace import Workspace
     from cxrtool.workflows.clear_runs import REMOVE, remove_runs, slim_runs
     from cxrtool.workflows.runs import list_runs
 
-    workspace = Workspace(common.workspace)
     if config.action is not None:
         clear = remove_runs if config.action == REMOVE else slim_runs
-        show.cleared(clear(workspace, config.names or ()), common)
-        return
-    show.listed(list_runs(workspace), workspace, common)
+        show.cleared(clear(call.workspace, config.names or ()), call.common)
+    else:
+        show.listed(list_runs(call.workspace), call.workspace, call.common)
 
 
 @command(app, DemoConfig, OTHERS)
-def demo(config: DemoConfig, common: CommonConfig) -> None:
-    """The whole chain on drawn X-rays; nothing is downloaded."""
+def demo(config: DemoConfig, call: Call) -> None:
+    """Run the whole chain on drawn X-rays; nothing is downloaded."""
     from cxrtool.cli.show import data as show
 
-    reporter = show.reporter(common)
-    with reporter.busy("loading torch and fastai"):
+    with call.reporter.busy("loading torch and fastai"):
         from cxrtool.workflows.demo import draw_only, run_demo
 
     if config.only_data is not None:
-        show.drawn(draw_only(config, seed=common.seed, reporter=reporter), common)
+        show.drawn(draw_only(config, seed=call.seed, reporter=call.reporter), call.common)
     else:
-        show.demonstrated(run_demo(config, seed=common.seed, reporter=reporter), common)
+        show.demonstrated(run_demo(config, seed=call.seed, reporter=call.reporter), call.common)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -17,14 +18,33 @@ from cxrtool.core.config import CommonConfig, options_of
 from cxrtool.core.config.option import Option
 from cxrtool.core.errors import CxrToolError
 
-SOURCES = {
-    "typed": ("COMMANDLINE", "PROMPT"),
-    "given": ("COMMANDLINE", "PROMPT", "ENVIRONMENT", "DEFAULT_MAP"),
-}
-"""What a body may ask for: the options that were typed; those that a variable or a file set too."""
+if TYPE_CHECKING:  # rich takes as long to import as all else that `--help` needs
+    from cxrtool.core.console import Reporter
+    from cxrtool.core.workspace import Workspace
+
+TYPED = ("COMMANDLINE", "PROMPT")
+GIVEN = (*TYPED, "ENVIRONMENT", "DEFAULT_MAP")
 READERS: dict[str, Callable[..., Any]] = {"config": read_config, "recipe": read_recipe}
 """The options that name files of defaults."""
 Body = TypeVar("Body", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command is called with besides its own options."""
+
+    common: CommonConfig
+    workspace: "Workspace"
+    reporter: "Reporter"
+    typed: frozenset[str]
+    """The names of the options that were typed."""
+    given: frozenset[str]
+    """Those that a variable or a file set too."""
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+        return self.common.seed
 
 
 def command(
@@ -34,7 +54,7 @@ def command(
     without: Collection[str] = (),
     arguments: Collection[Option] = (),
 ) -> Callable[[Body], Body]:
-    """Make a function of (config, common, ...) a command with the options of a config.
+    """Make a function of (config, call, ...) a command with the options of a config.
 
     Args:
         app: where the command is added.
@@ -48,21 +68,29 @@ def command(
         own = options_of(config_class)
         fields = {name: option for name, option in own.items() if name not in without}
         common = {name: one for name, one in options_of(CommonConfig).items() if name not in own}
-        # What resumes must know what was really asked for.
-        asked = {*inspect.signature(body).parameters} & set(SOURCES)
 
         @functools.wraps(body)
         def run(**values: Any) -> None:
+            from cxrtool.core.console import Reporter
+            from cxrtool.core.workspace import Workspace
+
             values.pop("config")
             context = values.pop("context")
             values = {name: in_home(value) for name, value in values.items()}
             others = {one.name: values.pop(one.name) for one in arguments}
-            for name in asked:
-                others[name] = _from(context, SOURCES[name])
             shared = CommonConfig(**{name: values.pop(name) for name in common})
             with boundary(shared):
                 _recover(shared)
-                body(config_class(**values), shared, **others)
+                call = Call(
+                    common=shared,
+                    workspace=Workspace(shared.workspace),
+                    reporter=Reporter(
+                        quiet=shared.quiet, verbose=shared.verbose, progress=shared.progress
+                    ),
+                    typed=_set_by(TYPED, context),
+                    given=_set_by(GIVEN, context),
+                )
+                body(config_class(**values), call, **others)
 
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
@@ -76,15 +104,15 @@ def command(
     return decorate
 
 
-def _from(context: typer.Context, wanted: Collection[str]) -> frozenset[str]:
+def _set_by(sources: Collection[str], context: typer.Context) -> frozenset[str]:
     """The options whose values come from one of these sources."""
     names = [str(parameter.name) for parameter in context.command.params]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return frozenset(name for name, source in sources.items() if source and source.name in wanted)
+    found = {name: context.get_parameter_source(name) for name in names}
+    return frozenset(name for name, source in found.items() if source and source.name in sources)
 
 
 def _recover(common: CommonConfig) -> None:
-    """See to the runs that `train --force` was to replace when it was killed."""
+    """Put back the runs that `train --force` was replacing when it was killed."""
     runs = common.workspace / "runs"
     if os.environ.get("RANK", "0") != "0" or not any(runs.glob(".*-replaced-*")):
         return
@@ -93,12 +121,12 @@ def _recover(common: CommonConfig) -> None:
 
     found, reporter = put_back(runs), Reporter(quiet=common.quiet)
     for name in found.back:
-        reporter.note(f"run {name} is there again: what was to replace it was killed as it began")
+        reporter.note(f"run {name} is restored: its replacement was killed as it began")
     for name, place in found.aside:
         reporter.warn(
             f"the run that {name} replaces is still in {place}: training was killed before a step "
-            f"of the new {name} was saved. `cxrtool train --resume {name}` goes on with the new "
-            f"one, and the older goes; once {runs / name} is deleted, the older is there again"
+            f"of the new {name} was saved. `cxrtool train --resume {name}` resumes the new one and "
+            f"removes the older; if you delete {runs / name}, the older is restored"
         )
 
 
@@ -108,7 +136,7 @@ def boundary(common: CommonConfig) -> Iterator[None]:
     try:
         yield
     except (CxrToolError, OSError, KeyboardInterrupt) as error:
-        code, text = _told(error)
+        code, text = _describe(error)
         if common.debug or code is None:
             raise
         if text:
@@ -119,13 +147,13 @@ def boundary(common: CommonConfig) -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
-def _told(error: BaseException) -> tuple[int | None, str]:
-    """The exit code and the message of what a user can mend; no code for what is a bug."""
+def _describe(error: BaseException) -> tuple[int | None, str]:
+    """The exit code and the message for an error that a user can fix; no code for a bug."""
     if isinstance(error, CxrToolError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
-    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is no failure to talk about
+    if isinstance(error, BrokenPipeError):  # `cxrtool ... | head` is not worth a message
         return 1, ""
     if isinstance(error, FileNotFoundError) and "temporary directory" in (error.strerror or ""):
         return 1, f"{error.strerror}: make room in one of them, or name another with TMPDIR"

@@ -44,9 +44,9 @@ class GroupedCommands(TyperGroup):
             found.setdefault(str(getattr(command, "rich_help_panel", None)), []).append(
                 (name, about)
             )
-        records = [parameter.get_help_record(ctx) for parameter in self.get_params(ctx)]
-        found[GENERAL] = [record for record in records if record is not None]
         _write(found, formatter)
+        records = [parameter.get_help_record(ctx) for parameter in self.get_params(ctx)]
+        _write({GENERAL: [record for record in records if record is not None]}, formatter)
 
 
 def _write(sections: Sections, formatter: Any) -> None:

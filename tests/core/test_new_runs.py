@@ -179,7 +179,7 @@ def test_the_next_command_says_what_became_of_a_run_that_was_to_be_replaced(tmp_
     killed_as_it_began(runs, "begun").checkpoint.touch()
     told = CliRunner().invoke(app, ["runs", "-w", str(tmp_path / "cxr")]).stderr
     told = " ".join(told.split())
-    assert "run never is there again" in told
+    assert "run never is restored" in told
     assert f"{runs / '.begun-replaced-5'}" in told.replace(" ", "")
     assert "`cxrtool train --resume begun`" in told
     assert (runs / "never" / "model.json").is_file()

@@ -11,7 +11,6 @@ from cxrtool.cli.show import scores as show_scores
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.console import (
     PLAIN_WIDTH,
-    Reporter,
     duration,
     megabytes,
     next_command,
@@ -37,11 +36,6 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
 PREVALENCE_DIGITS = 2
 NAME_WIDTH = 39
 """Of a run's name, beside five columns of figures within 80."""
-
-
-def reporter(common: CommonConfig) -> Reporter:
-    """What a command reports through, as its options say."""
-    return Reporter(quiet=common.quiet, verbose=common.verbose, progress=common.progress)
 
 
 def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) -> None:
