@@ -47,7 +47,7 @@ class _PlainLoader(yaml.SafeLoader):
         """PyYAML's, but that what it cannot make of a value raises MarkedYAMLError: no such day,
         or a tag before what it does not fit, as in `!!bool maybe`."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise _problem(f"there is no such value ({reason})", node) from None

@@ -42,9 +42,8 @@ def warm_commands(script: Path) -> Iterator[None]:
     """Make `script` a `cxrtool` that starts at once; it ends with the exit status of its fork."""
     with tempfile.TemporaryDirectory() as folder:  # a socket's path has about 100 characters
         address = f"{folder}/socket"
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.warm", address], stdout=subprocess.PIPE
-        )
+        words = [sys.executable, "-m", "tests.support.warm", address]
+        server = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
         with server:
             try:
                 assert server.stdout.readline() == b"ready\n"
