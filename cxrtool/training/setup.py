@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrtool.core.called import workspace_option
-from cxrtool.core.config import IMAGENET, NO_WEIGHTS, USUAL_FROZEN, TrainConfig, worker_count
+from cxrtool.core.config import (
+    BALANCED,
+    IMAGENET,
+    NO_WEIGHTS,
+    USUAL_FROZEN,
+    TrainConfig,
+    worker_count,
+)
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError, counted, first_few
 from cxrtool.core.hardware import physical_memory
@@ -35,8 +42,6 @@ from cxrtool.training.learner import CXRLearner, make_learner
 from cxrtool.training.losses import make_loss, positive_weights
 from cxrtool.training.sampling import Sampling, plan_sampling
 
-BALANCED = "balanced"
-MOST_POSITIVE_WEIGHT = 1e6
 WEIGHTED = "weighted"
 ONE_CYCLE = "one-cycle"
 
@@ -125,11 +130,6 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
             f"--sampling-cap {config.sampling_cap:g} bounds what --sampling weighted draws, and "
             f"--sampling {config.sampling} draws each image once: leave one of them out"
         )
-    if config.pos_weight not in ("none", BALANCED) and not _positive(config.pos_weight):
-        raise UsageError(
-            f"--pos-weight {config.pos_weight}: use none, balanced or a number up to "
-            f"{MOST_POSITIVE_WEIGHT:g}"
-        )
     if config.loss != "bce" and config.pos_weight != "none":
         raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} weighs by itself")
     return config, device
@@ -172,13 +172,6 @@ def use_free_cores(
         f"{counted(number, 'thread')}, which is faster beside them (--threads {usual} takes all)"
     )
     return replace(config, threads=number)
-
-
-def _positive(text: str) -> bool:
-    try:
-        return 0 < float(text) <= MOST_POSITIVE_WEIGHT
-    except ValueError:
-        return False
 
 
 def set_up(

@@ -69,6 +69,8 @@ WRONG = [
     ("prepare", "cache_size", 31, "32"),
     ("split", "folds", 1, "2"),
     ("train", "ema", 1.0, "0.999999"),
+    ("tune", "pos_weight", "heavy", "none, balanced or a number"),
+    ("gui", "device", "gpu", "use auto, cpu, cuda"),
 ]
 
 
@@ -94,7 +96,11 @@ def test_a_wrong_value_is_refused_from_wherever_it_comes(command, name, value, s
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("arch", "densenet12", "did you mean densenet121"), ("ema", 1.0, "above 0.999999")],
+    [
+        ("arch", "densenet12", "did you mean densenet121"),
+        ("pos_weight", "0", "not none, balanced"),
+        ("lr", 101.0, "above 100"),
+    ],
 )
 def test_a_space_and_a_saved_run_have_the_same_checks(tmp_path, name, value, said):
     with pytest.raises(UsageError, match=f"{name}: .*{said}"):

@@ -17,6 +17,7 @@ from cxrtool.core.config.prediction import RunsConfig as RunsConfig
 from cxrtool.core.config.training import TrainConfig as TrainConfig
 from cxrtool.core.config.training import TuneConfig as TuneConfig
 from cxrtool.core.config.values import ARCHS as ARCHS
+from cxrtool.core.config.values import BALANCED as BALANCED
 from cxrtool.core.config.values import BLANKS as BLANKS
 from cxrtool.core.config.values import CACHE_SIZE as CACHE_SIZE
 from cxrtool.core.config.values import FORMATS as FORMATS

@@ -1,6 +1,7 @@
 """Options that several commands have: where files are, what is shown, what computes."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,17 @@ class CommonConfig(Config):
     debug: bool = option(False, GENERAL).help("Show the traceback of an error.")
 
 
+def device_problem(name: str) -> str:
+    """What is wrong with a device's name; whether the machine has it is not known here."""
+    known = re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", name)
+    return "" if known else f"{name!r} is not a device: use auto, cpu, cuda, cuda:N or mps"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(Config):
     """Where a network computes, and in which numbers."""
 
-    device: str = option("auto", COMPUTING, metavar="DEVICE").help(
+    device: str = option("auto", COMPUTING, check=device_problem, metavar="DEVICE").help(
         "Device: auto (the fastest available), cpu, cuda, cuda:N or mps."
     )
     precision: str = option("auto", COMPUTING, choices=("auto", "fp32", "bf16", "fp16")).help(

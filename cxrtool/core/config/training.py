@@ -1,5 +1,6 @@
 """The options of `train` and `tune`."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cxrtool.core.config.option import (
 )
 from cxrtool.core.config.values import (
     ARCHS,
+    BALANCED,
     BLANKS,
     IMAGENET,
     LOSSES,
@@ -25,6 +27,7 @@ from cxrtool.core.config.values import (
     MOST_IN_A_BATCH,
     MOST_MINUTES,
     MOST_PIXELS,
+    MOST_POSITIVE_WEIGHT,
     MOST_RATE,
     NO_WEIGHTS,
     POLICIES,
@@ -40,6 +43,14 @@ def policy_problem(text: str) -> str:
     names = [part.rpartition("=")[2].strip() for part in text.split(",")]
     unknown = [name for name in names if name not in POLICIES]
     return unknown_name("uncertainty policy", unknown[0], POLICIES) if unknown else ""
+
+
+def pos_weight_problem(text: str) -> str:
+    """What is wrong with a weight of the positives."""
+    with suppress(ValueError):
+        if text in ("none", BALANCED) or 0 < float(text) <= MOST_POSITIVE_WEIGHT:
+            return ""
+    return f"{text!r} is not none, balanced or a number up to {MOST_POSITIVE_WEIGHT:,}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +127,7 @@ class TrainConfig(ComputeConfig):
     auc_after: int = option(1, OPTIMISATION, within=(0, MOST_EPOCHS)).help(
         "With --loss auc: epochs of cross-entropy before it."
     )
-    pos_weight: str = option("none", OPTIMISATION, metavar="WHAT").help(
+    pos_weight: str = option("none", OPTIMISATION, check=pos_weight_problem, metavar="WHAT").help(
         "With --loss bce: weight of the positives: none, balanced (negatives / positives of each "
         "label), or a number."
     )

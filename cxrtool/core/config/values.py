@@ -35,6 +35,7 @@ REPORT_POLICIES = ("zeros", "ones")
 """The report's two, under both of which a split is balanced."""
 BLANKS = ("zeros", "ignore")
 SCHEDULES = ("plateau", "cosine", "one-cycle", "constant")
+BALANCED = "balanced"
 LOSSES = ("bce", "asymmetric", "auc")
 FORMATS = ("auto", "chexpert", "nih", "mimic", "csv")
 SPLITS = ("train", "valid", "test", "expert")
@@ -60,6 +61,7 @@ MOST_EPOCHS = 10_000
 MOST_IN_A_BATCH = 65_536
 MOST_MINUTES = 1_000_000
 MOST_PIXELS = 4_096
+MOST_POSITIVE_WEIGHT = 1_000_000
 MOST_RATE = 100
 FEWEST_REPLICATES = 100
 """With fewer, a 95 % interval would rest on one or two of them."""
