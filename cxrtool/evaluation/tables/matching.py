@@ -1,6 +1,6 @@
 """One truth and some tables of scores, row beside row: what is in all of them, image or study."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, counted, first_few, unknown_name
 from cxrtool.data.labels import NEGATIVE, POSITIVE, UNCERTAIN
-from cxrtool.data.logits import mean_logits
+from cxrtool.evaluation.studies import AGGREGATES, combine_logits, combine_scores
 from cxrtool.evaluation.tables.keys import IMAGE, STUDY, Rows
 from cxrtool.evaluation.tables.scores import Scores, ScoreTable
 from cxrtool.evaluation.tables.truth import TruthTable
-
-AGGREGATES = {"mean": np.add, "max": np.maximum}
-"""How a study's score is made of its images'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +63,24 @@ def match_scores(
         UsageError: there is no such aggregate, or no table.
     """
     if aggregate not in AGGREGATES:
-        raise UsageError(unknown_name("aggregate", aggregate, tuple(AGGREGATES)))
+        raise UsageError(unknown_name("aggregate", aggregate, AGGREGATES))
     if not tables:
         raise UsageError("there is no table of predictions: give at least one --predictions")
     labels = _shared(truth, tables)
     unit, groups, keys = _groups(truth, tables)
     first = np.unique(groups, return_index=True)[1]
-    combined = [_combine(table, groups, len(first), labels, aggregate) for table in tables]
-    logits = [_combine_logits(table, groups, len(first), labels, aggregate) for table in tables]
+    size = len(first)
+    combined, logits = [], list[Scores | None]()
+    for table in tables:
+        columns = [table.labels.index(label) for label in labels]
+        values = table.scores[:, columns]
+        combined.append(_combine(combine_scores, values, table, groups, size, aggregate))
+        known = None if table.logits is None else table.logits[:, columns]
+        logits.append(
+            None
+            if known is None
+            else _combine(combine_logits, known, table, groups, size, aggregate)
+        )
     there = np.array([~np.isnan(scores[:, 0]) for scores in combined])
     present: NDArray[np.bool_] = np.logical_and.reduce(there)
     if not present.any():
@@ -128,49 +135,22 @@ def _groups(truth: TruthTable, tables: Sequence[ScoreTable]) -> tuple[str, Rows,
 
 
 def _combine(
-    table: ScoreTable, groups: Rows, size: int, labels: Sequence[str], aggregate: str
+    combine: Callable[[Scores, Rows, int, str], Scores],
+    values: Scores,
+    table: ScoreTable,
+    groups: Rows,
+    size: int,
+    aggregate: str,
 ) -> Scores:
-    """(size, labels) a table's scores by group, NaN where it has none."""
-    combined = np.full((size, len(labels)), np.nan)
-    columns = [table.labels.index(label) for label in labels]
+    """(size, labels) a table's scores or logits by group, NaN where it has none."""
+    combined = np.full((size, values.shape[1]), np.nan)
     rows = np.flatnonzero(table.rows >= 0)
-    if not len(rows):
-        return combined
-    at = groups[table.rows[rows]]
-    if len(np.unique(at)) < len(at):
-        # Sums are rounded as they are added up: by key, another order of rows gives the same.
-        names = np.array(table.keys, dtype=object)[rows].astype(np.str_)
-        rows = rows[np.argsort(names, kind="stable")]
-        at = groups[table.rows[rows]]
-    order = np.argsort(at, kind="stable")
-    found, starts, counts = np.unique(at[order], return_index=True, return_counts=True)
-    scores = table.scores[rows[order]][:, columns]
-    made = AGGREGATES[aggregate].reduceat(scores, starts, axis=0)
-    combined[found] = made / counts[:, None] if aggregate == "mean" else made
-    return combined
-
-
-def _combine_logits(
-    table: ScoreTable, groups: Rows, size: int, labels: Sequence[str], aggregate: str
-) -> Scores | None:
-    """(size, labels) the logits of what `_combine` gives, where the table has logits."""
-    if table.logits is None:
-        return None
-    combined = np.full((size, len(labels)), np.nan)
-    rows = np.flatnonzero(table.rows >= 0)
-    if not len(rows):
-        return combined
-    columns = [table.labels.index(label) for label in labels]
+    # By key, so that another order of the table's rows gives the same sums.
+    keys = np.array(table.keys, dtype=object)[rows].astype(np.str_)
+    rows = rows[np.argsort(keys, kind="stable")]
     found, of = np.unique(groups[table.rows[rows]], return_inverse=True)
-    logits = table.logits[rows][:, columns]
-    if aggregate == "mean":
-        # Sorted, so that another order of the table's rows gives the same sums.
-        order = np.lexsort((np.array(table.keys, dtype=object)[rows].astype(np.str_), of))
-        combined[found] = mean_logits(logits[order], of[order], len(found))
-    else:
-        highest = np.full((len(found), len(labels)), -np.inf)
-        np.maximum.at(highest, of, logits)
-        combined[found] = highest
+    if len(found):
+        combined[found] = combine(values[rows], of, len(found), aggregate)
     return combined
 
 

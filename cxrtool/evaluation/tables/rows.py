@@ -1,4 +1,8 @@
-"""Where the rows of one table are in another: the pair of key columns that fits, and its match."""
+"""Where the rows of one table are in another: the pair of key columns that fits, and its match.
+
+Not by `pandas.merge(validate=...)`: which of several columns are the keys is known only once each
+pair was tried, and its error names neither lines nor keys.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +28,7 @@ from cxrtool.evaluation.tables.keys import (
 )
 
 DEEPEST = 8
-"""So many of a path's last parts are compared at most."""
+"""At most so many of a path's last parts are compared."""
 SHAPED_PARTS = 3
 """Of a path in CheXpert's folders: patient, study, image."""
 _ENDING = re.compile(r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|npy|npz|nii)(?:\.gz)?$", re.I)
@@ -88,7 +92,7 @@ def choose_pair(scores: Side, truth: Side) -> Pair:
 
     Columns pair up that have the same name or both a known one. Of CheXpert's paths what counts
     is from the patient on, unless that makes two of the truth's the same. Where nothing is found
-    at all, the ends of the paths are tried.
+    and no `--key` says which columns are the keys, the ends of the paths are tried.
 
     Raises:
         DataError: no columns pair up, nothing is found, two pairs find as many rows and contradict
@@ -99,7 +103,7 @@ def choose_pair(scores: Side, truth: Side) -> Pair:
         raise DataError(_no_common_column(scores, truth))
     pairs = [Pair(mine, theirs, _place(mine, theirs)) for mine, theirs in couples]
     found = [pair for pair in pairs if pair.place.found]
-    if not found:
+    if not found and scores.key is None:
         ends = [Pair(mine, theirs, _by_ends(mine, theirs)) for mine, theirs in couples]
         found = [pair for pair in ends if pair.place.found]
     if not found:
@@ -221,9 +225,11 @@ def _no_common_column(scores: Side, truth: Side) -> str:
 
 def _no_overlap(pair: Pair, scores: Side, truth: Side) -> str:
     mine, theirs = pair.mine, pair.theirs
+    way_on = "Name other columns with --key COLUMN or --key PREDICTIONS_COLUMN=TRUTH_COLUMN"
+    if scores.key is not None:
+        way_on = "With --key the cells must be equal; without it, the ends of paths are tried too"
     return (
         f"no row of {scores.path} is in {truth.path}: its column {mine.name} has keys such as "
         f"{mine.exact[0]!r}, {theirs.name} of the truth such as {theirs.exact[0]!r}. Is it the "
-        "truth of these images? Other columns are named with --key COLUMN or --key "
-        "PREDICTIONS_COLUMN=TRUTH_COLUMN"
+        f"truth of these images? {way_on}"
     )

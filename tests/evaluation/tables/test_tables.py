@@ -423,6 +423,13 @@ def test_the_end_of_a_path_counts_if_it_is_unique(write):
         keyed(write, truth, ["path", "/y/q/1.png"])
 
 
+def test_a_key_that_is_named_is_compared_whole(write):
+    truth, scores = ["path", "x/a.png", "x/b.png"], ["path", "y/b.png", "y/a.png"]
+    assert keyed(write, truth, scores) == [1, 0]
+    with pytest.raises(DataError, match=r"no row of .*With --key the cells must be equal; without"):
+        keyed(write, truth, scores, key="path")
+
+
 def test_other_endings_are_the_same_images(write):
     paths = [f"patient0000{row}/study1/view1_frontal" for row in range(3)]
     assert keyed(
