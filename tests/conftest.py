@@ -23,7 +23,6 @@ os.environ.setdefault("OMP_NUM_THREADS", cores)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +31,10 @@ import pytest
 from cxrtool.core.config import PrepareConfig, SplitConfig, TrainConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.origin import published_origin
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.sources.chexpert import LABELS_BY
+from tests.support.copies import copy_folder
 from tests.support.warm import warm_commands
 
 TINY = TrainConfig(
@@ -113,7 +114,7 @@ def prepared_once(drawn, tmp_path_factory):
 @pytest.fixture
 def prepared(prepared_once, tmp_path):
     """A workspace of the test's own, after prepare and split."""
-    shutil.copytree(prepared_once.folder, tmp_path / "cxr")
+    copy_folder(prepared_once.folder, tmp_path / "cxr")
     return Workspace(tmp_path / "cxr")
 
 
@@ -125,7 +126,7 @@ def trained_once(prepared_once, drawn, tmp_path_factory):
     from cxrtool.workflows.train import train_model
 
     folder = tmp_path_factory.mktemp("trained") / "cxr"
-    shutil.copytree(prepared_once.folder, folder)
+    copy_folder(prepared_once.folder, folder)
     workspace = Workspace(folder)
     train_model(replace(TINY, name="tiny", keep_checkpoint=True), workspace, seed=42)
     before = _contents(folder)
@@ -146,9 +147,11 @@ def _contents(workspace: Path) -> dict[str, int]:
 @pytest.fixture
 def trained(trained_once, tmp_path):
     """A workspace of the test's own, with a finished run `tiny`."""
-    folder = tmp_path / "cxr"
-    shutil.copytree(trained_once.workspace.folder, folder)
-    return Trained(Workspace(folder), trained_once.data, trained_once.run)
+    weights = RunFolder(trained_once.workspace.runs / trained_once.run).weights
+    before = weights.stat().st_mtime_ns
+    folder = copy_folder(trained_once.workspace.folder, tmp_path / "cxr")
+    yield Trained(Workspace(folder), trained_once.data, trained_once.run)
+    assert weights.stat().st_mtime_ns == before, "a test wrote into weights that all tests share"
 
 
 @pytest.fixture(scope="session")

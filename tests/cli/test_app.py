@@ -12,6 +12,7 @@ from cxrtool.cli import app as cli
 from cxrtool.cli.app import app
 from cxrtool.core import config as config
 from tests.conftest import TINY
+from tests.support.copies import copy_folder
 
 COMMANDS = {
     "prepare": config.PrepareConfig,
@@ -134,7 +135,7 @@ def test_yamls_off_and_lists_are_taken_as_written(prepared, tmp_path):
 
 @pytest.mark.parametrize("runs", ["run: tiny", "run: [tiny]", "run:\n- tiny\n- copy"])
 def test_an_option_that_is_given_several_times_is_a_list_in_a_config(trained, runs, tmp_path):
-    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
+    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
     image = next(trained.data.rglob("*frontal.jpg"))
     (tmp_path / "c.yaml").write_text(f"{runs}\nengine: torch\ndevice: cpu\n")
     done = call(

@@ -26,6 +26,7 @@ from cxrtool.workflows.evaluate_tables import evaluate_tables
 from cxrtool.workflows.export import _metadata
 from cxrtool.workflows.prepare import prepare_manifest
 from tests.conftest import Listening
+from tests.support.copies import copy_folder
 
 NO_FINDING = CHEXPERT_LABELS.index("No Finding")
 
@@ -162,7 +163,7 @@ def prepared_again(workspace):
 def page(trained_once, tmp_path_factory):
     """The drawn run, scored in a workspace of this module's, with its page."""
     folder = tmp_path_factory.mktemp("origin") / "cxr"
-    shutil.copytree(trained_once.workspace.folder, folder)
+    copy_folder(trained_once.workspace.folder, folder)
     workspace = Workspace(folder)
     config = EvaluateConfig(bootstrap=0, batch_size=64, workers=0)
     result = evaluate_run(config, workspace, seed=1)

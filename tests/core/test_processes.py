@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -39,6 +38,7 @@ from cxrtool.training.data import read_training_data
 from cxrtool.training.dataloaders import SampledLoader
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
+from tests.support.copies import copy_folder
 
 # Everything that could tell processes apart: targets that are masked here and there, an average of
 # the weights, a phase with frozen blocks, rates that fall with the training loss.
@@ -201,7 +201,7 @@ def together(world, task, *arguments, **options):
 
 
 def new_workspace(prepared_once, folder):
-    shutil.copytree(prepared_once.folder, folder / "cxr")
+    copy_folder(prepared_once.folder, folder / "cxr")
     return Workspace(folder / "cxr")
 
 

@@ -27,6 +27,7 @@ from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
+from tests.support.copies import copy_folder
 
 SHORT = replace(TINY, epochs=1, limit=40)
 
@@ -42,7 +43,7 @@ def evaluate(workspace, run, listening=None, **options):
 def generations(trained_once, tmp_path_factory):
     """`tiny`, and `heir`, which began from it on another split."""
     folder = tmp_path_factory.mktemp("generations") / "cxr"
-    shutil.copytree(trained_once.workspace.folder, folder)
+    copy_folder(trained_once.workspace.folder, folder)
     workspace, listening = Workspace(folder), Listening()
     split_manifest(SplitConfig(sizes="60,20,20", force=True), workspace, seed=2)
     train_model(replace(SHORT, weights="tiny", name="heir"), workspace, seed=1, reporter=listening)
@@ -87,7 +88,7 @@ def test_an_ancestors_patients_are_refused_as_the_runs_own(generations):
 
 
 def test_ancestors_count_over_generations_and_when_they_are_gone(generations, tmp_path):
-    folder = shutil.copytree(generations.workspace.folder, tmp_path / "cxr")
+    folder = copy_folder(generations.workspace.folder, tmp_path / "cxr")
     workspace = Workspace(folder)
     card = read_card(generations.tiny)
     shutil.rmtree(workspace.runs / "tiny")
@@ -186,7 +187,7 @@ def test_other_people_of_the_same_numbers_are_scored(trained_once, strangers, tm
     card = read_card(RunFolder(trained_once.workspace.runs / "tiny"))
     people = set(of_part(workspace, "test")["patient_id"])
     assert people & card.train_patients
-    run = shutil.copytree(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
+    run = copy_folder(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
     listening = Listening()
     result = evaluate(workspace, run, listening)
     assert "trained_on" not in result.protocol
@@ -249,7 +250,7 @@ def test_a_run_keeps_each_picture_once_and_how_it_was_seen(generations):
 
 def test_what_began_on_the_same_split_is_scored_as_any_other_run(generations, tmp_path):
     """The ancestor chose its epoch on the same valid, and was trained on none of it."""
-    folder = shutil.copytree(generations.workspace.folder, tmp_path / "cxr")
+    folder = copy_folder(generations.workspace.folder, tmp_path / "cxr")
     workspace = Workspace(folder)
     listening = Listening()
     train_model(replace(SHORT, weights="heir", name="child"), workspace, seed=1, reporter=listening)

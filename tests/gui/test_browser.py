@@ -13,6 +13,7 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.images.reading import read_for_scoring, squish
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import load_scorer
+from tests.support.copies import copy_folder
 from tests.support.sealing import change_model, change_thresholds
 from tests.support.serving import serving
 
@@ -112,7 +113,7 @@ class Watched:
 def workspace(trained_once, tmp_path_factory):
     """The tiny run at a size at which its maps have nine cells, and something in each."""
     folder = tmp_path_factory.mktemp("mapped") / "cxr"
-    shutil.copytree(trained_once.workspace.folder, folder)
+    copy_folder(trained_once.workspace.folder, folder)
     run = RunFolder(folder / "runs" / trained_once.run)
     weights = load_file(run.weights)
     weights["fc.weight"] = weights["fc.weight"].abs()

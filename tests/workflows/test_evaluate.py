@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening, call_chexperts
+from tests.support.copies import copy_folder, own
 
 LABELS = list(CHEXPERT_LABELS)
 QUICK = {"device": "cpu", "precision": "fp32", "workers": 0, "bootstrap": 100, "report": False}
@@ -34,7 +34,7 @@ def evaluate(trained, reporter=None, **options):
 def scored(trained_once, tmp_path_factory):
     """A workspace of this module's own, for the evaluation that `result` is of."""
     folder = tmp_path_factory.mktemp("scored") / "cxr"
-    shutil.copytree(trained_once.workspace.folder, folder)
+    copy_folder(trained_once.workspace.folder, folder)
     return replace(trained_once, workspace=Workspace(folder))
 
 
@@ -331,7 +331,7 @@ def test_altered_weights_are_noticed(trained):
     run = RunFolder(trained.workspace.runs / trained.run)
     content = bytearray(run.weights.read_bytes())
     content[-1] ^= 1
-    run.weights.write_bytes(bytes(content))
+    own(run.weights).write_bytes(bytes(content))
     with pytest.raises(RunError, match=r"model\.safetensors is not the file that training wrote"):
         evaluate(trained)
 

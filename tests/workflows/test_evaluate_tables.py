@@ -1,7 +1,6 @@
 """Anybody's predictions against anybody's labels, and comparisons of runs and of tables."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
 from cxrtool.workflows.split import split_manifest
 from tests.conftest import Listening
+from tests.support.copies import copy_folder
 from tests.support.sealing import change_model
 
 FIVE = ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
@@ -258,7 +258,7 @@ def test_a_run_is_compared_as_it_is_evaluated(trained):
 def write_fold(trained, name, fold):
     """A copy of the finished run that was trained without the fold, with scores of it."""
     run = RunFolder(trained.workspace.runs / name)
-    shutil.copytree(trained.workspace.runs / "tiny", run.path)
+    copy_folder(trained.workspace.runs / "tiny", run.path)
     manifest = read_manifest(trained.workspace.manifest)
     parts = read_split(trained.workspace.split, manifest, fold)
     patients = {p: sorted(set(manifest["patient_id"][parts == p])) for p in ("train", "valid")}
@@ -297,7 +297,7 @@ def test_folds_are_told_that_their_images_differ_and_not_to_change_the_policy(tr
 
 
 def test_one_network_under_two_policies_is_told_of_the_policy(trained):
-    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "zeros")
+    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "zeros")
     run = RunFolder(trained.workspace.runs / "zeros")
     labels = json.loads(run.labels.read_text())
     write_json(run.labels, {**labels, "uncertainty": "zeros"})

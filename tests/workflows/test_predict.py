@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +21,7 @@ from cxrtool.inference.inputs import list_images
 from cxrtool.inference.journal import Journal
 from cxrtool.workflows.predict import predict_images
 from tests.conftest import Listening
+from tests.support.copies import copy_folder
 from tests.support.sealing import change_model, change_thresholds
 
 LABELS = list(CHEXPERT_LABELS)
@@ -448,7 +448,7 @@ def test_rows_are_told_as_they_are_made(trained_once, images):
 def test_the_same_run_twice_is_one_model_and_two_are_their_mean(trained, images):
     plain = predict(trained, images)
     assert predict(trained, images, run=["tiny", "tiny"]).table.equals(plain.table)
-    shutil.copytree(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
+    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
     both = predict(trained, images, run=["tiny", "copy"])
     assert both.model == "tiny + copy"
     assert np.abs(both.table[LABELS].to_numpy() - plain.table[LABELS].to_numpy()).max() < 1e-6

@@ -1,5 +1,4 @@
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from cxrtool.training.losses import MaskedCrossEntropy
 from cxrtool.training.setup import resolve, set_up
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
+from tests.support.copies import copy_folder
 from tests.support.smaller import get_smaller
 
 LABELS = list(CHEXPERT_LABELS)
@@ -130,7 +130,7 @@ def test_what_is_masked_changes_nothing_in_training(prepared, masked_cells, tmp_
     config = replace(TINY, epochs=1, batch_size=40, blank="ignore", **policy)
     weights = {}
     for name, text in (("uncertain", "-1"), ("blank", ""), ("positive", "1")):
-        folder = shutil.copytree(prepared.folder, tmp_path / name)
+        folder = copy_folder(prepared.folder, tmp_path / name)
         write_cells(Workspace(folder), dict.fromkeys(cells, text))
         run = train_model(config, Workspace(folder), seed=1).run
         weights[name] = sha256(run.weights)
@@ -250,7 +250,7 @@ class Hearing(Listening):
 )
 def test_what_is_unusual_is_warned_of(prepared_once, monkeypatch, tmp_path, changes, told):
     workspace = Workspace(tmp_path / "cxr")
-    shutil.copytree(prepared_once.folder, workspace.folder)
+    copy_folder(prepared_once.folder, workspace.folder)
     monkeypatch.setattr("cxrtool.workflows.train.run_phases", stop)
     hearing = Hearing()
     with pytest.raises(RunError, match="enough"):

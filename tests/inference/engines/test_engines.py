@@ -44,6 +44,7 @@ from cxrtool.inference.engines.torch_engine import TorchEngine, load_torch
 from cxrtool.networks.architectures import build_network, head_of, score_batch
 from cxrtool.networks.trained import load_network
 from tests.conftest import Listening
+from tests.support.copies import copy_folder
 from tests.support.smaller import get_smaller
 
 for package in ("openvino", "onnx", "onnxscript", "onnxruntime"):
@@ -70,7 +71,7 @@ class Noting(Listening):
 def kept_once(trained_once, tmp_path_factory):
     """The tiny run with kept graphs for both engines, and its card; not to be written to."""
     run = RunFolder(tmp_path_factory.mktemp("kept") / "tiny")
-    shutil.copytree(trained_once.workspace.runs / "tiny", run.path)
+    copy_folder(trained_once.workspace.runs / "tiny", run.path)
     card = read_card(run)
     for engine in GRAPHS:
         load_engine(run, card, Compute(engine=engine, device="cpu"))
@@ -81,7 +82,7 @@ def kept_once(trained_once, tmp_path_factory):
 def kept_run(kept_once, tmp_path):
     """The same, of the test's own."""
     run = RunFolder(tmp_path / "tiny")
-    shutil.copytree(kept_once[0].path, run.path)
+    copy_folder(kept_once[0].path, run.path)
     return run, kept_once[1]
 
 
