@@ -2,10 +2,9 @@
 
 python examples/auroc_table.py cxr resnet101-ones densenet121-ones
 
-It reads the JSON files that `cxrtool evaluate` wrote, and nothing of cxrtool itself: so can any
-script of yours. Under another policy the truth differs too: U-Zeros and U-Ones columns are held
-against their own policy's truth, as in the report (`cxrtool evaluate --uncertainty ones` holds a
-run against another).
+It reads the JSON files that `cxrtool evaluate` wrote and imports nothing of cxrtool, as any script
+of yours can. Each run is compared with the truth under its own policy, as in the student report;
+`cxrtool evaluate --uncertainty ones` uses another policy for the truth.
 """
 
 import json

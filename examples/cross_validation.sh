@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# K models by cross-validation, all of them tested on the same patients whom none has seen.
+# K models by cross-validation, all tested on the same patients, whom none has seen.
 #
 #   bash examples/cross_validation.sh path/to/CheXpert-v1.0-small 5
 #
-# What follows goes to `cxrtool train`, such as `--arch resnet50 --epochs 5`.
+# Further arguments go to `cxrtool train`, such as `--arch resnet50 --epochs 5`.
 set -euo pipefail
 
-data=${1:?name the folder of the data set}
-folds=${2:?say how many folds}
+data=${1:?usage: cross_validation.sh DATA FOLDS [TRAIN_OPTIONS]}
+folds=${2:?usage: cross_validation.sh DATA FOLDS [TRAIN_OPTIONS]}
 shift 2
 
 cxrtool prepare "$data"

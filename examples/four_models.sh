@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The report's four models: ResNet-101 and DenseNet-121, each under U-Zeros and U-Ones, on one
-# and the same split, and its two tables: the test AUROCs, and published scores beside and apart.
+# The student report's four models: ResNet-101 and DenseNet-121, each under U-Zeros and U-Ones, on
+# the same split, and two tables: the test AUROCs, and published scores.
 #
 #   bash examples/four_models.sh path/to/CheXpert-v1.0-small
 #
-# What follows the folder goes to `cxrtool train`: without ImageNet weights at hand, for a try,
+# Further arguments go to `cxrtool train`; for a try without ImageNet weights:
 #
 #   bash examples/four_models.sh path/to/CheXpert-v1.0-small --weights none --epochs 2
 set -euo pipefail
 
-data=${1:?name the folder that holds train.csv}
+data=${1:?usage: four_models.sh FOLDER_WITH_TRAIN_CSV [TRAIN_OPTIONS]}
 shift
 
 cxrtool prepare "$data"

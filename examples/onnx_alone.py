@@ -2,9 +2,9 @@
 
     python examples/onnx_alone.py model.onnx image.jpg another.png
 
-What the file says of itself is all that is needed: the labels, the thresholds above which they
-count as positive, and the squares that an image is made in turn. A model with a calibration gives
-its probabilities before it, which is what its thresholds are for.
+The file describes itself: the labels, their thresholds, and the sizes to which an image is resized
+in turn. A calibrated model gives the probabilities before calibration, which is what its thresholds
+apply to.
 """
 
 import json

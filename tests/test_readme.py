@@ -1,18 +1,78 @@
-"""The README holds what the program says: run this file to write its help blocks anew."""
+"""The README and the guides say what the program does: their code is run, or checked against it.
 
+Code blocks run in the order in which they stand, in one folder a document, on drawn data with small
+networks. A block below a comment (`<!-- not run: why -->`) is only checked against the command line.
+Run this file to write the help of the commands anew.
+"""
+
+import csv
 import os
+import random
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pytest
+import typer
+import yaml
+from PIL import Image
+
+from cxrtool.cli.app import app
+from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.data.phantoms import draw_dataset
+from tests.support.dicoms import dicom
+
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-COMMANDS = (
-    *("prepare", "split", "train", "tune", "evaluate", "compare", "predict", "gui", "export"),
-    *("runs", "demo"),
-)
-MARKERS = ("<!-- help -->", "<!-- end of help -->")
+README, GUIDES = ROOT / "README.md", ROOT / "examples" / "guides"
+HELP = GUIDES / "commands.md"
+DOCUMENTS = [README, ROOT / "examples" / "README.md", *sorted(GUIDES.glob("*.md"))]
+WRITTEN = [document for document in DOCUMENTS if document != HELP]
+COMMANDS = typer.main.get_command(app).commands
+MOST_LINES = 250
+BEFORE = {
+    "training.md": ["prepare", "split"],
+    "predicting.md": [
+        "prepare",
+        "split",
+        "train --name second --arch resnet34",
+        "train --name first --arch resnet18",
+    ],
+}
+"""What the reader of a guide has done before."""
+SMALLER = """#!/bin/sh
+case " $* " in
+*" --resume "*) ;;
+" train "*)
+  case " $* " in *" --weights "*) ;; *) set -- "$@" --weights none ;; esac
+  set -- "$@" --epochs 1 --image-size 32 --batch-size 16 --workers 0 --freeze-epochs 0 ;;
+" evaluate "*) set -- "$@" --bootstrap 100 --no-report ;;
+esac
+exec {program} "$@"
+"""
+"""A `cxrtool` that trains and scores briefly."""
+
+
+def place(document):
+    return str(document.relative_to(ROOT))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code, and the comment above it."""
+
+    comment: str
+    language: str
+    code: str
+
+
+def blocks_of(document):
+    pattern = r"(?:^<!-- (.*) -->\n)?^```(.*)\n((?:.*\n)*?)^```$"
+    return [Block(*found) for found in re.findall(pattern, document.read_text(), re.MULTILINE)]
 
 
 def help_of(*arguments):
@@ -24,19 +84,17 @@ def help_of(*arguments):
     return done.stdout.replace("python -m cxrtool", "cxrtool").rstrip()
 
 
-def help_blocks():
-    blocks = [f"```\n$ cxrtool {name} --help\n{help_of(name)}\n```\n" for name in COMMANDS]
-    return "\n".join([MARKERS[0], *blocks, MARKERS[1]])
-
-
-def written(text):
-    start, end = (text.index(marker) for marker in MARKERS)
-    return text[:start] + help_blocks() + text[end + len(MARKERS[1]) :]
+def help_page():
+    blocks = [f"## {name}\n\n```text\n{help_of(name)}\n```\n" for name in COMMANDS]
+    return "\n".join(["# Commands\n", "What `cxrtool COMMAND --help` prints.\n", *blocks])
 
 
 def test_the_help_is_what_the_program_prints():
-    text = README.read_text()
-    assert written(text) == text, "run `python tests/test_readme.py`"
+    assert HELP.read_text() == help_page(), "run `python -m tests.test_readme`"
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= MOST_LINES
 
 
 def test_every_command_is_in_the_table():
@@ -45,35 +103,141 @@ def test_every_command_is_in_the_table():
         assert f"`cxrtool {name}" in table
 
 
-def test_the_python_example_runs(drawn, tmp_path, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
-    (tmp_path / "CheXpert-v1.0-small").symlink_to(drawn.folder)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(code, names)
-    assert names["counts"].images > 0
-    assert (tmp_path / "cxr" / "split.csv").is_file()
-
-
-def test_the_files_and_options_that_it_names_exist():
-    text = README.read_text()
-    for link in re.findall(r"\]\(((?!http)[^)]+)\)", text):
-        assert (ROOT / link).exists(), link
-    for script in re.findall(r"tests/benchmarks/\w+\.py", text):
-        assert (ROOT / script).is_file(), script
-    known = "\n".join(help_of(name) for name in COMMANDS)
-    prose = re.sub(r"```sh\ntorchrun.*?```", "", text.split(MARKERS[0])[0], flags=re.DOTALL)
-    prose = re.sub(r"(-m pytest|pip install) .*", "", prose)  # their own options
-    for option in re.findall(r"`[^`]*?(--[a-z][a-z-]+)", prose):
-        assert option in known, option
-
-
 def test_it_says_what_it_is_not():
-    text = README.read_text()
-    assert "not a medical device" in text
-    assert "CheXpert scores were not measured" in text
-    assert "MEASURED" not in text
+    for document in (README, GUIDES / "developers.md"):
+        assert "CheXpert scores were not measured" in document.read_text()
+    assert "not a medical device" in README.read_text()
+
+
+def anchors(document):
+    """Where GitHub lets a link end: its headings in lower case, without signs, with dashes."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=place)
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", document.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_guide_is_linked_in_the_readme():
+    for guide in GUIDES.glob("*.md"):
+        assert f"(examples/guides/{guide.name})" in README.read_text()
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=place)
+def test_the_files_that_it_names_exist(document):
+    for path in re.findall(
+        r"\b(?:cxrtool|tests|examples)/[\w./-]*\b(?![<\w])", document.read_text()
+    ):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=place)
+def test_the_options_that_it_names_exist(document):
+    known = {name for one in COMMANDS.values() for option in one.params for name in option.opts}
+    known |= {name for one in COMMANDS.values() for o in one.params for name in o.secondary_opts}
+    known |= {"--version", "--help"}
+    prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for code in re.findall(r"`([^`]+)`", prose):
+        if "tests/benchmarks/" not in code and "pip install" not in code:
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code):
+                assert option in known, code
+
+
+def commands_in(code):
+    """The words after `cxrtool` in each line of a shell block."""
+    for line in code.replace("\\\n", " ").splitlines():
+        for command in line.split("&&"):
+            words = shlex.split(command, comments=True)
+            found = [n for n, word in enumerate(words) if Path(word).name == "cxrtool"]
+            if found and "pip" not in words:
+                yield words[found[-1] + 1 :]
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=place)
+def test_what_is_not_run_is_well_formed(document):
+    """Each command and option exists, and each value is one that it takes."""
+    for block in blocks_of(document):
+        assert block.language in ("sh", "python", "yaml", "text"), block
+        if block.comment:
+            for name, *words in commands_in(block.code):
+                COMMANDS[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=place)
+def test_its_yaml_holds_options(document):
+    names = {option.name for command in COMMANDS.values() for option in command.params}
+    for block in blocks_of(document):
+        if block.language == "yaml":
+            assert set(yaml.safe_load(block.code)) <= names
+
+
+def write_table(path, columns, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+@pytest.fixture
+def folder(drawn, warm, tmp_path, monkeypatch):
+    """What readers have: CheXpert, images, tables of their own and of others."""
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "activate").touch()
+    program = f"{warm} {ROOT / 'tests' / 'support' / 'smaller.py'}"
+    (scripts / "cxrtool").write_text(SMALLER.format(program=program))
+    (scripts / "cxrtool").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+
+    (tmp_path / "CheXpert-v1.0-small").symlink_to(drawn.folder)
+    images = sorted((drawn.folder / "train").rglob("*frontal.jpg"))
+    (tmp_path / "archive").mkdir()
+    for number, image in enumerate(images[:3]):
+        shutil.copy(image, tmp_path / "archive" / f"{number}.jpg")
+    shutil.copy(images[3], "image.jpg")
+    dicom(tmp_path / "image.dcm", np.asarray(Image.open(images[4]).convert("L")))
+    names = [image.relative_to(drawn.folder) for image in images]
+    (tmp_path / "my-images").symlink_to(drawn.folder)
+    columns = ["image", "patient", "Edema", "fluid", "broken_rib", "Gender", "years"]
+    rows = [[name, name.parts[1], n % 2, 1, -1, "M", 50] for n, name in enumerate(names)]
+    write_table(tmp_path / "my.csv", columns, rows)
+    numbers = random.Random(0)
+    for file in ("groundtruth", "theirs", "ours"):
+        score = numbers.random if file != "groundtruth" else lambda: numbers.randint(0, 1)
+        rows = [[name, *(score() for _ in CHEXPERT_LABELS)] for name in names]
+        write_table(tmp_path / f"{file}.csv", ["Path", *CHEXPERT_LABELS], rows)
+    return tmp_path
+
+
+def sh(code):
+    done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", WRITTEN, ids=place)
+def test_its_code_runs(document, folder):
+    for command in BEFORE.get(document.name, ()):
+        sh(f"cxrtool {command}")
+    if document.name == "scores.md":  # another hospital
+        draw_dataset(folder / "there", patients=20, seed=8, valid_patients=1)
+        sh("cxrtool prepare there/CheXpert-v1.0-small -w other && cxrtool split -w other")
+    names = {}
+    for block in blocks_of(document):
+        if block.comment:
+            continue
+        if block.language == "sh":
+            sh(block.code)
+        elif block.language == "python":
+            exec(block.code, names)
+        elif block.language == "yaml":
+            (folder / "own.yaml").write_text(block.code)
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    HELP.write_text(help_page())
