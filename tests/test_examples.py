@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def scripts(warm, tmp_path_factory):
     """A folder with the `python` of the tests, and a `cxrtool` whose networks are small ones."""
     folder = tmp_path_factory.mktemp("scripts")
-    smaller = Path(__file__).with_name("smaller.py")
+    smaller = Path(__file__).parent / "support" / "smaller.py"
     for name, program in (("python", sys.executable), ("cxrtool", f"{warm} {smaller}")):
         (folder / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         (folder / name).chmod(0o755)
@@ -147,7 +147,8 @@ def test_a_space_of_ones_own():
 
 def test_every_example_is_listed_and_run():
     listed = (EXAMPLES / "README.md").read_text()
-    tested = Path(__file__).read_text() + (EXAMPLES / "cross_validation.sh").read_text()
+    tests = [*Path(__file__).parent.rglob("test_*.py"), EXAMPLES / "cross_validation.sh"]
+    tested = "".join(path.read_text() for path in tests)
     for path in EXAMPLES.iterdir():
         if path.suffix in (".sh", ".py", ".yaml"):
             assert f"`{path.name}`" in listed
