@@ -2,7 +2,6 @@
 
 The code blocks of a document run in order and in one folder, on drawn data with small networks. A
 block below a comment (`<!-- not run: why -->`) is only checked against the command line.
-`python -m tests.test_readme` writes the help of the commands anew.
 """
 
 import csv
@@ -12,7 +11,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +27,8 @@ from tests.support.dicoms import dicom
 
 ROOT = Path(__file__).parents[1]
 README, GUIDES = ROOT / "README.md", ROOT / "examples" / "guides"
-HELP = GUIDES / "commands.md"
 DOCUMENTS = [README, ROOT / "examples" / "README.md", *sorted(GUIDES.glob("*.md"))]
-WRITTEN = [document for document in DOCUMENTS if document != HELP]
+WRITTEN = [document for document in DOCUMENTS if document.name != "commands.md"]
 COMMANDS = typer.main.get_command(app).commands
 MOST_LINES = 250
 BEFORE = {
@@ -74,24 +71,6 @@ class Block:
 def blocks_of(document):
     pattern = r"(?:^<!-- (.*) -->\n)?^```(.*)\n((?:.*\n)*?)^```$"
     return [Block(*found) for found in re.findall(pattern, document.read_text(), re.MULTILINE)]
-
-
-def help_of(*arguments):
-    """The help as a process of its own prints it at 80 columns."""
-    plain = {"_TYPER_FORCE_DISABLE_TERMINAL": "1", "TERMINAL_WIDTH": "80", "COLUMNS": "80"}
-    kept = {k: v for k, v in os.environ.items() if k not in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA")}
-    call = [sys.executable, "-m", "cxrtool", *arguments, "--help"]
-    done = subprocess.run(call, capture_output=True, text=True, env={**kept, **plain}, cwd=ROOT)
-    return done.stdout.replace("python -m cxrtool", "cxrtool").rstrip()
-
-
-def help_page():
-    blocks = [f"## {name}\n\n```text\n{help_of(name)}\n```\n" for name in COMMANDS]
-    return "\n".join(["# Commands\n", "What `cxrtool COMMAND --help` prints.\n", *blocks])
-
-
-def test_the_help_is_what_the_program_prints():
-    assert HELP.read_text() == help_page(), "run `python -m tests.test_readme`"
 
 
 def test_the_readme_is_short():
@@ -239,7 +218,3 @@ def test_its_code_runs(document, folder):
             exec(block.code, names)
         elif block.language == "yaml":
             (folder / "own.yaml").write_text(block.code)
-
-
-if __name__ == "__main__":
-    HELP.write_text(help_page())
