@@ -20,6 +20,7 @@ from rich.text import Text
 from cxrtool.core.called import as_called, program, workspace_option
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.escapes import json_escaped, visible
+from cxrtool.core.numbers import number
 
 SHOWN_SECONDS = 1.0
 """A step that took longer than this leaves a line where bars cannot be shown."""
@@ -337,48 +338,3 @@ def table(
     for row in rows:
         made.add_row(*(_plain(cell) for cell in row))
     return made
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for a table: `n/a` where it is not defined."""
-    if value is None or value != value:
-        return "n/a"
-    return f"{value:.{digits}f}"
-
-
-def number_pair(value: float, threshold: float | None) -> tuple[str, str]:
-    """A probability and its threshold with so many digits that they differ where the two do.
-
-    A threshold is never shown as 0 or 1 that is neither; `n/a` for none.
-
-    >>> number_pair(0.00312, 0.00021), number_pair(0.25, 0.5), number_pair(0.5, None)
-    (('0.0031', '0.0002'), ('0.250', '0.500'), ('0.500', 'n/a'))
-    """
-    if threshold is None or threshold != threshold or value != value:
-        return number(value), number(threshold)
-    forms = (*(f".{digits}f" for digits in range(3, 7)), ".3g", ".17g")
-    shown = ("", "")
-    for form in forms:
-        shown = f"{value:{form}}", f"{threshold:{form}}"
-        apart = value == threshold or shown[0] != shown[1]
-        if apart and (float(shown[1]) not in (0, 1) or threshold in (0, 1)):
-            break
-    return shown
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a table: `48 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def megabytes(size: int) -> str:
-    """Bytes for people: `44.9 MB`."""
-    return f"{size / 1e6:,.1f} MB"
-
-
-def or_none(value: float) -> float | None:
-    """A figure for JSON: null where it is not defined."""
-    return None if value != value else float(value)

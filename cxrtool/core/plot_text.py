@@ -1,6 +1,5 @@
 """Words in a picture: fonts, what they can write, and lines that fit."""
 
-import math
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -9,7 +8,6 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
-from cxrtool.core.numbers import Interval
 from cxrtool.core.plotting import INK
 
 SMALL, NORMAL, TITLE, LINE = 7.0, 8.0, 8.5, 1.25
@@ -102,14 +100,3 @@ def fitted(
         lines.append(left[:end].rstrip())
         left = left[end:].lstrip()
     return lines or [""]
-
-
-def number(value: float) -> str:
-    """A figure in three digits; NaN is not defined."""
-    return "not defined" if math.isnan(value) else f"{value:.3f}"
-
-
-def with_interval(value: float, interval: Interval) -> str:
-    """A figure and, where there is one, its interval."""
-    told = number(value)
-    return told if interval is None else f"{told} ({interval[0]:.3f}–{interval[1]:.3f})"

@@ -32,6 +32,9 @@ CHEXPERT_LABELS = (
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
 
+COMPETITION_LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+"""The five labels of the CheXpert competition (Irvin et al. 2019, section 4.2)."""
+
 SMOOTH_ONES = (0.55, 0.85)
 SMOOTH_ZEROS = (0.0, 0.3)
 """Between which an uncertain label's target is drawn: U-Ones+LSR and U-Zeros+LSR of Pham et al.

@@ -1,41 +1,74 @@
 """Two models on the same rows: the difference of their scores, on the same draws of patients."""
 
-from typing import Any
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError
-from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings
-from cxrtool.evaluation.intervals import bootstrap_interval, mean_freedom
-from cxrtool.evaluation.metrics import auprc, auroc
-from cxrtool.evaluation.sample import (
-    COMPETITION,
-    Sample,
-    json_interval,
-    json_number,
-    patients_of_classes,
-)
+from cxrtool.data.labels import COMPETITION_LABELS
+from cxrtool.evaluation.areas import Areas, areas_of
+from cxrtool.evaluation.bootstrap import Draws, Rankings, bootstrap_rankings, draw_patients
+from cxrtool.evaluation.intervals import bootstrap_interval
+from cxrtool.evaluation.result import Difference, MeanDifference, PairedDifferences
+from cxrtool.evaluation.sample import Sample, patients_of_classes
+from cxrtool.evaluation.scoring import Scored
 
-Floats = NDArray[np.float64]
-MEASURES = {"auroc": auroc, "auprc": auprc}
+APART = {
+    "images": "the images differ, as those of two folds' valid parts do. Give the mean and the "
+    "spread of the folds' scores, or score both on images that neither saw (--split test)",
+    "uncertainty": "the truth of uncertain labels differs: --uncertainty POLICY scores all "
+    "against one",
+    "blank": "the truth of labels not mentioned differs: --blank scores all against one",
+    "trained_on": "only one of the two has seen patients of these images",
+    "protocol": "their protocols differ",
+}
+"""Why no difference is taken of a pair, and what to do."""
 
 
-def paired_differences(one: Sample, other: Sample, draws: Draws | None) -> dict[str, Any]:
+def differences_of(scored: Sequence[Scored]) -> list[PairedDifferences]:
+    """The differences of each pair that has one truth, the later less the earlier."""
+    found = []
+    for earlier, later in itertools.combinations(scored, 2):
+        if why_apart(earlier, later):
+            continue
+        draws = earlier.draws
+        if draws is not None:
+            draws = draw_patients(later.raw.patients, replicates=draws.replicates, seed=draws.seed)
+        names = later.result.run, earlier.result.run
+        found.append(paired_differences(later.raw, earlier.raw, draws, names))
+    return found
+
+
+def why_apart(one: Scored, other: Scored) -> str | None:
+    """The key in `APART` of the first reason why a difference would mean nothing; None: no reason.
+
+    Images come before the truth: of other images no truth is the same.
+    """
+    here, there = one.result.protocol, other.result.protocol
+    reasons = {
+        "images": not np.array_equal(one.raw.keys, other.raw.keys),
+        "uncertainty": here.uncertainty != there.uncertainty,
+        "blank": here.blank != there.blank,
+        "trained_on": here.trained_on != there.trained_on,
+        "protocol": here != there,
+    }
+    return next((name for name, applies in reasons.items() if applies), None)
+
+
+def paired_differences(
+    one: Sample, other: Sample, draws: Draws | None, names: tuple[str, str]
+) -> PairedDifferences:
     """How much higher `one` scores than `other`: of each label, and of means over labels.
 
-    Both are held against the same truth on the same rows, and each draw of patients gives one
+    Both are compared with the same truth on the same rows, and each draw of patients gives one
     difference: what the two have in common, the luck of the patients, is gone from it.
 
     Args:
         one: the rows and labels of both; labels may stand in another order.
         other: what it is compared with.
         draws: of the samples' patients; None: no intervals.
-
-    Returns:
-        `labels`: of each label that both have `auroc, auroc_ci, auprc, auprc_ci`, the
-        differences, None where not defined; `mean` the same over the defined labels, with how
-        many these are (`defined`), and `competition` over those of the CheXpert competition.
+        names: what the two are called.
 
     Raises:
         DataError: the rows or their truth differ, or no label is common.
@@ -45,28 +78,18 @@ def paired_differences(one: Sample, other: Sample, draws: Draws | None) -> dict[
         raise DataError("no label is common: nothing can be compared")
     one, other = one.choose(shared), other.choose(shared)
     _check_truth(one, other)
-    freedom = patients_of_classes(one, one.mask).min(axis=0) - 1.0
-    values, replicates = {}, {}
-    for name, measure in MEASURES.items():
-        values[name] = _of_labels(measure, one) - _of_labels(measure, other)
-    if draws is not None:
-        drawn = [bootstrap_rankings(s.targets, s.ranked, s.mask, draws) for s in (one, other)]
-        for name in MEASURES:
-            replicates[name] = getattr(drawn[0], name) - getattr(drawn[1], name)
-    labels: dict[str, dict[str, Any]] = {label: {} for label in shared}
-    for name, apart in values.items():
-        ends = np.full((len(shared), 2), np.nan)
-        if draws is not None:
-            ends = bootstrap_interval(replicates[name], apart, freedom)
-        for column, label in enumerate(shared):
-            labels[label][name] = json_number(float(apart[column]))
-            labels[label][f"{name}_ci"] = json_interval(ends[column])
-    five = [column for column, label in enumerate(shared) if label in COMPETITION]
-    return {
-        "mean": _mean(range(len(shared)), values, replicates, freedom),
-        "competition": _mean(five, values, replicates, freedom) if five else None,
-        "labels": labels,
-    }
+    apart = _apart(one, other, draws)
+    aurocs, auprcs = apart.of_labels("auroc"), apart.of_labels("auprc")
+    five = [at for at, label in enumerate(shared) if label in COMPETITION_LABELS]
+    return PairedDifferences(
+        run=names[0],
+        baseline=names[1],
+        mean=_mean(apart, range(len(shared))),
+        competition=_mean(apart, five) if five else None,
+        labels={
+            label: Difference(auroc=aurocs[at], auprc=auprcs[at]) for at, label in enumerate(shared)
+        },
+    )
 
 
 def _check_truth(one: Sample, other: Sample) -> None:
@@ -76,26 +99,32 @@ def _check_truth(one: Sample, other: Sample) -> None:
         (one.targets & one.mask) == (other.targets & other.mask)
     ).all()
     if not same:
-        raise DataError("the truth is not the same: pass --uncertainty to hold both against one")
+        raise DataError("the truth is not the same: pass --uncertainty to score both against one")
 
 
-def _of_labels(measure: Any, sample: Sample) -> Floats:
-    columns = zip(sample.targets.T, sample.ranked.T, sample.mask.T, strict=True)
-    return np.array([measure(*column) for column in columns])
+def _apart(one: Sample, other: Sample, draws: Draws | None) -> Areas:
+    """The differences of each label's AUROC and AUPRC."""
+    ours, theirs, drawn = areas_of(one), areas_of(other), None
+    if draws is not None:
+        pairs = zip(*(_drawn(of, draws) for of in (one, other)), strict=True)
+        drawn = Rankings(*(mine - yours for mine, yours in pairs))
+    return Areas(
+        {measure: ours[measure] - theirs[measure] for measure in ours},
+        drawn,
+        patients_of_classes(one, one.mask).min(axis=0) - 1.0,
+        dict.fromkeys(ours, bootstrap_interval),
+    )
 
 
-def _mean(
-    columns: Any, values: dict[str, Floats], replicates: dict[str, Floats], freedom: Floats
-) -> dict[str, Any]:
-    chosen = [column for column in columns if not np.isnan(values["auroc"][column])]
-    found: dict[str, Any] = {"defined": len(chosen)}
-    for name, apart in values.items():
-        mean = float(apart[chosen].mean()) if chosen else float("nan")
-        found |= {name: json_number(mean), f"{name}_ci": None}
-        if chosen and name in replicates:
-            drawn = replicates[name][:, chosen]
-            ends = bootstrap_interval(
-                drawn.mean(axis=1, keepdims=True), [mean], [mean_freedom(drawn, freedom[chosen])]
-            )
-            found[f"{name}_ci"] = json_interval(ends[0])
-    return found
+def _drawn(sample: Sample, draws: Draws) -> Rankings:
+    return bootstrap_rankings(sample.targets, sample.ranked, sample.mask, draws)
+
+
+def _mean(apart: Areas, columns: Sequence[int]) -> MeanDifference:
+    """Over those of the columns that are defined."""
+    chosen = apart.defined(columns)
+    auroc, auprc = (
+        apart.mean(measure, chosen, float(values[chosen].mean()) if chosen else float("nan"))
+        for measure, values in apart.values.items()
+    )
+    return MeanDifference(defined=len(chosen), auroc=auroc, auprc=auprc)

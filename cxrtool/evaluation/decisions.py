@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cxrtool.core.console import number_pair
 from cxrtool.core.errors import first_few
+from cxrtool.core.numbers import number_pair
 from cxrtool.data.labels import NO_FINDING
 from cxrtool.data.prediction_rows import decide
 from cxrtool.images.blanks import SEPARATOR, shows_nothing

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.core.errors import DataError, RunError, counted, first_few
+from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.runs import RunCard
 from cxrtool.evaluation.calibration import Calibrator, fit
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_of
-from cxrtool.evaluation.thresholds import Rule, thresholds_for
+from cxrtool.evaluation.thresholds import ChosenRule, Rule, parse_rule, thresholds_for
 
 Floats = NDArray[np.float64]
 VALID = "valid"
@@ -23,8 +23,7 @@ VALID = "valid"
 class OperatingPoint:
     """A threshold for each label, and how they were chosen."""
 
-    rule: str
-    chosen_on: str
+    chosen: ChosenRule
     thresholds: Floats
     """(C,) on the scale of the raw scores; NaN for none."""
     without: Mapping[str, str] = field(default_factory=dict)
@@ -80,9 +79,8 @@ def choose_point(rule: Rule, sample: Sample, chosen_on: str) -> OperatingPoint:
     without = no_thresholds(sample, chosen_on)
     thresholds = thresholds_for(rule, sample.targets, sample.scores, sample.mask)
     thresholds[[label in without for label in sample.labels]] = np.nan
-    return OperatingPoint(
-        rule=str(rule), chosen_on=chosen_on, thresholds=thresholds, without=without
-    )
+    chosen = ChosenRule(rule=rule, chosen_on=chosen_on)
+    return OperatingPoint(chosen=chosen, thresholds=thresholds, without=without)
 
 
 def no_thresholds(sample: Sample, chosen_on: str) -> dict[str, str]:
@@ -115,8 +113,7 @@ def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
     """
     fitted, left_out = {}, {}
     for column, label in enumerate(sample.labels):
-        of_label = sample.targets[:, column], sample.scores[:, column], sample.mask[:, column]
-        found = collapse(sample, column) or fit(method, *of_label)
+        found = collapse(sample, column) or fit(method, *sample.column(column))
         if isinstance(found, str):
             left_out[label] = found
         else:
@@ -125,16 +122,22 @@ def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
 
 
 def stored_point(card: RunCard) -> OperatingPoint:
-    """The operating point that `predict` uses."""
+    """The operating point that `predict` uses.
+
+    Raises:
+        RunError: its rule is unknown.
+    """
     values = [card.thresholds[label] for label in card.labels]
     numbers = np.array([np.nan if value is None else value for value in values], np.float64)
-    told = f", edited by hand for {first_few(card.edited)}" if card.edited else ""
-    return OperatingPoint(
-        rule=f"{card.operating_point}{told}",
-        chosen_on=VALID,
-        thresholds=numbers,
-        without=card.without,
-    )
+    try:
+        rule = parse_rule(card.operating_point)
+    except UsageError as error:
+        raise RunError(
+            f"thresholds.json: {error}: choose again with `cxrtool evaluate --operating-point "
+            "youden --keep`"
+        ) from None
+    chosen = ChosenRule(rule=rule, chosen_on=VALID, edited=card.edited)
+    return OperatingPoint(chosen=chosen, thresholds=numbers, without=card.without)
 
 
 def stored_calibration(card: RunCard) -> Calibration | None:

@@ -6,27 +6,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from cxrtool.data.labels import policy_name
+from cxrtool.core.json_edge import JsonResult
+from cxrtool.data.labels import COMPETITION_LABELS, policy_name
+from cxrtool.evaluation.protocol import NOT_KNOWN, OTHER, PROTOCOLS, Protocol
 
 TABLE = "references.csv"
-COMPETITION_LABELS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Pleural Effusion",
-)
-"""The five labels of CheXpert's competition (Irvin et al. 2019, section 4)."""
 LABEL_SETS: dict[str, tuple[str, ...]] = {"five": COMPETITION_LABELS}
 """What a published mean is over."""
 
-PROTOCOLS = {
-    "holdout": "hold-out of train.csv, labels read off reports by a program",
-    "expert": "200 studies of valid.csv, labelled by three radiologists",
-    "test500": "500 test studies, labelled by five radiologists",
-    "other": "other data or labels",
-}
-"""The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
 HERE = {"holdout": "a hold-out of train.csv", "expert": "valid.csv", "test500": "the test studies"}
 VIEWS = {"frontal": ("frontal",), "all": ("frontal", "lateral")}
 """Which images of a study were scored."""
@@ -75,24 +62,54 @@ class Reference:
     note: str | None
 
     @property
-    def what(self) -> str:
+    def measured(self) -> tuple[str, ...]:
         """What was measured, in words."""
         views = " and ".join(VIEWS[self.views])
-        parts = [
+        parts = (
             PROTOCOLS[self.protocol],
             policy_name(self.uncertainty),
             f"split by {self.split_by}" if self.protocol == "holdout" else "",
             f"scored by {self.unit}",
             f"{views} images",
             self.note or "",
-        ]
-        return "; ".join(part for part in parts if part)
+        )
+        return tuple(part for part in parts if part)
+
+    @property
+    def what(self) -> str:
+        """The same as one text."""
+        return "; ".join(self.measured)
+
+    @property
+    def mean_over(self) -> int | None:
+        """Over how many labels it is a mean; None where it is one label's."""
+        return len(LABEL_SETS[self.labels]) if self.labels else None
 
     def as_json(self) -> dict[str, Any]:
         """The figure, its source and what was measured; `labels` is how many a mean is over."""
         keys = ("name", "label", "labels", *NUMBERS, "source", "where", "year", "protocol", "what")
-        values = {key: getattr(self, key) for key in keys}
-        return values | {"labels": len(LABEL_SETS[self.labels]) if self.labels else None}
+        return {key: getattr(self, key) for key in keys} | {"labels": self.mean_over}
+
+
+@dataclass(frozen=True)
+class OtherReference:
+    """A figure that was measured otherwise than a run's, with all reasons, in words."""
+
+    reference: Reference
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The figure, and why it cannot be compared."""
+        return {**self.reference.as_json(), "why": self.why}
+
+
+@dataclass(frozen=True, kw_only=True)
+class References(JsonResult):
+    """The published figures beside a run's."""
+
+    same: tuple[Reference, ...] = ()
+    """Of the same protocol."""
+    other: tuple[OtherReference, ...] = ()
 
 
 def read_references() -> list[Reference]:
@@ -110,26 +127,23 @@ def _reference(row: Mapping[str, str]) -> Reference:
 
 
 def sort_references(
-    protocol: Mapping[str, Any], *, dataset: str, unit: str, rows: int, labels: Sequence[str]
-) -> tuple[list[Reference], list[tuple[Reference, str]]]:
+    protocol: Protocol, *, dataset: str, unit: str, rows: int, labels: Sequence[str]
+) -> References:
     """Part the published figures into those that were measured as a run's were, and the others.
 
     A figure of images is none of studies, one of frontal images none of all, and what is not known
     of the run is not taken to be the same.
 
     Args:
-        protocol: of the run: `name`, `uncertainty`, `blank`, `split_by` and `views`.
+        protocol: of the run.
         dataset: of the run, as `prepare` found it: `chexpert` is the layout, which drawn images
             may have too.
         unit: what was scored, `image` or `study`.
         rows: how many of them.
         labels: of the run. A figure of another label, or a mean over none of these, is left out.
-
-    Returns:
-        The figures of the same protocol; and the others, each with all reasons, in words.
     """
     same: list[Reference] = []
-    other: list[tuple[Reference, str]] = []
+    other: list[OtherReference] = []
     for reference in read_references():
         of = LABEL_SETS[reference.labels] if reference.labels else [reference.label]
         if not set(of) & set(labels):
@@ -144,23 +158,23 @@ def sort_references(
         if shared < len(of):
             reasons.append(f"mean over {reference.labels} labels, here {shared} of them")
         if reasons:
-            other.append((reference, "; ".join(reasons)))
+            other.append(OtherReference(reference, "; ".join(reasons)))
         else:
             same.append(reference)
-    return same, other
+    return References(same=tuple(same), other=tuple(other))
 
 
 def _data_reasons(
-    reference: Reference, protocol: Mapping[str, Any], dataset: str, unit: str, rows: int
+    reference: Reference, protocol: Protocol, dataset: str, unit: str, rows: int
 ) -> list[str]:
     """Whether the run was scored on that protocol's images, and on all of them."""
-    wanted, name = PROTOCOLS[reference.protocol], protocol["name"]
+    wanted, name = PROTOCOLS[reference.protocol], protocol.name
     if dataset != "chexpert":
         return [f"CheXpert's {wanted}, here data that are not CheXpert ({dataset})"]
-    if protocol.get("trained_on"):
+    if protocol.trained_on:
         return [f"{wanted}, here patients that the run was trained or chosen on"]
     if name != reference.protocol:
-        return [f"{wanted}, here {HERE.get(name, PROTOCOLS['other'])}"]
+        return [f"{wanted}, here {HERE.get(name, PROTOCOLS[OTHER])}"]
     counted = f"{rows:,} {_plural(unit, rows)}"
     if name == "holdout":
         if rows >= LEAST_HOLDOUT:
@@ -178,40 +192,37 @@ def _plural(unit: str, count: int) -> str:
     return "studies" if unit == "study" else f"{unit}s"
 
 
-def _truth_reasons(reference: Reference, protocol: Mapping[str, Any]) -> list[str]:
+def _truth_reasons(reference: Reference, protocol: Protocol) -> list[str]:
     """Radiologists were never uncertain and left nothing out: policies make a hold-out's truth."""
-    if not reference.protocol == protocol["name"] == "holdout":
+    if not reference.protocol == protocol.name == "holdout":
         return []
     reasons = []
-    uncertainty, blank = protocol.get("uncertainty"), protocol.get("blank")
-    if reference.uncertainty != uncertainty:
-        here = policy_name(uncertainty or "not known")
+    if reference.uncertainty != protocol.uncertainty:
+        here = policy_name(protocol.uncertainty)
         reasons.append(f"truth by {policy_name(reference.uncertainty)}, here {here}")
-    if reference.blank != blank:
-        here = "left out" if blank == "ignore" else blank or "not known"
+    if reference.blank != protocol.blank:
+        here = "left out" if protocol.blank == "ignore" else protocol.blank
         reasons.append(f"labels not mentioned count as negative, here {here}")
     return reasons
 
 
-def _split_reasons(reference: Reference, protocol: Mapping[str, Any]) -> list[str]:
+def _split_reasons(reference: Reference, protocol: Protocol) -> list[str]:
     """A hold-out is drawn, and how is a choice; the official parts share no patient."""
-    stated, here = reference.split_by, protocol.get("split_by") or "not known"
+    stated, here = reference.split_by, protocol.split_by
     if reference.protocol != "holdout" or stated == here:
         return []
     if stated == "image":
-        unknown = ", here how is not known" if here == "not known" else ""
+        unknown = ", here how is not known" if here == NOT_KNOWN else ""
         return [f"split by image: patients of its test part were trained on{unknown}"]
-    return [
-        f"split by {stated}, here {'how is not known' if here == 'not known' else f'by {here}'}"
-    ]
+    return [f"split by {stated}, here {'how is not known' if here == NOT_KNOWN else f'by {here}'}"]
 
 
-def _image_reasons(reference: Reference, protocol: Mapping[str, Any], unit: str) -> list[str]:
+def _image_reasons(reference: Reference, protocol: Protocol, unit: str) -> list[str]:
     """What of a study was scored."""
     reasons = []
     if reference.unit != unit:
         reasons.append(f"scored by {reference.unit}, here by {unit}")
-    views, here = list(VIEWS[reference.views]), sorted(protocol.get("views") or ["not known"])
+    views, here = list(VIEWS[reference.views]), sorted(protocol.views or [NOT_KNOWN])
     if views != here:
         alone = " alone" if len(views) == 1 else ""
         reasons.append(f"{' and '.join(views)} images{alone}, here {' and '.join(here)}")

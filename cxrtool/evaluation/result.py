@@ -1,215 +1,207 @@
-"""From scores and truth to the whole result of an evaluation, whoever made the scores."""
+"""What an evaluation found, in types; `as_json` is what `evaluate --json` prints of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cxrtool.core.console import Reporter
-from cxrtool.core.errors import DataError
-from cxrtool.evaluation.bootstrap import Draws, draw_patients
-from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL
-from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
-from cxrtool.evaluation.references import sort_references
-from cxrtool.evaluation.reliability import brier_score, expected_calibration_error
-from cxrtool.evaluation.sample import Sample, assess, json_number
-from cxrtool.evaluation.saturation import collapse_warnings
-from cxrtool.evaluation.subgroups import assess_groups
-
-Floats = NDArray[np.float64]
+from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.numbers import Estimate, Interval
+from cxrtool.core.origin import Origin
+from cxrtool.evaluation.calibration import Calibrator
+from cxrtool.evaluation.protocol import Protocol
+from cxrtool.evaluation.references import References
+from cxrtool.evaluation.thresholds import ChosenRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """An evaluation: its figures as JSON has them, and what pictures and comparisons need."""
+class LabelScores(JsonResult):
+    """One label's figures; None where the data do not define one."""
 
-    values: dict[str, Any]
-    sample: Sample
-    """Calibrated, where a calibration was asked for."""
-    raw: Sample
-    thresholds: Floats
-    """(C,) on the scale of `sample`."""
-    draws: Draws | None
-    warnings: tuple[str, ...]
-    """What scoring itself found; `values` has also what was known before."""
+    auroc: Estimate
+    auprc: Estimate
+    threshold: float | None
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: Estimate
+    brier: float | None
+    ece: float | None
+    """This and `brier`: None, too, for scores that are no probabilities."""
+    prevalence: float | None
+    n: int
+    positives: int
+    positive_patients: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What is said of a result beside its figures."""
+class GroupScores(JsonResult):
+    """One label's figures in one group."""
+
+    n: int
+    positives: int
+    prevalence: float | None
+    auroc: Estimate
+    too_few: bool
+    """Fewer than `LEAST_PATIENTS` patients of a class: too small a group to say anything."""
+    tpr: Estimate
+    fpr: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group(JsonResult):
+    """One group of rows, and its figures label by label."""
+
+    n: int
+    patients: int
+    labels: Mapping[str, GroupScores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap(JsonResult):
+    """The difference between the highest and the lowest group, chosen after looking."""
+
+    gap: float
+    ci: Interval
+    highest: str
+    lowest: str
+
+    @property
+    def size(self) -> Estimate:
+        """The difference and its interval."""
+        return Estimate(self.gap, self.ci)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps(JsonResult):
+    """A label's largest gaps among groups that are not too small; None with fewer than two."""
+
+    auroc: Gap | None = None
+    tpr: Gap | None = None
+    fpr: Gap | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgroups(JsonResult):
+    """The groups of one column."""
+
+    groups: Mapping[str, Group]
+    gaps: Mapping[str, Gaps]
+    """Of each label."""
+    within: Mapping[str, float | None]
+    """Of each label, the AUROC among pairs of a positive and a negative of the same group: what
+    is left when the group itself tells nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompetitionMean(JsonResult):
+    """The mean over those of the CheXpert competition's five labels that were scored."""
+
+    labels: tuple[str, ...]
+    mean_auroc: Estimate
+    defined: int
+
+
+@dataclass(frozen=True)
+class CalibrationError(JsonResult):
+    """How far one label's probabilities are from what comes true."""
+
+    brier: float | None
+    ece: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedCalibration(JsonResult):
+    """The calibration of the scores, and what the probabilities were like before it."""
+
+    method: str
+    chosen_on: str
+    left_out: Mapping[str, str]
+    """Why labels were not calibrated."""
+    before: Mapping[str, CalibrationError]
+    labels: Mapping[str, Calibrator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalMethod(JsonResult):
+    """How the intervals were made."""
+
+    level: float
+    resampled: str
+    replicates: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult(JsonResult):
+    """The scores of a run on a part of the split, or of a table of predictions."""
 
     run: str
+    """Whose scores they are."""
     split: str | None
-    protocol: dict[str, Any]
+    """The part that they are scores on; None for a table."""
+    protocol: Protocol
+    data: Origin
+    """Where the images are from."""
     unit: str
+    """Whether a row is an `image` or a `study`."""
     aggregate: str | None
-    dataset: str
-    """`chexpert`, where the truth is that of CheXpert's own tables; otherwise in words."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Where the images are from: `origin` and `description`; empty where nobody knows."""
-    warnings: tuple[str, ...] = ()
+    """How a study's score was made of its images'; None where it was not."""
+    n: int
+    patients: int
+    operating_point: ChosenRule | None
+    calibration: AppliedCalibration | None
+    intervals: IntervalMethod | None
+    mean_auroc: Estimate
+    defined: int
+    """Over how many labels the means are."""
+    mean_auprc: Estimate
+    competition: CompetitionMean | None
+    labels: Mapping[str, LabelScores]
+    subgroups: Mapping[str, Subgroups]
+    """By the column that the groups are of."""
+    references: References
+    warnings: tuple[str, ...]
+    written: tuple[Path, ...] = ()
+    """The files that were written; the page, if there is one, first."""
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """The labels of which a class is missing."""
+        return tuple(name for name, one in self.labels.items() if one.auroc.value is None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as `--json` prints it and metrics/<split>.json holds it."""
+        found = super().as_json() | {"data": self.data.for_readers()}
+        del found["written"]
+        return found
 
 
-def score_sample(
-    sample: Sample,
-    about: About,
-    *,
-    point: OperatingPoint | None,
-    calibration: Calibration | None,
-    replicates: int,
-    seed: int,
-) -> Scored:
-    """Score a sample: figures, subgroups, references; the keys are those of `evaluate --json`.
+@dataclass(frozen=True, kw_only=True)
+class Difference(JsonResult):
+    """How much higher one model scores than another on a label."""
 
-    Raises:
-        DataError: a score that counts is not finite, or is no probability and was to be
-            calibrated.
-    """
-    none = np.full(len(sample.labels), np.nan)
-    thresholds = none if point is None else point.thresholds
-    raw = sample
-    if calibration is not None:
-        if not sample.probabilities:
-            raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
-        scores = calibration.of_scores(sample.labels, sample.scores)
-        sample = replace(sample, scores=scores)
-        thresholds = calibration.of_thresholds(sample.labels, thresholds)
-    draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
-    figures = assess(sample, thresholds, draws)
-    same, other = sort_references(
-        about.protocol,
-        dataset=about.dataset,
-        unit=about.unit,
-        rows=len(sample.keys),
-        labels=sample.labels,
-    )
-    found = (
-        *_few(figures["labels"], figures["defined"]),
-        *collapse_warnings({label: collapse(raw, at) for at, label in enumerate(raw.labels)}),
-        *_without_threshold(figures["labels"], point),
-        *_not_calibrated(raw.labels, calibration),
-    )
-    values = {
-        "run": about.run,
-        "split": about.split,
-        "protocol": about.protocol,
-        "data": dict(about.data),
-        "unit": about.unit,
-        "aggregate": about.aggregate,
-        "n": figures.pop("n"),
-        "patients": figures.pop("patients"),
-        "operating_point": None
-        if point is None
-        else {"rule": point.rule, "chosen_on": point.chosen_on},
-        "calibration": None if calibration is None else _told(calibration, raw),
-        "intervals": _intervals(draws),
-        **figures,
-        "subgroups": assess_groups(sample, thresholds, draws),
-        "references": {
-            "same": [reference.as_json() for reference in same],
-            "other": [{**reference.as_json(), "why": why} for reference, why in other],
-        },
-        "warnings": [*about.warnings, *found],
-    }
-    return Scored(
-        values=values, sample=sample, raw=raw, thresholds=thresholds, draws=draws, warnings=found
-    )
+    auroc: Estimate
+    auprc: Estimate
 
 
-def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
-    """Warn of what scoring found: once of what was found of all, else with whose it is."""
-    owners: dict[str, list[str]] = {}
-    for one in scored:
-        for text in one.warnings:
-            owners.setdefault(text, []).append(str(one.values["run"]))
-    for text, names in owners.items():
-        whose = "" if len(names) == len(scored) else f"{', '.join(names)}: "
-        reporter.warn(f"{whose}{text}")
+@dataclass(frozen=True, kw_only=True)
+class MeanDifference(JsonResult):
+    """The same of means over the labels that are defined."""
+
+    defined: int
+    auroc: Estimate
+    auprc: Estimate
 
 
-def _intervals(draws: Draws | None) -> dict[str, Any] | None:
-    if draws is None:
-        return None
-    return {
-        "level": LEVEL,
-        "resampled": "patients",
-        "replicates": draws.replicates,
-        "seed": draws.seed,
-    }
+@dataclass(frozen=True, kw_only=True)
+class PairedDifferences(JsonResult):
+    """One run less a baseline, on the same rows, truth and draws of patients."""
 
-
-def _told(calibration: Calibration, raw: Sample) -> dict[str, Any]:
-    """The calibration for JSON, with what the raw probabilities of its labels were like."""
-    before = {}
-    for column, label in enumerate(raw.labels):
-        if label in calibration.labels and raw.mask[:, column].any():
-            of_label = raw.targets[:, column], raw.scores[:, column], raw.mask[:, column]
-            before[label] = {
-                "brier": json_number(brier_score(*of_label)),
-                "ece": json_number(expected_calibration_error(*of_label)),
-            }
-    return {
-        "method": calibration.method,
-        "chosen_on": calibration.chosen_on,
-        "left_out": dict(calibration.left_out),
-        "before": before,
-        "labels": {label: curve.as_json() for label, curve in calibration.labels.items()},
-    }
-
-
-def _few(labels: Mapping[str, Mapping[str, Any]], defined: int) -> list[str]:
-    if not defined:
-        return ["no label has both a positive and a negative here: there is nothing to score"]
-    few = [
-        label
-        for label, figures in labels.items()
-        if figures["auroc"] is not None and figures["positive_patients"] < LEAST_PATIENTS
-    ]
-    if not few:
-        return []
-    return [
-        f"fewer than {LEAST_PATIENTS} patients with a positive: {', '.join(few)}: "
-        "such a label's scores say next to nothing"
-    ]
-
-
-def _without_threshold(
-    labels: Mapping[str, Mapping[str, Any]], point: OperatingPoint | None
-) -> list[str]:
-    if point is None:
-        return []
-    able = [label for label, figures in labels.items() if figures["auroc"] is not None]
-    told = {
-        label: f"{label} ({point.without[label].replace(' has ', ': ', 1)})"
-        if label in point.without
-        else label
-        for label in able
-    }
-    without = [told[label] for label in able if labels[label]["threshold"] is None]
-    doubtful = [
-        told[label]
-        for label in able
-        if labels[label]["threshold"] is not None and label in point.without
-    ]
-    warnings = []
-    if without:
-        warnings.append(f"no threshold for {', '.join(without)}")
-    if doubtful:
-        warnings.append(f"thresholds that say little: {', '.join(doubtful)}")
-    return warnings
-
-
-def _not_calibrated(labels: Sequence[str], calibration: Calibration | None) -> list[str]:
-    """A warning a reason: the probabilities of these labels are the network's own."""
-    if calibration is None:
-        return []
-    reasons: dict[str, list[str]] = {}
-    for label in labels:
-        if label in calibration.left_out:
-            reasons.setdefault(calibration.left_out[label], []).append(label)
-    return [
-        f"{calibration.method} left the probabilities of {', '.join(those)} as they were: {reason}"
-        for reason, those in reasons.items()
-    ]
+    run: str
+    baseline: str
+    mean: MeanDifference
+    competition: MeanDifference | None
+    """Over those of the CheXpert competition's labels that both have."""
+    labels: Mapping[str, Difference]

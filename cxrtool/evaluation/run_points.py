@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.config import EvaluateConfig
-from cxrtool.core.console import or_none
 from cxrtool.core.errors import RunError, UsageError, first_few
 from cxrtool.core.files import read_json, sha256, write_json
+from cxrtool.core.numbers import or_none
 from cxrtool.core.runs import RunCard, RunFolder, sealed_thresholds
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest
@@ -110,7 +110,7 @@ def _own_manifest(run: RunFolder, card: RunCard, workspace: Workspace) -> Path:
 
 def _name(point: OperatingPoint, config: EvaluateConfig) -> str:
     of_studies = f", study {config.aggregate}" if config.unit == "study" else ""
-    return f"{point.rule}{of_studies}"
+    return f"{point.chosen.rule}{of_studies}"
 
 
 def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:
@@ -131,7 +131,7 @@ def _keep(
     values = _without_format(read_json(run.thresholds))
     kept: dict[str, Any] = {
         **values,
-        "operating_point": point.rule.partition(",")[0],
+        "operating_point": str(point.chosen.rule),
         "thresholds": _of_labels(card, point),
         "calibration": None if calibration is None else calibration.as_json(),
         "without": dict(point.without),

@@ -1,37 +1,34 @@
 """Scores group by group: AUROC and rates at the threshold, the largest gaps, what a group tells."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrtool.core.config import SUBGROUPS
 from cxrtool.core.errors import UsageError, unknown_name
+from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings
 from cxrtool.evaluation.intervals import LEAST_PATIENTS, area_interval, bootstrap_interval
-from cxrtool.evaluation.metrics import auroc
-from cxrtool.evaluation.sample import (
-    Floats,
-    Sample,
-    drawn_counts,
-    json_interval,
-    json_number,
-    outcomes,
-    patients_of_classes,
-    rate_with_interval,
-)
+from cxrtool.evaluation.metrics import Floats, auroc
+from cxrtool.evaluation.protocol import NOT_KNOWN
+from cxrtool.evaluation.rates import Outcomes
+from cxrtool.evaluation.result import Gap, Gaps, Group, GroupScores, Subgroups
+from cxrtool.evaluation.sample import Sample, measured, patients_of_classes
+
+Names = NDArray[np.str_]
+Mask = NDArray[np.bool_]
 
 MOST_GROUPS = 20
 """A column with more values than this tells rows apart, and not groups."""
 AGE_BANDS = (0, 20, 40, 60, 80)
 """Where bands of age begin, years; the last one has no end."""
-NOT_KNOWN = "not known"
-RATES = {"tpr": (("tp",), ("tp", "fn")), "fpr": (("fp",), ("fp", "tn"))}
 
 
-def group_rows(about: pd.DataFrame, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+def group_rows(about: pd.DataFrame, columns: Sequence[str]) -> dict[str, Names]:
     """The group that each row is in, for each of the columns: (n,) names.
 
     `age` is cut into bands; `view` tells AP from PA where `orientation` is there; any other
@@ -78,53 +75,60 @@ def _age_bands(ages: "pd.Series[Any]") -> "pd.Series[str]":
     return cut.astype(object).where(cut.notna(), "").astype(str)
 
 
+def known_groups(about: pd.DataFrame, columns: Sequence[str] | None) -> dict[str, Names]:
+    """The groups of the columns asked for; without any, of the usual ones that tell something."""
+    if columns is not None:
+        return group_rows(about, columns)
+    usual = group_rows(about, [name for name in SUBGROUPS if name in about.columns])
+    return {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
+
+
 class _Group(NamedTuple):
     """One group's figures of all labels, with their replicates for the gaps."""
 
-    auroc: Floats  # (C,)
-    auroc_drawn: Floats | None  # (R, C)
-    rates: dict[str, Floats]  # (C,) each
-    rates_drawn: dict[str, Floats]  # (R, C) each
-    few: NDArray[np.int64]  # (C,) patients of the rarer class
-    told: dict[str, Any]
+    measures: dict[str, tuple[Floats, Floats | None]]
+    """Of AUROC, TPR and FPR the values (C,) and those in each draw of patients (R, C)."""
+    few: NDArray[np.int64]
+    """(C,) patients of the rarer class."""
+    labels: dict[str, GroupScores]
 
 
-def assess_groups(
-    sample: Sample, thresholds: Floats, draws: Draws | None
-) -> dict[str, dict[str, Any]]:
-    """Of each column in `sample.groups`: its groups' figures, the largest gaps, `within`.
+def assess_groups(sample: Sample, thresholds: Floats, draws: Draws | None) -> dict[str, Subgroups]:
+    """Of each column in `sample.groups` its groups' figures, the largest gaps, and `within`.
 
     Args:
         sample: of n rows and C labels.
         thresholds: (C,) a score at or over it is positive; NaN for none.
         draws: of the sample's patients, over which a group's replicates are those rows of it
             that were drawn; None: no intervals.
-
-    Returns:
-        For each column `groups` (name to `n, patients, labels`), `gaps` (label to the largest
-        differences of AUROC, tpr and fpr between groups that are not too small, the two groups
-        being chosen after looking) and `within` (label to the AUROC among pairs of a positive
-        and a negative of the same group: what is left when the group itself tells nothing).
     """
-    found = {}
-    for column, values in sample.groups.items():
-        names = sorted(np.unique(values).tolist(), key=_group_order)
-        masks = [sample.mask & (values == name)[:, None] for name in names]
-        groups = _assess_each(sample, masks, thresholds, draws)
-        told = {}
-        for name, group in zip(names, groups, strict=True):
-            rows = values == name
-            whom = len(np.unique(sample.patients[rows]))
-            told[name] = {"n": int(rows.sum()), "patients": whom, "labels": group.told}
-        found[column] = {
-            "groups": told,
-            "gaps": {
-                label: _gaps(at, names, groups, thresholds)
-                for at, label in enumerate(sample.labels)
-            },
-            "within": _within(sample, masks, groups),
-        }
-    return found
+    return {
+        column: _assess_column(sample, values, thresholds, draws)
+        for column, values in sample.groups.items()
+    }
+
+
+def _assess_column(
+    sample: Sample, values: Names, thresholds: Floats, draws: Draws | None
+) -> Subgroups:
+    names = sorted(np.unique(values).tolist(), key=_group_order)
+    masks = [sample.mask & (values == name)[:, None] for name in names]
+    groups = dict(zip(names, _assess_each(sample, masks, thresholds, draws), strict=True))
+    return Subgroups(
+        groups={
+            name: Group(
+                n=int((values == name).sum()),
+                patients=len(np.unique(sample.patients[values == name])),
+                labels=group.labels,
+            )
+            for name, group in groups.items()
+        },
+        gaps={
+            label: _gaps(at, groups, has_threshold=not np.isnan(thresholds[at]))
+            for at, label in enumerate(sample.labels)
+        },
+        within=_within(sample, masks, list(groups.values())),
+    )
 
 
 def _group_order(name: str) -> tuple[bool, str]:
@@ -132,7 +136,7 @@ def _group_order(name: str) -> tuple[bool, str]:
 
 
 def _assess_each(
-    sample: Sample, masks: list[NDArray[np.bool_]], thresholds: Floats, draws: Draws | None
+    sample: Sample, masks: list[Mask], thresholds: Floats, draws: Draws | None
 ) -> list[_Group]:
     drawn: list[Floats | None] = [None] * len(masks)
     if draws is not None:
@@ -149,92 +153,65 @@ def _assess_each(
 
 
 def _assess_one(
-    sample: Sample,
-    mask: NDArray[np.bool_],
-    thresholds: Floats,
-    draws: Draws | None,
-    auroc_drawn: Floats | None,
+    sample: Sample, mask: Mask, thresholds: Floats, draws: Draws | None, aurocs: Floats | None
 ) -> _Group:
-    columns = zip(sample.targets.T, sample.ranked.T, mask.T, strict=True)
-    values = np.array([auroc(*column) for column in columns])
+    values = measured(auroc, sample, mask)
     few = patients_of_classes(sample, mask).min(axis=0)
     ends = np.full((len(values), 2), np.nan)
-    if auroc_drawn is not None:
-        ends = area_interval(auroc_drawn, values, few - 1.0)
-    rows = outcomes(sample, thresholds, mask)
-    totals = {name: of.sum(axis=0).astype(float) for name, of in rows.items()}
-    counts = None if draws is None else drawn_counts(rows, draws)
-    rates, rates_drawn = {}, {}
-    told: dict[str, Any] = {}
+    if aurocs is not None:
+        ends = area_interval(aurocs, values, few - 1.0)
+    outcomes = Outcomes(sample, thresholds, mask, draws)
+    tpr, fpr = outcomes.share("tp", "fn"), outcomes.share("fp", "tn")
+    labels = {}
     for at, label in enumerate(sample.labels):
         n, positives = int(mask[:, at].sum()), int((sample.targets & mask)[:, at].sum())
-        told[label] = {
-            "n": n,
-            "positives": positives,
-            "prevalence": positives / n if n else None,
-            "auroc": json_number(float(values[at])),
-            "auroc_ci": json_interval(ends[at]),
-            "too_few": bool(few[at] < LEAST_PATIENTS),
-        }
-    for name, (part, whole) in RATES.items():
-        among = np.logical_or.reduce([rows[kind] for kind in whole])
-        shares, share_ends = rate_with_interval(part, whole, totals, counts, among, sample.patients)
-        rates[name] = shares
-        if counts is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                rates_drawn[name] = counts[part[0]] / sum(counts[kind] for kind in whole)
-        for at, label in enumerate(sample.labels):
-            told[label][name] = json_number(float(shares[at]))
-            told[label][f"{name}_ci"] = json_interval(share_ends[at])
-    return _Group(values, auroc_drawn, rates, rates_drawn, few, told)
+        labels[label] = GroupScores(
+            n=n,
+            positives=positives,
+            prevalence=positives / n if n else None,
+            auroc=Estimate.of(values[at], ends[at]),
+            too_few=bool(few[at] < LEAST_PATIENTS),
+            tpr=tpr.estimates[at],
+            fpr=fpr.estimates[at],
+        )
+    measures = {
+        "auroc": (values, aurocs),
+        "tpr": (tpr.values, tpr.drawn),
+        "fpr": (fpr.values, fpr.drawn),
+    }
+    return _Group(measures, few, labels)
 
 
-def _gaps(
-    at: int, names: Sequence[str], groups: Sequence[_Group], thresholds: Floats
-) -> dict[str, Any]:
-    """The largest differences between two groups of one label; None with fewer than two."""
-    able = [row for row, group in enumerate(groups) if group.few[at] >= LEAST_PATIENTS]
+def _gaps(at: int, groups: Mapping[str, _Group], *, has_threshold: bool) -> Gaps:
+    """The largest differences between two groups of one label that are not too small."""
+    able = {name: group for name, group in groups.items() if group.few[at] >= LEAST_PATIENTS}
     if len(able) < 2:
-        return {"auroc": None, **dict.fromkeys(RATES)}
-    of_groups = [(group.auroc[at], group.auroc_drawn, group.few[at]) for group in groups]
-    gaps: dict[str, Any] = {"auroc": _gap(able, names, of_groups, at)}
-    for name in RATES:
-        known = not np.isnan(thresholds[at])
-        of_groups = [(g.rates[name][at], g.rates_drawn.get(name), g.few[at]) for g in groups]
-        gaps[name] = _gap(able, names, of_groups, at) if known else None
-    return gaps
+        return Gaps()
+    rates = {name: _gap(at, able, name) for name in ("tpr", "fpr")} if has_threshold else {}
+    return Gaps(auroc=_gap(at, able, "auroc"), **rates)
 
 
-def _gap(
-    able: Sequence[int],
-    names: Sequence[str],
-    of_groups: Sequence[tuple[float, Floats | None, int]],
-    at: int,
-) -> dict[str, Any]:
-    ordered = sorted(able, key=lambda row: (of_groups[row][0], names[row]))
-    (low, low_drawn, low_few), (high, high_drawn, high_few) = (
-        of_groups[ordered[end]] for end in (0, -1)
-    )
-    ends = np.full(2, np.nan)
+def _gap(at: int, groups: Mapping[str, _Group], measure: str) -> Gap:
+    ordered = sorted(groups, key=lambda name: (groups[name].measures[measure][0][at], name))
+    lowest, highest = groups[ordered[0]], groups[ordered[-1]]
+    (low, low_drawn), (high, high_drawn) = (of.measures[measure] for of in (lowest, highest))
+    gap, ends = float(high[at] - low[at]), np.full(2, np.nan)
     if low_drawn is not None and high_drawn is not None:
         apart = (high_drawn - low_drawn)[:, [at]]
-        ends = bootstrap_interval(apart, [high - low], [min(low_few, high_few) - 1.0])[0]
-    return {
-        "gap": float(high - low),
-        "ci": json_interval(ends),
-        "highest": names[ordered[-1]],
-        "lowest": names[ordered[0]],
-    }
+        freedom = min(lowest.few[at], highest.few[at]) - 1.0
+        ends = bootstrap_interval(apart, [gap], [freedom])[0]
+    interval = Estimate.of(gap, ends).interval
+    return Gap(gap=gap, ci=interval, highest=ordered[-1], lowest=ordered[0])
 
 
 def _within(
-    sample: Sample, masks: Sequence[NDArray[np.bool_]], groups: Sequence[_Group]
+    sample: Sample, masks: Sequence[Mask], groups: Sequence[_Group]
 ) -> dict[str, float | None]:
     """The mean of the groups' AUROCs, each weighing as many pairs as it has."""
     positives = np.array([(sample.targets & mask).sum(axis=0) for mask in masks], float)
     negatives = np.array([(~sample.targets & mask).sum(axis=0) for mask in masks], float)
     pairs = positives * negatives
-    won = np.nansum(pairs * np.array([group.auroc for group in groups]), axis=0)
+    won = np.nansum(pairs * np.array([group.measures["auroc"][0] for group in groups]), axis=0)
     whole = pairs.sum(axis=0)
     return {
         label: float(won[at] / whole[at]) if whole[at] else None

@@ -13,7 +13,7 @@ from math import ceil, isfinite
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cxrtool.core.errors import UsageError, unknown_name
+from cxrtool.core.errors import UsageError, first_few, unknown_name
 from cxrtool.evaluation.metrics import (
     Counts,
     Floats,
@@ -25,12 +25,12 @@ from cxrtool.evaluation.metrics import (
 
 RULES = ("youden", "f1", "sensitivity", "specificity")
 WITH_A_SHARE = ("sensitivity", "specificity")
-"""The rules that want a share to be reached."""
+"""The rules that need a share to be reached."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a threshold is chosen: a name of `RULES`, and the share in (0, 1] that some want.
+    """How a threshold is chosen: a name of `RULES`, and the share in (0, 1] that some need.
 
     Raises UsageError for another name, a share that is missing or too much, and one outside.
 
@@ -39,29 +39,55 @@ class Rule:
     """
 
     name: str
-    wanted: float | None = None
+    share: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in RULES:
             raise UsageError(unknown_name("operating point", self.name, RULES))
         if self.name not in WITH_A_SHARE:
-            if self.wanted is not None:
+            if self.share is not None:
                 raise UsageError(f"operating point {self.name} takes no share: write {self.name}")
-        elif self.wanted is None:
-            raise UsageError(f"operating point {self.name} wants a share: as {self.name}=0.9")
-        elif not 0 < self.wanted <= 1:
+        elif self.share is None:
+            raise UsageError(f"operating point {self.name} needs a share: as {self.name}=0.9")
+        elif not 0 < self.share <= 1:
             raise UsageError(
                 f"operating point {self}: expected a share above 0 and up to 1{_meant(self)}"
             )
 
+    @property
+    def share_text(self) -> str:
+        """The share as short as it can be written."""
+        return "" if self.share is None else repr(float(self.share)).removesuffix(".0")
+
     def __str__(self) -> str:
-        share = "" if self.wanted is None else f"={float(self.wanted)!r}".removesuffix(".0")
-        return f"{self.name}{share}"
+        return self.name if self.share is None else f"{self.name}={self.share_text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenRule:
+    """A rule, and the images that thresholds were chosen on by it."""
+
+    rule: Rule
+    chosen_on: str
+    edited: tuple[str, ...] = ()
+    """The labels whose thresholds somebody has changed by hand since."""
+
+    @property
+    def edit(self) -> str:
+        """What was changed by hand, in words; empty where nothing was."""
+        return f"edited by hand for {first_few(self.edited)}" if self.edited else ""
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (str(self.rule), self.edit)))
+
+    def as_json(self) -> dict[str, str]:
+        """The rule and what was done to it as one text."""
+        return {"rule": str(self), "chosen_on": self.chosen_on}
 
 
 def _meant(rule: Rule) -> str:
     """What somebody who wrote a percentage meant."""
-    percent = rule.wanted or 0
+    percent = rule.share or 0
     return f": did you mean {rule.name}={percent / 100:g}?" if 1 < percent <= 100 else ""
 
 
@@ -72,7 +98,7 @@ def parse_rule(text: str) -> Rule:
     percentage is told what it would be as a share.
 
     >>> parse_rule("specificity=0.95")
-    Rule(name='specificity', wanted=0.95)
+    Rule(name='specificity', share=0.95)
     """
     name, equals, share = (part.strip() for part in text.partition("="))
     if not equals or name not in WITH_A_SHARE:
@@ -123,7 +149,7 @@ def threshold_for(
     if rule.name == "f1":
         return float(thresholds[_best_f1(tp[1:], fp[1:])])
     # As text, since the float nearest to 0.9 is a little more or less than what was asked for.
-    share = Fraction(repr(float(rule.wanted or 0)))
+    share = Fraction(repr(float(rule.share or 0)))
     if rule.name == "sensitivity":
         least_tp = ceil(share * int(tp[-1]))
         return float(thresholds[np.flatnonzero(tp[1:] >= least_tp)[0]])

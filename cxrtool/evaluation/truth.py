@@ -1,8 +1,7 @@
-"""Rows of a manifest as truth for a run: targets, protocol, and who must not be among them."""
+"""Rows of a manifest as truth for a run: targets, and who must not be among them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.origin import CHEXPERT
 from cxrtool.core.runs import RunCard
-from cxrtool.core.workspace import DataInfo
 from cxrtool.data.labels import targets_and_mask
 from cxrtool.data.manifest import label_columns
 from cxrtool.data.prediction_tables import Predictions
@@ -49,59 +46,6 @@ def sample_of_rows(
         logits=predictions.logits.to_numpy(),
         groups=groups,
     )
-
-
-def protocol_of(
-    rows: pd.DataFrame,
-    info: DataInfo,
-    *,
-    policy: str,
-    blank: str,
-    by_image: bool,
-    trained_on: bool = False,
-) -> dict[str, Any]:
-    """What a score on these rows is a score of.
-
-    Args:
-        rows: of the manifest, those that are scored.
-        info: of the data set that they are of.
-        policy: for uncertain labels of the truth.
-        blank: the same for labels not mentioned.
-        by_image: the split parted images and not patients.
-        trained_on: the run has seen patients of these rows, and no split by image says so: that
-            is a measurement of none of the published kinds, whatever the rows are.
-
-    Returns:
-        The protocol, with `trained_on` where it is so.
-    """
-    return {
-        "name": "other" if trained_on else _protocol_name(rows, info),
-        "labels_by": _labellers(rows, info),
-        "uncertainty": policy,
-        "blank": blank,
-        "split_by": "image" if by_image else "patient",
-        "views": sorted(rows["view"].unique()),
-        **({"trained_on": True} if trained_on else {}),
-    }
-
-
-def _protocol_name(rows: pd.DataFrame, info: DataInfo) -> str:
-    sources = set(rows["source"])
-    if info.dataset != CHEXPERT or not sources <= set(info.origin.published):
-        return "other"
-    return "expert" if sources == {"valid"} else "holdout"
-
-
-def dataset_of(protocol: Mapping[str, Any], info: DataInfo) -> str:
-    """`chexpert`, where the rows are of CheXpert's own tables; otherwise what they are of."""
-    if info.origin.kind == CHEXPERT or protocol["name"] != "other":
-        return CHEXPERT
-    return info.origin.description
-
-
-def _labellers(rows: pd.DataFrame, info: DataInfo) -> str:
-    names = sorted(rows["source"].unique())
-    return " and ".join(info.labels_by.get(name, "whoever made them") for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,19 @@
 """The model's card: what a run says of itself, and how it scored on test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import RunError, counted
 from cxrtool.core.files import read_json
+from cxrtool.core.numbers import Estimate, interval, number
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.runs import RunCard, RunFolder, read_card, sampling_remark
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.data.starts import without_folders
-from cxrtool.reports.page import interval, number, summary
+from cxrtool.reports.page import summary
 
 NOT_SCORED = "not scored on test yet"
 NOT_KNOWN = "not known"
@@ -67,11 +68,11 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         + _calibrated(card.calibration),
         "Computes with": computes,
     }
-    trained_on = bool((scores.get("protocol") or {}).get("trained_on"))
+    trained_on = bool(scores and (scores.protocol or {}).get("trained_on"))
     inflated = sampling_remark(run, card)
     return Facts(
         name=run.name,
-        score=_score(scores),
+        score=_score(scores.mean_auroc, scores.mean_auroc_ci) if scores else NOT_SCORED,
         brief=f"{card.arch} at {card.image_size} px, trained on "
         f"{counted(len(card.train_patients), 'patient')}, {computes}",
         rows=tuple(rows.items()),
@@ -96,7 +97,7 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
     arch, image_size = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
     patients = about.get("train_patients")
     trained = "not known" if patients is None else counted(patients, "patient")
-    scores = {"mean_auroc": about.get("test_mean_auroc")}
+    score = _score(about.get("test_mean_auroc"))
     data = about.get("train_data") or {}
     protocol = about.get("test_protocol") or {}
     rows = {
@@ -106,14 +107,14 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         "Images of the training": data.get("description") or NOT_KNOWN,
         "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
         "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
-        "Test": _score(scores),
+        "Test": score,
         "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid"
         f"{_missing(about.get('thresholds') or {})}; " + _calibrated(about.get("calibration")),
         "Computes with": computes,
     }
     return Facts(
         name=path.name,
-        score=_score(scores),
+        score=score,
         brief=f"{arch} at {image_size} px, "
         + ("" if patients is None else f"trained on {trained}, ")
         + computes,
@@ -153,30 +154,39 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     return f"probabilities {how}"
 
 
-def _score(scores: Mapping[str, Any]) -> str:
-    if scores.get("mean_auroc") is None:
-        return NOT_SCORED
-    ends = interval(scores.get("mean_auroc_ci"), between=" to ")
-    return f"mean AUROC on test {number(scores['mean_auroc'])}" + (f" ({ends})" if ends else "")
+def _score(mean: float | None, ends: Sequence[float] | None = None) -> str:
+    return f"mean AUROC on test {_with_ends(mean, ends)}" if mean is not None else NOT_SCORED
 
 
-def _of_label(scores: Mapping[str, Any], label: str) -> str:
-    of_label = (scores.get("labels") or {}).get(label) or {}
-    if of_label.get("auroc") is None:
-        return ""
-    ends = interval(of_label.get("auroc_ci"), between=" to ")
-    return number(of_label["auroc"]) + (f" ({ends})" if ends else "")
+def _of_label(scores: Metrics | None, label: str) -> str:
+    one = scores.labels.get(label) if scores else None
+    return _with_ends(one.auroc, one.auroc_ci) if one and one.auroc is not None else ""
 
 
-def _tested(scores: dict[str, Any]) -> str:
-    return summary(scores) if scores else f"{NOT_SCORED}: cxrtool evaluate"
+def _with_ends(value: float, ends: Sequence[float] | None) -> str:
+    told = interval(Estimate.of(value, ends).interval, between=" to ")
+    return number(value) + (f" ({told})" if told else "")
 
 
-def _scores(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _tested(scores: Metrics | None) -> str:
+    if scores is None:
+        return f"{NOT_SCORED}: cxrtool evaluate"
+    return summary(
+        Estimate.of(scores.mean_auroc, scores.mean_auroc_ci),
+        defined=scores.defined or 0,
+        labels=len(scores.labels),
+        n=scores.n or 0,
+        unit=scores.unit or "image",
+        patients=scores.patients,
+        level=(scores.intervals or {}).get("level"),
+    )
+
+
+def _scores(path: Path) -> tuple[Metrics | None, tuple[str, ...]]:
     """The scores on test, if there are any, and why they cannot be read."""
     if not path.exists():
-        return {}, ()
+        return None, ()
     try:
-        return read_as(path, Metrics).model_dump(), ()
+        return read_as(path, Metrics), ()
     except RunError as error:
-        return {}, (str(error).replace(str(path), f"metrics/{path.name}", 1),)
+        return None, (str(error).replace(str(path), f"metrics/{path.name}", 1),)

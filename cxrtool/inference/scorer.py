@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.core.console import SILENT, Reporter, or_none
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.numbers import or_none
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.runs import (
     RunCard,

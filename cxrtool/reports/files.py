@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,29 @@ from cxrtool import __version__
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import read_json, whole_file, write_json
+from cxrtool.core.files import read_json, write_json
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.core.yaml_files import read_yaml
 from cxrtool.data.provenance import data_of_run
 from cxrtool.data.starts import told_start, without_folders
-from cxrtool.evaluation.result import Scored
-from cxrtool.reports import figures as score_figures
+from cxrtool.evaluation.result import EvaluationResult, GroupScores, LabelScores
+from cxrtool.evaluation.run_part import Part
+from cxrtool.evaluation.scoring import Scored
 from cxrtool.reports.figure_data import (
     distributions,
     forest_rows,
     precision_recall_curves,
     reliabilities,
     roc_curves,
+)
+from cxrtool.reports.figures import (
+    distributions_figure,
+    forest_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+    save_figure,
 )
 from cxrtool.reports.page import Card, write_report
 
@@ -37,37 +46,36 @@ RECIPE = (
 """The options of a training that its card names."""
 
 
-def write_scores(values: dict[str, Any], json_file: Path) -> list[Path]:
+def write_scores(result: EvaluationResult, json_file: Path) -> list[Path]:
     """The figures as JSON and, beside it, as CSV: a row a label; a row a group and label."""
-    write_json(json_file, values)
-    write_table(_label_table(values["labels"]), json_file.with_suffix(".csv"))
-    written = [json_file, json_file.with_suffix(".csv")]
-    if values["subgroups"]:
-        file = json_file.with_name(f"{json_file.stem}-subgroups.csv")
-        write_table(_group_table(values["subgroups"]), file)
-        written.append(file)
-    return written
+    write_json(json_file, result.as_json())
+    tables = {json_file.with_suffix(".csv"): _label_table(result)}
+    if result.subgroups:
+        tables[json_file.with_name(f"{json_file.stem}-subgroups.csv")] = _group_table(result)
+    for file, table in tables.items():
+        write_table(table, file)
+    return [json_file, *tables]
 
 
-def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame([{"label": label, **_flat(figures)} for label, figures in labels.items()])
+def _label_table(result: EvaluationResult) -> pd.DataFrame:
+    return pd.DataFrame([{"label": label, **_flat(one)} for label, one in result.labels.items()])
 
 
-def _group_table(subgroups: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def _group_table(result: EvaluationResult) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"column": column, "group": group, "label": label, **_flat(figures)}
-            for column, told in subgroups.items()
-            for group, of_group in told["groups"].items()
-            for label, figures in of_group["labels"].items()
+            {"column": column, "group": name, "label": label, **_flat(scores)}
+            for column, subgroups in result.subgroups.items()
+            for name, group in subgroups.groups.items()
+            for label, scores in group.labels.items()
         ]
     )
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(scores: LabelScores | GroupScores) -> dict[str, Any]:
     """Figures with each interval as two columns."""
     flat: dict[str, Any] = {}
-    for name, value in figures.items():
+    for name, value in scores.as_json().items():
         if name.endswith("_ci"):
             low, high = value or (None, None)
             flat |= {f"{name[:-3]}_low": low, f"{name[:-3]}_high": high}
@@ -78,61 +86,49 @@ def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
     """All pictures of an evaluation, by their captions."""
-    sample, values = scored.sample, scored.values
-    labels = values["labels"]
-    raw = scored.raw if values["calibration"] else None
-    drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
-        "ROC curves": (
-            "roc.png",
-            lambda path: score_figures.draw_roc(roc_curves(sample, labels), path),
-        ),
+    sample, result = scored.sample, scored.result
+    labels, raw = result.labels, scored.raw if result.calibration else None
+    made = {
+        "ROC curves": ("roc", roc_figure(roc_curves(sample, labels))),
         "Precision-recall curves": (
-            "precision_recall.png",
-            lambda path: score_figures.draw_precision_recall(
-                precision_recall_curves(sample, labels), path
-            ),
+            "precision_recall",
+            precision_recall_figure(precision_recall_curves(sample, labels)),
         ),
         "Distributions of scores": (
-            "distributions.png",
-            lambda path: score_figures.draw_distributions(distributions(sample, labels), path),
+            "distributions",
+            distributions_figure(distributions(sample, labels)),
         ),
     }
     if sample.probabilities:
-        drawings["Reliability: predicted probability against what was found"] = (
-            "reliability.png",
-            lambda path: score_figures.draw_reliability(reliabilities(sample, labels, raw), path),
-        )
-    if values["subgroups"]:
-        drawings["AUROC by subgroup"] = (
-            "subgroups.png",
-            lambda path: score_figures.draw_forest(forest_rows(values), path),
-        )
+        figure = reliability_figure(reliabilities(sample, labels, raw))
+        made["Reliability: predicted probability against what was found"] = "reliability", figure
+    if result.subgroups:
+        made["AUROC by subgroup"] = "subgroups", forest_figure(forest_rows(result))
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for caption, (name, draw) in drawings.items():
-        with whole_file(folder / name) as path:
-            draw(path)
-        drawn[caption] = folder / name
+    for caption, (name, figure) in made.items():
+        drawn[caption] = folder / f"{name}.png"
+        save_figure(figure, drawn[caption])
     return drawn
 
 
-def write_evaluation(scored: Scored, part: Any, reporter: Reporter, *, report: bool) -> list[Path]:
+def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: bool) -> list[Path]:
     """Write an evaluation into its run's folder: tables, and with `report` pictures and the page.
 
     Returns the files; the page, if there is one, comes first.
     """
-    run: RunFolder = part.run
+    run, result = part.run, scored.result
     if not report:
-        return write_scores(scored.values, run.metrics(part.stem))
+        return write_scores(result, run.metrics(part.stem))
     page = run.report(part.stem)
     drawn = draw_scores(scored, run.score_figures(part.stem))
-    write_report(scored.values, card_of_run(run, scored.values), drawn, page)
-    tables = write_scores(scored.values, run.metrics(part.stem))
+    write_report(result, card_of_run(run, result), drawn, page)
+    tables = write_scores(result, run.metrics(part.stem))
     reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")
     return [page, *tables, *drawn.values()]
 
 
-def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
+def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
     """What a run's own files say of its model and its data. No patient, no path of an image."""
     model, environment = _read(run.model), _read(run.environment)
     recipe = _recipe(run)
@@ -175,20 +171,19 @@ def card_of_run(run: RunFolder, values: Mapping[str, Any]) -> Card:
         data=_texts(about),
         recipe=_texts(recipe),
         environment=_texts({**versions, **system}),
-        command=command_line(values),
+        command=command_line(result),
     )
 
 
-def command_line(values: Mapping[str, Any]) -> str:
+def command_line(result: EvaluationResult) -> str:
     """The command that makes the same evaluation, without any path of this machine."""
-    protocol = values["protocol"]
-    words = ["cxrtool", "evaluate", shlex.quote(os.path.basename(values["run"]))]  # noqa: PTH119
-    if values["split"]:
-        words += ["--split", values["split"]]
-    words += ["--uncertainty", shlex.quote(protocol["uncertainty"]), "--blank", protocol["blank"]]
-    words += ["--unit", values["unit"]]
-    words += ["--aggregate", values["aggregate"]] if values["aggregate"] else []
-    words += ["--force"] if protocol.get("trained_on") and values["split"] != "train" else []
+    protocol = result.protocol
+    words = ["cxrtool", "evaluate", shlex.quote(os.path.basename(result.run))]  # noqa: PTH119
+    words += ["--split", result.split] if result.split else []
+    words += ["--uncertainty", shlex.quote(protocol.uncertainty), "--blank", protocol.blank]
+    words += ["--unit", result.unit]
+    words += ["--aggregate", result.aggregate] if result.aggregate else []
+    words += ["--force"] if protocol.trained_on and result.split != "train" else []
     return " ".join(words)
 
 

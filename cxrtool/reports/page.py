@@ -9,15 +9,24 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
 
-from jinja2 import ChainableUndefined, Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrtool import __version__
 from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.files import whole_file
-from cxrtool.core.origin import BANNER, DRAWN
+from cxrtool.core.numbers import Estimate, interval, number, percent, published
+from cxrtool.core.origin import BANNER
 from cxrtool.data.labels import NO_FINDING, parse_policy
+from cxrtool.evaluation.result import (
+    EvaluationResult,
+    Gap,
+    Gaps,
+    GroupScores,
+    LabelScores,
+    Subgroups,
+)
+from cxrtool.reports.published import other_sets, side_by_side
 
 COUNTS_AS = {"ones": "positive", "zeros": "negative"}
 """What an uncertain label counts as in the truth; under every other policy it is left out."""
@@ -61,11 +70,11 @@ class Picture:
         return self.width >= READ_WHOLE or self.width > 1.35 * self.height
 
 
-def render_report(result: dict[str, Any], card: Card, figures: Mapping[str, Path]) -> str:
+def render_report(result: EvaluationResult, card: Card, figures: Mapping[str, Path]) -> str:
     """Make the whole page of one evaluation; the same arguments give the same text.
 
     Args:
-        result: what `evaluate --json` prints: rates in [0, 1], None where not defined.
+        result: what was found.
         card: what is known of the model and the data.
         figures: the PNG file of each caption, in the order of the page.
 
@@ -76,33 +85,33 @@ def render_report(result: dict[str, Any], card: Card, figures: Mapping[str, Path
     return template.render(**_context(result, card), pictures=_pictures(figures))
 
 
-def _context(result: dict[str, Any], card: Card) -> dict[str, Any]:
+def _context(result: EvaluationResult, card: Card) -> dict[str, object]:
     """What the templates read beside the result itself."""
-    labels = result.get("labels") or {}
-    aurocs = [one.get("auroc") for one in labels.values()]
-    lows = [(one.get("auroc_ci") or [None])[0] for one in labels.values()]
-    references = result.get("references") or {}
+    aurocs = [one.auroc for one in result.labels.values()]
+    point = result.operating_point
     return {
         "result": result,
+        "protocol": result.protocol,
         "card": card,
-        "labels": labels,
-        "summary": summary(result),
-        "things": "studies" if result.get("unit") == "study" else "images",
-        "level": _level(result),
+        "labels": result.labels,
+        "summary": summary_of(result),
+        "thing": result.unit,
+        "things": "studies" if result.unit == "study" else "images",
+        "level": _level(result.intervals.level if result.intervals else None),
         "uncertain": _uncertain(result),
-        "undefined": [name for name, one in labels.items() if not _known(one.get("auroc"))],
-        "axis": _axis_start([*aurocs, *lows]),
-        "subgroups": [_subgroup(result, column) for column in result.get("subgroups") or {}],
-        "same": _side_by_side(result, reference_sets(references.get("same") or [])),
-        "other": reference_sets(references.get("other") or []),
+        "rule": point and point.rule,
+        "axis": _axis_start(aurocs),
+        "subgroups": [_subgroup(result, column) for column in result.subgroups],
+        "same": side_by_side(result),
+        "other": other_sets(result.references.other),
         "versions": {name: text for name, text in card.environment.items() if _is_version(text)},
         "program": __version__,
-        "drawn": BANNER if (result.get("data") or {}).get("origin") == DRAWN else "",
+        "drawn": BANNER if result.data.drawn else "",
     }
 
 
 def write_report(
-    result: dict[str, Any], card: Card, figures: Mapping[str, Path], path: Path
+    result: EvaluationResult, card: Card, figures: Mapping[str, Path], path: Path
 ) -> None:
     """Write the page as UTF-8, whole or not at all; takes and raises what `render_report` does."""
     text = render_report(result, card, figures)
@@ -111,58 +120,23 @@ def write_report(
 
 
 def _environment() -> Environment:
-    # What a result lacks reads as n/a instead of costing the whole page.
     made = Environment(
         loader=PackageLoader("cxrtool.reports"),
         autoescape=True,
-        undefined=ChainableUndefined,
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= {
         "score": number,
-        "rate": lambda value: number(value, 2),
-        "count": count,
+        "count": "{:,}".format,
         "counted": counted,
         "percent": percent,
         "interval": interval,
         "published": published,
         "place": place,
     }
-    made.tests["known"] = _known
     return made
-
-
-def _known(value: object) -> TypeGuard[float]:
-    """Whether it is a number at all: neither None nor NaN, and not missing."""
-    return isinstance(value, int | float) and value == value
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A score: `n/a` where it is not defined; a zero has no sign."""
-    return f"{value:z.{digits}f}" if _known(value) else "n/a"
-
-
-def count(value: Any) -> str:
-    """A whole number with a comma between thousands."""
-    return f"{value:,.0f}" if _known(value) else "n/a"
-
-
-def percent(value: Any) -> str:
-    """A share in [0, 1] as `12.3 %`."""
-    return f"{100 * value:.1f} %" if _known(value) else "n/a"
-
-
-def interval(ends: Any, digits: int = 3, between: str = "\N{EN DASH}") -> str:
-    """Two ends, or nothing where there are none."""
-    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(map(_known, ends)):
-        return ""
-    return between.join(number(end, digits) for end in ends)
-
-
-def published(value: Any) -> str:
-    """Somebody else's score with the decimals that it was given with: two or three."""
-    return re.sub(r"(\.\d\d)0$", r"\1", number(value)) if _known(value) else "n/a"
 
 
 def place(value: float, start: float) -> float:
@@ -171,57 +145,71 @@ def place(value: float, start: float) -> float:
     return round(4 + share * (STRIP - 8), 1)
 
 
-def _axis_start(values: Sequence[Any]) -> float:
+def _axis_start(aurocs: Sequence[Estimate]) -> float:
     """From where AUROCs are drawn: 0.5, or the tenth below the lowest."""
-    lowest = min((value for value in values if _known(value)), default=0.5)
-    return min(0.5, int(10 * lowest) / 10)
+    ends = [end for one in aurocs for end in (one.value, *(one.interval or ())) if end is not None]
+    return min(0.5, int(10 * min(ends, default=0.5)) / 10)
 
 
 def _is_version(text: str) -> bool:
-    return re.match(r"v?\d+(\.\d+)+", str(text)) is not None
+    return re.match(r"v?\d+(\.\d+)+", text) is not None
 
 
-def _level(result: dict[str, Any]) -> str:
-    level = (result.get("intervals") or {}).get("level")
-    return f"{100 * level:.3g} %" if _known(level) else ""
+def _level(level: float | None) -> str:
+    return "" if level is None else f"{100 * level:.3g} %"
 
 
-def summary(result: dict[str, Any]) -> str:
-    """The page in a sentence: mean AUROC, over how many labels, images and patients."""
-    all_labels, defined = len(result.get("labels") or {}), result.get("defined") or 0
-    over = counted(result.get("n") or 0, result.get("unit") or "image")
-    if _known(result.get("patients")):
-        over += f" of {counted(result['patients'], 'patient')}"
-    if not _known(result.get("mean_auroc")):
-        return f"No AUROC is defined: 0 of {counted(all_labels, 'label')}, {over}."
-    ends = interval(result.get("mean_auroc_ci"), between=" to ")
-    told = f" ({_level(result)} interval {ends})" if ends else ""
-    labels = f"{defined} of {all_labels} labels" if all_labels > 1 else "1 label"
-    return f"Mean AUROC {number(result['mean_auroc'])}{told} over {labels}, {over}."
+def summary_of(result: EvaluationResult) -> str:
+    """The page in a sentence."""
+    return summary(
+        result.mean_auroc,
+        defined=result.defined,
+        labels=len(result.labels),
+        n=result.n,
+        unit=result.unit,
+        patients=result.patients,
+        level=result.intervals.level if result.intervals else None,
+    )
 
 
-def _uncertain(result: dict[str, Any]) -> str:
+def summary(
+    mean: Estimate,
+    *,
+    defined: int,
+    labels: int,
+    n: int,
+    unit: str,
+    patients: int | None,
+    level: float | None,
+) -> str:
+    """An evaluation in a sentence: mean AUROC, over how many labels, images and patients."""
+    over = counted(n, unit) + ("" if patients is None else f" of {counted(patients, 'patient')}")
+    if mean.value is None:
+        return f"No AUROC is defined: 0 of {counted(labels, 'label')}, {over}."
+    ends = interval(mean.interval, between=" to ")
+    within = f" ({_level(level)} interval {ends})" if ends else ""
+    over_labels = f"{defined} of {labels} labels" if labels > 1 else "1 label"
+    return f"Mean AUROC {number(mean.value)}{within} over {over_labels}, {over}."
+
+
+def _uncertain(result: EvaluationResult) -> str:
     """What a label called uncertain counts as in the truth, in words."""
-    policy = (result.get("protocol") or {}).get("uncertainty")
-    labels = list(result.get("labels") or {})
-    if not policy:
-        return "It is not known what labels called uncertain count as."
+    protocol, labels = result.protocol, list(result.labels)
     try:
-        policies = parse_policy(policy, labels)
-    except UsageError:
-        return f"Labels called uncertain follow the policy {policy}."
+        policies = parse_policy(protocol.uncertainty, labels)
+    except UsageError:  # it also names labels that the scores have not
+        return f"Labels called uncertain follow the policy {protocol.uncertainty}."
     meanings: dict[str, list[str]] = {}
     for label, name in policies.items():
         meanings.setdefault(COUNTS_AS.get(name, ""), []).append(label)
-    told: list[str] = []
+    parts: list[str] = []
     for meaning, of in sorted(meanings.items(), key=lambda item: len(item[1])):
         whom = "" if len(meanings) == 1 else f" for {', '.join(of)}"
-        if len(told) == len(meanings) - 1 and told:
+        if len(parts) == len(meanings) - 1 and parts:
             whom = " for every other label"
-        told.append((f"count as {meaning}" if meaning else "are left out") + whom)
-    sentence = f"Labels called uncertain {'; they '.join(told)} (policy {policy})."
-    blank = (result.get("protocol") or {}).get("blank")
-    if set(policies.values()) == {"zeros"} and blank == "zeros" and NO_FINDING in labels:
+        parts.append((f"count as {meaning}" if meaning else "are left out") + whom)
+    sentence = f"Labels called uncertain {'; they '.join(parts)} (policy {protocol.uncertainty})."
+    if set(policies.values()) == {"zeros"} and protocol.blank == "zeros" and NO_FINDING in labels:
         sentence += f" What is left without any positive counts as {NO_FINDING}."
     return sentence
 
@@ -243,127 +231,73 @@ def _pictures(figures: Mapping[str, Path]) -> list[Picture]:
     return made
 
 
-def _subgroup(result: dict[str, Any], column: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class GroupRow:
+    """One label's figures in each group of a column, and over all rows."""
+
+    label: str
+    cells: list[GroupScores]
+    overall: LabelScores
+    fpr: Estimate
+    """1 - specificity over all rows."""
+    gaps: Gaps
+    within: float | None
+    below: float | None
+    """How far `within` is clearly under the overall AUROC."""
+
+    def over_all(self, rate: str) -> Estimate:
+        """A figure of `RATES` over all rows."""
+        return {"auroc": self.overall.auroc, "tpr": self.overall.sensitivity, "fpr": self.fpr}[rate]
+
+
+def _subgroup(result: EvaluationResult, column: str) -> dict[str, object]:
     """One column's groups, label by label, with the rows that any group has a figure for."""
-    told = result["subgroups"][column]
-    groups = told.get("groups") or {}
-    cells = [cell for group in groups.values() for cell in (group.get("labels") or {}).values()]
+    of = result.subgroups[column]
+    cells = [cell for group in of.groups.values() for cell in group.labels.values()]
     # AUROC always has a row; the two rates only where an operating point was chosen.
     rates = {
         key: rate
         for key, rate in RATES.items()
-        if key == "auroc" or any(_known(cell.get(key)) for cell in cells)
+        if key == "auroc" or any(getattr(cell, key).value is not None for cell in cells)
     }
-    gaps = told.get("gaps") or {}
     return {
         "column": column,
-        "groups": groups,
+        "groups": of.groups,
         "rates": rates,
-        "rows": _group_rows(result.get("labels") or {}, told),
-        "largest": {key: _largest(gaps, key) for key in rates},
-        "few": sum(bool(cell.get("too_few")) for cell in cells),
+        "rows": [_group_row(label, overall, of) for label, overall in result.labels.items()],
+        "largest": {key: _largest(of.gaps, key) for key in rates},
+        "few": sum(cell.too_few for cell in cells),
         "cells": len(cells),
     }
 
 
-def _group_rows(labels: dict[str, Any], told: dict[str, Any]) -> list[dict[str, Any]]:
-    groups, gaps = (told.get("groups") or {}).values(), told.get("gaps") or {}
-    within = told.get("within") or {}
-    rows = []
-    for label, overall in labels.items():
-        cells = [(group.get("labels") or {}).get(label) or {} for group in groups]
-        # Among groups that are too small, the difference is chance.
-        large = sum(not cell.get("too_few", True) for cell in cells)
-        rows.append(
-            {
-                "label": label,
-                "cells": cells,
-                "overall": _as_a_group(overall),
-                "gaps": gaps.get(label) or {},
-                "within": within.get(label),
-                "below": below(overall, within.get(label)) if large > 1 else None,
-            }
-        )
-    return rows
+def _group_row(label: str, overall: LabelScores, of: Subgroups) -> GroupRow:
+    cells, within = [group.labels[label] for group in of.groups.values()], of.within[label]
+    # Among groups that are too small, the difference is chance.
+    large = sum(not cell.too_few for cell in cells)
+    specificity = overall.specificity
+    ends = specificity.interval and (1 - specificity.interval[1], 1 - specificity.interval[0])
+    return GroupRow(
+        label=label,
+        cells=cells,
+        overall=overall,
+        fpr=Estimate(None if specificity.value is None else 1 - specificity.value, ends),
+        gaps=of.gaps[label],
+        within=within,
+        below=below(overall.auroc, within) if large > 1 else None,
+    )
 
 
-def _as_a_group(overall: dict[str, Any]) -> dict[str, Any]:
-    """All images as if they were one more group: FPR is 1 - specificity."""
-    specificity, ends = overall.get("specificity"), overall.get("specificity_ci") or ()
-    return {
-        **overall,
-        "tpr": overall.get("sensitivity"),
-        "tpr_ci": overall.get("sensitivity_ci"),
-        "fpr": 1 - specificity if _known(specificity) else None,
-        "fpr_ci": [1 - end for end in reversed(ends)] if interval(ends) else None,
-    }
-
-
-def below(overall: dict[str, Any], within: Any) -> float | None:
+def below(overall: Estimate, within: float | None) -> float | None:
     """How far the AUROC within groups is under the overall one; None where not clearly."""
-    auroc, ends = overall.get("auroc"), overall.get("auroc_ci")
-    if not _known(auroc) or not _known(within) or auroc - within < CLEARLY_BELOW:
+    if overall.value is None or within is None or overall.value - within < CLEARLY_BELOW:
         return None
     # Inside its own interval the overall AUROC could be the one within groups by chance.
-    return None if ends and interval(ends) and within >= ends[0] else auroc - within
+    inside = overall.interval is not None and within >= overall.interval[0]
+    return None if inside else overall.value - within
 
 
-def _largest(gaps: dict[str, Any], key: str) -> tuple[str, dict[str, Any]] | None:
+def _largest(gaps: Mapping[str, Gaps], key: str) -> tuple[str, Gap] | None:
     """The label with the largest gap, and that gap."""
-    known = {label: (of or {}).get(key) for label, of in gaps.items()}
-    found = {label: gap for label, gap in known.items() if gap and _known(gap.get("gap"))}
-    return max(found.items(), key=lambda item: item[1]["gap"]) if found else None
-
-
-def reference_sets(references: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """References that one source gives of one model under one protocol, together."""
-    same = ("name", "source", "where", "year", "protocol", "why")
-    sets: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for one in references:
-        key = tuple(one.get(name) for name in same)
-        made = sets.setdefault(key, {**dict(zip(same, key, strict=True)), "what": [], "values": []})
-        made["values"].append(one)
-        parts = (one.get("what") or "").split("; ")
-        made["what"] += [part for part in parts if part and part not in made["what"]]
-    return list(sets.values())
-
-
-def _side_by_side(result: dict[str, Any], sets: list[dict[str, Any]]) -> dict[str, Any]:
-    """References of the same protocol beside this model: a row a label, the means last."""
-    labels = result.get("labels") or {}
-    keys: dict[tuple[Any, Any], None] = {}
-    for value in (value for one in sets for value in one["values"]):
-        keys[(value.get("label"), _how_many(value))] = None
-    order = {label: rank for rank, label in enumerate(labels)}
-    rows = []
-    for label, many in sorted(
-        keys, key=lambda key: (key[0] is None, order.get(key[0], len(order)))
-    ):
-        found = [_value_of(one, label, many) for one in sets]
-        own = labels.get(label, {}) if label is not None else _own_mean(result, many)
-        rows.append({"label": label, "labels": many, "own": own, "values": found})
-    return {"sets": sets, "rows": rows}
-
-
-def _how_many(reference: dict[str, Any]) -> Any:
-    """Over how many labels a reference is a mean; None where it is one label's."""
-    labels = reference.get("labels")
-    if reference.get("label") is not None:
-        return None
-    return len(labels) if isinstance(labels, list | tuple) else labels
-
-
-def _value_of(one: dict[str, Any], label: Any, many: Any) -> dict[str, Any] | None:
-    of = (value for value in one["values"] if value.get("label") == label)
-    return next((value for value in of if _how_many(value) == many), None)
-
-
-def _own_mean(result: dict[str, Any], many: Any) -> dict[str, Any]:
-    """This model's mean over the same labels; nothing where it has none.
-
-    Means of five labels are those of CheXpert's competition, and of no other five.
-    """
-    of_five = result.get("competition") or {}
-    mean = of_five if many == len(of_five.get("labels") or ()) else result
-    whole = len(mean.get("labels") or ()) == mean.get("defined") == many
-    return {"auroc": mean.get("mean_auroc"), "auroc_ci": mean.get("mean_auroc_ci")} if whole else {}
+    found = [(label, gap) for label, of in gaps.items() if (gap := getattr(of, key)) is not None]
+    return max(found, key=lambda item: item[1].gap, default=None)

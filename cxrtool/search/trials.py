@@ -9,9 +9,10 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from cxrtool.core.config import TrainConfig
-from cxrtool.core.console import Reporter, duration, number, or_none
+from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.files import whole_file, write_text
+from cxrtool.core.numbers import duration, number, or_none
 from cxrtool.search.sampler import AGAIN
 from cxrtool.search.setup import Search
 from cxrtool.search.space import Value, applied, as_yaml

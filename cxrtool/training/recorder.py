@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrtool.core.config import RECIPES, TrainConfig, worker_count
-from cxrtool.core.console import SILENT, Reporter, number, or_none
+from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.core.new_runs import OpenRun
+from cxrtool.core.numbers import number, or_none
 from cxrtool.core.runs import sealed_thresholds
 from cxrtool.core.trials import STUDY
 from cxrtool.core.workspace import Workspace

@@ -10,20 +10,19 @@ from typing import Any
 from cxrtool.core.config import CompareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError, counted, first_few
-from cxrtool.core.files import claimed_folder, whole_file, write_json, write_text
+from cxrtool.core.files import claimed_folder, write_json, write_text
 from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
-from cxrtool.evaluation.result import Scored, tell_warnings
-from cxrtool.reports import figures as score_figures
+from cxrtool.evaluation.comparison import APART, differences_of, why_apart
+from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
+from cxrtool.evaluation.run_part import choose_part
+from cxrtool.evaluation.scoring import Scored, tell_warnings
+from cxrtool.reports.figures import comparison_figure, save_figure
 from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
-from cxrtool.reports.paper_tables import auroc_table, differences_table, references_tables
-from cxrtool.workflows.evaluate import choose_part, score_part
-from cxrtool.workflows.evaluate_tables import (
-    APART,
-    differences_of,
-    score_files_alone,
-    why_apart,
-)
+from cxrtool.reports.paper_tables import auroc_table, differences_table
+from cxrtool.reports.reference_tables import references_tables
+from cxrtool.workflows.evaluate import score_part
+from cxrtool.workflows.evaluate_tables import score_files_alone
 
 WRITERS: dict[str, Callable[[PaperTable], str]] = {
     ".csv": to_csv,
@@ -35,17 +34,17 @@ WRITERS: dict[str, Callable[[PaperTable], str]] = {
 
 @dataclass(frozen=True)
 class CompareResult:
-    """Each one's scores, the differences of those held against one truth, and the tables."""
+    """Each one's scores, the differences of those that have one truth, and the tables."""
 
-    results: list[dict[str, Any]]
-    differences: list[dict[str, Any]]
+    results: list[EvaluationResult]
+    differences: list[PairedDifferences]
     tables: dict[str, PaperTable]
     """By the names that their files have: aurocs, references, other_references, differences."""
     written: tuple[Path, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {"results": self.results, "differences": self.differences}
+        return _as_json(self.results, self.differences)
 
 
 def compare_runs(
@@ -58,7 +57,7 @@ def compare_runs(
 ) -> CompareResult:
     """Score runs of a workspace on one part, or tables of predictions, and set them side by side.
 
-    Each run is held against the truth of its own policy, unless `config.uncertainty` names one
+    Each run is compared with the truth of its own policy, unless `config.uncertainty` names one
     for all; differences are taken where the truth is the same. Nothing of a run is changed but
     that scores which are missing are made; tables and the picture go to `config.output`.
 
@@ -81,7 +80,7 @@ def compare_runs(
     tell_warnings(scored, reporter)
     differences = differences_of(scored)
     _tell_pairs_apart(scored, reporter)
-    results = [one.values for one in scored]
+    results = [one.result for one in scored]
     tables = _tables(results, differences)
     written = [] if config.output is None else _write(config, results, differences, tables)
     return CompareResult(results, differences, tables, tuple(written))
@@ -108,14 +107,11 @@ def _score_runs(
     parts = [
         choose_part(find_run(workspace.runs, name), config, workspace, reporter) for name in names
     ]
-    return [
-        score_part(part, config, seed=seed, point=None, calibration=None, reporter=reporter)
-        for part in parts
-    ]
+    return [score_part(part, config, seed=seed, reporter=reporter) for part in parts]
 
 
 def _tables(
-    results: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]
+    results: Sequence[EvaluationResult], differences: Sequence[PairedDifferences]
 ) -> dict[str, PaperTable]:
     """The tables there are something for, in the order of a paper."""
     same, other = references_tables(results)
@@ -125,57 +121,35 @@ def _tables(
         "other_references": other,
     }
     if differences:
-        found["differences"] = differences_table(_flat(differences))
+        found["differences"] = differences_table(differences)
     return {name: table for name, table in found.items() if table is not None}
 
 
-def _flat(differences: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a pair and label; None for the mean."""
-    rows = []
-    for pair in differences:
-        of_labels = [*pair["labels"].items(), (None, pair["mean"])]
-        rows += [
-            {
-                "run": pair["run"],
-                "baseline": pair["baseline"],
-                "label": label,
-                "difference": apart["auroc"],
-                "ci": apart["auroc_ci"],
-            }
-            for label, apart in of_labels
-        ]
-    return rows
+def _as_json(
+    results: Sequence[EvaluationResult], differences: Sequence[PairedDifferences]
+) -> dict[str, Any]:
+    return {
+        "results": [one.as_json() for one in results],
+        "differences": [one.as_json() for one in differences],
+    }
 
 
 def _write(
     config: CompareConfig,
-    results: Sequence[dict[str, Any]],
-    differences: Sequence[dict[str, Any]],
+    results: Sequence[EvaluationResult],
+    differences: Sequence[PairedDifferences],
     tables: dict[str, PaperTable],
 ) -> list[Path]:
     folder = Path(str(config.output))
     written = [folder / "compare.json", folder / "aurocs.png"]
+    aurocs = {
+        one.run: {label: scores.auroc for label, scores in one.labels.items()} for one in results
+    }
     with claimed_folder(folder, force=config.force):
-        write_json(written[0], {"results": list(results), "differences": list(differences)})
-        with whole_file(written[1]) as path:
-            score_figures.draw_comparison(_areas(results), path)
+        write_json(written[0], _as_json(results, differences))
+        save_figure(comparison_figure(aurocs), written[1])
         for name, table in tables.items():
             for suffix, write in WRITERS.items():
                 written.append(folder / f"{name}{suffix}")
                 write_text(written[-1], write(table))
     return written
-
-
-def _areas(
-    results: Sequence[dict[str, Any]],
-) -> dict[str, dict[str, tuple[float, tuple[float, float] | None]]]:
-    return {
-        result["run"]: {
-            label: (
-                float("nan") if figures["auroc"] is None else figures["auroc"],
-                (figures["auroc_ci"][0], figures["auroc_ci"][1]) if figures["auroc_ci"] else None,
-            )
-            for label, figures in result["labels"].items()
-        }
-        for result in results
-    }

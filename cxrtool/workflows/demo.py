@@ -27,9 +27,10 @@ from cxrtool.data.labels import NO_FINDING, targets_and_mask
 from cxrtool.data.manifest import label_columns, read_manifest, read_split
 from cxrtool.data.phantoms import DrawnDataset, draw_dataset
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
+from cxrtool.evaluation.result import EvaluationResult
 from cxrtool.images.reading import load_pixels
 from cxrtool.inference.work import PredictResult
-from cxrtool.workflows.evaluate import EvaluateResult, evaluate_run
+from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
@@ -73,7 +74,7 @@ class DemoResult:
     """What the chain came to on the drawings."""
 
     workspace: Path
-    scores: EvaluateResult
+    scores: EvaluationResult
     prediction: PredictResult
     findings: tuple[str, ...]
     """What the table says of the image that is predicted."""

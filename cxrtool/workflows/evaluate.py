@@ -1,123 +1,31 @@
 """`evaluate`: a run's scores on a part of the split, with all that a reviewer would ask for."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from cxrtool.core.config import SUBGROUPS, EvaluateConfig, TruthConfig
+from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.files import sha256
-from cxrtool.core.names import name_of_policy
-from cxrtool.core.runs import RunCard, RunFolder, find_run, read_card, remarks, sampling_remark
+from cxrtool.core.runs import find_run, sampling_remark
 from cxrtool.core.shares import MENDING
-from cxrtool.core.workspace import DataInfo, Workspace
-from cxrtool.data.manifest import (
-    ABOUT,
-    label_columns,
-    patients_in_two_splits,
-    read_manifest,
-    read_split,
-)
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.manifest import ABOUT
 from cxrtool.data.prediction_rows import write_rows
 from cxrtool.data.prediction_tables import Predictions, predictions_of, read_predictions
-from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.data.run_predictions import doubt_of, is_bound, seal_predictions
-from cxrtool.data.seen import rows_seen_by
-from cxrtool.evaluation.result import About, Scored, score_sample, tell_warnings
+from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
+from cxrtool.evaluation.result import EvaluationResult
+from cxrtool.evaluation.run_part import Part, choose_part
 from cxrtool.evaluation.run_points import chosen_points
 from cxrtool.evaluation.sample import by_study
-from cxrtool.evaluation.subgroups import NOT_KNOWN, group_rows
-from cxrtool.evaluation.truth import (
-    Known,
-    check_seen,
-    dataset_of,
-    protocol_of,
-    sample_of_rows,
-    wanted_columns,
-)
+from cxrtool.evaluation.scoring import About, Scored, score_sample, tell_warnings
+from cxrtool.evaluation.subgroups import known_groups
+from cxrtool.evaluation.truth import sample_of_rows, wanted_columns
 from cxrtool.reports.files import write_evaluation
-
-
-@dataclass(frozen=True)
-class EvaluateResult:
-    """The scores of one run, or of one table of predictions, and where they were written."""
-
-    values: dict[str, Any]
-    written: tuple[Path, ...] = ()
-
-    @property
-    def run(self) -> str:
-        """Whose scores they are."""
-        return str(self.values["run"])
-
-    @property
-    def n(self) -> int:
-        """How many images, or studies, were scored."""
-        return int(self.values["n"])
-
-    @property
-    def split(self) -> str | None:
-        """The part that they are scores on; None for a table."""
-        split = self.values["split"]
-        return None if split is None else str(split)
-
-    @property
-    def unit(self) -> str:
-        """Whether a row is an image or a study."""
-        return str(self.values["unit"])
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """Whose labels, which policies, how it was split, which views."""
-        return dict(self.values["protocol"])
-
-    @property
-    def defined(self) -> int:
-        """Over how many labels the mean is."""
-        return int(self.values["defined"])
-
-    @property
-    def mean_auroc(self) -> float:
-        """Over the labels that are defined; NaN where none is."""
-        mean = self.values["mean_auroc"]
-        return float("nan") if mean is None else float(mean)
-
-    @property
-    def labels(self) -> dict[str, dict[str, Any]]:
-        """Each label's figures."""
-        return dict(self.values["labels"])
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it and metrics/<split>.json holds it."""
-        return self.values
-
-
-@dataclass(frozen=True)
-class Part:
-    """What of a workspace is scored: a part of the split, for one run."""
-
-    run: RunFolder
-    card: RunCard
-    rows: pd.DataFrame
-    protocol: dict[str, Any]
-    info: DataInfo
-    own: bool
-    """Whether it is the data set of the run's training."""
-    scores_stem: str
-    """The name of the scores' file."""
-    stem: str
-    """The name of what is made of them: another protocol has another."""
-    warnings: tuple[str, ...]
 
 
 def evaluate_run(
     config: EvaluateConfig, workspace: Workspace, *, seed: int, reporter: Reporter = SILENT
-) -> EvaluateResult:
+) -> EvaluationResult:
     """Score a run on a part of the split; predictions that are missing are made first.
 
     Figures, tables and the page go to the run's folder.
@@ -134,13 +42,11 @@ def evaluate_run(
     if inflated is not None and (calibration is None or calibration.method not in MENDING):
         reporter.warn(inflated)
         part = replace(part, warnings=(*part.warnings, inflated))
-    scored = score_part(
-        part, config, seed=seed, point=point, calibration=calibration, reporter=reporter
-    )
+    scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
     tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
-    return EvaluateResult(scored.values, tuple(written))
+    return replace(scored.result, written=tuple(written))
 
 
 def _refuse_table_options(config: EvaluateConfig) -> None:
@@ -154,93 +60,24 @@ def _refuse_table_options(config: EvaluateConfig) -> None:
         )
 
 
-def choose_part(
-    run: RunFolder, config: TruthConfig, workspace: Workspace, reporter: Reporter
-) -> Part:
-    """The rows that a run is scored on, checked against those that it was trained on."""
-    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
-        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
-    card = read_card(run)
-    manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
-    unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
-    # A run that was trained on folds has its own valid part; another split knows no such fold.
-    fold = card.fold if unchanged and config.split in ("train", "valid") else None
-    split = read_split(workspace.split, manifest, fold)
-    rows = manifest[split == config.split].reset_index(drop=True)
-    if rows.empty:
-        raise DataError(f"{workspace.split}: no image is in {config.split}")
-    absent = [label for label in card.labels if label not in label_columns(manifest)]
-    if absent:
-        raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
-    parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
-    by_image = patients_in_two_splits(parts) > 0
-    reporter.detail(
-        f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
-        f"{len(rows):,} images in {config.split}"
-    )
-    info = workspace.read_data_info()
-    # Another data set's scores are kept beside those of the run's own, under another name.
-    fingerprint = sha256(workspace.manifest)
-    own = fingerprint == card.manifest_sha256
-    itself, before = rows_seen_by(
-        *(run, card, rows, config.split, workspace),
-        own=own,
-        workers=config.workers,
-        reporter=reporter,
-    )
-    known = Known(
-        itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
-    )
-    warnings = check_seen(known, card, config)
-    for text in (*warnings, *(told := remarks(run, card))):
-        reporter.warn(text)
-    policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
-    scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
-    other = [f"study-{config.aggregate}"] if config.unit == "study" else []
-    other += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
-    other += [f"blank-{blank}"] if blank != card.blank else []
-    protocol = protocol_of(
-        rows,
-        info,
-        policy=policy,
-        blank=blank,
-        by_image=by_image,
-        trained_on=config.split == "train" or known.spoils,
-    )
-    if trained_on_drawings(run) and not info.origin.drawn:
-        warnings.append(TRAINED_ON_DRAWINGS)
-        reporter.warn(TRAINED_ON_DRAWINGS)
-    return Part(
-        run=run,
-        card=card,
-        rows=rows,
-        protocol=protocol,
-        info=info,
-        own=own,
-        scores_stem=scores_stem,
-        stem="-".join([scores_stem, *other]),
-        warnings=(*told, *warnings),
-    )
-
-
 def score_part(
     part: Part,
     config: TruthConfig,
+    point: OperatingPoint | None = None,
+    calibration: Calibration | None = None,
     *,
     seed: int,
-    point: Any,
-    calibration: Any,
     reporter: Reporter,
 ) -> Scored:
-    """Score a run on its part, as images or as studies."""
+    """Score a run on its part, as images or as studies; without a point, by ranks alone."""
     predictions = run_scores(part, config, reporter)
     columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
     about = part.rows[[name for name in part.rows.columns if name in ABOUT]]
     sample = sample_of_rows(
         part.rows,
         part.card,
-        part.protocol["uncertainty"],
-        part.protocol["blank"],
+        part.protocol.uncertainty,
+        part.protocol.blank,
         predictions,
         known_groups(about, columns),
     )
@@ -254,8 +91,7 @@ def score_part(
             protocol=part.protocol,
             unit=config.unit,
             aggregate=config.aggregate if config.unit == "study" else None,
-            dataset=dataset_of(part.protocol, part.info),
-            data=part.info.origin.for_readers(),
+            origin=part.info.origin,
             warnings=part.warnings,
         ),
         point=point,
@@ -263,14 +99,6 @@ def score_part(
         replicates=config.bootstrap,
         seed=seed,
     )
-
-
-def known_groups(about: pd.DataFrame, columns: list[str] | None) -> dict[str, NDArray[np.str_]]:
-    """The groups of the columns asked for; without any, of the usual ones that tell something."""
-    if columns is not None:
-        return group_rows(about, columns)
-    usual = group_rows(about, [name for name in SUBGROUPS if name in about.columns])
-    return {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
 
 
 def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictions:

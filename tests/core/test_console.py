@@ -12,8 +12,6 @@ from cxrtool.core.config import CommonConfig
 from cxrtool.core.console import (
     Reporter,
     next_command,
-    number,
-    or_none,
     print_error,
     print_json,
     print_line,
@@ -21,6 +19,7 @@ from cxrtool.core.console import (
     print_text,
     table,
 )
+from cxrtool.core.numbers import number, or_none
 
 
 def test_without_a_terminal_a_long_step_leaves_one_plain_line(capsys, monkeypatch):
@@ -89,7 +88,7 @@ def test_undefined_figures_read_n_a_and_null():
 def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
     from cxrtool.cli.show.scores import show_scores
     from cxrtool.data.labels import CHEXPERT_LABELS
-    from cxrtool.workflows.evaluate import EvaluateResult
+    from tests.support.results import result_of
 
     figures = {
         "auroc": 0.8761,
@@ -116,8 +115,8 @@ def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
         "n": 19_100,
         "patients": 6_453,
         "operating_point": {"rule": "sensitivity=0.9", "chosen_on": "valid"},
-        "calibration": {"method": "temperature"},
-        "intervals": {"replicates": 1000},
+        "calibration": {"method": "temperature", "chosen_on": "valid", "left_out": {}},
+        "intervals": {"level": 0.95, "resampled": "patients", "replicates": 1000, "seed": 1},
         "mean_auroc": 0.8,
         "mean_auroc_ci": [0.79, 0.81],
         "defined": 14,
@@ -128,9 +127,9 @@ def test_the_widest_table_of_scores_fits_eighty_columns(capsys):
             "defined": 2,
         },
         "labels": labels,
-        "subgroups": {},
+        "references": {"same": [], "other": []},
     }
-    show_scores(EvaluateResult(values))
+    show_scores(result_of(values))
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "…" not in out

@@ -173,9 +173,9 @@ def page(trained_once, tmp_path_factory):
 
 
 def test_scores_on_drawings_stand_under_a_banner(page, capsys):
-    assert page.result.protocol["name"] == "other"
-    assert page.result.values["data"]["origin"] == "drawn"
-    assert page.result.values["references"]["same"] == []
+    assert page.result.protocol.name == "other"
+    assert page.result.data.kind == "drawn"
+    assert page.result.references.same == ()
     text = page.run.report("test").read_text("utf-8")
     assert text.index(BANNER) < text.index("<h1>")
     assert "Stanford" not in text.split('id="published"')[0]
@@ -223,9 +223,9 @@ def test_a_network_of_drawings_that_scores_x_rays_is_warned_of(trained):
     prepared_again(trained.workspace)
     listening = Listening()
     config = EvaluateConfig(bootstrap=0, batch_size=64, workers=0, report=False)
-    values = evaluate_run(config, trained.workspace, seed=1, reporter=listening).values
+    result = evaluate_run(config, trained.workspace, seed=1, reporter=listening)
     assert any("trained on drawings" in text for text in listening.warnings)
-    assert any("trained on drawings" in text for text in values["warnings"])
+    assert any("trained on drawings" in text for text in result.warnings)
 
 
 def test_a_table_of_labels_beside_drawings_is_theirs(drawn, tmp_path):
@@ -235,9 +235,9 @@ def test_a_table_of_labels_beside_drawings_is_theirs(drawn, tmp_path):
     config = EvaluateConfig(
         predictions=[tmp_path / "p.csv"], truth=drawn.folder / "valid.csv", bootstrap=0
     )
-    values = evaluate_tables(config, seed=1).results[0].values
-    assert (values["protocol"]["name"], values["data"]["origin"]) == ("other", "drawn")
-    assert values["protocol"]["labels_by"] == DRAWN_BY
+    result = evaluate_tables(config, seed=1).results[0]
+    assert (result.protocol.name, result.data.kind) == ("other", "drawn")
+    assert result.protocol.labels_by == DRAWN_BY
 
 
 def test_a_run_of_before_says_nothing_of_the_data_of_another_workspace(trained):

@@ -17,7 +17,8 @@ from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.files import FORMAT, read_json, seal_of, sha256, write_json
 from cxrtool.core.runs import RunFolder, find_run, read_card, remarks
 from cxrtool.core.workspace import Workspace
-from cxrtool.workflows.evaluate import choose_part, evaluate_run
+from cxrtool.evaluation.run_part import choose_part
+from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.runs import list_runs
 from tests.conftest import Listening
 from tests.support.sealing import change_model

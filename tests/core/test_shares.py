@@ -34,7 +34,7 @@ def evaluated(trained, **given):
     listening = Listening()
     config = EvaluateConfig(split="valid", bootstrap=0, report=False, workers=0, **given)
     result = evaluate_run(config, trained.workspace, seed=1, reporter=listening)
-    return advised(listening.warnings), advised(result.values["warnings"])
+    return advised(listening.warnings), advised(result.warnings)
 
 
 def test_only_shares_that_clearly_differ_count():

@@ -83,7 +83,7 @@ def test_an_ancestors_patients_are_refused_as_the_runs_own(generations):
         compare_runs(CompareConfig(bootstrap=0), ["heir"], workspace, seed=1)
     listening = Listening()
     result = evaluate(workspace, "heir", listening, force=True)
-    assert (result.protocol["name"], result.protocol["trained_on"]) == ("other", True)
+    assert (result.protocol.name, result.protocol.trained_on) == ("other", True)
     assert any("the runs it began from (tiny)" in text for text in listening.warnings)
 
 
@@ -190,7 +190,7 @@ def test_other_people_of_the_same_numbers_are_scored(trained_once, strangers, tm
     run = copy_folder(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
     listening = Listening()
     result = evaluate(workspace, run, listening)
-    assert "trained_on" not in result.protocol
+    assert not result.protocol.trained_on
     assert not any("trained or chosen" in text for text in listening.warnings)
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cxrtool.cli.show import predictions as show_predict
-from cxrtool.core.console import number_pair
+from cxrtool.core.numbers import number_pair
 from cxrtool.data.prediction_rows import Row, decide
 from cxrtool.evaluation.decisions import findings_of, is_doubtful, named, threshold_warnings
 from cxrtool.images.blanks import shows_nothing

@@ -20,10 +20,12 @@ from cxrtool.evaluation.calibration import Calibrator
 from cxrtool.evaluation.comparison import paired_differences
 from cxrtool.evaluation.intervals import area_interval, bootstrap_interval, mean_freedom
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
-from cxrtool.evaluation.result import About, score_sample
-from cxrtool.evaluation.sample import Sample, assess, by_study
+from cxrtool.evaluation.protocol import Protocol
+from cxrtool.evaluation.sample import Sample, by_study
+from cxrtool.evaluation.scoring import About, assess, score_sample
 from cxrtool.evaluation.subgroups import assess_groups, group_rows
-from cxrtool.evaluation.thresholds import Rule, thresholds_for
+from cxrtool.evaluation.thresholds import ChosenRule, Rule, thresholds_for
+from tests.support.results import ORIGIN
 
 pytestmark = pytest.mark.filterwarnings("error")
 LABELS = ("Edema", "Cardiomegaly", "Fracture", "Nothing", "Pneumonia")
@@ -49,6 +51,7 @@ def draw_sample(seed, n=240, patients=90, shift=0.0):
     )
 
 
+NAMES = ("one", "other")
 THRESHOLDS = np.array([0.5, 0.6, 0.4, np.nan, 0.55])
 
 
@@ -58,7 +61,7 @@ def test_each_figure_is_scikit_learns(seed):
     # Of scores that occur: an image on the threshold is positive.
     thresholds = np.sort(sample.scores, axis=0)[150]
     thresholds[LABELS.index("Nothing")] = np.nan
-    found = assess(sample, thresholds, None)
+    found = assess(sample, thresholds, None).as_json()
     for column, label in enumerate(LABELS):
         figures, kept = found["labels"][label], sample.mask[:, column]
         truth, score = sample.targets[kept, column], sample.scores[kept, column]
@@ -88,7 +91,7 @@ def test_each_figure_is_scikit_learns(seed):
 def test_intervals_hold_their_figures_and_hang_on_patients():
     sample = draw_sample(5)
     draws = draw_patients(sample.patients, replicates=200, seed=3)
-    found = assess(sample, THRESHOLDS, draws)
+    found = assess(sample, THRESHOLDS, draws).as_json()
     for figures in found["labels"].values():
         for name in ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1"):
             ends = figures[f"{name}_ci"]
@@ -99,7 +102,7 @@ def test_intervals_hold_their_figures_and_hang_on_patients():
     assert low < found["mean_auroc"] < high
     json.dumps(found, allow_nan=False)
     alone = draw_patients(sample.keys, replicates=200, seed=3)
-    assert assess(sample, THRESHOLDS, alone)["mean_auroc_ci"] != [low, high]
+    assert assess(sample, THRESHOLDS, alone).as_json()["mean_auroc_ci"] != [low, high]
 
 
 def with_three_fractures(sample):
@@ -114,7 +117,7 @@ def test_an_interval_rests_on_the_patients_of_the_rarer_class():
     sample = with_three_fractures(draw_sample(8))
     draws = draw_patients(sample.patients, replicates=200, seed=3)
     drawn = bootstrap_rankings(sample.targets, sample.scores, sample.mask, draws)
-    found = assess(sample, THRESHOLDS, draws)
+    found = assess(sample, THRESHOLDS, draws).as_json()
     for name, of, interval in (
         ("auroc", drawn.auroc, area_interval),
         ("auprc", drawn.auprc, bootstrap_interval),
@@ -142,10 +145,17 @@ def scored(sample, **changes):
     about = About(
         run="one",
         split="test",
-        protocol={"name": "other"},
+        protocol=Protocol(
+            name="other",
+            labels_by="me",
+            uncertainty="ones",
+            blank="zeros",
+            split_by="not known",
+            views=(),
+        ),
         unit="image",
         aggregate=None,
-        dataset="other",
+        origin=ORIGIN,
     )
     given = {"point": None, "calibration": None, "replicates": 200, "seed": 1}
     return score_sample(sample, about, **{**given, **changes})
@@ -163,7 +173,7 @@ def repeat(sample, times):
 
 def test_copies_of_images_make_no_score_surer():
     sample = draw_sample(7)
-    once, often = (scored(repeat(sample, times)).values["labels"] for times in (1, 9))
+    once, often = (scored(repeat(sample, times)).result.as_json()["labels"] for times in (1, 9))
     for label in LABELS:
         for name in ("auroc_ci", "auprc_ci"):
             assert once[label][name] == pytest.approx(often[label][name])
@@ -171,17 +181,19 @@ def test_copies_of_images_make_no_score_surer():
 
 def test_few_patients_are_told_however_many_their_images_are():
     sample = with_three_fractures(draw_sample(7))
-    warnings = scored(repeat(sample, 9)).values["warnings"]
+    warnings = scored(repeat(sample, 9)).result.warnings
     assert any("fewer than 10 patients" in text and "Fracture" in text for text in warnings)
 
 
 def test_a_calibration_moves_the_threshold_with_the_scores():
     sample = draw_sample(9)
-    point = OperatingPoint(rule="youden", chosen_on="valid", thresholds=THRESHOLDS)
+    point = OperatingPoint(
+        chosen=ChosenRule(rule=Rule("youden"), chosen_on="valid"), thresholds=THRESHOLDS
+    )
     curve = Calibrator("platt", {"slope": (0.5,), "intercept": (-1.0,)})
     calibration = Calibration(method="platt", chosen_on="valid", labels={"Edema": curve})
     plain, moved = (
-        scored(sample, point=point, calibration=given).values["labels"]
+        scored(sample, point=point, calibration=given).result.as_json()["labels"]
         for given in (None, calibration)
     )
     for label in LABELS:
@@ -215,7 +227,7 @@ def test_where_nobody_is_positive_nobody_becomes_so_by_a_calibration(curve, kind
 def test_scores_that_are_no_probabilities_are_ranked_only():
     sample = draw_sample(1)
     moved = replace(sample, scores=100 * sample.scores - 7)
-    found, plain = (assess(s, THRESHOLDS * np.nan, None) for s in (moved, sample))
+    found, plain = (assess(s, THRESHOLDS * np.nan, None).as_json() for s in (moved, sample))
     for label in LABELS:
         assert found["labels"][label]["auroc"] == plain["labels"][label]["auroc"]
         assert found["labels"][label]["brier"] is None is found["labels"][label]["ece"]
@@ -245,7 +257,7 @@ def test_a_study_is_its_images(aggregate):
 def test_a_groups_figures_are_those_of_its_rows():
     sample = draw_sample(3, n=600, patients=300)
     draws = draw_patients(sample.patients, replicates=100)
-    found = assess_groups(sample, THRESHOLDS, draws)["sex"]
+    found = assess_groups(sample, THRESHOLDS, draws)["sex"].as_json()
     aurocs = {}
     for name, group in found["groups"].items():
         rows = sample.groups["sex"] == name
@@ -285,8 +297,8 @@ def test_a_network_that_tells_the_group_alone_is_unmasked():
         scores=scores[:, None],
         groups={"view": view},
     )
-    over_all = assess(sample, np.array([0.5]), None)["labels"]["Edema"]["auroc"]
-    within = assess_groups(sample, np.array([0.5]), None)["view"]["within"]["Edema"]
+    over_all = assess(sample, np.array([0.5]), None).as_json()["labels"]["Edema"]["auroc"]
+    within = assess_groups(sample, np.array([0.5]), None)["view"].as_json()["within"]["Edema"]
     assert over_all > 0.85
     assert 0.4 < within < 0.6
 
@@ -315,7 +327,7 @@ def two_groups(patients):
 def test_a_group_of_few_patients_says_nothing_and_makes_no_gap(patients, enough):
     sample = two_groups(patients)
     draws = draw_patients(sample.patients, replicates=300, seed=2)
-    found = assess_groups(sample, np.full(2, 0.5), draws)["site"]
+    found = assess_groups(sample, np.full(2, 0.5), draws)["site"].as_json()
     assert found["groups"]["B"]["labels"]["Edema"]["too_few"] != enough
     assert not found["groups"]["A"]["labels"]["Edema"]["too_few"]
     gaps = found["gaps"]["Edema"]
@@ -339,7 +351,7 @@ def test_a_score_within_groups_weighs_pairs():
     group = sample.groups["site"]
     pairs = (positive[:, None] & ~positive) & (group[:, None] == group)
     higher = score[:, None] > score
-    found = assess_groups(sample, np.full(2, 0.5), None)["site"]["within"]["Edema"]
+    found = assess_groups(sample, np.full(2, 0.5), None)["site"].as_json()["within"]["Edema"]
     assert found == pytest.approx(higher[pairs].mean(), abs=1e-12)
 
 
@@ -368,18 +380,18 @@ def test_a_paired_difference_is_that_of_the_two_on_the_same_draws():
     noise = np.random.default_rng(9).normal(0, 0.05, one.scores.shape)
     other = replace(one, scores=np.clip(one.scores + noise, 0, 1))
     draws = draw_patients(one.patients, replicates=300)
-    found = paired_differences(one, other, draws)
-    figures = [assess(sample, THRESHOLDS, draws) for sample in (one, other)]
+    found = paired_differences(one, other, draws, NAMES).as_json()
+    figures = [assess(sample, THRESHOLDS, draws).as_json() for sample in (one, other)]
     for label in LABELS:
         values = [of["labels"][label]["auroc"] for of in figures]
         if None not in values:
             assert found["labels"][label]["auroc"] == pytest.approx(values[0] - values[1])
-    turned = paired_differences(one, other.choose(LABELS[::-1]), draws)
+    turned = paired_differences(one, other.choose(LABELS[::-1]), draws, NAMES).as_json()
     assert turned["labels"] == found["labels"]
     # What both have in common is gone: the pair is told apart far better than each alone.
     width = np.diff(found["labels"]["Edema"]["auroc_ci"])[0]
     assert width < np.diff(figures[0]["labels"]["Edema"]["auroc_ci"])[0] / 2
     with pytest.raises(DataError, match="rows are not the same"):
-        paired_differences(one, replace(other, keys=other.keys[::-1]), draws)
+        paired_differences(one, replace(other, keys=other.keys[::-1]), draws, NAMES)
     with pytest.raises(DataError, match="truth is not the same"):
-        paired_differences(one, replace(other, targets=~other.targets), draws)
+        paired_differences(one, replace(other, targets=~other.targets), draws, NAMES)

@@ -15,7 +15,7 @@ from cxrtool.data.logits import logits_of, mean_logits, probabilities_of
 from cxrtool.evaluation import intervals as intervals
 from cxrtool.evaluation import operating_points as points
 from cxrtool.evaluation.operating_points import choose_point, fit_calibration
-from cxrtool.evaluation.sample import Sample, assess, by_study
+from cxrtool.evaluation.sample import Sample, by_study
 from cxrtool.evaluation.saturation import (
     DECISIONS,
     EQUAL,
@@ -23,6 +23,7 @@ from cxrtool.evaluation.saturation import (
     collapse_of,
     collapse_warnings,
 )
+from cxrtool.evaluation.scoring import assess
 from cxrtool.evaluation.thresholds import Rule
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
@@ -54,10 +55,10 @@ def test_a_saturated_network_scores_the_same_in_training_and_in_evaluate(prepare
     told = Listening()
     config = EvaluateConfig(run="sat", split="valid", force=True, **QUICK)
     found = evaluate_run(config, prepared, seed=1, reporter=told)
-    assert found.mean_auroc == pytest.approx(trained.valid_mean_auroc, abs=1e-12)
+    assert found.mean_auroc.value == pytest.approx(trained.valid_mean_auroc, abs=1e-12)
     history = pd.read_csv(run.history).set_index("epoch")
     for label, figures in found.labels.items():
-        assert figures["auroc"] == pytest.approx(history[label].iloc[trained.best_epoch - 1])
+        assert figures.auroc.value == pytest.approx(history[label].iloc[trained.best_epoch - 1])
     # By what float32 makes of the probabilities it is another number, or none.
     table = pd.read_csv(run.predictions("valid"))
     saturated = [
@@ -87,8 +88,9 @@ def test_ranks_are_those_of_logits_where_probabilities_are_all_one():
     found = assess(sample, np.full(2, np.nan), None)
     plain = assess(sample_of((logits - 600) / 100, targets), np.full(2, np.nan), None)
     for label in sample.labels:
-        assert found["labels"][label]["auroc"] == plain["labels"][label]["auroc"] > 0.7
-        assert found["labels"][label]["auprc"] == plain["labels"][label]["auprc"]
+        assert found.labels[label].auroc == plain.labels[label].auroc
+        assert found.labels[label].auprc == plain.labels[label].auprc
+        assert found.labels[label].auroc.value > 0.7
 
 
 def test_a_studys_logit_is_that_of_its_mean_probability_also_where_it_is_one():
@@ -176,7 +178,7 @@ def test_decisions_that_are_given_as_scores_are_told(tmp_path):
     result = evaluate_tables(config, seed=1, reporter=told).results[0]
     warned = [text for text in told.warnings if "only 0 and 1: decisions" in text]
     assert [text.split(":")[0] for text in warned] == ["Edema"]
-    assert set(warned) <= set(result.values["warnings"])
+    assert set(warned) <= set(result.warnings)
     # Truth and scores in one table of a run: ranks are those of its logits.
     odds = rng.normal(900, 50, 60)
     ours = given.assign(Fracture=1.0, Edema=1.0)
@@ -188,8 +190,8 @@ def test_decisions_that_are_given_as_scores_are_told(tmp_path):
     plain.to_csv(tmp_path / "plain.csv", index=False)
     config = replace(config, predictions=[tmp_path / "plain.csv"])
     expected = evaluate_tables(config, seed=1).results[0].labels
-    assert {label: one["auroc"] for label, one in figures.items()} == {
-        label: one["auroc"] for label, one in expected.items()
+    assert {label: one.auroc.value for label, one in figures.items()} == {
+        label: one.auroc.value for label, one in expected.items()
     }
 
 

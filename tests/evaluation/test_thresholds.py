@@ -73,8 +73,8 @@ def brute_threshold(rule, y_true, y_score):
     if rule.name == "f1":
         return min(at, key=lambda score: (-at[score][2], score))
     if rule.name == "sensitivity":
-        return max(score for score in at if at[score][0] >= exact(rule.wanted))
-    specific = [score for score in at if at[score][1] >= exact(rule.wanted)]
+        return max(score for score in at if at[score][0] >= exact(rule.share))
+    specific = [score for score in at if at[score][1] >= exact(rule.share)]
     return min(specific, default=above(float(scores[-1])))
 
 
@@ -101,9 +101,9 @@ def test_the_rates_at_a_threshold_are_those_that_were_wanted(labelled):
     for rule in RULES:
         at = confusion_at(*labelled[:2], threshold_for(rule, *labelled), labelled[2])
         if rule.name == "sensitivity":
-            assert Fraction(at.tp, at.tp + at.fn) >= exact(rule.wanted), rule
+            assert Fraction(at.tp, at.tp + at.fn) >= exact(rule.share), rule
         if rule.name == "specificity":
-            assert Fraction(at.tn, at.tn + at.fp) >= exact(rule.wanted), rule
+            assert Fraction(at.tn, at.tn + at.fp) >= exact(rule.share), rule
 
 
 def test_youden_is_the_one_of_the_metrics(labelled):
@@ -243,7 +243,7 @@ def test_a_rule_reads_back_from_its_text(rule):
 def test_a_rule_is_read(text, rule, shown):
     assert parse_rule(text) == rule
     assert str(rule) == shown
-    assert str(Rule(rule.name, rule.wanted and np.float64(rule.wanted))) == shown
+    assert str(Rule(rule.name, rule.share and np.float64(rule.share))) == shown
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_rule_is_read(text, rule, shown):
         ("specificity=", "above 0 and up to 1, as specificity=0.9"),
         ("specificity=high", "above 0 and up to 1, as specificity=0.9"),
         ("specificity=0.9=0.9", "above 0 and up to 1, as specificity=0.9"),
-        ("sensitivity", "wants a share: as sensitivity=0.9"),
+        ("sensitivity", "needs a share: as sensitivity=0.9"),
         ("youden=0.9", "youden takes no share: write youden"),
         ("f1=", "f1 takes no share: write f1"),
         ("sensitivty=0.9", "'sensitivty' is not known: did you mean sensitivity"),

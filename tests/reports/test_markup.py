@@ -1,4 +1,3 @@
-import copy
 import csv
 import io
 import random
@@ -10,8 +9,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cxrtool.core.errors import UsageError
-from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.evaluation.references import COMPETITION_LABELS, read_references, sort_references
+from cxrtool.data.labels import CHEXPERT_LABELS, COMPETITION_LABELS
+from cxrtool.evaluation.protocol import Protocol
+from cxrtool.evaluation.references import read_references, sort_references
 from cxrtool.reports.markup import (
     LONGEST_CELL,
     PaperTable,
@@ -19,7 +19,9 @@ from cxrtool.reports.markup import (
     to_latex,
     to_markdown,
 )
-from cxrtool.reports.paper_tables import auroc_table, differences_table, references_tables
+from cxrtool.reports.paper_tables import auroc_table, differences_table
+from cxrtool.reports.reference_tables import references_tables
+from tests.support.results import differences_of, result_of
 
 ODD = r"& % $ # _ { } ~ ^ \ < > | -- *a* _b_ `c` [d](e) &amp; $f$ é ü"
 HOLDOUT = {
@@ -44,7 +46,7 @@ def table(**changes):
     return PaperTable(**{**given, **changes})
 
 
-def result(run="a", protocol=HOLDOUT, *, aurocs=None, labels=CHEXPERT_LABELS, seed=0, **changes):
+def values_of(run="a", protocol=HOLDOUT, *, aurocs=None, labels=CHEXPERT_LABELS, seed=0, **changes):
     """A result with random scores, or with those of `aurocs` (None: not defined)."""
     draw = random.Random(seed)
     unit, n = changes.pop("unit", "image"), changes.pop("n", 19_103)
@@ -56,8 +58,12 @@ def result(run="a", protocol=HOLDOUT, *, aurocs=None, labels=CHEXPERT_LABELS, se
     known = [of["auroc"] for of in figures.values() if of["auroc"] is not None]
     five = [label for label in COMPETITION_LABELS if label in labels]
     scores = [figures[label]["auroc"] for label in five if figures[label]["auroc"] is not None]
-    same, other = sort_references(
-        protocol, dataset=changes.pop("dataset", "chexpert"), unit=unit, rows=n, labels=labels
+    references = sort_references(
+        Protocol(**{**protocol, "views": tuple(protocol["views"])}),
+        dataset=changes.pop("dataset", "chexpert"),
+        unit=unit,
+        rows=n,
+        labels=labels,
     )
     made = {
         "run": run,
@@ -77,12 +83,14 @@ def result(run="a", protocol=HOLDOUT, *, aurocs=None, labels=CHEXPERT_LABELS, se
             "defined": len(scores),
         },
         "labels": figures,
-        "references": {
-            "same": [one.as_json() for one in same],
-            "other": [{**one.as_json(), "why": why} for one, why in other],
-        },
+        "operating_point": None,
+        "references": {"same": references.same, "other": references.other},
     }
     return {**made, **changes}
+
+
+def result(*args, **changes):
+    return result_of(values_of(*args, **changes))
 
 
 def expert(run="e", **changes):
@@ -239,7 +247,7 @@ def test_latex_compiles(tmp_path):
         auroc_table(alone, intervals=True),
         *references_tables(results),
         *references_tables(alone),
-        differences_table([difference("a_1", "b", "Edema", -0.01, [-0.02, 0.01])]),
+        differences_table([differences_of("a_1", "b", {"Edema": (-0.01, [-0.02, 0.01])})]),
         table(caption=ODD, notes=(ODD,), rows=[["[x]", "1", "2"], ["*y", None, ODD]]),
     ]
     head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
@@ -288,9 +296,9 @@ def test_intervals_stand_beside_the_scores():
     assert cells(made, "Fracture") == [None]
     assert made.rows[-1][1].endswith(" [0.70, 0.80]")
     assert "In brackets: 95 % intervals, patients resampled 1,000 times." in made.notes
-    bare = result(aurocs={"Edema": 0.8}, intervals=None)
+    bare = values_of(aurocs={"Edema": 0.8}, intervals=None)
     bare["labels"]["Edema"]["auroc_ci"] = None
-    assert cells(auroc_table([bare], intervals=True), "Edema") == ["0.80"]
+    assert cells(auroc_table([result_of(bare)], intervals=True), "Edema") == ["0.80"]
     assert not any("brackets" in note for note in auroc_table([one]).notes)
 
 
@@ -354,17 +362,18 @@ def test_a_single_run_has_no_best():
     ],
 )
 def test_nothing_is_bold_across_protocols(change):
-    one, two = result("a", seed=1), result("b", seed=2)
-    assert auroc_table([one, two]).bold
-    assert auroc_table([one, {**two, **change}]).bold == frozenset()
-    assert auroc_table([one, one, {**two, **change}]).bold == frozenset()
+    one, two = result("a", seed=1), values_of("b", seed=2)
+    assert auroc_table([one, result_of(two)]).bold
+    changed = result_of({**two, **change})
+    assert auroc_table([one, changed]).bold == frozenset()
+    assert auroc_table([one, one, changed]).bold == frozenset()
 
 
 @pytest.mark.parametrize("key", ["n", "positives"])
 def test_a_row_of_another_truth_is_not_bold(key):
-    one, two = result("a", seed=1), copy.deepcopy(result("b", seed=2))
+    one, two = result("a", seed=1), values_of("b", seed=2)
     two["labels"]["Edema"][key] -= 1
-    rows = {row for row, _ in bold(auroc_table([one, two]))}
+    rows = {row for row, _ in bold(auroc_table([one, result_of(two)]))}
     assert "Fracture" in rows
     assert not rows & {"Edema", "mean over 14 of 14"}
 
@@ -421,7 +430,6 @@ def test_without_references_of_the_protocol_there_is_no_first_table():
     assert same is None
     assert len(other.rows) == len({(one.name, one.protocol) for one in read_references()})
     assert references_tables([result(references={"same": [], "other": []})]) == (None, None)
-    assert references_tables([result(references=None)]) == (None, None)
 
 
 def test_each_protocol_is_a_part_of_its_own():
@@ -490,17 +498,16 @@ def test_every_reference_has_its_source_below():
     assert any(place in note for note in same.notes if note.startswith("Source of "))
 
 
-def difference(run, baseline, label, value, ci):
-    return {"run": run, "baseline": baseline, "label": label, "difference": value, "ci": ci}
-
-
 def test_differences_have_signs_and_the_mean_last():
     made = differences_table(
         [
-            difference("a", "b", None, 0.0123, [0.001, 0.02]),
-            difference("a", "b", "Edema", -0.0401, [-0.05, 0.01]),
-            difference("a", "b", "Fracture", None, None),
-            difference("c", "b", "Edema", 0.5, None),
+            differences_of(
+                "a",
+                "b",
+                {"Edema": (-0.0401, [-0.05, 0.01]), "Fracture": (None, None)},
+                (0.0123, [0.001, 0.02]),
+            ),
+            differences_of("c", "b", {"Edema": (0.5, None)}),
         ]
     )
     assert made.columns == ("label", "a less b", "c less b")
@@ -515,8 +522,8 @@ def test_differences_have_signs_and_the_mean_last():
 
 
 def test_no_difference_is_no_minus_nothing():
-    made = differences_table([difference("a", "b", "Edema", -0.0001, [-0.0002, 0.0001])])
-    assert made.rows == [["Edema", "+0.000 [+0.000, +0.000]"]]
+    made = differences_table([differences_of("a", "b", {"Edema": (-0.0001, [-0.0002, 0.0001])})])
+    assert made.rows[0] == ["Edema", "+0.000 [+0.000, +0.000]"]
 
 
 @pytest.mark.parametrize("make", [auroc_table, references_tables, differences_table])

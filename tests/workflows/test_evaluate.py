@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.core.config import EvaluateConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError, UsageError
+from cxrtool.core.numbers import Estimate
 from cxrtool.core.runs import RunFolder, read_card
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import CHEXPERT_LABELS, targets_and_mask
@@ -60,34 +61,36 @@ def test_each_figure_equals_scikit_learns(scored, result):
     for column, label in enumerate(LABELS):
         figures, truth = result.labels[label], targets[:, column]
         score = scores[label].to_numpy(dtype=float)
-        assert figures["n"] == len(rows)
-        assert figures["positives"] == truth.sum()
+        assert figures.n == len(rows)
+        assert figures.positives == truth.sum()
         if truth.all() or not truth.any():
-            assert figures["auroc"] is None
+            assert figures.auroc.value is None
             continue
         defined += 1
-        assert figures["auroc"] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
-        assert figures["auprc"] == pytest.approx(average_precision_score(truth, score), abs=1e-12)
-        if figures["threshold"] is not None:
-            called = score >= figures["threshold"]
-            assert figures["sensitivity"] == pytest.approx(called[truth].mean())
-            assert figures["specificity"] == pytest.approx(1 - called[~truth].mean())
+        assert figures.auroc.value == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
+        assert figures.auprc.value == pytest.approx(
+            average_precision_score(truth, score), abs=1e-12
+        )
+        if figures.threshold is not None:
+            called = score >= figures.threshold
+            assert figures.sensitivity.value == pytest.approx(called[truth].mean())
+            assert figures.specificity.value == pytest.approx(1 - called[~truth].mean())
     assert result.defined == defined
-    aurocs = [f["auroc"] for f in result.labels.values() if f["auroc"] is not None]
-    assert result.mean_auroc == pytest.approx(np.mean(aurocs))
+    aurocs = [f.auroc.value for f in result.labels.values() if f.auroc.value is not None]
+    assert result.mean_auroc.value == pytest.approx(np.mean(aurocs))
 
 
 def test_intervals_hold_the_estimate(result):
     for figures in result.labels.values():
-        if figures["auroc_ci"] is not None:
-            low, high = figures["auroc_ci"]
-            assert low <= figures["auroc"] <= high
+        if figures.auroc.interval is not None:
+            low, high = figures.auroc.interval
+            assert low <= figures.auroc.value <= high
 
 
 def test_thresholds_are_the_runs(scored, result):
     run = RunFolder(scored.workspace.runs / scored.run)
     kept = json.loads(run.thresholds.read_text())["thresholds"]
-    assert {label: f["threshold"] for label, f in result.labels.items()} == kept
+    assert {label: f.threshold for label, f in result.labels.items()} == kept
 
 
 def test_the_scores_are_written_as_they_are_returned(scored, result):
@@ -98,7 +101,7 @@ def test_the_scores_are_written_as_they_are_returned(scored, result):
 
 
 def test_the_protocol_is_told(scored, result):
-    assert result.protocol == {
+    assert result.as_json()["protocol"] == {
         "name": "other",
         "labels_by": "the program that drew the images",
         "uncertainty": "ones",
@@ -115,21 +118,21 @@ def test_the_protocol_names_the_views_that_are_there(trained):
     at = split.index[split["split"] == "test"][0]
     frame.loc[frame["path"] == split.loc[at, "path"], ["view", "orientation"]] = ["lateral", ""]
     frame.to_csv(trained.workspace.manifest, index=False)
-    assert evaluate(trained).protocol["views"] == ["frontal", "lateral"]
+    assert evaluate(trained).protocol.views == ("frontal", "lateral")
 
 
 def test_radiologists_rows_are_another_protocol(trained):
     call_chexperts(trained.workspace)
     result = evaluate(trained, split="expert")
-    assert result.protocol["name"] == "expert"
-    assert result.protocol["labels_by"] == "radiologists of valid.csv"
+    assert result.protocol.name == "expert"
+    assert result.protocol.labels_by == "radiologists of valid.csv"
 
 
 def test_the_truths_policy_can_be_chosen(trained):
     result = evaluate(trained, uncertainty="zeros")
     _, targets = truth_of(trained, "test", "zeros")
-    assert result.protocol["uncertainty"] == "zeros"
-    assert [f["positives"] for f in result.labels.values()] == targets.sum(axis=0).tolist()
+    assert result.protocol.uncertainty == "zeros"
+    assert [f.positives for f in result.labels.values()] == targets.sum(axis=0).tolist()
 
 
 @pytest.mark.parametrize("policy", ["ignore", "smooth", "smooth-zeros"])
@@ -145,10 +148,10 @@ def test_uncertain_images_do_not_count_under_these_policies(trained, policy):
         certain = (rows[label] != -1).to_numpy()
         truth = (rows[label] == 1).to_numpy()[certain]
         left_out += (~certain).sum()
-        assert (figures["n"], figures["positives"]) == (certain.sum(), truth.sum())
-        if figures["auroc"] is not None:
+        assert (figures.n, figures.positives) == (certain.sum(), truth.sum())
+        if figures.auroc.value is not None:
             expected = roc_auc_score(truth, scores[label].to_numpy(dtype=float)[certain])
-            assert figures["auroc"] == pytest.approx(expected, abs=1e-12)
+            assert figures.auroc.value == pytest.approx(expected, abs=1e-12)
     assert left_out  # else nothing was tried
 
 
@@ -159,9 +162,9 @@ def test_the_truths_policy_can_differ_from_label_to_label(trained):
     text = "ones,Pleural Effusion=zeros"
     result = evaluate(trained, uncertainty=text)
     rows, ones = truth_of(trained, "test")
-    assert result.protocol["uncertainty"] == text
-    assert result.labels["Edema"]["positives"] == ones[:, LABELS.index("Edema")].sum()
-    assert result.labels["Pleural Effusion"]["positives"] == (rows["Pleural Effusion"] == 1).sum()
+    assert result.protocol.uncertainty == text
+    assert result.labels["Edema"].positives == ones[:, LABELS.index("Edema")].sum()
+    assert result.labels["Pleural Effusion"].positives == (rows["Pleural Effusion"] == 1).sum()
 
 
 def test_an_unknown_policy_of_the_truth_is_told(trained):
@@ -179,7 +182,7 @@ def test_what_is_not_mentioned_counts_as_it_did_in_training(trained):
     assert sample_of_rows(rows, card, "ones", card.blank, scores, {}).mask.all()
     ignoring = sample_of_rows(rows, card, "ones", "ignore", scores, {})
     np.testing.assert_array_equal(ignoring.mask, ~blank)
-    assert evaluate(trained, blank="ignore").labels["Edema"]["n"] == (~blank).sum(axis=0)[5]
+    assert evaluate(trained, blank="ignore").labels["Edema"].n == (~blank).sum(axis=0)[5]
 
 
 def test_a_label_of_which_no_image_counts_is_undefined(trained):
@@ -188,8 +191,8 @@ def test_a_label_of_which_no_image_counts_is_undefined(trained):
     frame.to_csv(trained.workspace.manifest, index=False)
     result = evaluate(trained, uncertainty="ignore")
     figures = result.labels["Edema"]
-    assert (figures["n"], figures["positives"]) == (0, 0)
-    assert {figures[key] for key in ("auroc", "auroc_ci", "auprc", "sensitivity")} == {None}
+    assert (figures.n, figures.positives) == (0, 0)
+    assert figures.auroc == figures.auprc == figures.sensitivity == Estimate()
     assert 0 < result.defined <= 13
     json.dumps(result.as_json(), allow_nan=False)
 
@@ -199,9 +202,9 @@ def test_labels_with_one_class_are_undefined_and_the_mean_says_over_how_many(tra
     frame["Edema"] = "0"
     frame.to_csv(trained.workspace.manifest, index=False)
     result = evaluate(trained)
-    assert result.labels["Edema"]["auroc"] is None
-    assert result.labels["Edema"]["auroc_ci"] is None
-    assert result.labels["Edema"]["sensitivity"] is None
+    assert result.labels["Edema"].auroc.value is None
+    assert result.labels["Edema"].auroc.interval is None
+    assert result.labels["Edema"].sensitivity.value is None
     assert result.defined <= 13
     json.dumps(result.as_json(), allow_nan=False)
 
@@ -233,7 +236,7 @@ def test_patients_of_the_training_are_refused_unless_forced(trained):
     listening = Listening()
     result = evaluate(trained, listening, force=True, report=True)
     assert "too good" in listening.warnings[0]
-    assert (result.protocol["name"], result.protocol["trained_on"]) == ("other", True)
+    assert (result.protocol.name, result.protocol.trained_on) == ("other", True)
     page = RunFolder(trained.workspace.runs / trained.run).report("test").read_text("utf-8")
     assert "the run has seen patients of these images" in page
     assert re.search(r"cxrtool evaluate .*--force", page)
@@ -248,8 +251,9 @@ def test_a_split_by_image_is_scored_with_a_warning_if_the_run_was_trained_on_it(
     train_model(config, trained.workspace, seed=1)
     listening = Listening()
     result = evaluate(trained, listening, run="by-image")
-    assert (result.protocol["name"], result.protocol["split_by"]) == ("holdout", "image")
-    assert "trained_on" not in result.protocol
+    assert (result.protocol.name, result.protocol.split_by) == ("holdout", "image")
+    assert not result.protocol.trained_on
+    assert "trained_on" not in result.as_json()["protocol"]
     assert "too good" in listening.warnings[0]
 
 
@@ -285,8 +289,8 @@ def test_scores_of_what_a_run_was_made_on_carry_a_warning(trained, part):
 def test_a_score_of_the_training_is_no_hold_out(trained, part, name):
     call_chexperts(trained.workspace)
     protocol = evaluate(trained, split=part).protocol
-    assert protocol["name"] == name
-    assert protocol.get("trained_on", False) == (part == "train")
+    assert protocol.name == name
+    assert protocol.trained_on == (part == "train")
 
 
 def test_another_data_sets_scores_do_not_replace_the_runs_own(trained, tmp_path):

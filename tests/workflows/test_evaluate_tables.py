@@ -17,6 +17,7 @@ from cxrtool.core.files import sha256, write_json
 from cxrtool.core.runs import RunFolder, read_card
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import read_manifest, read_split
+from cxrtool.evaluation.thresholds import Rule
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
@@ -223,7 +224,7 @@ def test_only_an_output_folder_is_written(tables, monkeypatch):
     assert "a.csv" in page
     assert str(tables) not in page
     written = json.loads((tables / "out" / "metrics.json").read_text())
-    assert written["mean_auroc"] == found.results[0].values["mean_auroc"]
+    assert written["mean_auroc"] == found.results[0].mean_auroc.value
     with pytest.raises(DataError, match="not empty"):
         scored(tables, "a", output=tables / "out")
     scored(tables, "a", output=tables / "plain", report=False)
@@ -249,9 +250,9 @@ def test_a_run_is_compared_as_it_is_evaluated(trained):
     alone = evaluate_run(
         EvaluateConfig(run="tiny", bootstrap=100, report=False), trained.workspace, seed=1
     )
-    for label, figures in found.results[0]["labels"].items():
-        assert figures["auroc"] == alone.labels[label]["auroc"]
-        assert figures["auroc_ci"] == alone.labels[label]["auroc_ci"]
+    for label, figures in found.results[0].labels.items():
+        assert figures.auroc.value == alone.labels[label].auroc.value
+        assert figures.auroc.interval == alone.labels[label].auroc.interval
     assert found.differences == []
 
 
@@ -346,7 +347,7 @@ def evaluate(trained, *, reporter=SILENT, **options):
 def test_points_are_chosen_under_the_policy_of_the_training_whatever_is_scored(trained, policy):
     stored = read_card(RunFolder(trained.workspace.runs / "tiny")).operating_points["f1"]
     found = evaluate(trained, operating_point="f1", uncertainty=policy)
-    assert {label: of["threshold"] for label, of in found.labels.items()} == stored
+    assert {label: of.threshold for label, of in found.labels.items()} == stored
 
 
 def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
@@ -355,23 +356,23 @@ def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
     assert set(before.operating_points) == {"youden", "f1"}
     assert before.thresholds == before.operating_points["youden"]
     found = evaluate(trained, operating_point="specificity=0.8")
-    assert found.values["operating_point"]["rule"] == "specificity=0.8"
+    assert found.operating_point.rule == Rule("specificity", 0.8)
     stored = read_card(run)
     assert stored.thresholds == before.thresholds
     assert stored.operating_points["specificity=0.8"] == {
-        label: figures["threshold"] for label, figures in found.labels.items()
+        label: figures.threshold for label, figures in found.labels.items()
     }
     evaluate(trained, operating_point="specificity=0.8", keep=True)
     kept = read_card(run)
     assert kept.operating_point == "specificity=0.8"
     assert kept.thresholds == stored.operating_points["specificity=0.8"]
-    assert evaluate(trained).values["operating_point"]["rule"] == "specificity=0.8"
+    assert evaluate(trained).operating_point.rule == Rule("specificity", 0.8)
     values = json.loads(run.thresholds.read_text())
     values["thresholds"]["Edema"] = 0.125
     run.thresholds.write_text(json.dumps(values))
     edited = evaluate(trained)
-    assert edited.labels["Edema"]["threshold"] == 0.125
-    told = edited.values["operating_point"]["rule"]
+    assert edited.labels["Edema"].threshold == 0.125
+    told = str(edited.operating_point)
     assert told == "specificity=0.8, edited by hand for Edema"
     with pytest.raises(UsageError, match="say what to keep"):
         evaluate(trained, keep=True)
@@ -388,20 +389,20 @@ def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
     config = PredictConfig(run=["tiny"], device="cpu", precision="fp32", workers=0)
     before = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
     found = evaluate(trained, calibrate="platt", keep=True)
-    fitted = found.values["calibration"]["labels"]
-    told = found.values["calibration"]["left_out"]
+    fitted = found.calibration.labels
+    told = found.calibration.left_out
     assert set(fitted) | set(told) == set(found.labels)
     for label, figures in found.labels.items():
-        assert figures["auroc"] == plain.labels[label]["auroc"]
-        assert figures["sensitivity"] == plain.labels[label]["sensitivity"]
-        assert (figures["brier"] != plain.labels[label]["brier"]) == (label in fitted)
+        assert figures.auroc.value == plain.labels[label].auroc.value
+        assert figures.sensitivity.value == plain.labels[label].sensitivity.value
+        assert (figures.brier != plain.labels[label].brier) == (label in fitted)
     after = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
     assert after["positive"] == before["positive"]
     for label in found.labels:
         assert (after[label] != before[label]) == (label in fitted)
-    assert evaluate(trained).values["calibration"]["method"] == "platt"
+    assert evaluate(trained).calibration.method == "platt"
     evaluate(trained, calibrate="none", keep=True)
-    assert evaluate(trained).values["calibration"] is None
+    assert evaluate(trained).calibration is None
 
 
 @pytest.mark.parametrize("option", ["truth", "valid_truth", "output"])

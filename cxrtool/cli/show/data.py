@@ -11,16 +11,14 @@ from cxrtool.cli.show import scores as show_scores
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.console import (
     PLAIN_WIDTH,
-    duration,
-    megabytes,
     next_command,
-    number,
     print_json,
     print_line,
     print_table,
     table,
 )
 from cxrtool.core.errors import first_few
+from cxrtool.core.numbers import duration, megabytes, number
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.core.workspace import Workspace

@@ -4,8 +4,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from cxrtool.core.config import CommonConfig
-from cxrtool.core.console import megabytes, next_command, print_json, print_line
+from cxrtool.core.console import next_command, print_json, print_line
 from cxrtool.core.errors import counted
+from cxrtool.core.numbers import megabytes
 
 if TYPE_CHECKING:
     from cxrtool.workflows.export import ExportResult

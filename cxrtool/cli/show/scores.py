@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cxrtool.core.config import CommonConfig, CompareConfig
 from cxrtool.core.console import (
     PLAIN_WIDTH,
     next_command,
-    number,
     print_json,
     print_line,
     print_table,
@@ -18,19 +18,25 @@ from cxrtool.core.console import (
     table,
 )
 from cxrtool.core.errors import counted
-from cxrtool.core.origin import BANNER, DRAWN
+from cxrtool.core.numbers import MISSING, Estimate, change, interval, number
+from cxrtool.core.origin import BANNER
 
 if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
+    from cxrtool.evaluation.result import (
+        CompetitionMean,
+        EvaluationResult,
+        LabelScores,
+        PairedDifferences,
+    )
     from cxrtool.reports.markup import PaperTable
     from cxrtool.workflows.compare import CompareResult
-    from cxrtool.workflows.evaluate import EvaluateResult
     from cxrtool.workflows.evaluate_tables import TablesResult
 
 LONGEST = 40
 """A longer cell of a table for papers is told below it."""
 
 
-def evaluated(result: EvaluateResult, common: CommonConfig) -> None:
+def evaluated(result: EvaluationResult, common: CommonConfig) -> None:
     """The table of scores, and the protocol they were made by."""
     if common.json:
         print_json(result.as_json())
@@ -81,7 +87,7 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
 def _show_paper_table(one: PaperTable) -> None:
     """A table that fits 80 columns: what is too long in it has a mark, and stands below."""
     headings, legend = list(one.columns), []
-    rows = [[cell if cell is not None else "n/a" for cell in row] for row in one.rows]
+    rows = [[MISSING if cell is None else cell for cell in row] for row in one.rows]
     others = [cell for row in rows for cell in row[1:] if len(cell) > LONGEST]
     sentences = list(dict.fromkeys(others))
     marks = {sentence: f"({chr(97 + at)})" for at, sentence in enumerate(sentences[:26])}
@@ -91,8 +97,8 @@ def _show_paper_table(one: PaperTable) -> None:
         for column, heading in enumerate(headings)
     ]
     if sum(widths) + 2 * len(widths) > PLAIN_WIDTH:
-        legend = [f"{number}: {heading}" for number, heading in enumerate(headings[1:], start=1)]
-        headings = [headings[0], *(str(number) for number in range(1, len(headings)))]
+        legend = [f"{place}: {heading}" for place, heading in enumerate(headings[1:], start=1)]
+        headings = [headings[0], *(str(place) for place in range(1, len(headings)))]
     sides = {heading: "right" if at else "left" for at, heading in enumerate(headings)}
     print_table(table(one.caption, sides, rows, wrap=True))
     told = [f"{mark} {sentence}" for sentence, mark in marks.items()]
@@ -101,112 +107,89 @@ def _show_paper_table(one: PaperTable) -> None:
     print_line()
 
 
-def show_differences(differences: list[dict[str, Any]]) -> None:
+def show_differences(differences: Sequence[PairedDifferences]) -> None:
     """The difference of each pair's mean AUROC, with its interval."""
     for pair in differences:
-        apart = pair["mean"]
-        ends = apart["auroc_ci"]
-        within = f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else ""
-        value = "n/a" if apart["auroc"] is None else f"{apart['auroc']:+.3f}"
-        print_line(f"{pair['run']} less {pair['baseline']}: mean AUROC {value}{within}")
+        mean = pair.mean.auroc
+        ends = mean.interval
+        within = f" ({change(ends[0])} to {change(ends[1])})" if ends else ""
+        print_line(f"{pair.run} less {pair.baseline}: mean AUROC {change(mean.value)}{within}")
 
 
-def show_scores(result: EvaluateResult) -> None:
+def show_scores(result: EvaluationResult) -> None:
     """The table of scores, their means, the largest gaps between groups, and the protocol."""
-    values = result.values
-    show_banner([values])
-    rows = [_score_row(label, figures) for label, figures in result.labels.items()]
-    columns = {
-        "label": "left",
-        "AUROC": "right",
-        "95 % CI": "right",
-        "thresh.": "right",
-        "sens.": "right",
-        "spec.": "right",
-        "pos.": "right",
-    }
-    if values["operating_point"] is None:
-        # Without thresholds there is room for the other measure of ranking.
-        columns = {"label": "left", **dict.fromkeys(("AUROC", "95 % CI"), "right")}
-        columns |= dict.fromkeys(("AUPRC", "its CI", "pos."), "right")
-        rows = [_ranking_row(label, figures) for label, figures in result.labels.items()]
-    part = f" on {values['split']}" if values["split"] else ""
-    print_table(table(f"{result.run}{part}: {counted(result.n, values['unit'])}", columns, rows))
-    print_line(_mean_line("mean AUROC", values, len(result.labels)))
-    five = values["competition"]
-    if five and 1 < len(five["labels"]) < len(result.labels):
-        print_line(_mean_line("of the CheXpert competition's:", five, len(five["labels"])))
-    _show_gaps(values)
-    _show_protocol(values)
+    show_banner([result])
+    # Without thresholds there is room for the other measure of ranking.
+    ranking = result.operating_point is None
+    others = ("AUPRC", "its CI") if ranking else ("thresh.", "sens.", "spec.")
+    headings = {"label": "left", **dict.fromkeys(("AUROC", "95 % CI", *others, "pos."), "right")}
+    rows = [
+        [label, *_with_interval(one.auroc), *_further(one, ranking=ranking), f"{one.positives:,}"]
+        for label, one in result.labels.items()
+    ]
+    part = f" on {result.split}" if result.split else ""
+    print_table(table(f"{result.run}{part}: {counted(result.n, result.unit)}", headings, rows))
+    print_line(_mean_line("mean AUROC", result))
+    five = result.competition
+    if five and 1 < len(five.labels) < len(result.labels):
+        print_line(_mean_line("of the CheXpert competition's:", five))
+    _show_gaps(result)
+    _show_protocol(result)
 
 
-def show_banner(results: list[dict[str, Any]]) -> None:
+def show_banner(results: Sequence[EvaluationResult]) -> None:
     """That the images were drawn, where they were: nobody shall take the scores for more."""
-    if any((values.get("data") or {}).get("origin") == DRAWN for values in results):
+    if any(one.data.drawn for one in results):
         print_line(textwrap.fill(f"DRAWN IMAGES. {BANNER}", PLAIN_WIDTH))
         print_line()
 
 
-def _mean_line(what: str, figures: dict[str, Any], labels: int) -> str:
-    ends = figures["mean_auroc_ci"]
-    within = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
-    mean = number(figures["mean_auroc"])
-    return f"{what} {mean}{within} over {figures['defined']} of {labels} labels"
+def _with_interval(estimate: Estimate) -> tuple[str, str]:
+    return number(estimate.value), interval(estimate.interval, between="-") or MISSING
 
 
-def _show_gaps(values: dict[str, Any]) -> None:
+def _further(one: LabelScores, *, ranking: bool) -> tuple[str, ...]:
+    if ranking:
+        return _with_interval(one.auprc)
+    rates = (number(rate.value, 2) for rate in (one.sensitivity, one.specificity))
+    return (number(one.threshold), *rates)
+
+
+def _mean_line(what: str, of: EvaluationResult | CompetitionMean) -> str:
+    mean, ends = of.mean_auroc, interval(of.mean_auroc.interval, between="-")
+    within = f" ({ends})" if ends else ""
+    return f"{what} {number(mean.value)}{within} over {of.defined} of {len(of.labels)} labels"
+
+
+def _show_gaps(result: EvaluationResult) -> None:
     """The largest gap of AUROC between the groups of each column, if its interval is clear of 0."""
-    for column, told in values["subgroups"].items():
+    for column, subgroups in result.subgroups.items():
         clear = [
-            (gap["auroc"], label)
-            for label, gap in told["gaps"].items()
-            if gap["auroc"] and gap["auroc"]["ci"] and gap["auroc"]["ci"][0] > 0
+            (gaps.auroc, label)
+            for label, gaps in subgroups.gaps.items()
+            if gaps.auroc and gaps.auroc.ci and gaps.auroc.ci[0] > 0
         ]
         if clear:
-            gap, label = max(clear, key=lambda one: one[0]["gap"])
+            gap, label = max(clear, key=lambda one: one[0].gap)
             print_line(
-                f"largest gap by {column}: {label}, AUROC {gap['gap']:.3f} higher for "
-                f"{gap['highest']} than for {gap['lowest']}"
+                f"largest gap by {column}: {label}, AUROC {number(gap.gap)} higher for "
+                f"{gap.highest} than for {gap.lowest}"
             )
 
 
-def _show_protocol(values: dict[str, Any]) -> None:
-    told = values["protocol"]
-    point = values["operating_point"]
-    thresholds = f"{point['rule']}, chosen on {point['chosen_on']}" if point else "none"
-    calibration = values["calibration"]
-    curve = f";\n  probabilities: {calibration['method']}, fitted on valid" if calibration else ""
-    views = " and ".join(told["views"]) or "not known which"
-    patients = counted(values["patients"], "patient")
-    drawn = f"intervals over {patients}" if values["intervals"] else f"no intervals, {patients}"
-    data = values.get("data") or {}
-    for line in textwrap.wrap(f"images: {data.get('description') or 'not known'}", PLAIN_WIDTH):
-        print_line(line)
+def _show_protocol(result: EvaluationResult) -> None:
+    protocol, point = result.protocol, result.operating_point
+    thresholds = f"{point}, chosen on {point.chosen_on}" if point else "none"
+    curve = ""
+    if result.calibration:
+        curve = f";\n  probabilities: {result.calibration.method}, fitted on valid"
+    views = " and ".join(protocol.views) or "not known which"
+    patients = counted(result.patients, "patient")
+    drawn = f"intervals over {patients}" if result.intervals else f"no intervals, {patients}"
+    print_line(textwrap.fill(f"images: {result.data.description}", PLAIN_WIDTH))
     print_line(
-        f"protocol: {told['name']}, split by {told['split_by']}, {views} views;\n"
-        f"  labels by {told['labels_by']};\n"
-        f"  uncertain as {told['uncertainty']}, blank as {told['blank']}; {drawn};\n"
+        f"protocol: {protocol.name}, split by {protocol.split_by}, {views} views;\n"
+        f"  labels by {protocol.labels_by};\n"
+        f"  uncertain as {protocol.uncertainty}, blank as {protocol.blank}; {drawn};\n"
         f"  thresholds: {thresholds}{curve}"
     )
-
-
-def _score_row(label: str, figures: dict[str, Any]) -> list[str]:
-    interval = figures["auroc_ci"]
-    return [
-        label,
-        number(figures["auroc"]),
-        f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "n/a",
-        number(figures["threshold"]),
-        number(figures["sensitivity"], 2),
-        number(figures["specificity"], 2),
-        f"{figures['positives']:,}",
-    ]
-
-
-def _ranking_row(label: str, figures: dict[str, Any]) -> list[str]:
-    cells = [label]
-    for name in ("auroc", "auprc"):
-        ends = figures[f"{name}_ci"]
-        cells.append(number(figures[name]))
-        cells.append(f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "n/a")
-    return [*cells, f"{figures['positives']:,}"]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.console import (
     next_command,
-    number,
     print_json,
     print_line,
     print_table,
     table,
 )
+from cxrtool.core.numbers import number
 
 if TYPE_CHECKING:
     from cxrtool.workflows.tune import TuneResult

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from cxrtool.core.plot_text import number, with_interval
+from cxrtool.core.numbers import number, with_interval
 from cxrtool.reports.figures.panels import (
     BLUE,
     FAINT,
@@ -36,7 +36,7 @@ POINT: dict[str, Any] = {
 
 
 def roc_figure(curves: Mapping[str, Curve]) -> Figure:
-    """The figure that `draw_roc` saves: a panel a label, in their order."""
+    """The labels' ROC curves, each with its operating point: a panel a label, in their order."""
     legend = [Line2D([], [], color=BLUE, linewidth=1.7, label="ROC curve")]
     legend += _point_in_legend(curves.values())
     legend += [Line2D([], [], label="chance", **CHANCE)]
@@ -44,7 +44,7 @@ def roc_figure(curves: Mapping[str, Curve]) -> Figure:
 
 
 def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
-    """The figure that `draw_precision_recall` saves: a panel a label, in their order.
+    """The labels' precision-recall curves over the dotted prevalence: a panel a label.
 
     Drawn in steps, each precision from the recall before it: the area under the line is the
     average precision, which straight lines would flatter (Davis & Goadrich 2006, ICML).
@@ -66,9 +66,7 @@ def _curves_figure(
     curves: Mapping[str, Curve], area: str, words: tuple[str, str], legend: Sequence[Line2D]
 ) -> Figure:
     told = {
-        label: [f"{area} {with_interval(curve.area, curve.interval)}", curve.note]
-        if curve.x.size
-        else []
+        label: [f"{area} {with_interval(curve.area)}", curve.note] if curve.x.size else []
         for label, curve in curves.items()
     }
     figure, panels = make_panels(told, legend, words)
@@ -89,7 +87,7 @@ def _curves_figure(
 
 
 def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
-    """The figure that `draw_reliability` saves; a dot's area goes with the images in its bin."""
+    """The share of positives against the mean score; a dot's area goes with its bin's images."""
     dot: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.1}
     words = "bin of scores (larger: more images), 95 % interval"
     legend = [Line2D([], [], markersize=4.5, label=words, **dot)]
@@ -98,31 +96,28 @@ def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
         legend += [Line2D([], [], label="before calibration", **faint)]
     legend += [Line2D([], [], label="perfect calibration", **CHANCE)]
     told = {
-        label: [f"Brier {number(one.brier)}, ECE {number(one.ece)}", one.note]
-        if one.predicted.size
-        else []
+        label: [f"Brier {number(one.brier)}, ECE {number(one.ece)}", one.note] if one.bins else []
         for label, one in bins.items()
     }
     figure, panels = make_panels(told, legend, ("mean predicted probability", "share of positives"))
     for axes, one in zip(panels, bins.values(), strict=True):
         unit_square(axes)
-        if not one.predicted.size:
+        if one.bins is None:
             say_nothing_drawn(axes, one.note)
             continue
         axes.plot([0, 1], [0, 1], **CHANCE)
         if one.before:
             axes.plot(*one.before, zorder=2, **faint)
-        axes.plot(one.predicted, one.observed, color=BLUE, linewidth=0.9, alpha=0.5, zorder=3)
-        axes.vlines(one.predicted, one.low, one.high, color=BLUE, linewidth=1.0, zorder=3)
-        areas = 9 + 41 * one.count / one.count.max()
-        axes.scatter(
-            one.predicted, one.observed, areas, BLUE, linewidths=0, zorder=4, clip_on=False
-        )
+        x, y, count = one.bins.predicted, one.bins.observed, one.bins.count
+        axes.plot(x, y, color=BLUE, linewidth=0.9, alpha=0.5, zorder=3)
+        axes.vlines(x, one.bins.low, one.bins.high, color=BLUE, linewidth=1.0, zorder=3)
+        areas = 9 + 41 * count / count.max()
+        axes.scatter(x, y, areas, BLUE, linewidths=0, zorder=4, clip_on=False)
     return figure
 
 
 def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
-    """The figure that `draw_distributions` saves; every panel has scales of its own."""
+    """How positives and negatives score, with the threshold; every panel has its own scales."""
     filled: dict[str, Any] = {"facecolor": "#dde2e7", "edgecolor": FAINT, "linewidth": 0.8}
     legend: list[Artist] = [
         Line2D([], [], color=BLUE, linewidth=1.5, label="positives"),

@@ -1,6 +1,5 @@
 """Pictures of AUROCs with their intervals: a label's groups, and runs beside each other."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cxrtool.core.errors import UsageError
-from cxrtool.core.numbers import Interval
+from cxrtool.core.numbers import Estimate, with_interval
 from cxrtool.core.plot_text import (
     NORMAL,
     SMALL,
@@ -18,7 +17,6 @@ from cxrtool.core.plot_text import (
     readable_names,
     text_style,
     width_of,
-    with_interval,
 )
 from cxrtool.core.plotting import GRID, INK, make_plain
 from cxrtool.reports.figures.panels import (
@@ -49,18 +47,17 @@ LINE_HEIGHT = 0.165
 
 
 def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.95) -> Figure:
-    """The figure that `draw_forest` saves: the same groups in every panel, and the same x-range.
+    """Each label's AUROC in groups, with intervals of a level: a panel a label.
 
-    The range holds every interval. A group that a label has no row of stays empty there.
+    The same groups are in every panel, and the same x-range, which holds every interval.
+    A group that a label has no row of stays empty there.
     """
     lines = _forest_lines(rows)
     if not lines:
         raise UsageError("there is no group to draw: pass at least one row of a label")
-    shown = [row for of_label in rows.values() for row in of_label if not math.isnan(row.auroc)]
+    shown = [row for of_label in rows.values() for row in of_label if row.auroc.value is not None]
     told = {
-        label: [
-            f"AUROC {with_interval(row.auroc, row.interval)}" for row in of_label if not row.column
-        ][:1]
+        label: [f"AUROC {with_interval(row.auroc)}" for row in of_label if not row.column][:1]
         for label, of_label in rows.items()
     }
     legend = [_whiskered(f"AUROC, {100 * level:g} % interval", BLUE, "o")]
@@ -75,7 +72,7 @@ def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.9
         names=[(name, not column) for name, column in lines],
     )
     figure, panels = make_panels(told, legend, ("AUROC", ""), grid)
-    limits = _auroc_limits((row.auroc, row.interval) for row in shown)
+    limits = _auroc_limits(row.auroc for row in shown)
     for axes, of_label in zip(panels, rows.values(), strict=True):
         axes.set(ylim=(len(lines) - 0.5, -0.5), yticks=[], xlim=limits)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
@@ -105,9 +102,9 @@ def _draw_forest_rows(
     """Draw one label's rows; `edges` are where its numbers end, at the right of the panel."""
     for edge, word in zip(edges, ("n", "pos."), strict=True):
         _write_beside(axes, edge, -0.7, word, GREY)
-    overall = [row.auroc for row in rows if not row.column and not math.isnan(row.auroc)]
-    for value in overall[:1]:
-        axes.axvline(value, color=INK, linewidth=0.8, zorder=2)
+    for row in rows[:1]:
+        if not row.column and row.auroc.value is not None:
+            axes.axvline(row.auroc.value, color=INK, linewidth=0.8, zorder=2)
     for row in rows:
         height = lines.index((row.group, row.column))
         ink = GREY if row.too_few else INK
@@ -115,11 +112,9 @@ def _draw_forest_rows(
             _write_beside(axes, edge, height, f"{number:,}", ink)
         if row.too_few:
             _write_beside(axes, edges[-1] + 0.07, height, "*", ink)
-        if math.isnan(row.auroc):
-            _say_undefined(axes, height)
-            continue
         colour = GREY if row.too_few else BLUE
-        _draw_whisker(axes, row.auroc, row.interval, height, colour, "o", row.too_few)
+        if not _draw_whisker(axes, row.auroc, height, colour, "o", row.too_few):
+            _say_undefined(axes, height)
 
 
 def _number_edges(rows: Sequence[ForestRow]) -> tuple[float, float]:
@@ -143,13 +138,13 @@ def _write_beside(axes: Axes, edge: float, height: float, text: str, ink: str) -
     )
 
 
-def comparison_figure(
-    runs: Mapping[str, Mapping[str, tuple[float, Interval]]], *, level: float = 0.95
-) -> Figure:
-    """The figure that `draw_comparison` saves: runs beside each other in every label's row.
+def comparison_figure(runs: Mapping[str, Mapping[str, Estimate]], *, level: float = 0.95) -> Figure:
+    """The AUROC of each label in each run, with intervals of a level: a row a label.
 
-    A label that a run lacks, or whose AUROC is NaN there, has no mark of it. Raises `UsageError`
-    for more runs than there are colours and markers.
+    A label that a run lacks, or whose AUROC is not defined there, has no mark of it.
+
+    Raises:
+        UsageError: there are more runs than colours and markers.
     """
     if len(runs) > len(RUNS):
         raise UsageError(
@@ -184,17 +179,17 @@ def comparison_figure(
     return figure
 
 
-def _draw_runs(
-    axes: Axes, row: int, values: Sequence[tuple[float, Interval] | None], step: float
-) -> None:
+def _draw_runs(axes: Axes, row: int, values: Sequence[Estimate | None], step: float) -> None:
     """One label's row: a band behind every second, and the runs below each other in their order."""
     if row % 2:
         axes.axhspan(row - 0.5, row + 0.5, color="#f4f6f8", linewidth=0, zorder=0)
-    for place, value in enumerate(values):
-        if value is not None and not math.isnan(value[0]):
-            height = row + step * (place - (len(values) - 1) / 2)
-            _draw_whisker(axes, *value, height, *RUNS[place])
-    if all(value is None or math.isnan(value[0]) for value in values):
+    heights = [row + step * (place - (len(values) - 1) / 2) for place in range(len(values))]
+    drawn = [
+        _draw_whisker(axes, value, height, *mark)
+        for value, height, mark in zip(values, heights, RUNS, strict=False)
+        if value is not None
+    ]
+    if not any(drawn):
         _say_undefined(axes, row)
 
 
@@ -214,18 +209,20 @@ def _whiskered(name: str, colour: str, marker: str, *, hollow: bool = False) -> 
 
 def _draw_whisker(
     axes: Axes,
-    value: float,
-    interval: Interval,
+    estimate: Estimate,
     height: float,
     colour: str,
     marker: str,
     hollow: bool = False,
-) -> None:
-    if interval:
-        axes.plot(interval, [height, height], color=colour, **WHISKER)
+) -> bool:
+    """Draw a dot on its interval; False where there is none to draw."""
+    if estimate.value is None:
+        return False
+    if estimate.interval:
+        axes.plot(estimate.interval, [height, height], color=colour, **WHISKER)
     inside = "white" if hollow else colour
     axes.plot(
-        value,
+        estimate.value,
         height,
         color=colour,
         marker=marker,
@@ -233,12 +230,13 @@ def _draw_whisker(
         markerfacecolor=inside,
         zorder=4,
     )
+    return True
 
 
-def _auroc_limits(values: Iterable[tuple[float, Interval]]) -> tuple[float, float]:
+def _auroc_limits(values: Iterable[Estimate]) -> tuple[float, float]:
     """The x-range that holds every AUROC and interval, and some room for the dots."""
-    ends = [end for value, interval in values for end in (value, *(interval or ()))]
-    ends = [end for end in ends if not math.isnan(end)] or [0.5, 1.0]
+    ends = [end for one in values for end in (one.value, *(one.interval or ())) if end is not None]
+    ends = ends or [0.5, 1.0]
     low, high = min(ends), max(ends)
     room = max(0.04 * (high - low), 0.015)
     return low - room, high + room

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cxrtool.core.numbers import Interval
-
-Floats = NDArray[np.float64]
+from cxrtool.core.numbers import Estimate
+from cxrtool.evaluation.metrics import Floats
+from cxrtool.evaluation.reliability import Bins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,15 +12,14 @@ class Curve:
     """One label's ROC or precision-recall curve.
 
     x and y are (k,) in [0, 1] from left to right, the start included; empty where the label is
-    not defined. `area` is its AUROC or AUPRC, NaN where not defined.
+    not defined. `area` is its AUROC or AUPRC.
     """
 
     x: Floats
     y: Floats
     point: tuple[float, float] | None
     """The operating point."""
-    area: float
-    interval: Interval
+    area: Estimate
     baseline: float | None = None
     """What chance gets at any x: the prevalence. None: the diagonal."""
     note: str = ""
@@ -32,19 +28,11 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """One label's scores against what was found, in bins that hold at least one image.
+    """One label's scores against what was found; `bins` are None where it is not defined."""
 
-    Arrays are (b,), from left to right: mean score, share of positives with the 95 % interval's
-    ends, and images. Empty where the label is not defined.
-    """
-
-    predicted: Floats
-    observed: Floats
-    low: Floats
-    high: Floats
-    count: Floats
-    brier: float
-    ece: float
+    bins: Bins | None
+    brier: float | None = None
+    ece: float | None = None
     note: str = ""
     before: tuple[Floats, Floats] | None = None
     """`predicted` and `observed` without calibration, where some was fitted."""
@@ -73,8 +61,7 @@ class ForestRow:
 
     group: str
     column: str
-    auroc: float
-    interval: Interval
+    auroc: Estimate
     n: int
     positives: int
     too_few: bool

@@ -11,7 +11,9 @@ from PIL import Image
 
 from cxrtool.core import plot_text as writing
 from cxrtool.core.errors import UsageError
+from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.evaluation.reliability import Bins
 from cxrtool.reports import figures as figures
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -21,13 +23,13 @@ NOTHING = np.array([])
 def curve(seed, **changes):
     rng = np.random.default_rng(seed)
     x, y = (np.append(0.0, np.sort(rng.random(30))) for _ in range(2))
-    values = {"x": x, "y": y, "point": (0.3, 0.7), "area": 0.8, "interval": (0.7, 0.9)}
+    values = {"x": x, "y": y, "point": (0.3, 0.7), "area": Estimate(0.8, (0.7, 0.9))}
     return figures.Curve(**{**values, **changes})
 
 
 def undefined():
     return figures.Curve(
-        x=NOTHING, y=NOTHING, point=None, area=np.nan, interval=None, note="no positive among 9"
+        x=NOTHING, y=NOTHING, point=None, area=Estimate(), note="no positive among 9"
     )
 
 
@@ -35,15 +37,14 @@ def reliability(seed):
     rng = np.random.default_rng(seed)
     predicted = np.sort(rng.random(6))
     observed = np.clip(predicted + 0.05, 0, 1)
-    return figures.Reliability(
+    bins = Bins(
         predicted=predicted,
         observed=observed,
         low=np.clip(observed - 0.1, 0, 1),
         high=np.clip(observed + 0.1, 0, 1),
-        count=rng.integers(1, 500, 6).astype(float),
-        brier=0.1,
-        ece=0.05,
+        count=rng.integers(1, 500, 6),
     )
+    return figures.Reliability(bins=bins, brier=0.1, ece=0.05)
 
 
 def scores(seed):
@@ -64,8 +65,7 @@ def forest(low=0.31):
         return figures.ForestRow(
             group=group,
             column=column,
-            auroc=0.7,
-            interval=interval,
+            auroc=Estimate(0.7, interval),
             n=120,
             positives=30,
             too_few=too_few,
@@ -121,19 +121,22 @@ def test_no_interval_of_a_forest_is_cut_off():
 def test_all_pictures_are_written_whatever_a_label_is_called(long, tmp_path):
     labels = [long, "Edema"]
     drawings = {
-        "roc": (figures.draw_roc, {label: curve(1) for label in labels}),
-        "pr": (figures.draw_precision_recall, {label: curve(1, baseline=0.2) for label in labels}),
-        "reliability": (figures.draw_reliability, {label: reliability(1) for label in labels}),
-        "scores": (figures.draw_distributions, {label: scores(1) for label in labels}),
-        "forest": (figures.draw_forest, {label: forest() for label in labels}),
+        "roc": (figures.roc_figure, {label: curve(1) for label in labels}),
+        "pr": (
+            figures.precision_recall_figure,
+            {label: curve(1, baseline=0.2) for label in labels},
+        ),
+        "reliability": (figures.reliability_figure, {label: reliability(1) for label in labels}),
+        "scores": (figures.distributions_figure, {label: scores(1) for label in labels}),
+        "forest": (figures.forest_figure, {label: forest() for label in labels}),
         "runs": (
-            figures.draw_comparison,
-            {run: dict.fromkeys(labels, (0.7, (0.6, 0.8))) for run in ("a", long)},
+            figures.comparison_figure,
+            {run: dict.fromkeys(labels, Estimate(0.7, (0.6, 0.8))) for run in ("a", long)},
         ),
     }
     for name, (draw, values) in drawings.items():
         path = tmp_path / f"{name}.png"
-        draw(values, path)
+        figures.save_figure(draw(values), path)
         with Image.open(path) as image:
             assert image.format == "PNG"
             assert min(image.size) > 100
@@ -177,9 +180,9 @@ def test_only_a_roc_curve_has_a_diagonal():
 
 
 def test_figures_are_told_with_their_interval_or_without():
-    curves = {"Edema": curve(0, area=0.8712, interval=(0.8418, 0.8991))}
+    curves = {"Edema": curve(0, area=Estimate(0.8712, (0.8418, 0.8991)))}
     assert "AUROC 0.871 (0.842–0.899)" in texts(figures.roc_figure(curves))
-    shown = texts(figures.roc_figure({"Edema": curve(0, interval=None)}))
+    shown = texts(figures.roc_figure({"Edema": curve(0, area=Estimate(0.8))}))
     assert "AUROC 0.800" in shown
     assert "(" not in shown
 
@@ -198,22 +201,25 @@ def test_reliability_shows_its_bins_whiskers_and_what_was_before():
     axes = panel(figure, "Edema")
     drawn = [line.get_xydata() for line in axes.lines]
     assert any(
-        np.array_equal(line, np.column_stack([one.predicted, one.observed])) for line in drawn
+        np.array_equal(line, np.column_stack([one.bins.predicted, one.bins.observed]))
+        for line in drawn
     )
     assert any(np.array_equal(line, [[0.2, 0.1], [0.9, 0.5]]) for line in drawn)
     [whiskers] = [each for each in axes.collections if len(each.get_paths()) == 6]
     ends = np.array([path.vertices for path in whiskers.get_paths()])
-    assert np.array_equal(ends[:, 0], np.column_stack([one.predicted, one.low]))
-    assert np.array_equal(ends[:, 1], np.column_stack([one.predicted, one.high]))
+    assert np.array_equal(ends[:, 0], np.column_stack([one.bins.predicted, one.bins.low]))
+    assert np.array_equal(ends[:, 1], np.column_stack([one.bins.predicted, one.bins.high]))
     assert "before calibration" in legend(figure)
     assert "before calibration" not in legend(figures.reliability_figure({"Edema": reliability(4)}))
 
 
 def test_a_bin_with_more_images_has_a_larger_dot():
-    one = dataclasses.replace(reliability(3), count=np.array([5.0, 900, 40, 40, 1, 300]))
+    one = reliability(3)
+    count = np.array([5, 900, 40, 40, 1, 300])
+    one = dataclasses.replace(one, bins=dataclasses.replace(one.bins, count=count))
     axes = panel(figures.reliability_figure({"Edema": one}), "Edema")
     [sizes] = [each.get_sizes() for each in axes.collections if len(each.get_offsets()) == 6]
-    assert np.array_equal(np.argsort(sizes, kind="stable"), np.argsort(one.count, kind="stable"))
+    assert np.array_equal(np.argsort(sizes, kind="stable"), np.argsort(count, kind="stable"))
     assert sizes[2] == sizes[3]
 
 
@@ -243,9 +249,8 @@ def test_a_class_without_images_is_said_and_the_other_one_drawn():
 
 @pytest.mark.parametrize("kind", ["reliability", "distributions"])
 def test_other_pictures_say_too_what_is_not_defined(kind):
-    none = dict.fromkeys(("predicted", "observed", "low", "high", "count"), NOTHING)
     empty = {
-        "reliability": figures.Reliability(**none, brier=np.nan, ece=np.nan, note="no truth"),
+        "reliability": figures.Reliability(bins=None, note="no truth"),
         "distributions": figures.Scores(
             edges=NOTHING,
             positive=NOTHING,
@@ -290,9 +295,7 @@ def test_too_few_patients_are_hollow_grey_and_marked():
 
 
 def test_a_forest_tells_images_and_positives_and_what_is_not_defined():
-    rows = [
-        dataclasses.replace(forest()[0], n=191_010, positives=12_345, auroc=np.nan, interval=None)
-    ]
+    rows = [dataclasses.replace(forest()[0], n=191_010, positives=12_345, auroc=Estimate())]
     shown = texts(figures.forest_figure({"Edema": rows}))
     for wanted in ("191,010", "12,345", "not defined"):
         assert wanted in shown
@@ -313,7 +316,7 @@ def test_numbers_of_a_forest_do_not_touch_each_other_or_the_next_panel():
 
 def test_a_comparison_tells_runs_by_colour_and_by_marker():
     names = [f"run {number}" for number in range(8)]
-    values = {name: {"Edema": (0.6 + 0.01 * n, (0.5, 0.9))} for n, name in enumerate(names)}
+    values = {name: {"Edema": Estimate(0.6 + 0.01 * n, (0.5, 0.9))} for n, name in enumerate(names)}
     figure = figures.comparison_figure(values)
     dots = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert [dot.get_xdata()[0] for dot in dots] == [0.6 + 0.01 * n for n in range(8)]
@@ -330,8 +333,8 @@ def test_a_comparison_tells_runs_by_colour_and_by_marker():
 
 def test_a_comparison_holds_labels_that_not_all_runs_have():
     runs = {
-        "_a": {"Edema": (0.7, None), "Fracture": (np.nan, None)},
-        "b": {"Edema": (0.8, (0.1, 0.99)), "Other": (0.6, None)},
+        "_a": {"Edema": Estimate(0.7), "Fracture": Estimate()},
+        "b": {"Edema": Estimate(0.8, (0.1, 0.99)), "Other": Estimate(0.6)},
     }
     figure = figures.comparison_figure(runs)
     axes = figure.axes[0]
@@ -372,7 +375,7 @@ def test_a_legend_that_is_wide_is_broken_and_not_cut_off():
     one = dataclasses.replace(reliability(0), before=before)
     wide = figures.reliability_figure({"Edema": one})
     runs = figures.comparison_figure(
-        {f"{number} {'and more' * 9}": {"Edema": (0.7, None)} for number in range(8)}
+        {f"{number} {'and more' * 9}": {"Edema": Estimate(0.7)} for number in range(8)}
     )
     for figure in (wide, runs):
         figure.draw_without_rendering()
@@ -412,7 +415,7 @@ def test_what_is_no_formula_is_not_read_as_one(tmp_path):
     figure.savefig(tmp_path / "x.png")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["$a_b$", "a b c", "$\\nothing$"]
     assert not any(axes._left_title.get_parse_math() for axes in figure.axes)
-    runs = figures.comparison_figure({name: {name: (0.7, None)} for name in names})
+    runs = figures.comparison_figure({name: {name: Estimate(0.7)} for name in names})
     runs.savefig(tmp_path / "x.png")
     assert legend(runs) == ["$a_b$", "a b c", "$\\nothing$"]
     shown = [*runs.legends[0].get_texts(), *runs.axes[0].get_yticklabels()]

@@ -1,0 +1,121 @@
+"""What a score is a score of: whose labels, under which policies, on which images, split how."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.origin import CHEXPERT, DRAWN_BY, Origin, whoever_made
+from cxrtool.core.workspace import DataInfo
+
+NOT_KNOWN = "not known"
+OTHER = "other"
+PROTOCOLS = {
+    "holdout": "hold-out of train.csv, labels read off reports by a program",
+    "expert": "200 studies of valid.csv, labelled by three radiologists",
+    "test500": "500 test studies, labelled by five radiologists",
+    OTHER: "other data or labels",
+}
+"""The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
+OF_TABLES = {
+    "train": ("holdout", "labeler of train.csv"),
+    "valid": ("expert", "radiologists of valid.csv"),
+    "test": ("test500", "five radiologists, the majority of their votes"),
+}
+"""What a score on each part of CheXpert is called, and whose its labels are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(JsonResult):
+    """How scores were measured; two are compared only where it is the same."""
+
+    name: str
+    """One of `PROTOCOLS`."""
+    labels_by: str
+    uncertainty: str
+    """The policy for uncertain labels of the truth."""
+    blank: str
+    """The same for labels not mentioned."""
+    split_by: str
+    """`patient`, `image`, or not known."""
+    views: tuple[str, ...]
+    """Empty where they are not known."""
+    trained_on: bool = False
+    """The run has seen patients of these rows, and no split by image says so: that is a
+    measurement of none of the published kinds, whatever the rows are."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The protocol; `trained_on` only where it is so."""
+        found = super().as_json()
+        return found if self.trained_on else {k: v for k, v in found.items() if k != "trained_on"}
+
+
+def protocol_of_rows(
+    rows: pd.DataFrame,
+    info: DataInfo,
+    *,
+    policy: str,
+    blank: str,
+    by_image: bool,
+    trained_on: bool = False,
+) -> Protocol:
+    """What a score on these rows of a manifest is a score of.
+
+    Args:
+        rows: of the manifest, those that are scored.
+        info: of the data set that they are of.
+        policy: for uncertain labels of the truth.
+        blank: the same for labels not mentioned.
+        by_image: the split parted images and not patients.
+        trained_on: as `Protocol` has it.
+    """
+    sources = sorted(rows["source"].unique())
+    published = info.dataset == CHEXPERT and set(sources) <= set(info.origin.published)
+    name = ("expert" if sources == ["valid"] else "holdout") if published else OTHER
+    return Protocol(
+        name=OTHER if trained_on else name,
+        labels_by=" and ".join(info.labels_by.get(one, "whoever made them") for one in sources),
+        uncertainty=policy,
+        blank=blank,
+        split_by="image" if by_image else "patient",
+        views=tuple(sorted(rows["view"].unique())),
+        trained_on=trained_on,
+    )
+
+
+def protocol_of_table(
+    file: str,
+    part: str | None,
+    origin: Origin,
+    *,
+    policy: str,
+    blank: str,
+    views: tuple[str, ...],
+) -> Protocol:
+    """What a score against a table of labels is a score of.
+
+    Args:
+        file: the table's name.
+        part: the part of CheXpert that it is; None where it is none.
+        origin: of its images.
+        policy: for uncertain labels.
+        blank: the same for labels not mentioned.
+        views: of its images.
+    """
+    nobody = DRAWN_BY if origin.drawn else whoever_made(file)
+    name, labels_by = OF_TABLES.get(part or "", (OTHER, nobody))
+    return Protocol(
+        name=name,
+        labels_by=labels_by,
+        uncertainty=policy,
+        blank=blank,
+        split_by="patient" if name in ("expert", "test500") else NOT_KNOWN,
+        views=views,
+    )
+
+
+def dataset_of(protocol: Protocol, origin: Origin) -> str:
+    """`chexpert`, where the rows are of CheXpert's own tables; otherwise what they are of."""
+    of_chexpert = origin.kind == CHEXPERT or protocol.name != OTHER
+    return CHEXPERT if of_chexpert else origin.description

@@ -1,0 +1,88 @@
+"""Rates at a threshold, of all labels at once, with intervals over patients."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrtool.core.numbers import Estimate
+from cxrtool.evaluation.bootstrap import Draws, bootstrap_sums
+from cxrtool.evaluation.intervals import bootstrap_interval, share_interval
+from cxrtool.evaluation.metrics import Floats
+from cxrtool.evaluation.sample import Sample
+
+
+class Rate(NamedTuple):
+    """A rate of each label."""
+
+    values: Floats
+    """(C,) NaN where not defined."""
+    drawn: Floats | None
+    """(R, C) the same in each draw of patients."""
+    estimates: list[Estimate]
+
+
+class Outcomes:
+    """Which rows are true and false positives and negatives, and how many of them there are.
+
+    A label without a threshold has none of the four.
+
+    Args:
+        sample: of n rows and C labels.
+        thresholds: (C,) a score at or over it is positive; NaN for none.
+        mask: (n, C) the rows that count.
+        draws: of the sample's patients; None: no intervals.
+    """
+
+    def __init__(
+        self, sample: Sample, thresholds: Floats, mask: NDArray[np.bool_], draws: Draws | None
+    ) -> None:
+        counts = mask & ~np.isnan(thresholds)
+        called = np.greater_equal(sample.scores, thresholds)  # NaN is at or over nothing
+        self._rows = {
+            "tp": counts & called & sample.targets,
+            "fp": counts & called & ~sample.targets,
+            "tn": counts & ~called & ~sample.targets,
+            "fn": counts & ~called & sample.targets,
+        }
+        self._patients = sample.patients
+        self._totals = {name: of.sum(axis=0).astype(float) for name, of in self._rows.items()}
+        self._drawn: dict[str, Floats] | None = None
+        if draws is not None:
+            sums = np.hsplit(bootstrap_sums(np.hstack(list(self._rows.values())), draws), 4)
+            self._drawn = dict(zip(self._rows, sums, strict=True))
+
+    def share(self, part: str, rest: str) -> Rate:
+        """The rate part / (part + rest), such as the sensitivity of `tp` and `fn`."""
+        values = _divide(self._totals[part], self._totals[part] + self._totals[rest])
+        if self._drawn is None:
+            return Rate(values, None, [Estimate.of(value) for value in values])
+        drawn = _divide(self._drawn[part], self._drawn[part] + self._drawn[rest])
+        among = self._rows[part] | self._rows[rest]
+        ends = share_interval(values, drawn, among.sum(axis=0), self._patients_of(among))
+        return Rate(values, drawn, _estimates(values, ends))
+
+    def f1(self) -> list[Estimate]:
+        """Of each label, 2 tp / (2 tp + fp + fn)."""
+        values = _f1(self._totals)
+        if self._drawn is None:
+            return [Estimate.of(value) for value in values]
+        freedom = [whom - 1.0 for whom in self._patients_of(self._rows["tp"] | self._rows["fn"])]
+        return _estimates(values, bootstrap_interval(_f1(self._drawn), values, freedom))
+
+    def _patients_of(self, among: NDArray[np.bool_]) -> list[int]:
+        return [len(np.unique(self._patients[rows])) for rows in among.T]
+
+
+def _f1(counts: dict[str, Floats]) -> Floats:
+    return _divide(2 * counts["tp"], 2 * counts["tp"] + counts["fp"] + counts["fn"])
+
+
+def _divide(part: Floats, whole: Floats) -> Floats:
+    out = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
+
+
+def _estimates(values: Floats, ends: Floats) -> list[Estimate]:
+    return [Estimate.of(*one) for one in zip(values, ends, strict=True)]

@@ -1,0 +1,114 @@
+"""What of a workspace a run is scored on: a part of the split, checked against its training."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cxrtool.core.config import TruthConfig
+from cxrtool.core.console import Reporter
+from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.files import sha256
+from cxrtool.core.names import name_of_policy
+from cxrtool.core.runs import RunCard, RunFolder, read_card, remarks
+from cxrtool.core.workspace import DataInfo, Workspace
+from cxrtool.data.manifest import (
+    label_columns,
+    patients_in_two_splits,
+    read_manifest,
+    read_split,
+)
+from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
+from cxrtool.data.seen import rows_seen_by
+from cxrtool.evaluation.protocol import Protocol, protocol_of_rows
+from cxrtool.evaluation.truth import Known, check_seen
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a workspace is scored: a part of the split, for one run."""
+
+    run: RunFolder
+    card: RunCard
+    rows: pd.DataFrame
+    protocol: Protocol
+    info: DataInfo
+    scores_stem: str
+    """The name of the scores' file."""
+    stem: str
+    """The name of what is made of them: another protocol has another."""
+    warnings: tuple[str, ...]
+
+
+def choose_part(
+    run: RunFolder, config: TruthConfig, workspace: Workspace, reporter: Reporter
+) -> Part:
+    """The rows that a run is scored on, checked against those that it was trained on.
+
+    Raises:
+        DataError: no such part, or it holds patients that the run was trained on.
+        RunError: the run is incomplete or altered.
+        UsageError: options that do not go together, or no such policy.
+    """
+    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
+        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
+    card = read_card(run)
+    manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
+    absent = [label for label in card.labels if label not in label_columns(manifest)]
+    if absent:
+        raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
+    unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
+    # A run that was trained on folds has its own valid part; another split knows no such fold.
+    fold = card.fold if unchanged and config.split in ("train", "valid") else None
+    split = read_split(workspace.split, manifest, fold)
+    rows = manifest[split == config.split].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(f"{workspace.split}: no image is in {config.split}")
+    reporter.detail(
+        f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
+        f"{len(rows):,} images in {config.split}"
+    )
+    parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
+    by_image = patients_in_two_splits(parts) > 0
+    info, fingerprint = workspace.read_data_info(), sha256(workspace.manifest)
+    own = fingerprint == card.manifest_sha256
+    itself, before = rows_seen_by(
+        *(run, card, rows, config.split, workspace),
+        own=own,
+        workers=config.workers,
+        reporter=reporter,
+    )
+    known = Known(
+        itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
+    )
+    warnings = [*remarks(run, card), *check_seen(known, card, config)]
+    if trained_on_drawings(run) and not info.origin.drawn:
+        warnings.append(TRAINED_ON_DRAWINGS)
+    for text in warnings:
+        reporter.warn(text)
+    # Another data set's scores are kept beside those of the run's own, under another name.
+    scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
+    return Part(
+        run=run,
+        card=card,
+        rows=rows,
+        protocol=protocol_of_rows(
+            rows,
+            info,
+            policy=config.uncertainty or card.uncertainty,
+            blank=config.blank or card.blank,
+            by_image=by_image,
+            trained_on=config.split == "train" or known.spoils,
+        ),
+        info=info,
+        scores_stem=scores_stem,
+        stem="-".join([scores_stem, *_differing(config, card)]),
+        warnings=tuple(warnings),
+    )
+
+
+def _differing(config: TruthConfig, card: RunCard) -> list[str]:
+    """What of the protocol is not as usual, for the names of files."""
+    policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
+    found = [f"study-{config.aggregate}"] if config.unit == "study" else []
+    found += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
+    return found + ([f"blank-{blank}"] if blank != card.blank else [])

@@ -1,0 +1,295 @@
+"""From scores and truth to the whole result of an evaluation, whoever made the scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cxrtool.core.console import Reporter
+from cxrtool.core.errors import DataError
+from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.numbers import Estimate, or_none
+from cxrtool.core.origin import Origin
+from cxrtool.data.labels import COMPETITION_LABELS
+from cxrtool.evaluation.areas import Areas, areas_of
+from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings, draw_patients
+from cxrtool.evaluation.intervals import (
+    LEAST_PATIENTS,
+    LEVEL,
+    area_interval,
+    bootstrap_interval,
+)
+from cxrtool.evaluation.metrics import Floats, mean_defined
+from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
+from cxrtool.evaluation.protocol import Protocol, dataset_of
+from cxrtool.evaluation.rates import Outcomes
+from cxrtool.evaluation.references import sort_references
+from cxrtool.evaluation.reliability import brier_score, expected_calibration_error
+from cxrtool.evaluation.result import (
+    AppliedCalibration,
+    CalibrationError,
+    CompetitionMean,
+    EvaluationResult,
+    IntervalMethod,
+    LabelScores,
+)
+from cxrtool.evaluation.sample import Sample, patients_of_classes
+from cxrtool.evaluation.saturation import collapse_warnings
+from cxrtool.evaluation.subgroups import assess_groups
+
+INTERVALS = {"auroc": area_interval, "auprc": bootstrap_interval}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """An evaluation: what it found, and what pictures and comparisons need."""
+
+    result: EvaluationResult
+    sample: Sample
+    """Calibrated, where a calibration was asked for."""
+    raw: Sample
+    draws: Draws | None
+    warnings: tuple[str, ...]
+    """What scoring itself found; the result has also what was known before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is said of a result beside its figures."""
+
+    run: str
+    split: str | None
+    protocol: Protocol
+    unit: str
+    aggregate: str | None
+    origin: Origin
+    """Where the images are from."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment(JsonResult):
+    """Each label's figures, and their means."""
+
+    labels: dict[str, LabelScores]
+    mean_auroc: Estimate
+    defined: int
+    mean_auprc: Estimate
+    competition: CompetitionMean | None
+
+
+def score_sample(
+    sample: Sample,
+    about: About,
+    *,
+    point: OperatingPoint | None = None,
+    calibration: Calibration | None = None,
+    replicates: int,
+    seed: int,
+) -> Scored:
+    """Score a sample: figures, subgroups, references.
+
+    Raises:
+        DataError: a score that counts is not finite, or is no probability and was to be
+            calibrated.
+    """
+    none = np.full(len(sample.labels), np.nan)
+    thresholds = none if point is None else point.thresholds
+    raw = sample
+    if calibration is not None:
+        if not sample.probabilities:
+            raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
+        scores = calibration.of_scores(sample.labels, sample.scores)
+        sample = replace(sample, scores=scores)
+        thresholds = calibration.of_thresholds(sample.labels, thresholds)
+    draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
+    found = assess(sample, thresholds, draws)
+    warnings = (
+        *_few(found),
+        *collapse_warnings({label: collapse(raw, at) for at, label in enumerate(raw.labels)}),
+        *_without_threshold(found, point),
+        *_not_calibrated(raw.labels, calibration),
+    )
+    result = EvaluationResult(
+        run=about.run,
+        split=about.split,
+        protocol=about.protocol,
+        data=about.origin,
+        unit=about.unit,
+        aggregate=about.aggregate,
+        n=len(sample.keys),
+        patients=len(np.unique(sample.patients)),
+        operating_point=None if point is None else point.chosen,
+        calibration=None if calibration is None else _applied(calibration, raw),
+        intervals=_intervals(draws),
+        mean_auroc=found.mean_auroc,
+        defined=found.defined,
+        mean_auprc=found.mean_auprc,
+        competition=found.competition,
+        labels=found.labels,
+        subgroups=assess_groups(sample, thresholds, draws),
+        references=sort_references(
+            about.protocol,
+            dataset=dataset_of(about.protocol, about.origin),
+            unit=about.unit,
+            rows=len(sample.keys),
+            labels=sample.labels,
+        ),
+        warnings=(*about.warnings, *warnings),
+    )
+    return Scored(result=result, sample=sample, raw=raw, draws=draws, warnings=warnings)
+
+
+def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessment:
+    """All figures of a sample, but those of subgroups.
+
+    Args:
+        sample: of n rows and C labels.
+        thresholds: (C,) a score at or over it is positive; NaN for none.
+        draws: of the sample's patients; None: no intervals.
+
+    Raises:
+        DataError: a score that counts is not finite.
+    """
+    patients = patients_of_classes(sample, sample.mask)
+    drawn = None
+    if draws is not None:
+        drawn = bootstrap_rankings(sample.targets, sample.ranked, sample.mask, draws)
+    areas = Areas(areas_of(sample), drawn, patients.min(axis=0) - 1.0, INTERVALS)
+    aurocs, auprcs = areas.of_labels("auroc"), areas.of_labels("auprc")
+    outcomes = Outcomes(sample, thresholds, sample.mask, draws)
+    sensitivity, specificity = outcomes.share("tp", "fn"), outcomes.share("tn", "fp")
+    ppv, npv, f1 = outcomes.share("tp", "fp"), outcomes.share("tn", "fn"), outcomes.f1()
+    labels = {}
+    for at, label in enumerate(sample.labels):
+        positive, _, mask = sample.column(at)
+        n, positives = int(mask.sum()), int((positive & mask).sum())
+        error = _calibration_error(sample, at)
+        labels[label] = LabelScores(
+            auroc=aurocs[at],
+            auprc=auprcs[at],
+            threshold=or_none(thresholds[at]),
+            sensitivity=sensitivity.estimates[at],
+            specificity=specificity.estimates[at],
+            ppv=ppv.estimates[at],
+            npv=npv.estimates[at],
+            f1=f1[at],
+            brier=error.brier,
+            ece=error.ece,
+            prevalence=positives / n if n else None,
+            n=n,
+            positives=positives,
+            positive_patients=int(patients[0][at]),
+        )
+    five = [at for at, name in enumerate(sample.labels) if name in COMPETITION_LABELS]
+    columns = range(len(sample.labels))
+    competition = None
+    if five:
+        competition = CompetitionMean(
+            labels=tuple(sample.labels[at] for at in five),
+            mean_auroc=_mean(areas, "auroc", five),
+            defined=len(areas.defined(five)),
+        )
+    return Assessment(
+        labels=labels,
+        mean_auroc=_mean(areas, "auroc", columns),
+        defined=len(areas.defined(columns)),
+        mean_auprc=_mean(areas, "auprc", columns),
+        competition=competition,
+    )
+
+
+def _mean(areas: Areas, measure: str, columns: Sequence[int]) -> Estimate:
+    """The mean over those of the columns that are defined."""
+    chosen = areas.defined(columns)
+    return areas.mean(measure, chosen, mean_defined(areas.values[measure][chosen].tolist())[0])
+
+
+def _calibration_error(sample: Sample, at: int) -> CalibrationError:
+    """How far probabilities are from what comes true; None for scores that are none."""
+    if not sample.probabilities or not sample.mask[:, at].any():
+        return CalibrationError(None, None)
+    of_label = sample.column(at)
+    return CalibrationError(
+        or_none(brier_score(*of_label)), or_none(expected_calibration_error(*of_label))
+    )
+
+
+def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
+    """Warn of what scoring found: once of what was found of all, else with whose it is."""
+    owners: dict[str, list[str]] = {}
+    for one in scored:
+        for text in one.warnings:
+            owners.setdefault(text, []).append(one.result.run)
+    for text, names in owners.items():
+        whose = "" if len(names) == len(scored) else f"{', '.join(names)}: "
+        reporter.warn(f"{whose}{text}")
+
+
+def _intervals(draws: Draws | None) -> IntervalMethod | None:
+    if draws is None:
+        return None
+    return IntervalMethod(
+        level=LEVEL, resampled="patients", replicates=draws.replicates, seed=draws.seed
+    )
+
+
+def _applied(calibration: Calibration, raw: Sample) -> AppliedCalibration:
+    return AppliedCalibration(
+        method=calibration.method,
+        chosen_on=calibration.chosen_on,
+        left_out=dict(calibration.left_out),
+        before={
+            label: _calibration_error(raw, at)
+            for at, label in enumerate(raw.labels)
+            if label in calibration.labels and raw.mask[:, at].any()
+        },
+        labels=dict(calibration.labels),
+    )
+
+
+def _few(found: Assessment) -> list[str]:
+    if not found.defined:
+        return ["no label has both a positive and a negative here: there is nothing to score"]
+    few = [
+        label
+        for label, one in found.labels.items()
+        if one.auroc.value is not None and one.positive_patients < LEAST_PATIENTS
+    ]
+    if not few:
+        return []
+    return [
+        f"fewer than {LEAST_PATIENTS} patients with a positive: {', '.join(few)}: "
+        "such a label's scores say next to nothing"
+    ]
+
+
+def _without_threshold(found: Assessment, point: OperatingPoint | None) -> list[str]:
+    if point is None:
+        return []
+    without, doubtful = [], []
+    for label, one in found.labels.items():
+        if one.auroc.value is None:
+            continue
+        reason = point.without.get(label)
+        text = f"{label} ({reason.replace(' has ', ': ', 1)})" if reason is not None else label
+        if one.threshold is None:
+            without.append(text)
+        elif reason is not None:
+            doubtful.append(text)
+    warnings = [f"no threshold for {', '.join(without)}"] if without else []
+    return warnings + [f"thresholds that say little: {', '.join(doubtful)}"] * bool(doubtful)
+
+
+def _not_calibrated(labels: Sequence[str], calibration: Calibration | None) -> list[str]:
+    """A warning a reason: the probabilities of these labels are the network's own."""
+    if calibration is None:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for label in labels:
+        if label in calibration.left_out:
+            reasons.setdefault(calibration.left_out[label], []).append(label)
+    return [
+        f"{calibration.method} left the probabilities of {', '.join(those)} as they were: {reason}"
+        for reason, those in reasons.items()
+    ]
