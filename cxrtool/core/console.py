@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -287,6 +287,26 @@ def print_json(values: dict[str, Any]) -> None:
     """One JSON object on stdout, and nothing else there."""
     text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
     sys.stdout.write(json_escaped(text) + "\n")
+
+
+class HasJson(Protocol):
+    """What a command came to."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as `--json` prints it."""
+
+
+def without_tables(result: HasJson, common: CommonConfig, *, needed: bool = False) -> bool:
+    """Print JSON where it is asked for; whether that, or `--quiet`, is all that is to be shown.
+
+    Args:
+        result: of the command.
+        common: its options.
+        needed: whether quiet ones see the tables too, as what is written nowhere else.
+    """
+    if common.json:
+        print_json(result.as_json())
+    return common.json or (common.quiet and not needed)
 
 
 def print_table(table: Table) -> None:

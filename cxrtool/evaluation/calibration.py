@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, isotonic_regression
 
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
-from cxrtool.evaluation.metrics import Floats, _counted
+from cxrtool.evaluation.metrics import Floats, counted_scores
 
 METHODS = ("temperature", "platt", "isotonic")
 PARAMETERS = {
@@ -328,5 +328,5 @@ def counted_probabilities(
     y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None
 ) -> tuple[NDArray[np.bool_], Floats]:
     """The targets and scores that count, both (n,), where the scores are probabilities."""
-    positive, score = _counted(y_true, y_score, mask)
+    positive, score = counted_scores(y_true, y_score, mask)
     return positive, _probabilities(score)

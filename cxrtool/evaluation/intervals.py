@@ -192,7 +192,6 @@ def share_interval(
     >>> share_interval([1.0], [[1.0]], [9], [5]).round(3).tolist()
     [[0.566, 1.0]]
     """
-    _check_level(level)
     share = np.asarray(shares, np.float64)
     count, whom = np.asarray(rows, np.float64), np.asarray(patients, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -200,10 +199,23 @@ def share_interval(
         variance *= whom / np.maximum(whom - 1, 1)
         effective = np.where(variance > 0, share * (1 - share) / variance, whom)
         effective = np.clip(effective, 1, np.maximum(count, 1))
-        z = ndtri((1 + level) / 2)
-        middle = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
-        half = z * np.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
-        half /= 1 + z**2 / effective
+    return wilson_interval(share, effective, level)
+
+
+def wilson_interval(shares: ArrayLike, rows: ArrayLike, level: float = LEVEL) -> Floats:
+    """Wilson's interval (1927) of shares (K,) of so many independent rows (K,) each: (K, 2).
+
+    In [0, 1]; NaN where the share is. scipy has it of one share of whole counts alone.
+
+    >>> wilson_interval([0.5], [10]).round(3).tolist()
+    [[0.237, 0.763]]
+    """
+    _check_level(level)
+    share, count = np.asarray(shares, np.float64), np.asarray(rows, np.float64)
+    z = ndtri((1 + level) / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    half /= 1 + z**2 / count
     ends = np.stack([middle - half, middle + half], axis=1)
     # Rounding must not put an end of 0 or 1 beside it.
     ends[share == 0, 0], ends[share == 1, 1] = 0.0, 1.0

@@ -34,7 +34,7 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
     >>> auroc([1, 1], [0.2, 0.9])
     nan
     """
-    _, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    _, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     # A negative loses to every positive above its score and to half of those that share it.
     twice_lost = np.sum(np.diff(fp) * (tp[:-1] + tp[1:]))
     return _ratio(int(twice_lost), int(2 * tp[-1] * fp[-1]))
@@ -51,7 +51,7 @@ def auprc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
     >>> round(auprc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
     """
-    _, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    _, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     if not tp[-1] or not fp[-1]:
         return float("nan")
     return float(np.sum(np.diff(tp) / tp[-1] * tp[1:] / (tp + fp)[1:]))
@@ -74,7 +74,7 @@ def roc_points(
     >>> thresholds.tolist()
     [0.8, 0.4, 0.35, 0.1]
     """
-    thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    thresholds, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     fpr, tpr = (n[1:] / n[-1] if n[-1] else np.full(len(n) - 1, np.nan) for n in (fp, tp))
     return fpr, tpr, thresholds
 
@@ -93,7 +93,7 @@ def precision_recall_points(
     >>> recall.tolist(), precision.round(2).tolist()
     ([0.5, 0.5, 1.0, 1.0], [1.0, 0.5, 0.67, 0.5])
     """
-    thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    thresholds, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     if not tp[-1] or not fp[-1]:
         nothing = np.full(len(thresholds), np.nan)
         return nothing, nothing.copy(), thresholds
@@ -111,7 +111,7 @@ def youden_threshold(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | No
     >>> youden_threshold([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.35
     """
-    thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    thresholds, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     if not tp[-1] or not fp[-1]:
         return float("nan")
     scaled_j = (tp * fp[-1] - fp * tp[-1])[1:]
@@ -170,7 +170,7 @@ def confusion_at(
     """
     if np.isnan(threshold):
         raise DataError("the threshold is NaN: a label without one has no operating point")
-    positive, score = _counted(y_true, y_score, mask)
+    positive, score = counted_scores(y_true, y_score, mask)
     called = score >= threshold
     tp, called_sum = int(np.sum(called & positive)), int(np.sum(called))
     fn, fp = int(np.sum(positive)) - tp, called_sum - tp
@@ -211,7 +211,7 @@ def _check_shapes(dimensions: int, **arrays: NDArray[np.generic]) -> None:
         raise DataError(f"{found}: expected {dimensions} dimension(s) and one shape")
 
 
-def _counted(
+def counted_scores(
     y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None, where: str = ""
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Keep the images that count, as bool targets and float64 scores, both checked."""
@@ -228,7 +228,7 @@ def _counted(
     return true == 1, score
 
 
-def _counts_from_above(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Counts, Counts]:
+def counts_from_above(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Counts, Counts]:
     """Count the positives and negatives (k + 1,) at or above each of k distinct scores.
 
     The scores (k,) descend; both counts start at 0, above them all.
@@ -251,5 +251,5 @@ def columns_that_count(
     _check_shapes(2, targets=true, scores=score, mask=counts)
     for label in range(true.shape[1]):
         kept = counts[:, label]
-        y_true, y_score = _counted(true[:, label], score[:, label], kept, f"column {label}: ")
+        y_true, y_score = counted_scores(true[:, label], score[:, label], kept, f"column {label}: ")
         yield np.flatnonzero(kept), y_true, y_score

@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxrtool.core.errors import UsageError
 from cxrtool.evaluation.calibration import counted_probabilities
+from cxrtool.evaluation.intervals import wilson_interval
 from cxrtool.evaluation.metrics import Floats
-
-WILSON = 1.959963984540054
-"""The normal distribution's 97.5 % quantile, for an interval of 95 %."""
 
 
 def brier_score(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) -> float:
@@ -65,11 +63,7 @@ def reliability_bins(
     count = count[held]
     predicted = np.bincount(place, score, bins)[held] / count
     observed = np.bincount(place, positive, bins)[held] / count
-    spread = WILSON**2 / count
-    middle = (observed + spread / 2) / (1 + spread)
-    half = np.sqrt(spread * (observed * (1 - observed) + spread / 4)) / (1 + spread)
-    # Where all are positive the upper end is 1, but for rounding.
-    low, high = middle - half, np.clip(middle + half, observed, 1)
+    low, high = wilson_interval(observed, count).T
     return Bins(predicted=predicted, observed=observed, low=low, high=high, count=count)
 
 

@@ -17,9 +17,9 @@ from cxrtool.core.errors import UsageError, first_few, unknown_name
 from cxrtool.evaluation.metrics import (
     Counts,
     Floats,
-    _counted,
-    _counts_from_above,
     columns_that_count,
+    counted_scores,
+    counts_from_above,
     youden_threshold,
 )
 
@@ -143,7 +143,7 @@ def threshold_for(
     """
     if rule.name == "youden":
         return youden_threshold(y_true, y_score, mask)
-    thresholds, tp, fp = _counts_from_above(*_counted(y_true, y_score, mask))
+    thresholds, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     if not tp[-1] or not fp[-1]:
         return float("nan")
     if rule.name == "f1":

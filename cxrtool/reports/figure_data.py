@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.metrics import Floats, precision_recall_points, roc_points
 from cxrtool.evaluation.reliability import reliability_bins
-from cxrtool.evaluation.result import EvaluationResult, GroupScores, LabelScores
+from cxrtool.evaluation.result import LabelScores
 from cxrtool.evaluation.sample import Sample
-from cxrtool.reports.figures import Curve, ForestRow, Reliability, Scores
+from cxrtool.reports.figures import Curve, Reliability, Scores
 
 MOST_POINTS = 500
 """Of a curve: more cannot be seen."""
 BINS = 25
 """Of a distribution of scores."""
-ALL = "all"
 
 
 def roc_curves(sample: Sample, labels: Mapping[str, LabelScores]) -> dict[str, Curve]:
@@ -95,34 +94,6 @@ def distributions(sample: Sample, labels: Mapping[str, LabelScores]) -> dict[str
             note="" if len(counted) else "no images",
         )
     return found
-
-
-def forest_rows(result: EvaluationResult) -> dict[str, list[ForestRow]]:
-    """Each label's AUROC over all rows and in each group."""
-    found = {}
-    for label, scores in result.labels.items():
-        if scores.auroc.value is None:
-            continue
-        rows = [_forest_row("", ALL, scores, too_few=False)]
-        for column, subgroups in result.subgroups.items():
-            for name, group in subgroups.groups.items():
-                one = group.labels[label]
-                rows.append(_forest_row(column, name, one, too_few=one.too_few))
-        found[label] = rows
-    return found
-
-
-def _forest_row(
-    column: str, group: str, scores: LabelScores | GroupScores, *, too_few: bool
-) -> ForestRow:
-    return ForestRow(
-        column=column,
-        group=group,
-        auroc=scores.auroc,
-        n=scores.n,
-        positives=scores.positives,
-        too_few=too_few,
-    )
 
 
 def _ranked(sample: Sample, column: int) -> tuple[NDArray[np.bool_], Floats, NDArray[np.bool_]]:

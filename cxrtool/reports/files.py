@@ -23,7 +23,6 @@ from cxrtool.evaluation.run_part import Part
 from cxrtool.evaluation.scoring import Scored
 from cxrtool.reports.figure_data import (
     distributions,
-    forest_rows,
     precision_recall_curves,
     reliabilities,
     roc_curves,
@@ -103,7 +102,7 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
         figure = reliability_figure(reliabilities(sample, labels, raw))
         made["Reliability: predicted probability against what was found"] = "reliability", figure
     if result.subgroups:
-        made["AUROC by subgroup"] = "subgroups", forest_figure(forest_rows(result))
+        made["AUROC by subgroup"] = "subgroups", forest_figure(labels, result.subgroups)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for caption, (name, figure) in made.items():

@@ -1,4 +1,9 @@
-"""A table for a paper, and its markup: Markdown, LaTeX, CSV."""
+"""A table for a paper, and its markup: Markdown, LaTeX, CSV.
+
+pandas has both, but `Styler.to_latex` leaves captions, headings and `<`, `|`, `--` unescaped and
+knows neither lines between rows, notes, nor tables wider than the text; `to_markdown` needs one
+more package, which escapes nothing.
+"""
 
 import csv
 import io

@@ -16,6 +16,7 @@ from cxrtool.core.console import (
     print_line,
     print_table,
     table,
+    without_tables,
 )
 from cxrtool.core.errors import first_few
 from cxrtool.core.numbers import duration, megabytes, number
@@ -38,10 +39,7 @@ NAME_WIDTH = 39
 
 def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) -> None:
     """The data set's counts."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     print_line(
         f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
@@ -83,10 +81,7 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
 
 def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:
     """Sizes, prevalences and how well they are balanced."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     sizes = [
         [
@@ -127,10 +122,7 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
 
 def trained(result: TrainResult, common: CommonConfig) -> None:
     """What a training came to."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     print_line(
         f"best epoch {result.best_epoch} of {result.epochs}: "
@@ -243,10 +235,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
 
 def cleared(result: ClearResult, common: CommonConfig) -> None:
     """How much of the disk is free again, run by run."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     what = "removed" if result.action == "rm" else "slimmed"
     for run, size in result.freed.items():
@@ -305,10 +294,7 @@ def _after_runs(runs: list[ListedRun]) -> str | None:
 
 def drawn(result: DrawnResult, common: CommonConfig) -> None:
     """Where the drawn data set is."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     print_line(
         f"{result.images:,} drawings ({result.frontal:,} frontal) of {result.patients:,} invented "
@@ -319,10 +305,7 @@ def drawn(result: DrawnResult, common: CommonConfig) -> None:
 
 def demonstrated(result: DemoResult, common: CommonConfig) -> None:
     """The scores of the demo's network, and what a linear model makes of thumbnails."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     show_scores.show_scores(result.scores)
     print_line(

@@ -4,7 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from cxrtool.core.config import CommonConfig
-from cxrtool.core.console import next_command, print_json, print_line
+from cxrtool.core.console import next_command, print_line, without_tables
 from cxrtool.core.errors import counted
 from cxrtool.core.numbers import megabytes
 
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 def exported(result: "ExportResult", common: CommonConfig) -> None:
     """Where it is, how it was checked, and what takes it."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     print_line(
         f"{result.run}: grey bytes (n, {result.image_size}, {result.image_size}) to probabilities "

@@ -11,11 +11,11 @@ from cxrtool.core.config import CommonConfig, CompareConfig
 from cxrtool.core.console import (
     PLAIN_WIDTH,
     next_command,
-    print_json,
     print_line,
     print_table,
     print_text,
     table,
+    without_tables,
 )
 from cxrtool.core.errors import counted
 from cxrtool.core.numbers import MISSING, Estimate, change, interval, number
@@ -38,10 +38,7 @@ LONGEST = 40
 
 def evaluated(result: EvaluationResult, common: CommonConfig) -> None:
     """The table of scores, and the protocol they were made by."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     show_scores(result)
     if result.written:
@@ -51,10 +48,7 @@ def evaluated(result: EvaluationResult, common: CommonConfig) -> None:
 
 def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
     """The scores of tables of predictions, and how far they are apart."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet and result.written:
+    if without_tables(result, common, needed=not result.written):
         return
     for one in result.results:
         show_scores(one)
@@ -66,10 +60,7 @@ def evaluated_tables(result: TablesResult, common: CommonConfig) -> None:
 
 def compared(result: CompareResult, config: CompareConfig, common: CommonConfig) -> None:
     """The tables of a comparison, to be read or for a paper."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet and result.written:
+    if without_tables(result, common, needed=not result.written):
         return
     if config.table != "text":
         from cxrtool.reports.markup import to_latex, to_markdown

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.console import (
     next_command,
-    print_json,
     print_line,
     print_table,
     table,
+    without_tables,
 )
 from cxrtool.core.numbers import number
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 def searched(result: "TuneResult", common: CommonConfig) -> None:
     """The trials, the best of them, and what to do with it."""
-    if common.json:
-        print_json(result.as_json())
-        return
-    if common.quiet:
+    if without_tables(result, common):
         return
     print_table(table(f"study {result.study}", result.columns, result.texts))
     if result.best is None:

@@ -16,11 +16,10 @@ from cxrtool.reports.figures.curves import (
     roc_figure,
 )
 from cxrtool.reports.figures.forest import comparison_figure, forest_figure
-from cxrtool.reports.figures.series import Curve, ForestRow, Reliability, Scores
+from cxrtool.reports.figures.series import Curve, Reliability, Scores
 
 __all__ = [
     "Curve",
-    "ForestRow",
     "Reliability",
     "Scores",
     "comparison_figure",

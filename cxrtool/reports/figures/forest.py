@@ -19,6 +19,8 @@ from cxrtool.core.plot_text import (
     width_of,
 )
 from cxrtool.core.plotting import GRID, INK, make_plain
+from cxrtool.evaluation.intervals import LEVEL
+from cxrtool.evaluation.result import GroupScores, LabelScores, Subgroups
 from cxrtool.reports.figures.panels import (
     BLUE,
     GREY,
@@ -28,7 +30,6 @@ from cxrtool.reports.figures.panels import (
     empty_figure,
     make_panels,
 )
-from cxrtool.reports.figures.series import ForestRow
 
 RUNS = (
     ("#0072b2", "o"),
@@ -42,82 +43,78 @@ RUNS = (
 )
 """Colours that the colour-blind tell apart (Okabe & Ito 2008), and markers for grey print."""
 WHISKER: dict[str, Any] = {"linewidth": 1.1, "zorder": 3, "solid_capstyle": "butt"}
+ALL = "all"
+Row = LabelScores | GroupScores
 FOREST_WIDTH = {1: 2.8, 2: 2.0, 3: 1.5}
 LINE_HEIGHT = 0.165
 
 
-def forest_figure(rows: Mapping[str, Sequence[ForestRow]], *, level: float = 0.95) -> Figure:
-    """Each label's AUROC in groups, with intervals of a level: a panel a label.
+def forest_figure(labels: Mapping[str, LabelScores], subgroups: Mapping[str, Subgroups]) -> Figure:
+    """The AUROC of each defined label over all rows and in groups: a panel a label.
 
-    The same groups are in every panel, and the same x-range, which holds every interval.
-    A group that a label has no row of stays empty there.
+    The x-range is the same in every panel, and holds every interval.
+
+    Raises:
+        UsageError: no label is defined.
     """
-    lines = _forest_lines(rows)
-    if not lines:
-        raise UsageError("there is no group to draw: pass at least one row of a label")
-    shown = [row for of_label in rows.values() for row in of_label if row.auroc.value is not None]
-    told = {
-        label: [f"AUROC {with_interval(row.auroc)}" for row in of_label if not row.column][:1]
-        for label, of_label in rows.items()
+    rows = {
+        label: _rows(label, scores, subgroups)
+        for label, scores in labels.items()
+        if scores.auroc.value is not None
     }
-    legend = [_whiskered(f"AUROC, {100 * level:g} % interval", BLUE, "o")]
-    if any(row.too_few for row in shown):
+    names = [(ALL, False)]
+    for column, of in subgroups.items():
+        names += [(column, True), *((name, False) for name in of.groups)]
+    told = {label: [f"AUROC {with_interval(labels[label].auroc)}"] for label in rows}
+    shown = [row for of_label in rows.values() for row in of_label if row is not None]
+    legend = [_whiskered(f"AUROC, {100 * LEVEL:g} % interval", BLUE, "o")]
+    if any(_too_few(row) and row.auroc.value is not None for row in shown):
         legend += [_whiskered("too few patients to say (*)", GREY, "o", hollow=True)]
     legend += [Line2D([], [], color=INK, linewidth=0.8, label="AUROC of all")]
-    edges = _number_edges([row for of_label in rows.values() for row in of_label])
-    grid = Grid(
-        size=(FOREST_WIDTH[columns_for(len(rows), 3)], LINE_HEIGHT * len(lines)),
-        most=3,
-        beside=edges[-1] + 0.1,
-        names=[(name, not column) for name, column in lines],
-    )
+    edges = _number_edges(shown)
+    size = FOREST_WIDTH[columns_for(len(rows), 3)] if rows else 0, LINE_HEIGHT * len(names)
+    grid = Grid(size=size, most=3, beside=edges[-1] + 0.1, names=names)
     figure, panels = make_panels(told, legend, ("AUROC", ""), grid)
     limits = _auroc_limits(row.auroc for row in shown)
     for axes, of_label in zip(panels, rows.values(), strict=True):
-        axes.set(ylim=(len(lines) - 0.5, -0.5), yticks=[], xlim=limits)
+        axes.set(ylim=(len(names) - 0.5, -0.5), yticks=[], xlim=limits)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.grid(True, color=GRID, linewidth=0.7)
-        _draw_forest_rows(axes, of_label, lines, edges)
+        _draw_forest_rows(axes, of_label, edges)
     return figure
 
 
-def _forest_lines(rows: Mapping[str, Sequence[ForestRow]]) -> list[tuple[str, str | None]]:
-    """Each line's group and column, columns together; (column, None) stands over its groups."""
-    groups: dict[str, dict[str, None]] = {}
-    for row in (row for of_label in rows.values() for row in of_label):
-        groups.setdefault(row.column, {})[row.group] = None
-    lines: list[tuple[str, str | None]] = []
-    for column, names in groups.items():
-        lines += [(column, None)] if column else []
-        lines += [(name, column) for name in names]
-    return lines
+def _rows(label: str, scores: LabelScores, subgroups: Mapping[str, Subgroups]) -> list[Row | None]:
+    """One label's figures from top to bottom; None where the name of a column stands."""
+    rows: list[Row | None] = [scores]
+    for of in subgroups.values():
+        rows += [None, *(group.labels[label] for group in of.groups.values())]
+    return rows
 
 
-def _draw_forest_rows(
-    axes: Axes,
-    rows: Sequence[ForestRow],
-    lines: Sequence[tuple[str, str | None]],
-    edges: tuple[float, float],
-) -> None:
+def _too_few(row: Row) -> bool:
+    return isinstance(row, GroupScores) and row.too_few
+
+
+def _draw_forest_rows(axes: Axes, rows: Sequence[Row | None], edges: tuple[float, float]) -> None:
     """Draw one label's rows; `edges` are where its numbers end, at the right of the panel."""
     for edge, word in zip(edges, ("n", "pos."), strict=True):
         _write_beside(axes, edge, -0.7, word, GREY)
-    for row in rows[:1]:
-        if not row.column and row.auroc.value is not None:
+    for height, row in enumerate(rows):
+        if row is None:
+            continue
+        few = _too_few(row)
+        if height == 0 and row.auroc.value is not None:
             axes.axvline(row.auroc.value, color=INK, linewidth=0.8, zorder=2)
-    for row in rows:
-        height = lines.index((row.group, row.column))
-        ink = GREY if row.too_few else INK
         for edge, number in zip(edges, (row.n, row.positives), strict=True):
-            _write_beside(axes, edge, height, f"{number:,}", ink)
-        if row.too_few:
-            _write_beside(axes, edges[-1] + 0.07, height, "*", ink)
-        colour = GREY if row.too_few else BLUE
-        if not _draw_whisker(axes, row.auroc, height, colour, "o", row.too_few):
+            _write_beside(axes, edge, height, f"{number:,}", GREY if few else INK)
+        if few:
+            _write_beside(axes, edges[-1] + 0.07, height, "*", GREY)
+        if not _draw_whisker(axes, row.auroc, height, GREY if few else BLUE, "o", few):
             _say_undefined(axes, height)
 
 
-def _number_edges(rows: Sequence[ForestRow]) -> tuple[float, float]:
+def _number_edges(rows: Sequence[Row]) -> tuple[float, float]:
     """Where the numbers of images and of positives end, in inches from their panel's right."""
     digit = 0.062
     first = 0.1 + digit * max([4, *(len(f"{row.n:,}") for row in rows)])
@@ -173,7 +170,7 @@ def comparison_figure(runs: Mapping[str, Mapping[str, Estimate]], *, level: floa
     axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=_auroc_limits(values))
     axes.set_yticks(range(len(labels)), ["\n".join(name) for name in names], **text_style(NORMAL))
     axes.xaxis.grid(True, color=GRID, linewidth=0.7)
-    axes.set_xlabel(f"AUROC, {100 * level:g} % interval", **text_style(NORMAL))
+    axes.set_xlabel(f"AUROC, {100 * LEVEL:g} % interval", **text_style(NORMAL))
     for row, label in enumerate(labels):
         _draw_runs(axes, row, [of_run.get(label) for of_run in runs.values()], beside / step)
     return figure

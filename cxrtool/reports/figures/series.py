@@ -53,16 +53,3 @@ class Scores:
     negatives: int
     threshold: float | None
     note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForestRow:
-    """One label's AUROC in one group of a column (`sex`: `Female`), or in `all` (column empty)."""
-
-    group: str
-    column: str
-    auroc: Estimate
-    n: int
-    positives: int
-    too_few: bool
-    """Too small a group to say anything."""

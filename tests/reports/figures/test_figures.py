@@ -14,7 +14,9 @@ from cxrtool.core.errors import UsageError
 from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.evaluation.reliability import Bins
+from cxrtool.evaluation.result import Group, GroupScores, Subgroups
 from cxrtool.reports import figures as figures
+from tests.support.results import scores_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 NOTHING = np.array([])
@@ -60,22 +62,27 @@ def scores(seed):
     )
 
 
-def forest(low=0.31):
-    def row(group, column, interval, too_few):
-        return figures.ForestRow(
-            group=group,
-            column=column,
-            auroc=Estimate(0.7, interval),
-            n=120,
-            positives=30,
-            too_few=too_few,
-        )
+def forest(lows=None, few=True, **counts):
+    """Labels and the groups of their sex, and of each the low end of Female's interval."""
+    lows = lows or {"Edema": 0.31}
+    counts = {"n": 120, "positives": 30, **counts}
 
-    return [
-        row("all", "", (0.6, 0.8), False),
-        row("Female", "sex", (low, 0.97), False),
-        row("Male", "sex", None, True),
-    ]
+    def cell(interval, too_few):
+        values = {**counts, "auroc": 0.7, "auroc_ci": interval, "too_few": too_few}
+        return scores_of(values, GroupScores)
+
+    labels = {label: scores_of({**counts, "auroc": 0.7, "auroc_ci": (0.6, 0.8)}) for label in lows}
+    female = {label: cell((low, 0.97), False) for label, low in lows.items()}
+    male = {label: cell(None, few) for label in lows}
+    groups = {
+        name: Group(n=120, patients=90, labels=of)
+        for name, of in (("Female", female), ("Male", male))
+    }
+    return labels, {"sex": Subgroups(groups=groups, gaps={}, within={})}
+
+
+def forest_figure(*args, **options):
+    return figures.forest_figure(*forest(*args, **options))
 
 
 def texts(figure):
@@ -109,9 +116,9 @@ def test_the_prevalence_is_drawn_in_a_precision_recall_curve():
 
 
 def test_no_interval_of_a_forest_is_cut_off():
-    rows = {"Edema": forest(), "Fracture": forest(low=0.02)}
-    figure = figures.forest_figure(rows)
-    limits = [axes.get_xlim() for axes in figure.axes if axes.get_label() in rows]
+    figure = forest_figure({"Edema": 0.31, "Fracture": 0.02})
+    limits = [axes.get_xlim() for axes in figure.axes]
+    assert len(limits) == 2
     assert len(set(limits)) == 1
     assert limits[0][0] <= 0.02
     assert limits[0][1] >= 0.97
@@ -128,7 +135,7 @@ def test_all_pictures_are_written_whatever_a_label_is_called(long, tmp_path):
         ),
         "reliability": (figures.reliability_figure, {label: reliability(1) for label in labels}),
         "scores": (figures.distributions_figure, {label: scores(1) for label in labels}),
-        "forest": (figures.forest_figure, {label: forest() for label in labels}),
+        "forest": (forest_figure, dict.fromkeys(labels, 0.31)),
         "runs": (
             figures.comparison_figure,
             {run: dict.fromkeys(labels, Estimate(0.7, (0.6, 0.8))) for run in ("a", long)},
@@ -268,7 +275,7 @@ def test_other_pictures_say_too_what_is_not_defined(kind):
 
 
 def test_a_forest_draws_each_row_at_the_height_of_its_name():
-    figure = figures.forest_figure({"Edema": forest(), "Fracture": forest()[:1]})
+    figure = forest_figure({"Edema": 0.31, "Fracture": 0.31})
     axes = panel(figure, "Edema")
     names = {one.get_text(): one for one in axes.texts}
     whiskers = [line.get_xydata().tolist() for line in axes.lines]
@@ -282,7 +289,7 @@ def test_a_forest_draws_each_row_at_the_height_of_its_name():
 
 
 def test_too_few_patients_are_hollow_grey_and_marked():
-    figure = figures.forest_figure({"Edema": forest()})
+    figure = forest_figure()
     axes = panel(figure, "Edema")
     dots = {line.get_ydata()[0]: line for line in axes.lines if line.get_marker() == "o"}
     assert dots[3].get_markerfacecolor() == "white"
@@ -291,19 +298,21 @@ def test_too_few_patients_are_hollow_grey_and_marked():
     assert dots[2].get_markerfacecolor() == dots[2].get_color()
     assert [one.xy[1] for one in axes.texts if one.get_text() == "*"] == [3]
     assert any("too few" in name for name in legend(figure))
-    assert not any("too few" in name for name in legend(figures.forest_figure({"A": forest()[:2]})))
+    assert not any("too few" in name for name in legend(forest_figure(few=False)))
 
 
 def test_a_forest_tells_images_and_positives_and_what_is_not_defined():
-    rows = [dataclasses.replace(forest()[0], n=191_010, positives=12_345, auroc=Estimate())]
-    shown = texts(figures.forest_figure({"Edema": rows}))
+    labels, subgroups = forest(n=191_010, positives=12_345)
+    cells = subgroups["sex"].groups["Male"].labels
+    cells["Edema"] = dataclasses.replace(cells["Edema"], auroc=Estimate())
+    shown = texts(figures.forest_figure(labels, subgroups))
     for wanted in ("191,010", "12,345", "not defined"):
         assert wanted in shown
 
 
 def test_numbers_of_a_forest_do_not_touch_each_other_or_the_next_panel():
-    rows = [dataclasses.replace(row, n=1_191_010, positives=1_112_345) for row in forest()]
-    figure = figures.forest_figure({"Edema": rows, "Fracture": rows})
+    counts = {"n": 1_191_010, "positives": 1_112_345}
+    figure = forest_figure({"Edema": 0.31, "Fracture": 0.31}, **counts)
     figure.draw_without_rendering()
     left, right = figure.axes
     spans = [
@@ -423,11 +432,11 @@ def test_what_is_no_formula_is_not_read_as_one(tmp_path):
 
 
 def test_nothing_to_draw_is_an_error():
-    for build in (figures.roc_figure, figures.comparison_figure, figures.forest_figure):
+    for build in (figures.roc_figure, figures.comparison_figure):
         with pytest.raises(UsageError, match="there is no"):
             build({})
-    with pytest.raises(UsageError, match="no group"):
-        figures.forest_figure({"Edema": []})
+    with pytest.raises(UsageError, match="there is no"):
+        figures.forest_figure({"Edema": scores_of({})}, forest()[1])
 
 
 def test_nothing_of_pyplot_is_loaded():
