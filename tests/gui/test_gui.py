@@ -979,7 +979,7 @@ def expected(trained_once, images):
 
     compute = Compute(engine="torch", device="cpu", precision="fp32")
     run = load_scorer(RunFolder(trained_once.workspace.runs / "tiny"), compute)
-    pixels = [squish(read_for_scoring(image)[0], *run.squish)[None] for image in images]
+    pixels = [squish(read_for_scoring(image)[0], *run.image_sizes)[None] for image in images]
     return [dict(zip(run.labels, run(one)[0].tolist(), strict=True)) for one in pixels]
 
 
