@@ -91,7 +91,7 @@ def named(positive: Sequence[str]) -> str:
 
 
 def why_none(without: Mapping[str, str], labels: Sequence[str]) -> list[str]:
-    """What is told of labels without a threshold or with one that says little: a line a reason."""
+    """Why labels have no threshold, or one that says little: a line a reason."""
     reasons: dict[str, list[str]] = {}
     for label in labels:
         if label in without:
@@ -105,7 +105,7 @@ def threshold_warnings(
     """What whoever decides by thresholds should know: which are missing, and which say little."""
     missing = [label for label, limit in thresholds.items() if limit is None]
     doubtful = [label for label in without if thresholds.get(label) is not None]
-    told = []
+    warnings = []
     for labels, what in (
         (missing, "no threshold, and so no decision, for"),
         (doubtful, "the thresholds say little of"),
@@ -115,5 +115,5 @@ def threshold_warnings(
         if len(reasons) > 1:
             reasons = [f"{label}: {reason}" for label, reason in known.items()]
         why = f" ({first_few(reasons)})" if reasons else ""
-        told += [f"{what} {first_few(labels, 14)}{why}"] * bool(labels)
-    return told
+        warnings += [f"{what} {first_few(labels, 14)}{why}"] * bool(labels)
+    return warnings

@@ -11,12 +11,11 @@ are shifted and widened.
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from cxrtool.core.errors import DataError, UsageError
-
-Floats = NDArray[np.float64]
+from cxrtool.evaluation.metrics import Floats
 
 LEVEL = 0.95
 LEAST_PATIENTS = 10
@@ -103,7 +102,7 @@ def _of_columns(
     level: float,
     ends_of: Callable[[Floats, float, float, float], Floats],
 ) -> Floats:
-    """The ends of each column where they can be told, NaN elsewhere."""
+    """The ends of each column where they are defined, NaN elsewhere."""
     out = np.full((values.shape[1], 2), np.nan)
     for column, of_this in enumerate(values.T):
         defined = of_this[~np.isnan(of_this)]

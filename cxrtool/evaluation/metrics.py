@@ -1,4 +1,4 @@
-"""Scores of a label's ranking: AUROC, AUPRC, ROC points, Youden's threshold, confusion.
+"""Scores of a label's ranking: AUROC, AUPRC, ROC points, Youden's threshold.
 
 One label: `y_true` (n,) in {0, 1}, `y_score` (n,) any finite reals, `mask` (n,) True where the
 image counts (None: everywhere). Many labels: the same with (n, C). What stands where the mask is
@@ -9,7 +9,6 @@ Raised by all that take scores: `DataError` where shapes differ, a target that c
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,65 +115,6 @@ def youden_threshold(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | No
         return float("nan")
     scaled_j = (tp * fp[-1] - fp * tp[-1])[1:]
     return float(thresholds[np.flatnonzero(scaled_j == scaled_j.max())[-1]])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confusion:
-    """Counts at one threshold, and their rates in [0, 1]; NaN where a rate's denominator is 0.
-
-    >>> at = Confusion(tp=8, fp=4, tn=16, fn=2)
-    >>> at.sensitivity, at.specificity, round(at.ppv, 3), round(at.npv, 3), round(at.f1, 3)
-    (0.8, 0.8, 0.667, 0.889, 0.727)
-    """
-
-    tp: int
-    fp: int
-    tn: int
-    fn: int
-
-    @property
-    def sensitivity(self) -> float:
-        """Share of the positive images that are called positive (TPR, recall)."""
-        return _ratio(self.tp, self.tp + self.fn)
-
-    @property
-    def specificity(self) -> float:
-        """Share of the negative images that are called negative (1 - FPR)."""
-        return _ratio(self.tn, self.tn + self.fp)
-
-    @property
-    def ppv(self) -> float:
-        """Share of the positive calls that are right (precision)."""
-        return _ratio(self.tp, self.tp + self.fp)
-
-    @property
-    def npv(self) -> float:
-        """Share of the negative calls that are right."""
-        return _ratio(self.tn, self.tn + self.fn)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of sensitivity and ppv, as 2 tp / (2 tp + fp + fn)."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-
-def confusion_at(
-    y_true: ArrayLike, y_score: ArrayLike, threshold: float, mask: ArrayLike | None = None
-) -> Confusion:
-    """Count the four outcomes when score >= threshold is called positive.
-
-    Raises DataError as the module says, and for a NaN threshold: that of a one-class label.
-
-    >>> confusion_at([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.35)
-    Confusion(tp=2, fp=1, tn=1, fn=0)
-    """
-    if np.isnan(threshold):
-        raise DataError("the threshold is NaN: a label without one has no operating point")
-    positive, score = counted_scores(y_true, y_score, mask)
-    called = score >= threshold
-    tp, called_sum = int(np.sum(called & positive)), int(np.sum(called))
-    fn, fp = int(np.sum(positive)) - tp, called_sum - tp
-    return Confusion(tp=tp, fp=fp, tn=len(score) - tp - fp - fn, fn=fn)
 
 
 def mean_defined(values: Sequence[float]) -> tuple[float, int]:

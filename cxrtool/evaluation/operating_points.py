@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.runs import RunCard
 from cxrtool.evaluation.calibration import Calibrator, fit
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
+from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_of
 from cxrtool.evaluation.thresholds import ChosenRule, Rule, parse_rule, thresholds_for
 
-Floats = NDArray[np.float64]
 VALID = "valid"
 
 

@@ -32,7 +32,7 @@ VALID = "valid"
 def chosen_points(
     run: RunFolder, card: RunCard, workspace: Workspace, config: EvaluateConfig
 ) -> tuple[OperatingPoint, Calibration | None]:
-    """The thresholds and the calibration that the scores of a run are held against.
+    """The thresholds and the calibration that a run is scored with.
 
     What is not asked for is as the run has it stored. What is, is chosen on the run's own valid
     part under the policies of its training, and stored with it; `config.keep` makes it what

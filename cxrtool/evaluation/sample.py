@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError
-from cxrtool.data.logits import mean_logits
 from cxrtool.evaluation.metrics import Floats
+from cxrtool.evaluation.studies import combine_logits, combine_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,30 +89,12 @@ def by_study(sample: Sample, aggregate: str) -> Sample:
         studies=sample.studies[first],
         targets=targets,
         mask=mask,
-        scores=_combined(sample.scores, study, len(first), aggregate),
-        logits=_combined_logits(sample.logits, study, len(first), aggregate),
+        scores=combine_scores(sample.scores, study, len(first), aggregate),
+        logits=None
+        if sample.logits is None
+        else combine_logits(sample.logits, study, len(first), aggregate),
         groups={name: _of_studies(of, study, first) for name, of in sample.groups.items()},
     )
-
-
-def _combined(values: Floats, study: NDArray[np.intp], size: int, aggregate: str) -> Floats:
-    """The greatest, or the mean, of the (n, C) values of each study: (size, C)."""
-    if aggregate == "max":
-        out = np.full((size, values.shape[1]), -np.inf)
-        np.maximum.at(out, study, values)
-        return out
-    out = np.zeros((size, values.shape[1]))
-    np.add.at(out, study, values)
-    return out / np.bincount(study)[:, None]
-
-
-def _combined_logits(
-    logits: Floats | None, study: NDArray[np.intp], size: int, aggregate: str
-) -> Floats | None:
-    """The logits of the studies' probabilities."""
-    if logits is None or aggregate == "max":
-        return None if logits is None else _combined(logits, study, size, aggregate)
-    return mean_logits(logits, study, size)
 
 
 def _of_studies(

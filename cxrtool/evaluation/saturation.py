@@ -50,21 +50,21 @@ def saturated(sure: int, images: int) -> str:
 
 
 def collapse_warnings(reasons: Mapping[str, str]) -> list[str]:
-    """What is told of labels, of which each has what `collapse_of` says: a sentence a kind."""
+    """A warning for each kind of reason that `collapse_of` gives of labels."""
     by_kind: dict[str, list[str]] = {}
     for label, reason in reasons.items():
         if reason:
-            kind = reason if reason in _TOLD else ""
+            kind = reason if reason in _WARNINGS else ""
             by_kind.setdefault(kind, []).append(label)
-    return [f"{', '.join(labels)}: {_TOLD[kind]}" for kind, labels in by_kind.items()]
+    return [f"{', '.join(labels)}: {_WARNINGS[kind]}" for kind, labels in by_kind.items()]
 
 
-_TOLD = {
+_WARNINGS = {
     EQUAL: "all scores are equal, so that they rank nothing and no threshold lies among them",
     DECISIONS: "scores are only 0 and 1: decisions, whose AUROC is that of one operating point",
     "": "saturated: most probabilities are all but 0 or 1, and no threshold lies between them",
 }
-"""Of each kind, in words; of what is saturated the number of images is left out."""
+"""Of each kind; of what is saturated the number of images is left out."""
 
 
 class Collapses:

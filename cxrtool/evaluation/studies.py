@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.data.logits import mean_logits
+from cxrtool.evaluation.metrics import Floats
 
-Floats = NDArray[np.float64]
 AGGREGATES = ("mean", "max")
 
 

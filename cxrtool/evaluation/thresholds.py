@@ -94,8 +94,8 @@ def _meant(rule: Rule) -> str:
 def parse_rule(text: str) -> Rule:
     """Read `youden`, `f1`, `sensitivity=0.9` or `specificity=0.95`.
 
-    `str` of the rule reads back as the same rule. Raises UsageError for anything else; a
-    percentage is told what it would be as a share.
+    `str` of the rule reads back as the same rule. Raises UsageError for anything else; the
+    message names the share that a percentage meant.
 
     >>> parse_rule("specificity=0.95")
     Rule(name='specificity', share=0.95)

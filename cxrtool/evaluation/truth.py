@@ -17,8 +17,8 @@ from cxrtool.data.seen import SeenRows
 from cxrtool.evaluation.sample import Sample
 
 MOST_TWICE = 0.01
-"""The share of a part's images that a data set may hold a second time elsewhere: it is told, and
-the scores stand. `prepare` lists them as pictures twice."""
+"""The share of a part's images that a data set may hold a second time elsewhere: a warning says
+so, and the scores stand. `prepare` lists them as pictures twice."""
 
 
 def sample_of_rows(
@@ -96,7 +96,7 @@ def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
     """
     if config.split == "train":
         return ["these are scores on the training images themselves"]
-    told = (
+    warnings = (
         ["epoch and thresholds were chosen on valid: its scores are too good"]
         if config.split == "valid"
         else []
@@ -114,7 +114,7 @@ def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
             f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
             "or pass --force to score all the same"
         )
-    return [*told, *(f"{text}: the scores are too good" for text in sentences)]
+    return [*warnings, *(f"{text}: the scores are too good" for text in sentences)]
 
 
 def wanted_columns(config: EvaluateConfig) -> list[str] | None:

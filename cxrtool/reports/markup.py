@@ -189,8 +189,8 @@ def _with_letters(table: PaperTable) -> PaperTable:
             if cell is not None and len(cell) > LONGEST_CELL:
                 cell = letters.setdefault(cell, f"({_letter(len(letters))})")
             rows[-1].append(cell)
-    told = tuple(f"{letter} {text}." for text, letter in letters.items())
-    return replace(table, rows=rows, notes=(*told, *table.notes))
+    below = tuple(f"{letter} {text}." for text, letter in letters.items())
+    return replace(table, rows=rows, notes=(*below, *table.notes))
 
 
 def _letter(number: int) -> str:

@@ -38,7 +38,7 @@ READ_WHOLE = 1000
 STRIP = 100
 """The width in pixels of the line that an AUROC's dot stands on."""
 RATES = {"auroc": ("AUROC", 3), "tpr": ("TPR", 2), "fpr": ("FPR", 2)}
-"""What is told of each group, and with how many decimals."""
+"""The rates of each group, and with how many decimals they are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.evaluation import thresholds as operating
-from cxrtool.evaluation.metrics import confusion_at, youden_threshold
+from cxrtool.evaluation.metrics import youden_threshold
 from cxrtool.evaluation.thresholds import Rule, parse_rule, threshold_for, thresholds_for
+from tests.support.confusion import confusion_at
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -226,8 +226,8 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
     print_line()
     print_line("best: epoch; valid, test: mean AUROC")
     total, spare = (sum(getattr(run, name) for run in runs) for name in ("bytes", "spare_bytes"))
-    told = f"; `cxrtool runs slim` frees {megabytes(spare)}" if spare else ""
-    print_line(f"{megabytes(total)} in all{told}")
+    freed = f"; `cxrtool runs slim` frees {megabytes(spare)}" if spare else ""
+    print_line(f"{megabytes(total)} in all{freed}")
     following = _after_runs(runs)
     if following:
         next_command(following, common)
@@ -258,11 +258,11 @@ def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: s
 
 
 def _what_it_is(run: ListedRun) -> list[str]:
-    told: list[str | None] = [] if run.study is None else [f"trial of {run.study}"]
-    told += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
-    told += [f"fold {run.fold}"] if run.fold is not None else []
-    told += [f"{run.written:%Y-%m-%d %H:%M}", megabytes(run.bytes)]
-    lines = [", ".join(str(part) for part in told), *run.problems]
+    facts: list[str | None] = [] if run.study is None else [f"trial of {run.study}"]
+    facts += [run.recipe or "own recipe", run.arch, run.policy] if run.arch else []
+    facts += [f"fold {run.fold}"] if run.fold is not None else []
+    facts += [f"{run.written:%Y-%m-%d %H:%M}", megabytes(run.bytes)]
+    lines = [", ".join(str(part) for part in facts), *run.problems]
     return [
         textwrap.fill(
             line,

@@ -21,7 +21,7 @@ def exported(result: "ExportResult", common: CommonConfig) -> None:
         f"(n, {len(result.labels)})"
     )
     print_line(
-        f"held against the run on {counted(result.images, 'real image')}: no probability differs "
+        f"compared with the run on {counted(result.images, 'real image')}: no probability differs "
         f"by more than {result.difference:.1e}"
     )
     print_line(f"written: {result.output} ({megabytes(result.bytes)})")

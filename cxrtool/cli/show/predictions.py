@@ -150,5 +150,5 @@ def predicted(result: PredictResult, printer: Printer | None, common: CommonConf
     if result.heatmaps is not None and not (common.json or common.quiet):
         print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")
     if result.failed:
-        told = f"{result.failed:,} of {result.images:,} images could not be read"
-        Reporter(quiet=common.quiet).warn(told)
+        failed = f"{result.failed:,} of {result.images:,} images could not be read"
+        Reporter(quiet=common.quiet).warn(failed)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
     from cxrtool.workflows.evaluate_tables import TablesResult
 
 LONGEST = 40
-"""A longer cell of a table for papers is told below it."""
+"""A longer cell of a table for papers stands below it."""
 
 
 def evaluated(result: EvaluationResult, common: CommonConfig) -> None:
@@ -92,8 +92,8 @@ def _show_paper_table(one: PaperTable) -> None:
         headings = [headings[0], *(str(place) for place in range(1, len(headings)))]
     sides = {heading: "right" if at else "left" for at, heading in enumerate(headings)}
     print_table(table(one.caption, sides, rows, wrap=True))
-    told = [f"{mark} {sentence}" for sentence, mark in marks.items()]
-    for line in (*legend, *told, *one.notes):
+    below = [f"{mark} {sentence}" for sentence, mark in marks.items()]
+    for line in (*legend, *below, *one.notes):
         print_line(textwrap.fill(line, PLAIN_WIDTH, subsequent_indent="  "))
     print_line()
 

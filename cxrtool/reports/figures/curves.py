@@ -65,11 +65,11 @@ def _point_in_legend(curves: Iterable[Curve]) -> list[Line2D]:
 def _curves_figure(
     curves: Mapping[str, Curve], area: str, words: tuple[str, str], legend: Sequence[Line2D]
 ) -> Figure:
-    told = {
+    under = {
         label: [f"{area} {with_interval(curve.area)}", curve.note] if curve.x.size else []
         for label, curve in curves.items()
     }
-    figure, panels = make_panels(told, legend, words)
+    figure, panels = make_panels(under, legend, words)
     for axes, curve in zip(panels, curves.values(), strict=True):
         unit_square(axes)
         if not curve.x.size:
@@ -89,17 +89,19 @@ def _curves_figure(
 def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
     """The share of positives against the mean score; a dot's area goes with its bin's images."""
     dot: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.1}
-    words = "bin of scores (larger: more images), 95 % interval"
-    legend = [Line2D([], [], markersize=4.5, label=words, **dot)]
+    of_bins = "bin of scores (larger: more images), 95 % interval"
+    legend = [Line2D([], [], markersize=4.5, label=of_bins, **dot)]
     faint: dict[str, Any] = {"color": FAINT, "marker": "s", "markersize": 2.6, "linewidth": 0.9}
     if any(one.before for one in bins.values()):
         legend += [Line2D([], [], label="before calibration", **faint)]
     legend += [Line2D([], [], label="perfect calibration", **CHANCE)]
-    told = {
+    under = {
         label: [f"Brier {number(one.brier)}, ECE {number(one.ece)}", one.note] if one.bins else []
         for label, one in bins.items()
     }
-    figure, panels = make_panels(told, legend, ("mean predicted probability", "share of positives"))
+    figure, panels = make_panels(
+        under, legend, ("mean predicted probability", "share of positives")
+    )
     for axes, one in zip(panels, bins.values(), strict=True):
         unit_square(axes)
         if one.bins is None:
@@ -126,16 +128,16 @@ def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
     line: dict[str, Any] = {"color": RED, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 4}
     if any(one.threshold is not None for one in scores.values()):
         legend += [Line2D([], [], label="threshold", **line)]
-    told = {
+    under = {
         label: [one.note or f"{one.positives:,} positive, {one.negatives:,} negative"]
         if one.positives or one.negatives
         else []
         for label, one in scores.items()
     }
     words = ("score", "share of the class's images")
-    figure, panels = make_panels(told, legend, words, Grid(own_scales=True))
+    figure, panels = make_panels(under, legend, words, Grid(own_scales=True))
     for axes, one in zip(panels, scores.values(), strict=True):
-        if not told[str(axes.get_label())]:
+        if not under[str(axes.get_label())]:
             axes.set(xticks=[], yticks=[])
             say_nothing_drawn(axes, one.note)
             continue

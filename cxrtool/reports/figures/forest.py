@@ -65,7 +65,7 @@ def forest_figure(labels: Mapping[str, LabelScores], subgroups: Mapping[str, Sub
     names = [(ALL, False)]
     for column, of in subgroups.items():
         names += [(column, True), *((name, False) for name in of.groups)]
-    told = {label: [f"AUROC {with_interval(labels[label].auroc)}"] for label in rows}
+    under = {label: [f"AUROC {with_interval(labels[label].auroc)}"] for label in rows}
     shown = [row for of_label in rows.values() for row in of_label if row is not None]
     legend = [_whiskered(f"AUROC, {100 * LEVEL:g} % interval", BLUE, "o")]
     if any(_too_few(row) and row.auroc.value is not None for row in shown):
@@ -74,7 +74,7 @@ def forest_figure(labels: Mapping[str, LabelScores], subgroups: Mapping[str, Sub
     edges = _number_edges(shown)
     size = FOREST_WIDTH[columns_for(len(rows), 3)] if rows else 0, LINE_HEIGHT * len(names)
     grid = Grid(size=size, most=3, beside=edges[-1] + 0.1, names=names)
-    figure, panels = make_panels(told, legend, ("AUROC", ""), grid)
+    figure, panels = make_panels(under, legend, ("AUROC", ""), grid)
     limits = _auroc_limits(row.auroc for row in shown)
     for axes, of_label in zip(panels, rows.values(), strict=True):
         axes.set(ylim=(len(names) - 0.5, -0.5), yticks=[], xlim=limits)

@@ -53,23 +53,23 @@ class Grid:
 
 
 def make_panels(
-    told: Mapping[str, Sequence[str]],
+    under: Mapping[str, Sequence[str]],
     legend: Sequence[Artist],
     words: tuple[str, str],
     grid: Grid | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel a label, under its name and the lines that are told of it.
+    """A figure with a panel a label, under its name and the lines that describe it.
 
     `legend` stands once over all panels; `words` name the x-axis of the lowest panels and the
     y-axis of the first ones. `Axes.get_label` is the label's name as it was given.
     """
     grid = grid or Grid()
-    figure = empty_figure(told)
-    columns = columns_for(len(told), grid.most)
+    figure = empty_figure(under)
+    columns = columns_for(len(under), grid.most)
     width, height = grid.size or (SIDES[columns], SIDES[columns])
     across, down = (0.42, 0.34) if grid.own_scales else (0.2, 0.16)
     across += grid.beside
-    heads = _heads(figure, told, width + across - 0.14)
+    heads = _heads(figure, under, width + across - 0.14)
     in_rows = [heads[start : start + columns] for start in range(0, len(heads), columns)]
     names = [fitted(figure, name, 1.5, 1, SMALL)[0] for name, _ in grid.names]
     left = max([0.5, *(width_of(figure, name, SMALL, "bold") + 0.3 for name in names)])
@@ -79,14 +79,14 @@ def make_panels(
     whole_height = top + float(ends[-1]) - down + 0.46
     figure.set_size_inches(whole_width, whole_height)
     panels = []
-    for place, (label, head) in enumerate(zip(told, heads, strict=True)):
+    for place, (label, head) in enumerate(zip(under, heads, strict=True)):
         x = left + place % columns * (width + across)
         y = whole_height - top - float(ends[place // columns]) + down
         box = (x / whole_width, y / whole_height, width / whole_width, height / whole_height)
         axes = figure.add_axes(box, label=label)
         make_plain(axes)
         _write_head(axes, *head, max(len(under) for _, under in in_rows[place // columns]))
-        _write_axes(axes, words, grid, place % columns == 0, place + columns >= len(told))
+        _write_axes(axes, words, grid, place % columns == 0, place + columns >= len(under))
         panels.append(axes)
     return figure, panels
 
@@ -98,26 +98,26 @@ def columns_for(panels: int, most: int) -> int:
 
 
 def _heads(
-    figure: Figure, told: Mapping[str, Sequence[str]], room: float
+    figure: Figure, under: Mapping[str, Sequence[str]], room: float
 ) -> list[tuple[list[str], list[str]]]:
-    """Each panel's name, and what is told of it, in lines that fit."""
+    """Each panel's name, and the lines under it, in lines that fit."""
     return [
         (
             fitted(figure, name, room, 2, TITLE, "bold"),
             [part for line in lines if line for part in fitted(figure, line, room, 2, SMALL)],
         )
-        for name, lines in zip(readable_names(told), told.values(), strict=True)
+        for name, lines in zip(readable_names(under), under.values(), strict=True)
     ]
 
 
 def _head_height(heads: Sequence[tuple[list[str], list[str]]]) -> float:
-    """Room for the names and for what is told of them, over one row of panels."""
+    """Room for the names and for the lines under them, over one row of panels."""
     title, under = (max(len(head[part]) for head in heads) for part in (0, 1))
     return (title * TITLE + under * SMALL) * LINE / 72 + 0.07
 
 
 def _write_head(axes: Axes, title: list[str], under: list[str], most_under: int) -> None:
-    """Write a panel's name and what is told of it over its lines, all names at one height."""
+    """Write a panel's name and the lines under it over its lines, all names at one height."""
     pad = 4 + most_under * SMALL * LINE
     font = text_style(TITLE) | {"fontweight": "bold", "va": "bottom"}
     axes.set_title("\n".join(title), loc="left", y=1.0, pad=pad, **font)
