@@ -164,7 +164,7 @@ def scorer(workspace, trained_once):
 
 
 def expected(scorer, image):
-    pixels = squish(read_for_scoring(image)[0], *scorer.squish)
+    pixels = squish(read_for_scoring(image)[0], *scorer.image_sizes)
     return dict(zip(scorer.labels, scorer(pixels[None])[0].tolist(), strict=True))
 
 
