@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 def confusion_at(y_true, y_score, threshold, mask=None):
     """Counts where a score at or over the threshold is positive, of both classes."""
     kept = np.ones(len(y_true), bool) if mask is None else mask
-    called = np.asarray(y_score)[kept] >= threshold
+    called = np.asarray(y_score, np.float64)[kept] >= threshold
     tn, fp, fn, tp = confusion_matrix(np.asarray(y_true)[kept], called, labels=[0, 1]).ravel()
     tn, fp, fn, tp = map(int, (tn, fp, fn, tp))
     return SimpleNamespace(
