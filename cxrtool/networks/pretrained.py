@@ -1,6 +1,8 @@
 """Pretrained weights: ImageNet's, a state-dict file's or a run's own, into a network."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -209,9 +211,10 @@ def _imagenet_state(arch: str) -> dict[str, Tensor]:
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     found = "found in torch's cache" if file.exists() else "not in torch's cache"
     try:
-        state = weights.get_state_dict(
-            progress=False, check_hash=True, map_location="cpu", weights_only=True
-        )
+        with redirect_stdout(sys.stderr):  # torch says there that it downloads
+            state = weights.get_state_dict(
+                progress=False, check_hash=True, map_location="cpu", weights_only=True
+            )
     # URLError is an OSError; a damaged or foreign file is a RuntimeError or an UnpicklingError.
     except Exception as error:
         reason = error.reason if isinstance(error, URLError) else error

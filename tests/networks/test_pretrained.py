@@ -257,7 +257,7 @@ def test_imagenet_weights_come_from_torchvisions_cache(tmp_path, monkeypatch, re
     assert body_equal(network, resnet18.state_dict())
 
 
-def test_without_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+def test_without_network_the_message_says_what_to_do(tmp_path, monkeypatch, capsys):
     def no_network(*args, **kwargs):
         raise URLError("Name or service not known")
 
@@ -265,6 +265,7 @@ def test_without_network_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     with pytest.raises(WeightsError) as told:
         load(build_network("resnet101", 3), "imagenet", arch="resnet101")
+    assert capsys.readouterr().out == "", "stdout is for results"
     text = str(told.value)
     for part in (
         "Name or service not known",
