@@ -19,7 +19,6 @@ from cxrtool.core.console import (
     print_text,
     table,
 )
-from cxrtool.core.numbers import number, or_none
 
 
 def test_without_a_terminal_a_long_step_leaves_one_plain_line(capsys, monkeypatch):
@@ -78,11 +77,6 @@ def test_a_table_off_a_terminal_is_plain_and_has_no_trailing_blanks(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("[b]x" in line for line in lines)
     assert all(line == line.rstrip() and "\x1b" not in line for line in lines)
-
-
-def test_undefined_figures_read_n_a_and_null():
-    assert (number(float("nan")), number(None), number(0.12345)) == ("n/a", "n/a", "0.123")
-    assert (or_none(float("nan")), or_none(0.5)) == (None, 0.5)
 
 
 def test_the_widest_table_of_scores_fits_eighty_columns(capsys):

@@ -144,7 +144,7 @@ def result_of(values):
     )
 
 
-def differences_of(run, baseline, labels, mean=(None, None)):
+def made_differences(run, baseline, labels, mean=(None, None)):
     """One run less a baseline: an AUROC's difference and its interval for each label."""
 
     def apart(value, ends):
