@@ -105,9 +105,9 @@ def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
 
 def _no_such_keys(path: Path, unknown: list[str], names: list[str]) -> str:
     """All keys of a file that are no option, each with the one that was meant."""
-    told = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
+    described = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
     are = "key is" if len(unknown) == 1 else f"{len(unknown)} keys are"
-    return f"{path}: {are} not known: {', '.join(told)}; there are {', '.join(names)}"
+    return f"{path}: {are} not known: {', '.join(described)}; there are {', '.join(names)}"
 
 
 def _each_as_written(value: object) -> list[object] | None:
