@@ -119,7 +119,7 @@ def whole_file(path: Path) -> Iterator[Path]:
                 temporary.touch()
                 yield temporary
                 # Some libraries make files for the owner alone; a result is as any new file.
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(0o666 & ~umask())
                 lasting = path.suffix not in MADE_AGAIN
                 if lasting:
                     fsync(temporary)
@@ -195,7 +195,8 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """What this process takes from the permissions of new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

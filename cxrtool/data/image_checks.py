@@ -1,15 +1,8 @@
 """`prepare`'s look at the images: decoded once, measured, cached; what is wrong is noted."""
 
 import errno
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +11,7 @@ import pandas as pd
 from cxrtool.core.config import worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError
+from cxrtool.core.pools import in_processes
 from cxrtool.data.pictures import fingerprint, pictures_frame
 from cxrtool.data.problems import Findings
 from cxrtool.images.cache import Measured
@@ -161,51 +155,13 @@ def _decode_some(
 
 
 def _in_processes(
-    look: Look[Found],
-    todo: Sequence[Task],
-    workers: int | None,
-    advance: Callable[[int], None],
+    look: Look[Found], todo: Sequence[Task], workers: int | None, advance: Callable[[int], None]
 ) -> Iterator[list[Found]]:
     """What `look` makes of all files, chunk by chunk, in their order."""
-    chunks = list(_chunks(todo, CHUNK))
-    processes = min(worker_count(workers, most=None), len(chunks))
-    if processes < 2:
-        for chunk in chunks:
-            yield look(chunk)
-            advance(len(chunk))
-        return
-    with ProcessPoolExecutor(processes, initializer=_follow_the_parent) as pool:
-        try:
-            for chunk, looked in zip(chunks, pool.map(look, chunks), strict=True):
-                yield looked
-                advance(len(chunk))
-        except BrokenProcessPool:
-            raise DataError(
-                "a process that decodes images was killed, perhaps for want of memory: "
-                "run the command again, with fewer --workers"
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _chunks(items: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
-
-
-def _follow_the_parent() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it: a kill would leave processes behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    processes = worker_count(workers, most=None)
+    return in_processes(
+        look, todo, chunk=CHUNK, processes=processes, doing="decodes images", advance=advance
+    )
 
 
 def _read_headers(folder: Path, images: Sequence[Task]) -> list[Looked]:

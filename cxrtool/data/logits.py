@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 
 LOWEST, HIGHEST = -746.0, 38.0
 """What probabilities of 0 and 1 get for a logit: just beyond float64's own lowest and highest."""
+APART = 1e-6
+"""How far a stored probability may be from its logit's: what is more was edited."""
 
 
 def probabilities_of(logits: ArrayLike) -> Floats:
@@ -23,6 +25,13 @@ def probabilities_of(logits: ArrayLike) -> Floats:
     # exp of what is not above 0 cannot overflow, and loses no digit of a probability near 0.
     small = np.exp(-np.abs(values))
     return np.asarray(np.where(values < 0, small, 1.0) / (1 + small))
+
+
+def rows_apart(logits: Floats, probabilities: Floats) -> NDArray[np.bool_]:
+    """Which rows (n, labels) have a probability that is not its logit's: (n,)."""
+    same = np.isfinite(logits) & (np.abs(probabilities_of(logits) - probabilities) <= APART)
+    apart: NDArray[np.bool_] = np.logical_or.reduce(~same, axis=1)
+    return apart
 
 
 def logits_of(probabilities: ArrayLike) -> Floats:

@@ -10,11 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxrtool.core.csv_tables import line_numbers, read_table
 from cxrtool.core.errors import DataError, first_few
-from cxrtool.data.logits import logits_of, probabilities_of
+from cxrtool.data.logits import logits_of, probabilities_of, rows_apart
 from cxrtool.data.prediction_rows import Row, decide, header, logit_column
-
-APART = 1e-6
-"""How far a probability may be from its logit's: what is more was edited."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +80,7 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predictions:
     lacking = [column for column in columns if column not in frame]
     if not lacking:
         logits = _finite(frame, columns, path)
-        far = np.abs(probabilities_of(logits) - scores) > APART
-        apart: NDArray[np.bool_] = np.logical_or.reduce(far, axis=1)
+        apart = rows_apart(logits, scores)
         if apart.any():
             raise DataError(
                 f"{path}: {apart.sum()} rows have probabilities that are not those of their logits "

@@ -19,7 +19,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, make_plain
+from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, canvas, make_plain
 from cxrtool.search.space import Dimension, Space
 
 BLUE, RED, GREY = "#2b6cb0", "#b83245", "#8a97a5"
@@ -44,7 +44,7 @@ def importances(study: optuna.Study, space: Space, seed: int) -> dict[str, float
 
 def draw_history(trials: Sequence[FrozenTrial], path: Path) -> None:
     """Each trial's mean AUROC on valid, and the best so far."""
-    figure, axes = _canvas(7, 3.8)
+    figure, axes = canvas(7, 3.8)
     scored = [one for one in trials if one.state == TrialState.COMPLETE]
     numbers = [one.number + 1 for one in scored]
     scores = np.array([one.value for one in scored], float)
@@ -76,7 +76,7 @@ def draw_history(trials: Sequence[FrozenTrial], path: Path) -> None:
 
 def draw_importances(shares: Mapping[str, float], trials: int, path: Path) -> None:
     """Bars of how much of the scores' variance each option explains."""
-    figure, axes = _canvas(7, 0.5 * len(shares) + 1.5)
+    figure, axes = canvas(7, 0.5 * len(shares) + 1.5)
     names = list(shares)[::-1]
     bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.62)
     axes.bar_label(bars, fmt="%.2f", padding=4, color=INK)
@@ -131,10 +131,3 @@ def _with_room(low: float, high: float, *, log: bool) -> tuple[float, float]:
         return low / room, high * room
     room = 0.04 * (high - low)
     return low - room, high + room
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    make_plain(axes)
-    return figure, axes

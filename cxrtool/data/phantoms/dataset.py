@@ -2,14 +2,10 @@
 
 import csv
 import math
-import multiprocessing
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,9 @@ import numpy as np
 
 from cxrtool import __version__
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import locked, names_file, write_json
+from cxrtool.core.files import locked, names_file, umask, write_json
 from cxrtool.core.origin import MARK, OLD_MARK, OLD_WORDS, drawn_mark
+from cxrtool.core.pools import in_processes
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.phantoms.anatomy import Build, draw_build
 from cxrtool.data.phantoms.film import Exposure, draw_exposure
@@ -40,7 +37,7 @@ COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_LABELS)
 BOX_COLUMNS = ("Path", "Label", "x0", "y0", "x1", "y1")
 JPEG_QUALITY = 90
 CHUNK = 4
-"""Patients that a worker draws at a time."""
+"""Patients that a process draws at a time."""
 
 README = f"""\
 {OLD_WORDS}
@@ -109,7 +106,7 @@ def draw_dataset(
         seed: of everything that is drawn.
         rates: `demo` (every finding common enough to learn) or `chexpert` (its true rates).
         valid_patients: patients of valid.csv, labelled as radiologists do: 0 or 1 only.
-        workers: processes to draw with; 0 draws in this one.
+        workers: processes to draw with; 0 or 1: this one does.
         on_image: called with the number of images newly finished.
 
     Raises:
@@ -131,14 +128,17 @@ def draw_dataset(
                 _Task(scratch, seed, rates, "valid", FIRST_VALID + k) for k in range(valid_patients)
             ]
             drawn: list[_Drawn] = []
-            for patient in _draw_all(tasks, workers):
-                drawn.append(patient)
+            doing = "draws images"
+            for some in in_processes(
+                _draw_patients, tasks, chunk=CHUNK, processes=workers, doing=doing
+            ):
+                drawn += some
                 if on_image is not None:
-                    on_image(len(patient.rows))
+                    on_image(sum(len(patient.rows) for patient in some))
             rows = _write_tables(scratch, drawn)
             write_json(scratch / MARK, drawn_mark(seed, rates, f"cxrtool {__version__}"))
             # mkdtemp makes private folders; a data set is as open as any other folder.
-            scratch.chmod(0o777 & ~_umask())
+            scratch.chmod(0o777 & ~umask())
             scratch.rename(target)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -163,37 +163,7 @@ def _check_arguments(
         raise UsageError(f"rates {rates!r} are not known: use {' or '.join(sorted(RATES))}")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _draw_all(tasks: list[_Task], workers: int) -> Iterator[_Drawn]:
-    """Draw patients, in this process or in others; they may come back in any order."""
-    if workers == 0:
-        yield from map(_draw_patient, tasks)
-        return
-    # Workers use numpy and Pillow only, so a fork is safe beside torch, and costs no imports.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in methods else None)
-    chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures: list[Future[list[_Drawn]]] = [pool.submit(_draw_chunk, c) for c in chunks]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                "a process that draws images was killed, perhaps for want of memory: "
-                "give the command again"
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _draw_chunk(tasks: list[_Task]) -> list[_Drawn]:
+def _draw_patients(tasks: Sequence[_Task]) -> list[_Drawn]:
     return [_draw_patient(task) for task in tasks]
 
 

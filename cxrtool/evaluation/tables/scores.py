@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrtool.core.csv_tables import FIRST_ROW
 from cxrtool.core.errors import DataError, counted, first_few, unknown_name
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.logits import probabilities_of
+from cxrtool.data.logits import rows_apart
 from cxrtool.data.prediction_rows import logit_column
 from cxrtool.evaluation.tables.columns import may_be_label, named_columns, other_names, read_columns
 from cxrtool.evaluation.tables.keys import (
@@ -28,8 +28,6 @@ from cxrtool.evaluation.tables.rows import Pair, Side, choose_pair
 from cxrtool.evaluation.tables.truth import TruthTable
 
 Scores = NDArray[np.float64]
-APART = 1e-6
-"""How far a score may be from its logit's probability."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,8 +196,7 @@ def _logits(
         return None, []
     logits = np.column_stack([_numbers(frame[column]) for column in columns.values()])
     known = np.isfinite(scores).all(axis=1)
-    apart = np.abs(probabilities_of(logits[known]) - scores[known])
-    if not (np.isfinite(logits[known]).all() and (apart <= APART).all()):
+    if rows_apart(logits[known], scores[known]).any():
         return None, [f"{path.name}: its logits are not those of its scores: they are left out"]
     return logits, []
 

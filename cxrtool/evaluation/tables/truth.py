@@ -13,6 +13,7 @@ from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import label_values, parse_labels
 from cxrtool.data.published import PARTS, LabelledRows, is_chexperts
+from cxrtool.data.sources.rows import SEXES
 from cxrtool.evaluation.tables.columns import (
     MEANS,
     is_index,
@@ -38,7 +39,6 @@ from cxrtool.evaluation.tables.keys import (
 )
 from cxrtool.evaluation.tables.rows import Side
 
-SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
 VIEWS = {
     **{"frontal": "frontal", "ap": "frontal", "pa": "frontal"},
     **{"lateral": "lateral", "ll": "lateral", "rl": "lateral"},
