@@ -21,12 +21,6 @@ from cxrtool.data.starts import told_start, without_folders
 from cxrtool.evaluation.result import EvaluationResult, GroupScores, LabelScores
 from cxrtool.evaluation.run_part import Part
 from cxrtool.evaluation.scoring import Scored
-from cxrtool.reports.figure_data import (
-    distributions,
-    precision_recall_curves,
-    reliabilities,
-    roc_curves,
-)
 from cxrtool.reports.figures import (
     distributions_figure,
     forest_figure,
@@ -34,6 +28,12 @@ from cxrtool.reports.figures import (
     reliability_figure,
     roc_figure,
     save_figure,
+)
+from cxrtool.reports.figures.series import (
+    distribution,
+    precision_recall_curve,
+    reliability,
+    roc_curve,
 )
 from cxrtool.reports.page import Card, write_report
 
@@ -86,23 +86,22 @@ def _flat(scores: LabelScores | GroupScores) -> dict[str, Any]:
 def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
     """All pictures of an evaluation, by their captions."""
     sample, result = scored.sample, scored.result
-    labels, raw = result.labels, scored.raw if result.calibration else None
+    raw = scored.raw if result.calibration else None
+    labels = [(label, (sample, at, one)) for at, (label, one) in enumerate(result.labels.items())]
+    curves = {label: roc_curve(*of) for label, of in labels}
+    precision = {label: precision_recall_curve(*of) for label, of in labels}
+    distributions = {label: distribution(*of) for label, of in labels}
     made = {
-        "ROC curves": ("roc", roc_figure(roc_curves(sample, labels))),
-        "Precision-recall curves": (
-            "precision_recall",
-            precision_recall_figure(precision_recall_curves(sample, labels)),
-        ),
-        "Distributions of scores": (
-            "distributions",
-            distributions_figure(distributions(sample, labels)),
-        ),
+        "ROC curves": ("roc", roc_figure(curves)),
+        "Precision-recall curves": ("precision_recall", precision_recall_figure(precision)),
+        "Distributions of scores": ("distributions", distributions_figure(distributions)),
     }
     if sample.probabilities:
-        figure = reliability_figure(reliabilities(sample, labels, raw))
+        figure = reliability_figure({label: reliability(*of, raw) for label, of in labels})
         made["Reliability: predicted probability against what was found"] = "reliability", figure
     if result.subgroups:
-        made["AUROC by subgroup"] = "subgroups", forest_figure(labels, result.subgroups)
+        figure = forest_figure(result.labels, result.subgroups)
+        made["AUROC by subgroup"] = "subgroups", figure
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for caption, (name, figure) in made.items():

@@ -62,7 +62,7 @@ def forest_figure(labels: Mapping[str, LabelScores], subgroups: Mapping[str, Sub
         for label, scores in labels.items()
         if scores.auroc.value is not None
     }
-    names = [(ALL, False)]
+    names = [(ALL, True)]
     for column, of in subgroups.items():
         names += [(column, True), *((name, False) for name in of.groups)]
     under = {label: [f"AUROC {with_interval(labels[label].auroc)}"] for label in rows}

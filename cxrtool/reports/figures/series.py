@@ -1,10 +1,19 @@
-"""What the pictures of an evaluation are drawn from: a label's curve, bins, scores and rows."""
+"""What a label's panels are drawn from: its curves, its bins and its scores."""
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cxrtool.core.numbers import Estimate
-from cxrtool.evaluation.metrics import Floats
-from cxrtool.evaluation.reliability import Bins
+from cxrtool.evaluation.metrics import Floats, precision_recall_points, roc_points
+from cxrtool.evaluation.reliability import Bins, reliability_bins
+from cxrtool.evaluation.result import LabelScores
+from cxrtool.evaluation.sample import Sample
+
+MOST_POINTS = 500
+"""Of a curve: more cannot be seen."""
+BINS = 25
+"""Of a distribution of scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +62,87 @@ class Scores:
     negatives: int
     threshold: float | None
     note: str = ""
+
+
+def roc_curve(sample: Sample, at: int, scores: LabelScores) -> Curve:
+    """The ROC curve of a sample's label number `at`, with its operating point."""
+    if scores.auroc.value is None:
+        return _no_curve(scores)
+    positive, _, mask = sample.column(at)
+    fpr, tpr, _ = roc_points(positive, sample.ranked[:, at], mask)
+    point = None
+    if scores.specificity.value is not None and scores.sensitivity.value is not None:
+        point = (1 - scores.specificity.value, scores.sensitivity.value)
+    x, y = _thinned(np.append(0.0, fpr), np.append(0.0, tpr))
+    return Curve(x=x, y=y, point=point, area=scores.auroc)
+
+
+def precision_recall_curve(sample: Sample, at: int, scores: LabelScores) -> Curve:
+    """The same of precision and recall, over the prevalence."""
+    if scores.auprc.value is None:
+        return _no_curve(scores)
+    positive, _, mask = sample.column(at)
+    recall, precision, _ = precision_recall_points(positive, sample.ranked[:, at], mask)
+    point = None
+    if scores.ppv.value is not None and scores.sensitivity.value is not None:
+        point = (scores.sensitivity.value, scores.ppv.value)
+    # From the left edge on: before the first image that is called there is no precision.
+    x, y = _thinned(np.append(0.0, recall), np.append(precision[0], precision))
+    return Curve(x=x, y=y, point=point, area=scores.auprc, baseline=scores.prevalence)
+
+
+def reliability(sample: Sample, at: int, scores: LabelScores, raw: Sample | None) -> Reliability:
+    """A label's probabilities against what was found; `raw`: before a calibration."""
+    if scores.brier is None:
+        return Reliability(bins=None, note="no images")
+    earlier = None if raw is None else reliability_bins(*raw.column(at))
+    return Reliability(
+        bins=reliability_bins(*sample.column(at)),
+        brier=scores.brier,
+        ece=scores.ece,
+        before=None if earlier is None else (earlier.predicted, earlier.observed),
+    )
+
+
+def distribution(sample: Sample, at: int, scores: LabelScores) -> Scores:
+    """A label's scores among its positives and among its negatives."""
+    positive, score, mask = sample.column(at)
+    counted = score[mask]
+    low, high = (0.0, 1.0) if sample.probabilities else _range(counted)
+    edges = np.linspace(low, high, BINS + 1)
+    classes = [score[mask & of_class] for of_class in (positive, ~positive)]
+    shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in classes]
+    return Scores(
+        edges=edges,
+        positive=shares[0],
+        negative=shares[1],
+        positives=len(classes[0]),
+        negatives=len(classes[1]),
+        threshold=scores.threshold,
+        note="" if len(counted) else "no images",
+    )
+
+
+def _no_curve(scores: LabelScores) -> Curve:
+    missing = "positive" if not scores.positives else "negative"
+    note = f"no {missing} among {scores.n:,}" if scores.n else "no images"
+    nothing = np.array([])
+    return Curve(x=nothing, y=nothing, point=None, area=Estimate(), note=note)
+
+
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """A curve of as many points as can be seen, its ends among them."""
+    if len(x) <= MOST_POINTS:
+        return x, y
+    # By length along the curve: a steep start has few steps to the right.
+    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+    wanted = np.linspace(0, along[-1], MOST_POINTS)
+    chosen = np.unique(np.append(np.searchsorted(along, wanted), [0, len(x) - 1]))
+    return x[chosen], y[chosen]
+
+
+def _range(scores: Floats) -> tuple[float, float]:
+    if not len(scores):
+        return 0.0, 1.0
+    low, high = float(scores.min()), float(scores.max())
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
