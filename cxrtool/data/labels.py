@@ -181,7 +181,7 @@ def _parse_pair(pair: str, labels: Sequence[str]) -> tuple[str, str]:
 def targets_and_mask(
     raw: NDArray[np.floating], labels: Sequence[str], policy: str, blank: str = "zeros"
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Map raw label values to the truth that scores are held against.
+    """Map raw label values to the truth that scores are compared with.
 
     Takes and raises what `target_ranges` does, the one place where values are mapped.
 

@@ -2,7 +2,7 @@
 
 The method is Szymanski & Kajdanowicz (2017), "A Network Perspective on Stratification of
 Multi-Label Data", on Sechidis, Tsoumakas & Vlahavas (2011), Algorithm 1: label pairs are
-dealt out rarest first, each to the fold that still wants most of it, then single labels, then the
+dealt out rarest first, each to the fold that still needs most of it, then single labels, then the
 rest. By patient, what is dealt out is a patient with all their images.
 """
 
@@ -58,7 +58,7 @@ def split_by_patient(
     """Split images into folds that share no patient, balanced in labels and label pairs.
 
     The greedy of Szymanski & Kajdanowicz (2017), for patients with several images: a
-    patient counts with the number of images that have the pair, and what a fold still wants is
+    patient counts with the number of images that have the pair, and what a fold still needs is
     taken relative to its share. Then `_cover` gives every fold a patient and, where enough have
     it, every label; `_refine` moves single patients while that lessens the imbalance. All this
     several times, and the best is taken.
@@ -202,7 +202,7 @@ def _deal(tally: _Tally, shares: NDArray[np.float64], rng: random.Random) -> NDA
     n_columns, n_patients = counts.shape
     folds = np.full(n_patients, -1, dtype=np.int64)
     left = counts.sum(axis=1, dtype=np.int64)
-    wants = np.outer(shares, left)
+    demand = np.outer(shares, left)
     luck = np.array(rng.sample(range(n_patients), n_patients))
     for stage in (range(tally.n_first, n_columns), range(1, tally.n_first), range(1)):
         columns = np.array(stage, dtype=np.int64)
@@ -212,11 +212,11 @@ def _deal(tally: _Tally, shares: NDArray[np.float64], rng: random.Random) -> NDA
             members = members[np.lexsort((luck[members], -counts[column, members]))]
             amounts, images = counts[column, members], counts[0, members]
             folds[members] = _deal_column(
-                amounts, images, wants[:, column], wants[:, 0], shares, rng
+                amounts, images, demand[:, column], demand[:, 0], shares, rng
             )
             for fold in range(len(shares)):
                 dealt = tally.by_patient[members[folds[members] == fold]].sum(axis=0)
-                wants[fold] -= dealt
+                demand[fold] -= dealt
                 left -= dealt
     return folds
 
@@ -224,18 +224,18 @@ def _deal(tally: _Tally, shares: NDArray[np.float64], rng: random.Random) -> NDA
 def _deal_column(
     amounts: NDArray[np.int32],
     images: NDArray[np.int32],
-    wants: NDArray[np.float64],
+    demand: NDArray[np.float64],
     room: NDArray[np.float64],
     shares: NDArray[np.float64],
     rng: random.Random,
 ) -> list[int]:
-    """Give each patient to the fold that wants most of the column, relative to its share.
+    """Give each patient to the fold that needs most of the column, relative to its share.
 
-    Ties: the fold that wants most images relative to its share, then at random. A fold without
+    Ties: the fold that needs most images relative to its share, then at random. A fold without
     room for half of the patient's images is passed over while another has it.
     """
     scale = (1 / shares).tolist()
-    want, space = (wants / shares).tolist(), (room / shares).tolist()
+    need, space = (demand / shares).tolist(), (room / shares).tolist()
     folds = range(len(scale))
     chosen = []
     for amount, n in zip(amounts.tolist(), images.tolist(), strict=True):
@@ -243,13 +243,13 @@ def _deal_column(
         for fold in folds:
             if 2 * space[fold] < n * scale[fold]:
                 continue
-            if want[fold] >= top[0]:
-                rank = (want[fold], space[fold], rng.random())
+            if need[fold] >= top[0]:
+                rank = (need[fold], space[fold], rng.random())
                 if rank > top:
                     best, top = fold, rank
         if best < 0:
             best = max(folds, key=lambda fold: space[fold] / scale[fold])
-        want[best] -= amount * scale[best]
+        need[best] -= amount * scale[best]
         space[best] -= n * scale[best]
         chosen.append(best)
     return chosen

@@ -37,11 +37,11 @@ PARAMETERS = {
 }
 """What each method's calibrator consists of: numbers, of `isotonic` the knots of its curve."""
 LEAST_POSITIVES = {"temperature": 10, "platt": 10, "isotonic": 100}
-"""The least positives, and the least negatives, to fit on. One slope wants ten events (Peduzzi et
+"""The least positives, and the least negatives, to fit on. One slope needs ten events (Peduzzi et
 al. 1996, J. Clin. Epidemiol. 49:1373-1379). Isotonic curves overfit a few hundred images, of
 which positives are few (Niculescu-Mizil & Caruana 2005, ICML): a hundred."""
 SLOPES = (0.01, 100.0)
-"""The slopes of a logit that are believed; a temperature is one over a slope. Separable data want
+"""The slopes of a logit that are believed; a temperature is one over a slope. Separable data need
 an endless slope and get the last; a flatter one says that the scores do not go with the label."""
 MOST_KNOTS = 200
 LOGITS = (-104.0, 37.0)
@@ -172,7 +172,7 @@ def fit(
     DataError as the module says, UsageError for an unknown method.
 
     >>> fit("temperature", [0, 1, 1], [0.2, 0.7, 0.6])
-    '2 positive and 1 negative images: temperature wants at least 10 of each'
+    '2 positive and 1 negative images: temperature needs at least 10 of each'
     """
     if method not in METHODS:
         raise UsageError(unknown_name("calibration", method, METHODS))
@@ -181,7 +181,7 @@ def fit(
     negatives = len(positive) - positives
     if min(positives, negatives) < least:
         return (
-            f"{positives} positive and {negatives} negative images: {method} wants at least "
+            f"{positives} positive and {negatives} negative images: {method} needs at least "
             f"{least} of each"
         )
     if (raw == raw[0]).all():
@@ -319,7 +319,7 @@ def _probabilities(scores: ArrayLike) -> Floats:
     if len(outside):
         raise DataError(
             f"{len(outside)} of {raw.size} scores are outside of [0, 1] "
-            f"({first_few(outside.tolist())}): calibration wants probabilities"
+            f"({first_few(outside.tolist())}): calibration needs probabilities"
         )
     return raw
 

@@ -41,7 +41,7 @@ class Ensemble:
             missing = sorted(set(first.labels) ^ set(other.labels))
             if missing:
                 raise UsageError(
-                    f"{first.name} and {other.name} have not the same labels "
+                    f"{first.name} and {other.name} do not have the same labels "
                     f"({first_few(missing)}): an ensemble needs that"
                 )
 
@@ -76,9 +76,9 @@ class Ensemble:
         return found
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What it computes with, in words."""
-        ways = dict.fromkeys(member.told for member in self.members)
+        ways = dict.fromkeys(member.description for member in self.members)
         several = "" if len(self.members) == 1 else f"the mean of {len(self.members)} models: "
         return f"{several}{self.name} ({', '.join(ways)}{', five views an image' * self.tta})"
 
@@ -104,7 +104,7 @@ class Ensemble:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[ScoredImage]:
-        """Score files, in their order, decoding beside the networks at work.
+        """Score files, in their order, decoding while the networks compute.
 
         What is kept in memory are a few batches, however many files there are.
 

@@ -49,7 +49,7 @@ def list_images(inputs: Sequence[str], split: str | None = None) -> Inputs:
         path = Path(text)
         table = path.suffix.lower() == TABLE and path.is_file()
         if split is not None and not table:
-            raise UsageError(f"--split goes with a manifest, and {text} is none")
+            raise UsageError(f"--split needs a manifest, which {text} is not")
         before = len(found)
         for name, file in _of_table(path, split) if table else _expand(text, path):
             found.names.append(name)
@@ -116,7 +116,7 @@ def _of_manifest(path: Path, split: str) -> list[str]:
 
     workspace = Workspace(path.parent)
     if path.name != workspace.manifest.name:
-        raise UsageError(f"--split goes with a manifest.csv, and {path} is none")
+        raise UsageError(f"--split needs a manifest.csv, which {path} is not")
     workspace.need(workspace.split, "split")
     manifest = read_manifest(path)
     parts = read_split(workspace.split, manifest)

@@ -33,20 +33,20 @@ def check_begun(output: Path, *, force: bool, resume: bool) -> None:
     if force or resume:
         return
     if output.exists():
-        raise DataError(f"{output} exists: --resume goes on with it, --force replaces it")
+        raise DataError(f"{output} exists: --resume resumes it, --force replaces it")
     if found := files_of(output):
         raise DataError(
-            f"{output} was begun and not finished ({found[0].name} is there): --resume goes on "
-            "with it, --force begins anew"
+            f"{output} was begun and not finished ({found[0].name} is there): --resume resumes "
+            "it, --force begins anew"
         )
 
 
 class Journal:
     """The rows that are done, in files beside the table that they will be: a line of JSON each.
 
-    A line that is no row, as after a kill or a power cut, is not counted. The first one says what
-    the rows were made with, so that no others get among them. Each of several processes writes its
-    own file.
+    A line that is not a row, as after a kill or a power cut, is not counted. The first one says
+    what the rows were made with, so that no others get among them. Each of several processes
+    writes its own file.
     """
 
     def __init__(self, output: Path, made_with: Mapping[str, Any], labels: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ class Journal:
             if found.get(key) != value:
                 raise DataError(
                     f"{file}: its rows were made with another {key} ({found.get(key)}, and now "
-                    f"{value}): --resume goes on with the same, --force begins anew"
+                    f"{value}): --resume needs the same, --force begins anew"
                 )
 
     def done(self, path: str) -> bool:
@@ -137,7 +137,7 @@ class Journal:
         except OSError as error:
             raise DataError(
                 f"{file}: {error.strerror}; the {len(self):,} rows before it are kept, and "
-                "--resume goes on with them"
+                "--resume continues from them"
             ) from None
 
     def rows(self, paths: Iterable[str]) -> Iterator[Row]:

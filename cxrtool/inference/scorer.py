@@ -77,7 +77,7 @@ class Scorer:
         }
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What it computes with, in words."""
         return f"{self.engine.name} on {self.engine.device}, {self.engine.precision}"
 

@@ -1,4 +1,4 @@
-"""A table of predictions that is written as it is made, and can be gone on with."""
+"""A table of predictions that is written as it is made, and can be resumed."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def write_table(work: Work, output: Path) -> PredictResult:
     """Score what is not done, keeping a journal, and write the table.
 
     Raises:
-        DataError: the table to go on with is another model's, or the disk is full.
+        DataError: the table to resume is another model's, or the disk is full.
         StoppedError: Ctrl-C; the journal stays.
     """
     journal = Journal(output, _made_with(work.ensemble), work.ensemble.labels)
@@ -86,7 +86,7 @@ def _made_with(ensemble: Ensemble) -> dict[str, str]:
     thresholds = json.dumps(ensemble.thresholds, sort_keys=True)
     return {
         "model": " + ".join(member.fingerprint for member in ensemble.members),
-        "engine": ", ".join(member.told for member in ensemble.members),
+        "engine": ", ".join(member.description for member in ensemble.members),
         "set of thresholds": hashlib.sha256(thresholds.encode()).hexdigest(),
         "--tta": "on" if ensemble.tta else "off",
     }
@@ -106,8 +106,8 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
     for row in read_rows(output, ensemble.labels):
         if not _same_decision(row, ensemble):
             raise DataError(
-                f"{output}: {row.path} was decided by other thresholds: --resume goes on "
-                "with the same ones, --force begins anew"
+                f"{output}: {row.path} was decided by other thresholds: --resume needs "
+                "the same ones, --force begins anew"
             )
         sample += [row] * (row.path in files and row.scores is not None and len(sample) < SAMPLE)
     names = [row.path for row in sample]
@@ -138,5 +138,5 @@ def _compare(output: Path, row: Row, again: Row) -> None:
     if apart > TOLERANCE:
         raise DataError(
             f"{output}: this model gives {row.path} other probabilities (up to {apart:.2f} apart): "
-            "--resume goes on with the same model, --force begins anew"
+            "--resume needs the same model, --force begins anew"
         )

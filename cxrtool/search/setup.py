@@ -70,7 +70,7 @@ class Search:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the study keeps, so that only the same search goes on with it."""
+        """What the study keeps, so that only the same search resumes it."""
         return {
             "format": 1,
             "backend": self.backend,
@@ -81,7 +81,7 @@ class Search:
         }
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What is searched, in words."""
         return ", ".join(self.space)
 
@@ -106,7 +106,7 @@ def plan_search(
     Raises:
         UsageError: options or a space that cannot be.
         DataError: no manifest or split, or a study by this name.
-        RunError: no study to go on with.
+        RunError: no study to resume.
     """
     _refuse_idle(config)
     workspace.need(workspace.manifest, "prepare")
@@ -153,7 +153,9 @@ def _refuse_idle(config: TuneConfig) -> None:
     elif config.sweep is not None:
         raise UsageError("--sweep goes with --backend wandb")
     if config.resume is not None and (config.name is not None or config.force):
-        raise UsageError(f"--resume goes on with study {config.resume}: leave --name, --force out")
+        raise UsageError(
+            f"--resume {config.resume} resumes that study: leave out --name and --force"
+        )
     if config.storage is not None and config.force:
         raise UsageError(
             "--force: a study in a shared database is others' too; pass another --name"
@@ -216,12 +218,12 @@ def _make_room(folder: StudyFolder, *, force: bool) -> None:
     name, studies = folder.name, folder.path.parent
     if not force:
         raise DataError(
-            f"study {name} exists in {studies}: --resume {name} goes on with it, "
+            f"study {name} exists in {studies}: --resume {name} resumes it, "
             "--force replaces it, or pass another --name"
         )
     ours = folder.space.is_file() or folder.database.exists() or folder.never_began
     if any(folder.path.iterdir()) and not ours:
-        raise DataError(f"{folder.path} is no study: it is left alone; pass another --name")
+        raise DataError(f"{folder.path} is not a study: it is left alone; pass another --name")
     with locked(folder.path, "search", "name another study"):
         pass
     folder.path.rename(studies / f".{name}-replaced-{time.time_ns()}")
@@ -279,7 +281,7 @@ def begin_study(
     given: Collection[str],
     reporter: Reporter,
 ) -> tuple[Study, Search]:
-    """A new study, or the one to go on with, and the search as it is there.
+    """A new study, or the one to resume, and the search as it is there.
 
     Raises:
         RunError: there is no such study.

@@ -121,7 +121,7 @@ class Study:
         return inside
 
     def running(self) -> list[FrozenTrial]:
-        """Trials that some process is at work on, or was when it died."""
+        """Trials that some process runs, or ran when it died."""
         return [one for one in self.trials if one.state == TrialState.RUNNING]
 
     def do_again(self, one: FrozenTrial | Trial) -> None:
@@ -135,8 +135,8 @@ class Study:
     def revive(self) -> int:
         """Let trials that died be done again; how many there were.
 
-        In a file of its own nobody else is at work. In a shared database those have died that gave
-        no sign of life for a minute.
+        In a file of its own nobody else can be running. In a shared database those have died that
+        gave no sign of life for a minute.
         """
         before = len(self.trials)
         if self.shared:
@@ -154,11 +154,11 @@ class Study:
         return found
 
     def keep(self, **facts: str | int) -> None:
-        """Keep what those who go on with the study must know: the sweep, the number of trials."""
+        """Keep what those who resume the study must know: the sweep, the number of trials."""
         self.optuna.set_user_attr(FACTS, {**self.facts, **facts})
 
     def unfinished(self) -> bool:
-        """Whether a trial waits, or is at work somewhere."""
+        """Whether a trial waits, or runs somewhere."""
         open_states = (TrialState.WAITING, TrialState.RUNNING)
         return any(one.state in open_states for one in self.trials)
 
@@ -167,7 +167,7 @@ class Study:
         return AGAIN not in trial.user_attrs
 
     def scores_before(self, trial: Trial) -> list[float]:
-        """The scores that the trial whose run this one goes on with had reported."""
+        """The scores already reported by the trial whose run this one resumes."""
         run = trial.user_attrs.get(RUN)
         of_run = [one for one in self.trials if one.user_attrs.get(RUN) == run]
         known = [one.intermediate_values for one in of_run if one.number != trial.number]

@@ -35,8 +35,8 @@ def open_storage(
     search that is killed before leaves its name free.
 
     Raises:
-        DataError: another process is at work in the folder.
-        UsageError: the URL is none, or its driver is not installed.
+        DataError: another process uses the folder.
+        UsageError: the URL is not one, or its driver is not installed.
         RunError: the database does not answer, is damaged, or cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -57,7 +57,7 @@ def open_storage(
 
 @contextmanager
 def _sqlite(path: Path, folder: StudyFolder) -> Iterator[RDBStorage]:
-    """An SQLite file as Optuna's storage, whose errors are told as those of the study's."""
+    """An SQLite file as Optuna's storage, whose errors name the study's database."""
     from sqlalchemy.exc import DBAPIError
 
     storage = None
@@ -81,7 +81,7 @@ def _sqlite(path: Path, folder: StudyFolder) -> Iterator[RDBStorage]:
 
 
 def _refuse_altered(storage: RDBStorage, folder: StudyFolder) -> None:
-    """Read all that is kept: a whole database may hold values that are none.
+    """Read all that is kept: a whole database may hold values that cannot be.
 
     Raises:
         RunError: one cannot be read.
@@ -103,7 +103,7 @@ def _failed(error: Exception, folder: StudyFolder) -> RunError:
     path, name = folder.database, folder.name
     if any(word in reason for word in ("full", "disk I/O", "readonly", "unable to open")):
         way_on = (
-            f"the trials before are kept: make room, and go on with `cxrtool tune --resume {name}`"
+            f"the trials before are kept: make room, and resume with `cxrtool tune --resume {name}`"
             if path.exists()
             else "nothing is kept yet: make room, and give the same command again"
         )

@@ -12,7 +12,7 @@ METRIC = "best_valid_mean_auroc"
 
 
 def search_by_sweep(worker: Worker) -> None:
-    """Run trials that a sweep proposes, each logged there, until as many as wanted have ended.
+    """Run trials that a sweep proposes, each logged there, until as many as asked for have ended.
 
     Raises:
         RunError: not logged in, no network, no such sweep, or the first trials all failed.

@@ -33,7 +33,7 @@ SHORT = {
 
 
 class TrialsTable:
-    """The trials of a study as rows, and what the one at work here last said."""
+    """The trials of a study as rows, and what the one that runs here last said."""
 
     def __init__(self, study: Study, search: Search) -> None:
         self.study, self.search = study, search
@@ -47,7 +47,7 @@ class TrialsTable:
         self._epoch, self._share, self._score = "starting", 0.0, None
 
     def heard(self, kind: str, value: Any) -> None:
-        """The trial at work said something."""
+        """The running trial said something."""
         if kind == "epoch":
             self._epoch = str(value)
         elif kind == "share":
@@ -152,7 +152,7 @@ class TrialsTable:
     def begun(self, trial: int, values: Mapping[str, Value], training: TrainConfig) -> str:
         """A line about a trial that begins."""
         told = ", ".join(f"{name} {self.text(name, value)}" for name, value in values.items())
-        again = f" (goes on with run {training.resume})" if training.resume else ""
+        again = f" (resumes run {training.resume})" if training.resume else ""
         return f"trial {trial + 1}: {told}{again}"
 
     def _best_and_left(self, wanted: int) -> list[str]:
@@ -212,7 +212,7 @@ def draw_study(study: Study, search: Search, reporter: Reporter) -> list[Path]:
         draw_slices(scored, search.space, path)
     shares = importances(study.optuna, search.space, search.seed)
     if shares is None:
-        reporter.note("parameter importances want four or more finished trials of different scores")
+        reporter.note("parameter importances need four or more finished trials of different scores")
         return paths
     with whole_file(folder / "importances.png") as path:
         draw_importances(shares, len(scored), path)

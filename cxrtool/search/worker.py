@@ -1,4 +1,4 @@
-"""One process at work on a study: its trials, one after the other, and what is seen of them."""
+"""One process that works on a study: its trials, one after the other, and what is shown of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ FAILURES = 3
 
 
 class Worker:
-    """One process at work on a study: runs its trials and shows them."""
+    """One process that works on a study: runs its trials and shows them."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Worker:
     def training_of(
         self, values: Mapping[str, Value], trial: int, before: str | None
     ) -> TrialConfig:
-        """The training of a trial; it goes on with the run of one that died, if that is here."""
+        """The training of a trial; it resumes the run of one that died, if that is here."""
         runs, study = self.search.workspace.runs, self.search.folder.name
         if before is not None and RunFolder(runs / before).checkpoint.is_file():
             finished = RunFolder(runs / before).finished

@@ -128,7 +128,7 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictio
         scorer = load_scorer(part.run, compute)
     # The file holds what the network says; a calibration is applied where scores are read.
     ensemble = Ensemble(members=(replace(scorer, calibration=None),))
-    reporter.note(f"scoring with {ensemble.told}")
+    reporter.note(f"scoring with {ensemble.description}")
     files = [part.info.folder / path for path in paths]
     rows = []
     with reporter.steps("scoring", len(files)) as advance:

@@ -106,7 +106,7 @@ def open_page(
             config=config,
             url=url_of(made, config.host),
             run=scorer.name,
-            engine=scorer.told,
+            engine=scorer.description,
             guard=guard,
             heat=heat,
             socket=made,
@@ -132,11 +132,11 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 def _facts(run: RunFolder | None, scorer: Scorer, config: GuiConfig) -> Facts:
     if run is not None:
-        return facts_of_run(run, scorer.told)
+        return facts_of_run(run, scorer.description)
     from cxrtool.inference.engines.exported import read_exported
 
     path = Path(str(config.run))
-    return facts_of_file(path, read_exported(path).about, scorer.told)
+    return facts_of_file(path, read_exported(path).about, scorer.description)
 
 
 def _explainer(run: RunFolder, scorer: Scorer) -> Explains:

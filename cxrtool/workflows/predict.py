@@ -54,7 +54,7 @@ def predict_images(
             is writing, or a full disk.
         RunError: no such run, or it is incomplete or altered.
         UsageError: options that do not go together.
-        StoppedError: Ctrl-C, while a table was being written; it can be gone on with.
+        StoppedError: Ctrl-C, while a table was being written; it can be resumed.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(_processes(config))
@@ -96,7 +96,7 @@ def _tell(work: Work) -> None:
     """Say what is about to be done, and with what."""
     config = work.config
     batch = config.batch_size or work.ensemble.batch
-    work.reporter.note(f"scoring with {work.ensemble.told}")
+    work.reporter.note(f"scoring with {work.ensemble.description}")
     for text in threshold_warnings(work.ensemble.thresholds, work.ensemble.without):
         work.reporter.warn(text)
     work.reporter.detail(
@@ -116,7 +116,7 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
         if config.json_lines:
             raise UsageError("--json-lines is for stdout: end --output in .jsonl for a file")
     elif config.resume:
-        raise UsageError("--resume goes on with a table: name it with --output")
+        raise UsageError("--resume needs the table that it resumes: name it with --output")
     if config.heatmaps is None:
         if config.heatmap_labels is not None:
             raise UsageError("--heatmap-labels goes with --heatmaps DIR")

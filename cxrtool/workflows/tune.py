@@ -34,7 +34,7 @@ from cxrtool.search.trials import TrialsTable, draw_study, write_study
 from cxrtool.search.worker import Worker, run_proposed
 
 WAIT = 1.0
-"""Seconds between two looks at a study whose last trials others are at work on."""
+"""Seconds between two looks at a study whose last trials others run."""
 
 
 _FOR_PEOPLE = ("columns", "texts", "best_is_here")
@@ -105,8 +105,9 @@ def tune_model(
         run = search_by_sweep if search.backend == "wandb" else search_by_tpe
         table = TrialsTable(study, search)
         reporter.note(
-            f"study {search.folder.name}: {search.told}; {counted(config.trials, 'trial')} in "
-            f"all; selected on {search.selected_on}; test is not read"
+            f"study {search.folder.name}: {search.description}; "
+            f"{counted(config.trials, 'trial')} in all; selected on {search.selected_on}; "
+            "test is not read"
         )
         with reporter.searching() as display:
             worker = Worker(study, search, config, table, display, reporter, stop_asked, started)
@@ -114,10 +115,12 @@ def tune_model(
                 run(worker)
             except CxrToolError:
                 if _has_begun(study, search, config):
-                    told = f"study {search.folder.name} is kept: once that is mended, go on with"
+                    told = (
+                        f"study {search.folder.name} is kept: once that is mended, resume it with"
+                    )
                     reporter.note(f"{told} `{resume_command(search, config)}`")
                 elif config.storage is None:
-                    # Nothing is worth going on with: the name is free, or the older study's again.
+                    # Nothing is worth resuming: the name is free, or the older study's again.
                     shutil.rmtree(search.folder.path, ignore_errors=True)
                     put_back(search.folder)
                 raise
@@ -126,7 +129,7 @@ def tune_model(
         written = write_study(study, search, table)
         if worker.stopped:
             raise StoppedError(
-                f"stopped after {len(study.finished())} of {config.trials} trials; go on with "
+                f"stopped after {len(study.finished())} of {config.trials} trials; resume with "
                 f"`{resume_command(search, config)}`"
             )
         with reporter.busy("drawing"):
@@ -151,7 +154,7 @@ def tune_model(
 
 
 def _has_begun(study: Study, search: Search, config: TuneConfig) -> bool:
-    """Whether a search left something to go on with: a trial that ended, or the run of one."""
+    """Whether a search left something to resume: a trial that ended, or the run of one."""
     runs = [one.user_attrs[RUN] for one in study.trials if RUN in one.user_attrs]
     return (
         config.resume is not None
@@ -172,7 +175,7 @@ def _refuse_failures(study: Study, search: Search) -> None:
 
 
 def resume_command(search: Search, config: TuneConfig) -> str:
-    """The command that goes on with a study."""
+    """The command that resumes a study."""
     words = ["cxrtool", "tune", "--resume", shlex.quote(search.folder.name)]
     words += ["--trials", str(config.trials)]
     words += [] if config.storage is None else ["--storage", "URL"]  # it may hold a password
@@ -180,7 +183,7 @@ def resume_command(search: Search, config: TuneConfig) -> str:
 
 
 def search_by_tpe(worker: Worker) -> None:
-    """Run trials that TPE proposes, until as many as wanted have ended.
+    """Run trials that TPE proposes, until as many as asked for have ended.
 
     Raises:
         UsageError, DataError, WeightsError: no trial can work so.
@@ -203,7 +206,7 @@ def search_by_tpe(worker: Worker) -> None:
             if not study.unfinished():
                 break
             worker.show()
-            time.sleep(WAIT)  # others are at work; one of them may die, and leave us its trial
+            time.sleep(WAIT)  # others run theirs; one of them may die, and leave us its trial
             continue
         run_proposed(worker, *proposed)
         worker.check_failures()

@@ -405,7 +405,7 @@ def test_too_few_of_a_class_are_left_as_they_are(method, rare):
     assert isinstance(fit(method, y_true, y_score), Calibrator)
     reason = fit(method, y_true[1:], y_score[1:])
     assert f"{least - 1} {'positive' if rare else 'negative'}" in reason
-    assert f"{method} wants at least {least} of each" in reason
+    assert f"{method} needs at least {least} of each" in reason
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -163,7 +163,7 @@ def test_with_views_the_score_is_their_mean_and_an_engine_is_given_as_many_image
     # Three of the views, the turned ones and the smaller one, have black corners.
     assert darkest == pytest.approx(2 / 5 * (level - SLOPE) / 255, abs=1.5 / 255)
     assert len(VIEWS) == 5
-    assert "five views" in ensemble.told
+    assert "five views" in ensemble.description
 
 
 class Halved:

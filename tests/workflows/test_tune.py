@@ -322,7 +322,7 @@ def test_a_small_space_is_tried_whole_and_no_more(pretended, tmp_path):
 @pytest.mark.parametrize(
     ("options", "given", "error", "message"),
     [
-        ({"name": "a"}, (), DataError, "--resume a goes on with it"),
+        ({"name": "a"}, (), DataError, "--resume a resumes it"),
         ({"resume": "zz"}, (), RunError, r"no study 'zz' .*there are: a"),
         ({"resume": "a", "lr": 0.5}, ("lr",), UsageError, "--lr contradicts study a"),
         ({"resume": "a", "name": "b"}, (), UsageError, "leave --name"),

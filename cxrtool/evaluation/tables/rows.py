@@ -81,7 +81,7 @@ class Pair(NamedTuple):
     place: Place
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The two columns' names."""
         mine, theirs = self.mine.name, self.theirs.name
         return mine if mine == theirs else f"{mine}={theirs}"
@@ -185,10 +185,10 @@ def _refuse_contradiction(best: Pair, found: Sequence[Pair], scores: Side, truth
     rivals = [pair for pair in found if _contradict(best.place, pair.place)]
     rivals = [pair for pair in rivals if pair.place.found >= best.place.found]
     if rivals:
-        told = [f"{pair.told} ({pair.place.found:,} rows)" for pair in (best, *rivals)]
+        told = [f"{pair.description} ({pair.place.found:,} rows)" for pair in (best, *rivals)]
         raise DataError(
             f"{scores.path} and {truth.path} have several key columns that contradict each other: "
-            f"{first_few(told, 10)}: name the right one, such as --key {best.told}"
+            f"{first_few(told, 10)}: name the right one, such as --key {best.description}"
         )
 
 

@@ -150,18 +150,6 @@ def _mean_logits(samples: Sequence[Sample]) -> NDArray[np.float64] | None:
 
 def _ranks(sample: Sample) -> NDArray[np.float64]:
     """Each label's ranks among the rows, ties sharing their mean rank, as shares of 1."""
-    out = np.empty_like(sample.scores)
-    for column, scores in enumerate(sample.scores.T):
-        _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-        above = np.cumsum(count)
-        out[:, column] = (above - (count - 1) / 2)[place] / len(scores)
-    return out
+    from scipy.stats import rankdata
 
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """What tells the files apart: their names, or so much of their paths as is needed."""
-    for parts in range(1, 20):
-        names = [str(Path(*path.parts[-parts:])) for path in files]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{path} ({number})" for number, path in enumerate(files, start=1)]
+    return np.asarray(rankdata(sample.scores, axis=0) / len(sample.scores))

@@ -12,12 +12,12 @@ Pixels = NDArray[np.uint8]
 Logits = NDArray[np.floating]
 """(n, labels), log odds as the network gives them: not calibrated."""
 Pending = Callable[[], Logits]
-"""A batch at work: waits for it and gives its logits. To be called once."""
+"""A batch that is being scored: waits for it and returns its logits. To be called once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """What somebody wants a model to compute with."""
+    """What a model is asked to compute with."""
 
     engine: str = "auto"
     """auto, torch, openvino or onnxruntime."""

@@ -120,7 +120,7 @@ class OpenVinoEngine:
         return fetch
 
     def _request(self) -> Any:
-        """The one that is idle for longest; a new one where more are at work than expected."""
+        """The one that is idle for longest; a new one where more are busy than expected."""
         try:
             return self._idle.popleft()
         except IndexError:
