@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""Files that are whole or not there: written under a temporary name, then renamed.
+
+The package for this, atomicwrites, is no longer maintained, and left what a killed process had
+begun to write.
+"""
 
 import errno
 import hashlib

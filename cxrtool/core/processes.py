@@ -1,4 +1,8 @@
-"""The processes that train one network together: who they are, and what they tell each other."""
+"""The processes that train one network together: who they are, and what they tell each other.
+
+Not by fastai's `distrib_ctx`: it needs the package accelerate, and when one process fails or is
+asked to stop, the others wait for it.
+"""
 
 import hashlib
 import json

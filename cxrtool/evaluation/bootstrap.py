@@ -4,6 +4,9 @@ A patient's images are alike, so it is patients that are drawn, each with all of
 & Welsh 2007, J. R. Stat. Soc. B 69:369-390): an image weighs as often as its patient was drawn.
 The draws hang on the set of patients and the seed alone, so labels, subgroups and runs that are
 scored on the same patients share them, and differences can be taken replicate by replicate.
+
+Not by `scipy.stats.bootstrap`, which draws rows instead of patients, and calls a function for each
+draw of each label.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""A training's whole state in one file of tensors and JSON, to go on from after a kill."""
+"""A training's whole state in one file of tensors and JSON, to resume from after a kill.
+
+Not by `torch.save` or fastai's `Learner.save`: both write pickles, which run code when read.
+"""
 
 import hashlib
 import json

@@ -3,6 +3,7 @@
 Throughout, logits and targets are (n, labels), targets in 0..1, and a target of NaN is masked:
 whatever its logit, be it NaN, the loss and its gradient are the same. A batch in which nothing
 counts has the loss 0 and a gradient of zeros. All is computed in fp32, whatever the logits' type.
+torch's own losses have no mask: NaN times a weight of 0 is NaN, in the loss and in its gradient.
 """
 
 import math

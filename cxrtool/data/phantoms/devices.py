@@ -7,7 +7,7 @@ import numpy as np
 from cxrtool.data.phantoms.anatomy import Chest
 from cxrtool.data.phantoms.film import Film
 from cxrtool.data.phantoms.opacities import Site
-from cxrtool.data.phantoms.raster import Box, Patch, ellipse, smooth_open
+from cxrtool.data.phantoms.raster import Box, Patch, box_around, ellipse, smooth_open
 
 Device = Callable[[Film, Chest, int, np.random.Generator, float], list[Box]]
 
@@ -87,8 +87,7 @@ def _electrodes(
 
 def _add(film: Film, patch: Patch, density: float) -> list[Box]:
     film.add(patch, density)
-    box = patch.box()
-    return [box] if box else []
+    return box_around(patch)
 
 
 DEVICES: tuple[Device, ...] = (_pacemaker, _central_line, _tubes, _chest_tube, _electrodes)

@@ -6,11 +6,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from cxrtool.data.phantoms.anatomy import Build, Chest, Layer
+from cxrtool.data.phantoms.anatomy import Build, Chest, Layer, vessel_tree
 from cxrtool.data.phantoms.frontal import frontal_body, frontal_chest
 from cxrtool.data.phantoms.lateral import lateral_body, lateral_chest
 from cxrtool.data.phantoms.raster import Canvas, Patch, Plane, ellipse
-from cxrtool.data.phantoms.vessels import vessel_tree
 
 BODY, AIR = 0.62, -0.42
 """Density of the body's wall, and what the air in a lung takes away."""

@@ -102,7 +102,7 @@ def draw_radiograph(
         if label == "Fracture":
             calluses = (structures.draw_callus(film, p, rng, drawn[label]) for p in marked)
             boxes += [(label, box) for found in calluses for box in found]
-        elif around := structures.box_around(film.canvas, marked):
+        elif around := structures.box_of_outlines(film.canvas, marked):
             boxes.append((label, around))
     for i, (label, draw) in enumerate(OVERLAYS.items()):
         if label in drawn:

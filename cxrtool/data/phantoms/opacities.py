@@ -4,7 +4,7 @@ import numpy as np
 
 from cxrtool.data.phantoms.anatomy import LEFT, RIGHT, Chest, LungField
 from cxrtool.data.phantoms.film import Film
-from cxrtool.data.phantoms.raster import Box, Patch, Points, ellipse, smooth_closed
+from cxrtool.data.phantoms.raster import Box, Patch, Points, box_around, ellipse, smooth_closed
 
 Site = tuple[int, float]
 """A side (-1 the patient's right, 1 the left), and the share of the way down the lung."""
@@ -119,8 +119,7 @@ def _add(film: Film, patch: Patch, density: float) -> list[Box]:
     """Add what lies in the lungs; the box around it, if it can be seen at all."""
     seen = patch.masked(film.lungs)
     film.add(seen, density)
-    box = seen.box()
-    return [box] if box else []
+    return box_around(seen)
 
 
 def _centre(field: LungField, site: Site, rng: np.random.Generator) -> Points:

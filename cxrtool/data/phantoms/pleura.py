@@ -5,7 +5,7 @@ import numpy as np
 from cxrtool.data.phantoms.anatomy import Chest
 from cxrtool.data.phantoms.film import Film
 from cxrtool.data.phantoms.opacities import Site
-from cxrtool.data.phantoms.raster import Box, ellipse
+from cxrtool.data.phantoms.raster import Box, box_around, ellipse
 
 
 def draw_pneumothorax(
@@ -23,8 +23,7 @@ def draw_pneumothorax(
     film.add(rim, -0.18 * strength)
     film.vessels[rim.window] *= 1 - rim.values
     film.add(line, 0.36 * strength)
-    boxes = [box for box in (rim.box(), line.box()) if box]
-    return [_around(boxes)] if boxes else []
+    return box_around(rim, line)
 
 
 def draw_effusion(
@@ -40,8 +39,7 @@ def draw_effusion(
     top = np.stack([dome[:, 0], surface], axis=1)
     fluid = film.canvas.polygons([np.concatenate([dome, top[::-1]])], 0.14).masked(film.lungs)
     film.add(fluid, 0.62 * (0.3 + 0.7 * strength))
-    box = fluid.box()
-    return [box] if box else []
+    return box_around(fluid)
 
 
 def draw_thickening(
@@ -65,11 +63,4 @@ def draw_thickening(
     chalk = [ellipse(x, y, rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6), 0, 9) for x, y in points]
     plaques = film.canvas.polygons(chalk, 0.06).masked(film.lungs)
     film.add(plaques, 0.8 * strength)
-    boxes = [box for box in (scar.box(), plaques.box()) if box]
-    return [_around(boxes)] if boxes else []
-
-
-def _around(boxes: list[Box]) -> Box:
-    edges = np.array(boxes)
-    low, high = edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+    return box_around(scar, plaques)

@@ -58,6 +58,15 @@ class Patch:
         )
 
 
+def box_around(*patches: Patch) -> list[Box]:
+    """The box around all that can be seen of some patches; none where nothing can."""
+    boxes = [box for patch in patches if (box := patch.box())]
+    if not boxes:
+        return []
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return [(min(left), min(top), max(right), max(bottom))]
+
+
 @dataclass(frozen=True)
 class Canvas:
     """Where centimetres lie on an image: `scale` is pixels a centimetre, `angle` is in degrees.

@@ -80,11 +80,11 @@ def draw_callus(film: Film, at: Points, rng: np.random.Generator, strength: floa
         film.add(film.canvas.polygons([corner], 0.15), 0.32 * strength)
     crack = film.canvas.strokes([at + np.outer([-1.2, 1.2], along)], [0.4], 0.06)
     film.add(crack, -0.5 * strength)
-    box = box_around(film.canvas, [at + 1.75 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])])
+    box = box_of_outlines(film.canvas, [at + 1.75 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])])
     return [box] if box else []
 
 
-def box_around(canvas: Canvas, outlines: list[Points]) -> Box | None:
+def box_of_outlines(canvas: Canvas, outlines: list[Points]) -> Box | None:
     """The box around outlines in centimetres, cut at the image's border."""
     pixels = canvas.to_pixels(np.concatenate(outlines))
     low = np.clip(np.floor(pixels.min(axis=0)), 0, (canvas.width, canvas.height))

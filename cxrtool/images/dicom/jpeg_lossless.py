@@ -1,7 +1,8 @@
 """JPEG Lossless, as most archives of X-rays compress: a stream to samples (ITU-T T.81, annex H).
 
-The free decoders in C that are at hand (GDCM) die of a damaged stream, and a whole batch with
-them. Nothing here can read outside an array.
+Our own, although decoders in C exist: GDCM dies of a damaged stream, and a whole batch with it;
+imagecodecs returns a picture for a stream that was cut at a tenth of its length. Nothing here can
+read outside an array.
 """
 
 import re

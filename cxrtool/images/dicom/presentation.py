@@ -1,7 +1,8 @@
 """A DICOM's stored values to the greys that a screen shows: PS3.4, N.2, and PS3.3, C.11.
 
 All of it is a function of the stored value, so it is worked out once for each value between the
-least and the greatest that occur, and the pixels are looked up.
+least and the greatest that occur, and the pixels are looked up. pydicom's own functions
+(`pydicom.pixels.apply_rescale`, `apply_windowing`) make float64 of every pixel at each step.
 """
 
 from collections.abc import Sequence
