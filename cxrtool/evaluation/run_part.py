@@ -53,22 +53,12 @@ def choose_part(
         raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
-    absent = [label for label in card.labels if label not in label_columns(manifest)]
-    if absent:
-        raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
-    # A run that was trained on folds has its own valid part; another split knows no such fold.
-    fold = card.fold if unchanged and config.split in ("train", "valid") else None
-    split = read_split(workspace.split, manifest, fold)
-    rows = manifest[split == config.split].reset_index(drop=True)
-    if rows.empty:
-        raise DataError(f"{workspace.split}: no image is in {config.split}")
+    rows, by_image = _rows(config.split, card, manifest, workspace, unchanged=unchanged)
     reporter.detail(
         f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
-    parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
-    by_image = patients_in_two_splits(parts) > 0
     info, fingerprint = workspace.read_data_info(), sha256(workspace.manifest)
     own = fingerprint == card.manifest_sha256
     itself, before = rows_seen_by(
@@ -104,6 +94,23 @@ def choose_part(
         stem="-".join([scores_stem, *_differing(config, card)]),
         warnings=tuple(warnings),
     )
+
+
+def _rows(
+    part: str, card: RunCard, manifest: pd.DataFrame, workspace: Workspace, *, unchanged: bool
+) -> tuple[pd.DataFrame, bool]:
+    """The rows of a part, and whether the split parts images and not patients."""
+    absent = [label for label in card.labels if label not in label_columns(manifest)]
+    if absent:
+        raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
+    # A run that was trained on folds has its own valid part; another split knows no such fold.
+    fold = card.fold if unchanged and part in ("train", "valid") else None
+    split = read_split(workspace.split, manifest, fold)
+    rows = manifest[split == part].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(f"{workspace.split}: no image is in {part}")
+    parts = pd.DataFrame({"patient_id": manifest["patient_id"], "split": split})
+    return rows, patients_in_two_splits(parts) > 0
 
 
 def _differing(config: TruthConfig, card: RunCard) -> list[str]:

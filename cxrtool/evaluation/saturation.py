@@ -4,7 +4,6 @@ A threshold between such scores does not exist, and a rank among them says littl
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -75,7 +74,7 @@ class Collapses:
         self._low, self._high = np.full(labels, np.inf), np.full(labels, -np.inf)
         self._sure = np.zeros(labels, np.int64)
 
-    def add(self, logits: Any) -> None:
+    def add(self, logits: ArrayLike) -> None:
         """One image's logits: (labels,)."""
         values = np.asarray(logits, np.float64)
         self.images += 1

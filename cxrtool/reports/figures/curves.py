@@ -1,6 +1,7 @@
 """Pictures of what a label's scores are worth: ROC and precision-recall, reliability, scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -79,8 +80,8 @@ def _curves_figure(
             axes.plot([0, 1], [0, 1], **CHANCE)
         else:
             axes.plot([0, 1], [curve.baseline] * 2, color=GREY, linewidth=1.3, linestyle=":")
-        style: Any = "default" if curve.baseline is None else "steps-pre"
-        axes.plot(curve.x, curve.y, color=BLUE, linewidth=1.7, drawstyle=style, zorder=3)
+        draw = axes.plot if curve.baseline is None else partial(axes.step, where="pre")
+        draw(curve.x, curve.y, color=BLUE, linewidth=1.7, zorder=3)
         if curve.point:
             axes.plot(*curve.point, **POINT)
     return figure
