@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.errors import RunError, UsageError, first_few
@@ -108,36 +107,33 @@ def _own_manifest(run: RunFolder, card: RunCard, workspace: Workspace) -> Path:
     )
 
 
-def _name(point: OperatingPoint, config: EvaluateConfig) -> str:
-    of_studies = f", study {config.aggregate}" if config.unit == "study" else ""
-    return f"{point.chosen.rule}{of_studies}"
-
-
 def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:
     numbers = zip(card.labels, point.thresholds, strict=True)
     return {label: or_none(float(value)) for label, value in numbers}
 
 
 def _store(run: RunFolder, card: RunCard, point: OperatingPoint, config: EvaluateConfig) -> None:
-    values = _without_format(read_json(run.thresholds))
-    points = {**values.get("operating_points", {}), _name(point, config): _of_labels(card, point)}
-    stored = sealed_thresholds({**values, "operating_points": points}, card.weights_sha256)
-    write_json(run.thresholds, stored)
+    """Add a point to those that the run has, beside the one that `predict` uses."""
+    of_studies = f", study {config.aggregate}" if config.unit == "study" else ""
+    points = read_json(run.thresholds).get("operating_points", {})
+    name = f"{point.chosen.rule}{of_studies}"
+    _change(run, card, {"operating_points": {**points, name: _of_labels(card, point)}})
 
 
 def _keep(
     run: RunFolder, card: RunCard, point: OperatingPoint, calibration: Calibration | None
 ) -> None:
-    values = _without_format(read_json(run.thresholds))
-    kept: dict[str, Any] = {
-        **values,
+    """Make `predict` use a point and a calibration."""
+    kept = {
         "operating_point": str(point.chosen.rule),
         "thresholds": _of_labels(card, point),
         "calibration": None if calibration is None else calibration.as_json(),
         "without": dict(point.without),
     }
-    write_json(run.thresholds, sealed_thresholds(kept, card.weights_sha256))
+    _change(run, card, kept)
 
 
-def _without_format(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "format"}
+def _change(run: RunFolder, card: RunCard, values: Mapping[str, object]) -> None:
+    """Put values into the run's thresholds.json, in place of those of the same keys."""
+    stored = {key: value for key, value in read_json(run.thresholds).items() if key != "format"}
+    write_json(run.thresholds, sealed_thresholds({**stored, **values}, card.weights_sha256))

@@ -81,7 +81,7 @@ def to_latex(table: PaperTable) -> str:
 
     What is no number and longer than `LONGEST_CELL` stands below the table, a letter in its place.
     """
-    table = _with_letters(table)
+    table = with_letters(table, LONGEST_CELL)
     rows = _marked_up(table, _escape_latex, r"\textbf{{{}}}".format)
     numeric = [_is_numeric(table, column) for column in _columns(table)]
     heads = [_latex_head(table, column) for column in _columns(table)]
@@ -179,14 +179,14 @@ def _width(table: PaperTable, column: int) -> int:
     return max(len(text) for text in [*words, *(row[column] or MISSING for row in table.rows)])
 
 
-def _with_letters(table: PaperTable) -> PaperTable:
-    """Long cells, each but once, as notes; (a), (b), ... in their place."""
+def with_letters(table: PaperTable, longest: int) -> PaperTable:
+    """Cells of more characters, each but once, as notes; (a), (b), ... in their place."""
     letters: dict[str, str] = {}
     rows = []
     for row in table.rows:
         rows.append(row[:1])
         for cell in row[1:]:
-            if cell is not None and len(cell) > LONGEST_CELL:
+            if cell is not None and len(cell) > longest:
                 cell = letters.setdefault(cell, f"({_letter(len(letters))})")
             rows[-1].append(cell)
     below = tuple(f"{letter} {text}." for text, letter in letters.items())

@@ -77,12 +77,11 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
 
 def _show_paper_table(one: PaperTable) -> None:
     """A table that fits 80 columns: what is too long in it has a mark, and stands below."""
+    from cxrtool.reports.markup import with_letters
+
+    one = with_letters(one, LONGEST)
     headings, legend = list(one.columns), []
     rows = [[MISSING if cell is None else cell for cell in row] for row in one.rows]
-    others = [cell for row in rows for cell in row[1:] if len(cell) > LONGEST]
-    sentences = list(dict.fromkeys(others))
-    marks = {sentence: f"({chr(97 + at)})" for at, sentence in enumerate(sentences[:26])}
-    rows = [[row[0], *(marks.get(cell, cell) for cell in row[1:])] for row in rows]
     widths = [
         max(len(heading), *(len(row[column]) for row in rows))
         for column, heading in enumerate(headings)
@@ -92,8 +91,7 @@ def _show_paper_table(one: PaperTable) -> None:
         headings = [headings[0], *(str(place) for place in range(1, len(headings)))]
     sides = {heading: "right" if at else "left" for at, heading in enumerate(headings)}
     print_table(table(one.caption, sides, rows, wrap=True))
-    below = [f"{mark} {sentence}" for sentence, mark in marks.items()]
-    for line in (*legend, *below, *one.notes):
+    for line in (*legend, *one.notes):
         print_line(textwrap.fill(line, PLAIN_WIDTH, subsequent_indent="  "))
     print_line()
 
