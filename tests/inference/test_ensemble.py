@@ -148,7 +148,7 @@ def test_models_of_other_labels_are_no_ensemble():
     other = scorer(
         labels=("Edema", "Pneumonia"), raw_thresholds=dict.fromkeys(("Edema", "Pneumonia"))
     )
-    with pytest.raises(UsageError, match=r"not the same labels \(Fracture, Pneumonia\)"):
+    with pytest.raises(UsageError, match=r"not have the same labels \(Fracture, Pneumonia\)"):
         Ensemble(members=(scorer(), other))
 
 

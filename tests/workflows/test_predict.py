@@ -234,7 +234,7 @@ def test_a_part_of_a_manifests_split_is_scored(trained_once):
     found = list_images([str(workspace.manifest)], "test")
     assert sorted(found.names) == sorted(wanted)
     assert all(Path(file).is_file() for file in found.files)
-    with pytest.raises(UsageError, match="which .* is not"):
+    with pytest.raises(UsageError, match=r"which .* is not"):
         list_images([str(trained_once.data)], "test")
     with pytest.raises(UsageError, match=r"manifest.csv"):
         list_images([str(trained_once.data / "valid.csv")], "test")
