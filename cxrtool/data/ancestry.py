@@ -185,13 +185,7 @@ def patients_facts(
 
 
 def write_seen(path: Path, own: Mapping[int, Pictures], ancestry: Ancestry) -> None:
-    """Write the fingerprints of what a run has seen, each once.
-
-    Args:
-        path: the run's file.
-        own: by TRAIN and VALID.
-        ancestry: what it began from.
-    """
+    """Write the fingerprints of what a run has seen, each once; its `own` by TRAIN and VALID."""
     before = {how * BEFORE: ancestry.pictures.seen(how) for how in (TRAIN, VALID)}
     seen = _together({**own, **before})
     tensors = {"exact": seen.pictures.exact, "looks": seen.pictures.looks, "how": seen.how}

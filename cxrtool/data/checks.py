@@ -33,12 +33,7 @@ def check_rows(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 
 def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
-    """Note images whose mode or size stands out; all of them stay.
-
-    Args:
-        pixels: `path, width, height, mode` of the images that can be used.
-        findings: where they are noted.
-    """
+    """Note images whose mode or size stands out, of those that can be used; all of them stay."""
     if pixels.empty:
         return
     shares = pixels["mode"].map(pixels["mode"].value_counts(normalize=True))
@@ -59,12 +54,8 @@ def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
 def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -> None:
     """Note pictures that are there more than once; all of them stay.
 
-    One that is there under two patients may come into two parts of a split.
-
-    Args:
-        pixels: the images' sizes and pixel sums.
-        rows: the manifest's rows of at least these images.
-        findings: where they are noted.
+    One that is there under two patients may come into two parts of a split. `rows` are the
+    manifest's, of at least these images.
     """
     copies = pixels[pixels.duplicated(SAME, keep=False)]
     if copies.empty:

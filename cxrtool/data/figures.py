@@ -58,12 +58,7 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
 
 
 def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
-    """Of the images with a row's label, the share that have a column's label too.
-
-    Args:
-        labels: raw values (images, labels); only 1 counts as having a label.
-        path: where the picture goes.
-    """
+    """Of the images with a row's label, the share that have a column's label (a 1) too."""
     positive = (labels.to_numpy(dtype=float) == 1).astype(float)
     together = positive.T @ positive
     counts = np.diag(together)

@@ -126,11 +126,7 @@ def write_rows(
 ) -> None:
     """Write a table, whole or not at all, in the form that its name asks for.
 
-    Args:
-        rows: in the order wanted.
-        path: where to.
-        labels: the columns' names.
-        logits: whether a CSV has them too: a run's own tables do.
+    A run's own CSVs have `logits` too.
     """
     kind = kind_of(path)
     with (

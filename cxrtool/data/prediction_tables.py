@@ -44,12 +44,7 @@ def rows_of(
 
 
 def frame_of_rows(rows: Iterable[Row], labels: Sequence[str]) -> pd.DataFrame:
-    """Rows as a table; one with an error has NaN scores (float64) and no decision.
-
-    Args:
-        rows: in the order wanted.
-        labels: the columns' names.
-    """
+    """Rows as a table; one with an error has NaN scores (float64) and no decision."""
     frame = pd.DataFrame([row.as_json(labels) for row in rows], columns=header(labels))
     return frame.astype(dict.fromkeys(labels, np.float64))
 

@@ -65,15 +65,7 @@ def warn_of_split(
     config: SplitConfig,
     reporter: Reporter,
 ) -> None:
-    """Say which parts cannot judge which labels, and where patients are shared.
-
-    Args:
-        undefined: what `undefined_labels` found in the parts.
-        folds: what is told of the folds; empty where there are none.
-        shared: how many patients are in more than one part.
-        config: whether patients are parted on purpose.
-        reporter: is told the warnings.
-    """
+    """Say which parts cannot judge which labels, and where patients are `shared`."""
     for part, lacks in undefined.items():
         for reason in dict.fromkeys(lacks.values()):
             labels = [label for label, found in lacks.items() if found == reason]

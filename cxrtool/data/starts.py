@@ -22,10 +22,6 @@ def file_of(weights: str, runs: Path) -> Path | None:
 def recorded_start(weights: str, runs: Path) -> str:
     """`--weights` for a run's config.yaml, from which the training can be repeated.
 
-    Args:
-        weights: a path, a run's name or path, `imagenet`, `none`, or what this function gave.
-        runs: the folder of the runs.
-
     Returns:
         `FILE@sha256:...` of a file, `RUN@sha256:...` of a run of another workspace, the name of
         one of these runs, or what stands for itself.

@@ -106,13 +106,8 @@ class Ensemble:
     ) -> Iterator[ScoredImage]:
         """Score files, in their order, decoding while the networks compute.
 
-        What is kept in memory are a few batches, however many files there are.
-
-        Args:
-            names: of the images, as their rows have them.
-            files: where they are.
-            batch_size: images in a batch; None: the engine's own.
-            workers: threads that decode; None: one a core.
+        What is kept in memory are a few batches, however many files there are. Rows have the
+        `names`. Without `batch_size` it is the engine's own; `workers` (one a core) decode.
         """
         batches = decode_batches(
             files,

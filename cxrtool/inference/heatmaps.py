@@ -44,11 +44,8 @@ class Heatmaps:
     def draw(self, place: int, file: str | Path, pixels: NDArray[np.uint8], row: Row) -> None:
         """Draw an image's findings: those asked for, or those over their thresholds.
 
-        Args:
-            place: the image's among all, from 0: its files begin with it.
-            file: where the image is.
-            pixels: (image_size, image_size): what the network saw.
-            row: its probabilities.
+        Its files begin with its `place` among all, from 0; `pixels` (image_size, image_size) is
+        what the network saw.
         """
         labels = self._labels_of(row)
         if not labels:

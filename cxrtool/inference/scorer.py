@@ -160,13 +160,7 @@ def load_scorer(
     reporter: Reporter = SILENT,
     card: RunCard | None = None,
 ) -> Scorer:
-    """A run's network on an engine.
-
-    Args:
-        run: a finished one.
-        compute: with what.
-        reporter: told of what takes its time.
-        card: the run's, where it was read before.
+    """A finished run's network on an engine; `card` is the run's, where it was read before.
 
     Raises:
         RunError: a file of the run is missing or altered, or its weights do not fit.

@@ -6,11 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cxrtool.core.config import TrainConfig, options_of
 from cxrtool.core.config.option import Option
@@ -171,12 +167,9 @@ def read_space(path: Path, config: TrainConfig) -> Space:
 def parse_space(
     values: Mapping[Any, Any], config: TrainConfig, *, where: str = "the space"
 ) -> Space:
-    """A space from plain values, checked against what `train` takes.
+    """A space from plain values, checked against what `train` takes; `where` begins its messages.
 
-    Args:
-        values: of each option, a mapping with `low`, `high` and perhaps `log`, or a list.
-        config: what is held fixed.
-        where: what the messages begin with.
+    Each option has a mapping with `low`, `high` and perhaps `log`, or a list of choices.
 
     Raises:
         UsageError: it names every option that cannot be searched so.

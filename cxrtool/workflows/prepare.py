@@ -11,29 +11,15 @@ from cxrtool.core.config import PrepareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.files import (
-    check_writable,
-    locked,
-)
+from cxrtool.core.files import check_writable, locked
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.checks import check_copies, check_looks, check_rows
-from cxrtool.data.image_checks import (
-    decode_images,
-    look_at_headers,
-    picture_table,
-    pixel_table,
-)
+from cxrtool.data.image_checks import decode_images, look_at_headers, picture_table, pixel_table
 from cxrtool.data.problems import Findings
 from cxrtool.data.sources.detect import lies_beside, open_source
 from cxrtool.data.sources.rows import SourceRows
-from cxrtool.data.summary import (
-    RECALLED,
-    Looked,
-    PrepareResult,
-    describe,
-    write_workspace,
-)
+from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
 from cxrtool.images.cache_builder import NewCache
 
 SHOWN_PROBLEMS = 3

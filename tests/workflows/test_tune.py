@@ -325,7 +325,7 @@ def test_a_small_space_is_tried_whole_and_no_more(pretended, tmp_path):
         ({"name": "a"}, (), DataError, "--resume a resumes it"),
         ({"resume": "zz"}, (), RunError, r"no study 'zz' .*there are: a"),
         ({"resume": "a", "lr": 0.5}, ("lr",), UsageError, "--lr contradicts study a"),
-        ({"resume": "a", "name": "b"}, (), UsageError, "leave --name"),
+        ({"resume": "a", "name": "b"}, (), UsageError, "leave out --name"),
         ({"resume": "a", "backend": "wandb"}, (), UsageError, "has --backend optuna"),
         ({"sweep": "x"}, (), UsageError, "--backend wandb"),
         ({"backend": "wandb", "prune": True}, (), UsageError, "--prune goes with"),

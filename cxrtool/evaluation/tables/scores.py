@@ -58,12 +58,9 @@ class ScoreTable:
 
 
 def read_score_table(path: Path, truth: TruthTable, key: str | None = None) -> ScoreTable:
-    """Read a table of scores, and find its rows in the truth.
+    """Read a table of scores, a CSV or a gzipped one, and find its rows in the truth by `key`.
 
-    Args:
-        path: a CSV, or one that is gzipped.
-        truth: of the same images or studies.
-        key: the column that names the rows, as `--key` takes it; the one that fits if None.
+    `key` is as `--key` takes it; where it is None, the columns that fit are taken.
 
     Raises:
         DataError: the file cannot be read, no label or key is the truth's, a column may be an

@@ -27,12 +27,7 @@ EXTRAS = {"openvino": "cpu", "onnxruntime": "export"}
 def load_engine(
     run: RunFolder, card: RunCard, compute: Compute = FASTEST, reporter: Reporter = SILENT
 ) -> Engine:
-    """A run's network on an engine.
-
-    Args:
-        run: a finished one, and `card` what `read_card` gave of it.
-        compute: with what.
-        reporter: told of a graph that is made, which takes some seconds.
+    """A finished run's network on an engine; `card` is what `read_card` gave of it.
 
     Raises:
         RunError: the weights do not fit, or their graph does not score as they do.

@@ -134,11 +134,6 @@ def load_exported(
 ) -> Engine:
     """An exported model on OpenVINO, where that is installed, or ONNX Runtime.
 
-    Args:
-        card: what `read_exported` gave of it.
-        compute: with what.
-        reporter: told where a faster engine could be had.
-
     Raises:
         RunError: the graph cannot be loaded.
         UsageError: neither engine is installed, or not the one named; or they do not compute on
