@@ -1,6 +1,7 @@
 """Anybody's predictions against anybody's labels, and comparisons of runs and of tables."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from typer.testing import CliRunner
 from cxrtool.cli.app import app
 from cxrtool.core.config import CompareConfig, EvaluateConfig, SplitConfig
 from cxrtool.core.console import SILENT
-from cxrtool.core.errors import DataError, UsageError
+from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.files import sha256, write_json
 from cxrtool.core.runs import RunFolder, read_card
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import read_manifest, read_split
+from cxrtool.evaluation.operating_points import stored_point
 from cxrtool.evaluation.thresholds import Rule
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
@@ -380,6 +382,15 @@ def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
         evaluate(trained, keep=True, operating_point="f1", unit="study")
 
 
+def test_a_stored_rule_that_is_unknown_is_named_with_what_to_do(trained):
+    card = read_card(RunFolder(trained.workspace.runs / "tiny"))
+    told = r"thresholds\.json: .*best.*--operating-point youden --keep"
+    with pytest.raises(RunError, match=told):
+        stored_point(replace(card, operating_point="best"))
+    edited = stored_point(replace(card, edited=("Edema",))).chosen
+    assert (edited.rule, edited.edited) == (Rule("youden"), ("Edema",))
+
+
 def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
     from cxrtool.core.config import PredictConfig
     from cxrtool.workflows.predict import predict_images
@@ -425,8 +436,6 @@ def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
     run.predictions("valid").unlink()
     evaluate(trained)
-    from cxrtool.core.errors import RunError
-
     with pytest.raises(RunError, match=r"valid\.csv is missing"):
         evaluate(trained, operating_point="f1")
 
