@@ -12,7 +12,7 @@ from cxrtool.cli.app import app
 from cxrtool.cli.suggestions import COMMAND_WORDS, OPTION_WORDS
 from cxrtool.core import called as called
 from cxrtool.core.called import as_called
-from cxrtool.core.config import CommonConfig
+from cxrtool.core.config import CommonConfig, options_of
 from cxrtool.core.console import Reporter, next_command
 from cxrtool.core.errors import RunError, UsageError
 from cxrtool.core.new_runs import check_new_name
@@ -21,6 +21,7 @@ from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import named_ones, parse_policy
 from cxrtool.search.space import read_space
+from tests.cli.test_app import COMMANDS as CONFIGS
 from tests.conftest import TINY
 
 COMMANDS = typer.main.get_command(app).commands
@@ -32,10 +33,10 @@ def call(*arguments, **environment):
 
 
 NUMBERS = {
-    (command, name): parameter
-    for command, made in COMMANDS.items()
-    for name, parameter in ((str(one.name), one) for one in made.params)
-    if getattr(parameter, "min", None) is not None
+    (command, name)
+    for command, config in CONFIGS.items()
+    for name, option in {**options_of(CommonConfig), **options_of(config)}.items()
+    if option.within and name in {one.name for one in COMMANDS[command].params}
 }
 
 

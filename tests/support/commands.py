@@ -4,9 +4,12 @@ from pathlib import Path
 
 import typer
 
-from cxrtool.cli.app import app
+from cxrtool.cli.app import INPUTS, RUNS, app
+from cxrtool.cli.config_files import CONFIG
 from cxrtool.cli.help import ARGUMENTS
-from cxrtool.core.config.option import GENERAL, PANELS
+from cxrtool.core import config as configs
+from cxrtool.core.config import options_of
+from cxrtool.core.config.option import PANELS
 
 PAGE = Path(__file__).parents[2] / "examples" / "guides" / "commands.md"
 HEAD = """<!-- Written by `python -m tests.support.commands` from the options; do not edit it. -->
@@ -14,54 +17,53 @@ HEAD = """<!-- Written by `python -m tests.support.commands` from the options; d
 # Commands
 
 What `cxrtool COMMAND --help` says. Keys of a `--config` file are the names of options with `_` for
-`-`; a default in words stands where the value depends on something.
+`-`. A default in words is one that depends on something.
 """
+COMMON = [CONFIG, *options_of(configs.CommonConfig).values()]
 
 
-def row(parameter):
+def code(words):
+    """Words as they are typed."""
+    return ", ".join(f"`{word}`" for word in words if word)
+
+
+def row(option):
     """A line of a table: an option, what it takes, its default, its meaning."""
-    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    values = ", ".join(f"`{value}`" for value in (parameter.metavar or "").split("|") if value)
-    if parameter.param_type_name == "argument":
-        names, values = values + (" ..." if parameter.nargs != 1 else ""), ""
-    elif parameter.min is not None:
-        values = f"{parameter.min:,} to {parameter.max:,}"
-    default = "yes" if parameter.default is True else f"`{parameter.default}`"
-    if parameter.default is None or parameter.default is False:
-        default = ""
-    if isinstance(parameter.show_default, str):
-        default = parameter.show_default
-    about = parameter.help + (f" Environment: `{parameter.envvar}`." if parameter.envvar else "")
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (names, values, default, about))
+    names = code(part for flag in option.flags or [option.written] for part in flag.split("/"))
+    values = code(option.choices or option.metavar.split("|"))
+    if option.argument:
+        names = code([option.metavar or option.name.upper()]) + (" ..." if option.several else "")
+    if option.argument and not option.choices:
+        values = ""
+    if option.within:
+        values = "{:,} to {:,}".format(*option.within)
+    default = "" if option.default in (None, "") else code([str(option.default)])
+    if isinstance(option.default, bool):
+        default = "yes" if option.default else ""
+    about = option.help + (f" Environment: `{option.envvar}`." if option.envvar else "")
+    cells = (names, values, option.shown or default, about)
+    return f"| {' | '.join(cells)} |\n"
 
 
-def tables(parameters):
+def tables(options):
     """A table for each group of options."""
-    found = {title: [] for title in (ARGUMENTS, *PANELS)}
-    for parameter in parameters:
-        found[parameter.rich_help_panel].append(row(parameter))
-    for title, rows in found.items():
+    for title in (ARGUMENTS, *PANELS):
+        rows = [row(one) for one in options if title == (ARGUMENTS if one.argument else one.panel)]
         if rows:
-            head = [f"| {title} | Values | Default | Meaning", "|---|---|---|---"]
-            yield "".join(f"{line} |\n" for line in [*head, *rows]).replace("--- |", "---|")
+            yield "".join([f"| {title} | Values | Default | Meaning |\n|---|---|---|---|\n", *rows])
 
 
 def page():
     """The whole page."""
-    commands = typer.main.get_command(app).commands
-    parts, common = [HEAD], None
-    for name, command in commands.items():
-        general = [one for one in command.params if one.rich_help_panel in (GENERAL, None)]
-        if common is None:
-            common = {row(one) for one in general}
-            parts += ["## Options of every command\n", *tables(general)]
-        usage = " ".join(command.collect_usage_pieces(typer.Context(command)))
+    parts = [HEAD, "## Options of every command\n", *tables(COMMON)]
+    for name, command in typer.main.get_command(app).commands.items():
+        own = list(options_of(getattr(configs, f"{name.capitalize()}Config")).values())
+        own += {"compare": [RUNS], "predict": [INPUTS]}.get(name, [])
+        there = {one.name for one in command.params}
         parts += [f"## {name}\n", " ".join(command.help.split()) + "\n"]
-        parts += [f"```\ncxrtool {name} {usage}\n```\n"]
-        parts += tables(one for one in command.params if row(one) not in common)
+        parts += tables([option for option in own if option.name in there])
     return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())

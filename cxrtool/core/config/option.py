@@ -1,12 +1,13 @@
 """What an option is, and the check of its values wherever they come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from inspect import get_annotations
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from cxrtool.core.errors import UsageError, unknown_name
@@ -155,16 +156,17 @@ def like(config: type, name: str, default: T, **other: Any) -> T:
 
 
 @cache
-def options_of(config: type) -> dict[str, Option]:
+def options_of(config: type) -> Mapping[str, Option]:
     """The options of a config by their names, those that it declares itself first."""
     hints, own = get_type_hints(config), get_annotations(config)
-    return {
+    found = {
         one.name: replace(
             one.metadata[_KEY], name=one.name, default=one.default, **_of_hint(hints[one.name])
         )
         for one in sorted(fields(config), key=lambda one: one.name not in own)
         if _KEY in one.metadata
     }
+    return MappingProxyType(found)
 
 
 def _of_hint(hint: Any) -> dict[str, Any]:
