@@ -5,7 +5,7 @@ import pandas as pd
 
 from cxrtool.data.labels import NO_FINDING, SUPPORT_DEVICES
 from cxrtool.data.manifest import label_columns
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 
 SAME = ["width", "height", "pixel_sum", "pixel_square_sum"]
 """Two pictures that agree in these are the same one, or one mirrored: with sums of ten million and
@@ -16,10 +16,10 @@ SIZE_FACTOR = 2.0
 """An image whose short side is so many times the usual one, or the usual one its, stands out."""
 
 
-def check_rows(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+def check_rows(rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """Note duplicate paths, which stay once, and contradictory labels, which stay."""
     twice = rows["path"].duplicated().to_numpy(dtype=bool)
-    findings.add("duplicate path", rows["path"][twice].tolist(), "kept once", kept=False)
+    problems.add("duplicate path", rows["path"][twice].tolist(), "kept once", kept=False)
     rows = rows[~twice].reset_index(drop=True)
     labels = [name for name in label_columns(rows) if name not in (NO_FINDING, SUPPORT_DEVICES)]
     if NO_FINDING not in rows.columns:
@@ -28,11 +28,11 @@ def check_rows(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     bad = (rows[NO_FINDING].to_numpy() == 1) & positive.any(axis=1)
     names = np.array(labels, dtype=object)
     details = [f"{NO_FINDING} beside {', '.join(names[found])}" for found in positive[bad]]
-    findings.add("contradiction", rows["path"][bad].tolist(), details, kept=True)
+    problems.add("contradiction", rows["path"][bad].tolist(), details, kept=True)
     return rows
 
 
-def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
+def check_looks(pixels: pd.DataFrame, problems: Problems) -> None:
     """Note images whose mode or size stands out, of those that can be used; all of them stay."""
     if pixels.empty:
         return
@@ -40,7 +40,7 @@ def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
     rare = (shares < RARE_MODE).to_numpy(dtype=bool)
     usual = str(pixels["mode"].mode().iloc[0])
     details = [f"{mode}, most are {usual}" for mode in pixels["mode"][rare]]
-    findings.add("mode stands out", pixels["path"][rare].tolist(), details, kept=True)
+    problems.add("mode stands out", pixels["path"][rare].tolist(), details, kept=True)
     short = pixels[["width", "height"]].min(axis=1)
     ratio = (short / short.median()).to_numpy(dtype=float)
     odd = (ratio > SIZE_FACTOR) | (ratio < 1 / SIZE_FACTOR)
@@ -48,10 +48,10 @@ def check_looks(pixels: pd.DataFrame, findings: Findings) -> None:
         f"{width}x{height}, the usual short side is {short.median():.0f}"
         for width, height in pixels[["width", "height"]].to_numpy()[odd]
     ]
-    findings.add("size stands out", pixels["path"][odd].tolist(), details, kept=True)
+    problems.add("size stands out", pixels["path"][odd].tolist(), details, kept=True)
 
 
-def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -> None:
+def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, problems: Problems) -> None:
     """Note pictures that are there more than once; all of them stay.
 
     One that is there under two patients may come into two parts of a split. `rows` are the
@@ -70,4 +70,4 @@ def check_copies(pixels: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -
         f"the same size and pixel sums as {owner} {path}"
         for owner, path in zip(whose[later], first["path"][later], strict=True)
     ]
-    findings.add("picture twice", copies["path"][later].tolist(), details, kept=True)
+    problems.add("picture twice", copies["path"][later].tolist(), details, kept=True)

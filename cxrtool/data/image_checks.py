@@ -13,7 +13,7 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError
 from cxrtool.core.pools import in_processes
 from cxrtool.data.pictures import fingerprint, pictures_frame
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images.cache import Measured
 from cxrtool.images.cache_builder import CacheWriter, NewCache
 from cxrtool.images.plausibility import shape_warning
@@ -49,14 +49,14 @@ Look = Callable[[Sequence[Task]], list[Found]]
 
 
 def look_at_headers(
-    folder: Path, paths: Sequence[str], workers: int | None, findings: Findings, reporter: Reporter
+    folder: Path, paths: Sequence[str], workers: int | None, problems: Problems, reporter: Reporter
 ) -> list[Measured]:
     """Read each image's header; those that can be used, in their order. Sums are 0."""
     look = partial(_read_headers, folder)
     with reporter.steps("reading headers", len(paths)) as advance:
         parts = _in_processes(look, list(enumerate(paths)), workers, advance)
         looked = [one for part in parts for one in part]
-    return _usable(looked, paths, findings)
+    return _usable(looked, paths, problems)
 
 
 def decode_images(
@@ -64,7 +64,7 @@ def decode_images(
     paths: Sequence[str],
     cache: NewCache | None,
     workers: int | None,
-    findings: Findings,
+    problems: Problems,
     reporter: Reporter,
 ) -> list[Measured]:
     """Decode each image once and measure it, into `cache` if there is one.
@@ -90,7 +90,7 @@ def decode_images(
         # What could not be read last time can be read now: it is still to be written.
         cache.reopen(done)
         found = _decode_some(folder, todo, cache, workers, reporter)
-    return _usable(looked + found, paths, findings)
+    return _usable(looked + found, paths, problems)
 
 
 def _with_pictures(
@@ -232,17 +232,17 @@ def _unusable(row: int, file: str, error: ImageError) -> Unusable:
     return Unusable(row, kind, str(error).removeprefix(f"{file}: "))
 
 
-def _usable(looked: Iterable[Looked], paths: Sequence[str], findings: Findings) -> list[Measured]:
+def _usable(looked: Iterable[Looked], paths: Sequence[str], problems: Problems) -> list[Measured]:
     """The images that can be used, in their order; the others are noted, kind by kind."""
     rows = sorted(looked, key=lambda one: one.row)
     bad = [one for one in rows if isinstance(one, Unusable)]
     for kind in sorted({one.kind for one in bad}):
         ones = [one for one in bad if one.kind == kind]
-        findings.add(kind, [paths[one.row] for one in ones], [o.detail for o in ones], kept=False)
+        problems.add(kind, [paths[one.row] for one in ones], [o.detail for o in ones], kept=False)
     usable = [one for one in rows if isinstance(one, Measured)]
     noted = [one for one in usable if one.note]
     where, notes = [paths[one.row] for one in noted], [one.note for one in noted]
-    findings.add("read with a warning", where, notes, kept=True)
+    problems.add("read with a warning", where, notes, kept=True)
     return usable
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 COLUMNS = ("kind", "where", "detail", "kept")
 
 
-class Findings:
+class Problems:
     """The problems of a data set, in the order of their discovery.
 
     `kept` says whether the row or image stays in the manifest all the same.

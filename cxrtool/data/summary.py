@@ -15,7 +15,7 @@ from cxrtool.core.files import sha256, whole_file, write_json
 from cxrtool.core.origin import Origin
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import label_columns, mean_and_deviation, write_manifest
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import SourceRows
 from cxrtool.images.cache import Measured
 from cxrtool.images.cache_builder import NewCache
@@ -72,7 +72,7 @@ def describe(
     source: SourceRows,
     rows: pd.DataFrame,
     looked: Looked,
-    findings: Findings,
+    problems: Problems,
     config: PrepareConfig,
     started: float,
 ) -> PrepareResult:
@@ -88,8 +88,8 @@ def describe(
         view=_counts(rows["view"]),
         orientation=_counts(rows["orientation"]),
         labels=label_counts(looked.kept),
-        problems=findings.counts(),
-        kept_problems=findings.counts(kept=True),
+        problems=problems.counts(),
+        kept_problems=problems.counts(kept=True),
         mean=mean,
         std=std,
         cache_size=config.cache_size if looked.cache else None,
@@ -133,7 +133,7 @@ def write_workspace(
     source: SourceRows,
     rows: pd.DataFrame,
     looked: Looked,
-    findings: Findings,
+    problems: Problems,
     config: PrepareConfig,
     workspace: Workspace,
     reporter: Reporter,
@@ -144,7 +144,7 @@ def write_workspace(
     before = sha256(workspace.manifest) if workspace.manifest.exists() else None
     # data.json says that a workspace is whole: it goes before the others change, and comes last.
     workspace.data_info.unlink(missing_ok=True)
-    write_table(findings.table(), workspace.problems)
+    write_table(problems.table(), workspace.problems)
     write_manifest(looked.kept, workspace.manifest)
     _write_official(source, looked.kept, workspace)
     if looked.pixels is None:

@@ -16,7 +16,7 @@ from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.checks import check_copies, check_looks, check_rows
 from cxrtool.data.image_checks import decode_images, look_at_headers, picture_table, pixel_table
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.detect import lies_beside, open_source
 from cxrtool.data.sources.rows import SourceRows
 from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
@@ -43,19 +43,19 @@ def prepare_manifest(
     _check_options(config)
     check_writable(workspace.data_info)
     config = recalled(config, workspace, reporter)
-    findings = Findings()
-    source = _read(config, workspace, findings, reporter)
+    problems = Problems()
+    source = _read(config, workspace, problems, reporter)
     # Before rows are compared: two that write one file's name in two forms are of one image.
     named = source.rows.assign(path=_as_on_disk(source.folder, source.rows["path"]))
-    rows = check_rows(named, findings)
+    rows = check_rows(named, problems)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
-        looked = _look(source.folder, chosen, config, workspace, findings, reporter)
-        _tell(findings, reporter)
-        if config.strict and findings.counts():
-            _give_up("--strict: no manifest was written", findings, workspace)
-        result = describe(source, rows, looked, findings, config, started)
-        write_workspace(result, source, rows, looked, findings, config, workspace, reporter)
+        looked = _look(source.folder, chosen, config, workspace, problems, reporter)
+        _tell(problems, reporter)
+        if config.strict and problems.counts():
+            _give_up("--strict: no manifest was written", problems, workspace)
+        result = describe(source, rows, looked, problems, config, started)
+        write_workspace(result, source, rows, looked, problems, config, workspace, reporter)
     return replace(result, seconds=time.perf_counter() - started)
 
 
@@ -67,25 +67,25 @@ def _check_options(config: PrepareConfig) -> None:
 
 
 def _read(
-    config: PrepareConfig, workspace: Workspace, findings: Findings, reporter: Reporter
+    config: PrepareConfig, workspace: Workspace, problems: Problems, reporter: Reporter
 ) -> SourceRows:
     with reporter.busy("reading the tables"):
-        source = open_source(config, Path(), findings)
+        source = open_source(config, Path(), problems)
     reporter.note(f"{source.folder}: {len(source.rows):,} rows of {', '.join(source.tables)}")
     for text in source.notes:
         reporter.note(text)
     if source.rows.empty:
-        _give_up(f"{source.folder}: no row can be used", findings, workspace)
+        _give_up(f"{source.folder}: no row can be used", problems, workspace)
     _tell_of_other_data(source.folder, workspace, reporter)
     return source
 
 
-def _give_up(what: str, findings: Findings, workspace: Workspace) -> NoReturn:
+def _give_up(what: str, problems: Problems, workspace: Workspace) -> NoReturn:
     """Write down all that is wrong, and end with it."""
-    write_table(findings.table(), workspace.problems)
+    write_table(problems.table(), workspace.problems)
     raise DataError(
-        f"{what} ({_counted(findings.counts())}, such as "
-        f"{first_few(_examples(findings.table()))}; all of them are in {workspace.problems})"
+        f"{what} ({_counted(problems.counts())}, such as "
+        f"{first_few(_examples(problems.table()))}; all of them are in {workspace.problems})"
     )
 
 
@@ -151,7 +151,7 @@ def _look(
     chosen: pd.DataFrame,
     config: PrepareConfig,
     workspace: Workspace,
-    findings: Findings,
+    problems: Problems,
     reporter: Reporter,
 ) -> Looked:
     """Look at the images as far as `config` says."""
@@ -160,22 +160,22 @@ def _look(
     paths = chosen["path"].tolist()
     cache = None
     if config.check_images == "header":
-        measured = look_at_headers(folder, paths, config.workers, findings, reporter)
+        measured = look_at_headers(folder, paths, config.workers, problems, reporter)
     else:
         if config.cache is not False:
             cache = NewCache(workspace.cache, folder, paths, config.cache_size)
-        measured = decode_images(folder, paths, cache, config.workers, findings, reporter)
+        measured = decode_images(folder, paths, cache, config.workers, problems, reporter)
     pixels = pixel_table(measured, paths)
     if pixels.empty:
         if cache is not None:
             cache.discard()
         text = f"{folder}: none of {len(chosen):,} images can be used; are they beside the table?"
-        _give_up(text, findings, workspace)
-    check_looks(pixels, findings)
+        _give_up(text, problems, workspace)
+    check_looks(pixels, problems)
     kept = chosen[chosen["path"].isin(pixels["path"])].reset_index(drop=True)
     if config.check_images == "header":
         return Looked(kept, None, None, [])
-    check_copies(pixels, kept, findings)
+    check_copies(pixels, kept, problems)
     return Looked(kept, pixels, cache, measured, picture_table(measured, paths))
 
 
@@ -187,9 +187,9 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
 
 
-def _tell(findings: Findings, reporter: Reporter) -> None:
+def _tell(problems: Problems, reporter: Reporter) -> None:
     """Every problem for those who asked for more; for the others, a few of each kind."""
-    table = findings.table()
+    table = problems.table()
     for kind, rows in table.groupby("kind", sort=False):
         if reporter.verbose:
             for line in _examples(rows):

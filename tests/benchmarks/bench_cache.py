@@ -32,7 +32,7 @@ from cxrtool.core.config import CACHE_SIZE
 from cxrtool.core.console import SILENT
 from cxrtool.data.image_checks import decode_images
 from cxrtool.data.phantoms import draw_dataset
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.cache_builder import NewCache
 from cxrtool.training.dataloaders import make_dataloaders
@@ -48,7 +48,7 @@ def main() -> None:
         data = Path(sys.argv[1]) if len(sys.argv) > 1 else drawings(folder)
         paths = sorted(str(path.relative_to(data)) for path in data.rglob("*.jpg"))
         new = NewCache(folder / "cache", data, paths, CACHE_SIZE)
-        new.seal(decode_images(data, paths, new, None, Findings(), SILENT), "benchmark")
+        new.seal(decode_images(data, paths, new, None, Problems(), SILENT), "benchmark")
         compare(data, paths, ImageCache(folder / "cache"))
 
 

@@ -27,7 +27,7 @@ from cxrtool.core.config import CACHE_SIZE
 from cxrtool.core.console import SILENT
 from cxrtool.data.image_checks import CHUNK, decode_images
 from cxrtool.data.phantoms import draw_dataset
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images.cache_builder import NewCache
 
 PATIENTS = 500
@@ -84,7 +84,7 @@ def decoding(data: Path, cache: Path) -> None:
     def prepared(side: int | None) -> None:
         shutil.rmtree(cache, ignore_errors=True)
         new = NewCache(cache, data, paths, side) if side else None
-        decode_images(data, paths, new, processes, Findings(), SILENT)
+        decode_images(data, paths, new, processes, Problems(), SILENT)
 
     ways: dict[str, Callable[[], None]] = {
         "bare Pillow": lambda: bare(data, paths, processes, None),

@@ -8,7 +8,7 @@ import pytest
 
 from cxrtool.core.csv_tables import line_numbers, read_foreign_table, read_table, write_table
 from cxrtool.core.errors import DataError
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import open_table
 
 TEXT = "path,note\n1.png,Ödem\n2.png,\n"
@@ -100,18 +100,18 @@ def test_another_encoding_is_guessed_for_others_tables_and_told(tmp_path, name):
     content = TEXT.encode("cp1252")
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    findings = Findings()
-    assert open_table(path, ["path"], findings).to_dict("list") == CELLS
-    assert findings.counts(kept=True) == findings.counts() == {"encoding": 1}
-    assert findings.table()["where"].tolist() == [name]
+    problems = Problems()
+    assert open_table(path, ["path"], problems).to_dict("list") == CELLS
+    assert problems.counts(kept=True) == problems.counts() == {"encoding": 1}
+    assert problems.table()["where"].tolist() == [name]
 
 
 def test_utf_8_and_utf_16_are_not_told(path):
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         path.write_bytes(TEXT.encode(encoding))
-        findings = Findings()
-        open_table(path, ["path"], findings)
-        assert findings.counts() == {}
+        problems = Problems()
+        open_table(path, ["path"], problems)
+        assert problems.counts() == {}
 
 
 def test_a_table_of_ours_in_another_encoding_is_refused(path):

@@ -1,15 +1,15 @@
 import numpy as np
 import pandas as pd
 
-from cxrtool.data.problems import COLUMNS, Findings
+from cxrtool.data.problems import COLUMNS, Problems
 
 
 def found():
-    findings = Findings()
-    findings.add("view", ["line 2", "line 9"], ["old", "-1"], kept=True)
-    findings.add("missing image", ["a.png"], "not there", kept=False)
-    findings.add("view", ["line 4"], ["x"], kept=True)
-    return findings
+    problems = Problems()
+    problems.add("view", ["line 2", "line 9"], ["old", "-1"], kept=True)
+    problems.add("missing image", ["a.png"], "not there", kept=False)
+    problems.add("view", ["line 4"], ["x"], kept=True)
+    return problems
 
 
 def test_problems_are_listed_in_the_order_of_their_discovery():
@@ -29,33 +29,33 @@ def test_kinds_are_counted_in_the_order_of_their_discovery():
 
 
 def test_one_text_is_the_detail_of_all():
-    findings = Findings()
-    findings.add("copy", ["a", "b"], "of c", kept=True)
-    assert findings.table()["detail"].tolist() == ["of c", "of c"]
+    problems = Problems()
+    problems.add("copy", ["a", "b"], "of c", kept=True)
+    assert problems.table()["detail"].tolist() == ["of c", "of c"]
 
 
 def test_no_problem_is_no_row():
-    findings = Findings()
-    findings.add("view", [], "old", kept=True)
-    findings.add("view", [], [], kept=False)
-    assert findings.counts() == findings.counts(kept=True) == findings.counts(kept=False) == {}
-    assert findings.table().empty
-    assert list(findings.table().columns) == list(COLUMNS)
+    problems = Problems()
+    problems.add("view", [], "old", kept=True)
+    problems.add("view", [], [], kept=False)
+    assert problems.counts() == problems.counts(kept=True) == problems.counts(kept=False) == {}
+    assert problems.table().empty
+    assert list(problems.table().columns) == list(COLUMNS)
 
 
 def test_everything_is_text():
-    findings = Findings()
-    findings.add("size", np.array([3, 4]), np.array([0.5, 2]), kept=True)
-    findings.add("size", pd.Series(["a", "b"]).tolist(), [7, "x"], kept=False)
-    table = findings.table()
+    problems = Problems()
+    problems.add("size", np.array([3, 4]), np.array([0.5, 2]), kept=True)
+    problems.add("size", pd.Series(["a", "b"]).tolist(), [7, "x"], kept=False)
+    table = problems.table()
     assert table.map(lambda cell: isinstance(cell, str)).all(axis=None)
     assert table["where"].tolist() == ["3", "4", "a", "b"]
 
 
 def test_a_table_can_be_asked_for_between_two_problems():
-    findings = Findings()
-    findings.add("view", ["a"], "old", kept=True)
-    first = findings.table()
-    findings.add("view", ["b"], "old", kept=True)
+    problems = Problems()
+    problems.add("view", ["a"], "old", kept=True)
+    first = problems.table()
+    problems.add("view", ["b"], "old", kept=True)
     assert len(first) == 1
-    assert len(findings.table()) == 2
+    assert len(problems.table()) == 2

@@ -18,7 +18,7 @@ from cxrtool.core.errors import DataError
 from cxrtool.core.files import read_json, sha256, write_json
 from cxrtool.data import image_checks as prepare_images
 from cxrtool.data.image_checks import decode_images
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images import cache as cache_module
 from cxrtool.images import cache_builder as new_cache
 from cxrtool.images.cache import CachePaths, ImageCache
@@ -60,7 +60,7 @@ PATHS = [f"{i}.png" for i in range(30)]
 
 def build(data, folder, paths=PATHS, side=SIDE, workers=0, fingerprint="f"):
     cache = NewCache(folder, data, paths, side)
-    measured = decode_images(data, paths, cache, workers, Findings(), SILENT)
+    measured = decode_images(data, paths, cache, workers, Problems(), SILENT)
     cache.seal(measured, fingerprint)
     return ImageCache(folder)
 
@@ -143,7 +143,7 @@ def interrupted(data, folder, after, monkeypatch):
         patch.setattr(prepare_images, "decode", stop)
         patch.setattr(prepare_images, "CHUNK", 5)
         with pytest.raises(KeyboardInterrupt):
-            decode_images(data, PATHS, NewCache(folder, data, PATHS, SIDE), 0, Findings(), SILENT)
+            decode_images(data, PATHS, NewCache(folder, data, PATHS, SIDE), 0, Problems(), SILENT)
 
 
 def test_an_interrupted_cache_is_none_and_goes_on_where_it_stopped(
@@ -188,7 +188,7 @@ def test_a_journal_that_was_cut_off_costs_its_last_line_only(data, tmp_path, dec
 def test_killed_between_its_last_two_steps_it_loses_nothing(data, tmp_path, decoded):
     folder = tmp_path / "cache"
     cache = NewCache(folder, data, PATHS, SIDE)
-    decode_images(data, PATHS, cache, 0, Findings(), SILENT)
+    decode_images(data, PATHS, cache, 0, Problems(), SILENT)
     paths = CachePaths(folder)
     paths.partial.rename(paths.images)
     decoded.clear()
@@ -272,7 +272,7 @@ def test_data_that_is_out_of_reach_for_a_while_does_not_cost_the_cache(data, tmp
     data.rename(tmp_path / "away")
     data.mkdir()
     cache = NewCache(folder, data, PATHS, SIDE)
-    assert decode_images(data, PATHS, cache, 0, Findings(), SILENT) == []
+    assert decode_images(data, PATHS, cache, 0, Problems(), SILENT) == []
     cache.discard()
     data.rmdir()
     (tmp_path / "away").rename(data)
@@ -415,7 +415,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from cxrtool.core.files import read_json, sha256, write_json
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images.cache_builder import NewCache
 from cxrtool.core.console import SILENT
 from cxrtool.data import image_checks as prepare_images
@@ -427,7 +427,7 @@ def slowly(file):
 prepare_images.decode = slowly
 paths = [f"{i}.png" for i in range(30)]
 data, folder = map(Path, sys.argv[1:])
-prepare_images.decode_images(data, paths, NewCache(folder, data, paths, 24), 2, Findings(), SILENT)
+prepare_images.decode_images(data, paths, NewCache(folder, data, paths, 24), 2, Problems(), SILENT)
 """
 
 
@@ -488,10 +488,10 @@ def test_what_reading_an_image_lost_is_a_problem_also_of_a_cached_one(data, tmp_
     content[content.index(b"IEND") - 8] ^= 1
     (data / "4.png").write_bytes(content)
     for _ in range(2):
-        findings = Findings()
+        problems = Problems()
         cache = NewCache(tmp_path / "cache", data, PATHS, SIDE)
-        cache.seal(decode_images(data, PATHS, cache, 0, findings, SILENT), "f")
-        (found,) = findings.table().to_dict("records")
+        cache.seal(decode_images(data, PATHS, cache, 0, problems, SILENT), "f")
+        (found,) = problems.table().to_dict("records")
         assert found == {
             "kind": "read with a warning",
             "where": "4.png",

@@ -10,7 +10,7 @@ from torchvision.transforms.functional import _get_inverse_affine_matrix
 
 from cxrtool.core.console import SILENT
 from cxrtool.data.image_checks import decode_images
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.cache_builder import NewCache
 from cxrtool.images.reading import load_pixels
@@ -258,7 +258,7 @@ def cached(folder, tmp_path, side):
     """A cache of the folder's images, as `prepare` makes it."""
     paths = [f"{i}.png" for i in range(12)]
     cache = NewCache(tmp_path / "cache", folder, paths, side)
-    measured = decode_images(folder, paths, cache, 0, Findings(), SILENT)
+    measured = decode_images(folder, paths, cache, 0, Problems(), SILENT)
     cache.seal(measured, "none")
     return ImageCache(tmp_path / "cache")
 

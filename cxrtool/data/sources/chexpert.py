@@ -15,7 +15,7 @@ from cxrtool.core.errors import DataError, counted, first_few
 from cxrtool.core.origin import CHEXPERT, Origin, labellers, own_origin, published_origin
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.published import ROWS, LabelledRows, is_chexperts
 from cxrtool.data.sources.rows import (
     SourceRows,
@@ -46,7 +46,7 @@ def holds(folder: Path) -> bool:
     return (folder / "train.csv").is_file()
 
 
-def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     """Read train.csv and, where it is there, valid.csv. Nothing of `config` matters here.
 
     Raises:
@@ -54,7 +54,7 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
             no path looks like CheXpert's; of both tables at once.
     """
     names = [name for name in ("train", "valid") if (folder / f"{name}.csv").is_file()]
-    parts = all_of([partial(_read_one, folder / f"{name}.csv", name, findings) for name in names])
+    parts = all_of([partial(_read_one, folder / f"{name}.csv", name, problems) for name in names])
     tables = {name: f"{name}.csv" for name in names}
     origin = _origin(folder, dict(zip(names, parts, strict=True)))
     return SourceRows(
@@ -94,11 +94,11 @@ def _labelled(rows: pd.DataFrame) -> LabelledRows:
     )
 
 
-def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
-    frame = open_table(path, (*COLUMNS, *CHEXPERT_LABELS), findings)
+def _read_one(path: Path, name: str, problems: Problems) -> pd.DataFrame:
+    frame = open_table(path, (*COLUMNS, *CHEXPERT_LABELS), problems)
     if ROWS[name] / 2 < len(frame) < ROWS[name]:
         few = f"{len(frame):,} of the {ROWS[name]:,} published rows: is the copy complete?"
-        findings.add("rows missing", [path.name], few, kept=True)
+        problems.add("rows missing", [path.name], few, kept=True)
     paths = frame["Path"].str.replace("\\", "/")
     refuse_climbing(paths, path)
     parts = paths.str.extract(_PATH)
@@ -109,12 +109,12 @@ def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
             f"({first_few(frame['Path'].tolist())}): is this CheXpert's table?"
         )
     where = places(path, unreadable)
-    findings.add("unreadable path", where, frame["Path"][unreadable].tolist(), kept=False)
-    values, bad = label_cells(frame, CHEXPERT_LABELS, path, findings)
+    problems.add("unreadable path", where, frame["Path"][unreadable].tolist(), kept=False)
+    values, bad = label_cells(frame, CHEXPERT_LABELS, path, problems)
     view = frame["Frontal/Lateral"].str.strip().str.lower().map(VIEWS)
     other = (view.fillna("") != parts["view"]).to_numpy(dtype=bool) & ~unreadable
     told = frame["Frontal/Lateral"] + " in the table, " + frame["Path"]
-    findings.add("view contradicts path", places(path, other), told[other].tolist(), kept=True)
+    problems.add("view contradicts path", places(path, other), told[other].tolist(), kept=True)
     rows = pd.DataFrame(
         {
             "path": parts["path"],
@@ -122,9 +122,9 @@ def _read_one(path: Path, name: str, findings: Findings) -> pd.DataFrame:
             "study_id": parts["patient_id"] + "/" + parts["study"],
             "view": view.fillna(parts["view"]),
             "orientation": frame["AP/PA"].str.strip(),
-            "sex": sexes(frame["Sex"], path, findings),
+            "sex": sexes(frame["Sex"], path, problems),
             "age": years(
-                frame["Age"], pd.to_numeric(frame["Age"], errors="coerce"), path, findings
+                frame["Age"], pd.to_numeric(frame["Age"], errors="coerce"), path, problems
             ),
             "source": name,
         },

@@ -8,7 +8,7 @@ from typing import Protocol
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.origin import drawn_origin, labellers
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources import chexpert as chexpert
 from cxrtool.data.sources import mimic as mimic
 from cxrtool.data.sources import nih as nih
@@ -32,7 +32,7 @@ class Format(Protocol):
     def holds(self, folder: Path) -> bool:
         """Whether the data set lies there."""
 
-    def read(self, folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+    def read(self, folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
         """Its rows."""
 
 
@@ -46,7 +46,7 @@ FORMATS: dict[str, Format] = {
 Candidate = tuple[Format, Path]
 
 
-def open_source(config: PrepareConfig, here: Path, findings: Findings) -> SourceRows:
+def open_source(config: PrepareConfig, here: Path, problems: Problems) -> SourceRows:
     """Find the data set that `config` names, or one beside the user, and read its tables.
 
     Raises:
@@ -61,7 +61,7 @@ def open_source(config: PrepareConfig, here: Path, findings: Findings) -> Source
                 f"--{given[0].replace('_', '-')} is for --format {home}, "
                 f"and {place} is read as {source.NAME}"
             )
-    return _as_drawn(source.read(place, config, findings), place)
+    return _as_drawn(source.read(place, config, problems), place)
 
 
 def _as_drawn(rows: SourceRows, place: Path) -> SourceRows:

@@ -22,7 +22,7 @@ from cxrtool.core.origin import (
 )
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import SourceRows, all_of, label_cells, open_table, places
 
 NAME = "mimic"
@@ -46,7 +46,7 @@ def holds(folder: Path) -> bool:
     return _find(folder, METADATA) is not None
 
 
-def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     """Read the tables, each of the last release that is there. Nothing of `config` matters here.
 
     The table of the official parts may be missing. Sex and age are in MIMIC-IV's tables, not in
@@ -57,19 +57,19 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
             no row of the metadata has MIMIC's numbers.
     """
     names = [name for name in COLUMNS if name != SPLIT or _find(folder, name)]
-    opened = all_of([partial(_open, folder, name, findings) for name in names])
+    opened = all_of([partial(_open, folder, name, problems) for name in names])
     tables = dict(zip(names, opened, strict=True))
     path, images = tables[METADATA]
-    unreadable = _unreadable(images, path, findings)
+    unreadable = _unreadable(images, path, problems)
     rows = _about(images)
-    values, missing = _labels(rows["study_id"], *tables[LABELS], findings)
+    values, missing = _labels(rows["study_id"], *tables[LABELS], problems)
     rows[list(CHEXPERT_LABELS)] = values
     missing &= ~unreadable
     detail = (rows["study_id"][missing] + f": no usable row in {tables[LABELS][0].name}").tolist()
-    findings.add("study without labels", places(path, missing), detail, kept=False)
+    problems.add("study without labels", places(path, missing), detail, kept=False)
     good = ~(unreadable | missing)
     dicoms = images["dicom_id"]
-    official = _official(dicoms, *tables[SPLIT], findings) if SPLIT in tables else None
+    official = _official(dicoms, *tables[SPLIT], problems) if SPLIT in tables else None
     origin = _origin(folder, path, rows, [table for table, _ in opened])
     return SourceRows(
         dataset=NAME,
@@ -99,17 +99,17 @@ def _find(folder: Path, name: str) -> Path | None:
     return max((path for path in found if path.is_file()), default=None)
 
 
-def _open(folder: Path, name: str, findings: Findings) -> tuple[Path, pd.DataFrame]:
+def _open(folder: Path, name: str, problems: Problems) -> tuple[Path, pd.DataFrame]:
     path = _find(folder, name)
     if path is None:
         raise DataError(
             f"{folder} holds no mimic-cxr-*-{name}.csv[.gz]: copy it there from PhysioNet"
         )
     columns = list(COLUMNS[name])
-    return path, open_table(path, columns, findings)[columns].apply(lambda cells: cells.str.strip())
+    return path, open_table(path, columns, problems)[columns].apply(lambda cells: cells.str.strip())
 
 
-def _unreadable(images: pd.DataFrame, path: Path, findings: Findings) -> NDArray[np.bool_]:
+def _unreadable(images: pd.DataFrame, path: Path, problems: Problems) -> NDArray[np.bool_]:
     """Which rows have no numbers to make a path of."""
     good = images["dicom_id"].str.fullmatch(_DICOM)
     for column in ("subject_id", "study_id"):
@@ -121,7 +121,7 @@ def _unreadable(images: pd.DataFrame, path: Path, findings: Findings) -> NDArray
             f"{path}: no row has a subject, a study and a dicom like 10000032, 50414267, "
             f"02aa804e-bde0afdd ({first_few(told.tolist())}): is this MIMIC's table?"
         )
-    findings.add("unreadable path", places(path, bad), told[bad].tolist(), kept=False)
+    problems.add("unreadable path", places(path, bad), told[bad].tolist(), kept=False)
     return bad
 
 
@@ -148,12 +148,12 @@ def _studies(frame: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _labels(
-    studies: "pd.Series[str]", path: Path, frame: pd.DataFrame, findings: Findings
+    studies: "pd.Series[str]", path: Path, frame: pd.DataFrame, problems: Problems
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Each image's (rows, labels) numbers, those of its study; and which have none."""
-    values, bad = label_cells(frame, CHEXPERT_LABELS, path, findings)
+    values, bad = label_cells(frame, CHEXPERT_LABELS, path, problems)
     keys = _studies(frame)
-    usable = ~(_twice("study twice", keys, path, findings) | bad)
+    usable = ~(_twice("study twice", keys, path, problems) | bad)
     at = pd.Index(keys[usable]).get_indexer(pd.Index(studies))
     found = np.full((len(studies), len(CHEXPERT_LABELS)), np.nan, dtype=np.float32)
     found[at >= 0] = values[usable][at[at >= 0]]
@@ -161,23 +161,23 @@ def _labels(
 
 
 def _official(
-    dicoms: "pd.Series[str]", path: Path, frame: pd.DataFrame, findings: Findings
+    dicoms: "pd.Series[str]", path: Path, frame: pd.DataFrame, problems: Problems
 ) -> "pd.Series[str]":
     """The part that MIMIC's own split gives each image; blank where it has none."""
     parts = frame["split"].map(PARTS)
     unknown = parts.isna().to_numpy(dtype=bool)
-    findings.add(
+    problems.add(
         "official part", places(path, unknown), frame["split"][unknown].tolist(), kept=True
     )
-    usable = ~(_twice("dicom twice", frame["dicom_id"], path, findings) | unknown)
+    usable = ~(_twice("dicom twice", frame["dicom_id"], path, problems) | unknown)
     known = pd.Series(parts[usable].to_numpy(), index=frame["dicom_id"][usable])
     return dicoms.map(known).fillna("")
 
 
-def _twice(kind: str, keys: "pd.Series[str]", path: Path, findings: Findings) -> NDArray[np.bool_]:
+def _twice(kind: str, keys: "pd.Series[str]", path: Path, problems: Problems) -> NDArray[np.bool_]:
     """Which rows name what an earlier one has named: the first counts."""
     twice = keys.duplicated().to_numpy(dtype=bool)
-    findings.add(
+    problems.add(
         kind, places(path, twice), (keys[twice] + ": the first counts").tolist(), kept=True
     )
     return twice

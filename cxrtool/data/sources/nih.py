@@ -22,7 +22,7 @@ from cxrtool.core.origin import (
 )
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
 from cxrtool.data.manifest import ABOUT
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import SourceRows, open_table, places, sexes, years
 
 NAME = "nih"
@@ -82,7 +82,7 @@ def holds(folder: Path) -> bool:
     return any(path.is_file() for path in folder.glob(LOOKS_FOR))
 
 
-def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     """Read the table: of several releases the last. Of `config`, `label_names` matters.
 
     An image that is in none of the folders gets a path all the same, for others to miss it.
@@ -95,14 +95,14 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     if not tables:
         raise DataError(f"{folder} holds no {LOOKS_FOR}: copy NIH's table there")
     path = tables[-1]
-    frame = _read_table(path, findings)
-    rows, unreadable = _about(frame, path, findings)
+    frame = _read_table(path, problems)
+    rows, unreadable = _about(frame, path, problems)
     own = config.label_names == "own"
     labels = (NO_FINDING, *OWN_LABELS) if own else CHEXPERT_LABELS
     meaning = {name: name for name in labels} if own else TO_CHEXPERT
-    values, unknown = _labels(frame[LABELS], labels, meaning, path, findings)
-    official = _official(rows["path"], folder, findings)
-    rows["path"] = _located(rows["path"], folder, findings)
+    values, unknown = _labels(frame[LABELS], labels, meaning, path, problems)
+    official = _official(rows["path"], folder, problems)
+    rows["path"] = _located(rows["path"], folder, problems)
     rows[list(labels)] = values
     good = ~(unreadable | unknown)
     origin = _origin(path, rows[good])
@@ -126,8 +126,8 @@ def _origin(path: Path, rows: pd.DataFrame) -> Origin:
     return own_origin(description, path.parent, [path])
 
 
-def _read_table(path: Path, findings: Findings) -> pd.DataFrame:
-    frame = open_table(path, COLUMNS, findings)
+def _read_table(path: Path, problems: Problems) -> pd.DataFrame:
+    frame = open_table(path, COLUMNS, problems)
     sex = next((column for column in SEX if column in frame), None)
     if sex is None:
         raise DataError(
@@ -138,7 +138,7 @@ def _read_table(path: Path, findings: Findings) -> pd.DataFrame:
 
 
 def _about(
-    frame: pd.DataFrame, path: Path, findings: Findings
+    frame: pd.DataFrame, path: Path, problems: Problems
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """The rows without labels, `path` as in the table; and which have no readable name."""
     names = frame[IMAGE].str.strip()
@@ -150,8 +150,8 @@ def _about(
             f"({first_few(frame[IMAGE].tolist())}): is this NIH's table?"
         )
     where = places(path, unreadable)
-    findings.add("unreadable path", where, frame[IMAGE][unreadable].tolist(), kept=False)
-    _note_other_patients(frame[PATIENT], names, parts["patient"], path, findings)
+    problems.add("unreadable path", where, frame[IMAGE][unreadable].tolist(), kept=False)
+    _note_other_patients(frame[PATIENT], names, parts["patient"], path, problems)
     followed = frame[FOLLOW_UP].str.strip()
     study = followed.where(followed.str.fullmatch("[0-9]+"), parts["study"])
     rows = pd.DataFrame(
@@ -161,8 +161,8 @@ def _about(
             "study_id": parts["patient"] + "/study" + study.str.zfill(3),
             "view": "frontal",
             "orientation": frame[ORIENTATION].str.strip(),
-            "sex": sexes(frame[SEX[0]], path, findings),
-            "age": years(frame[AGE], _ages(frame[AGE]), path, findings),
+            "sex": sexes(frame[SEX[0]], path, problems),
+            "age": years(frame[AGE], _ages(frame[AGE]), path, problems),
             "source": "train",
         },
         columns=list(ABOUT),
@@ -175,12 +175,12 @@ def _note_other_patients(
     names: "pd.Series[str]",
     patients: "pd.Series[str]",
     path: Path,
-    findings: Findings,
+    problems: Problems,
 ) -> None:
     differ = pd.to_numeric(stated, errors="coerce") != pd.to_numeric(patients)
     other = (differ & patients.notna()).to_numpy(dtype=bool)
     told = stated + " in the table, " + names
-    findings.add("patient contradicts path", places(path, other), told[other].tolist(), kept=True)
+    problems.add("patient contradicts path", places(path, other), told[other].tolist(), kept=True)
 
 
 def _ages(texts: "pd.Series[str]") -> "pd.Series[float]":
@@ -196,7 +196,7 @@ def _labels(
     labels: Sequence[str],
     meaning: Mapping[str, str],
     path: Path,
-    findings: Findings,
+    problems: Problems,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(rows, labels) numbers, and which rows have a finding that NIH does not know.
 
@@ -210,7 +210,7 @@ def _labels(
     known = {NO_FINDING, *OWN_LABELS}
     strange = np.array([not known.issuperset(names) for names in listed])[codes]
     detail = [f"{LABELS}: {text!r}" for text in texts[strange]]
-    findings.add("label value", places(path, strange), detail, kept=False)
+    problems.add("label value", places(path, strange), detail, kept=False)
     values = np.full((len(distinct), len(labels)), np.nan, dtype=np.float32)
     values[:, sorted(set(column.values()))] = 0
     for row, names in enumerate(listed):
@@ -218,14 +218,14 @@ def _labels(
     return values[codes], strange
 
 
-def _located(names: "pd.Series[str]", folder: Path, findings: Findings) -> "pd.Series[str]":
+def _located(names: "pd.Series[str]", folder: Path, problems: Problems) -> "pd.Series[str]":
     """Where each image is, from the data folder."""
     found: dict[str, str] = {}
     twice: dict[str, str] = {}
     for name, place in _images(folder):
         if found.setdefault(name, place) != place:
             twice[place] = f"{found[name]} is taken"
-    findings.add("image twice", list(twice), list(twice.values()), kept=True)
+    problems.add("image twice", list(twice), list(twice.values()), kept=True)
     paths = [found.get(name, f"images/{name}") for name in names]
     return pd.Series(paths, index=names.index, dtype="str")
 
@@ -243,13 +243,13 @@ def _images(folder: Path) -> Iterator[tuple[str, str]]:
                     yield from ((name, f"{place}/{name}") for name in names)
 
 
-def _official(names: "pd.Series[str]", folder: Path, findings: Findings) -> "pd.Series[str] | None":
+def _official(names: "pd.Series[str]", folder: Path, problems: Problems) -> "pd.Series[str] | None":
     """The part that NIH's two lists give each image; one that is in both is a test image."""
     if not all((folder / name).is_file() for name in LISTS.values()):
         return None
     listed = {part: _listed(folder / name) for part, name in LISTS.items()}
     both = sorted(listed["train"] & listed["test"])
-    findings.add("two official parts", both, f"in both {' and '.join(LISTS.values())}", kept=True)
+    problems.add("two official parts", both, f"in both {' and '.join(LISTS.values())}", kept=True)
     official = pd.Series("", index=names.index, dtype="str")
     for part in LISTS:  # test comes last and wins: no test image is trained on
         official[names.isin(listed[part])] = part

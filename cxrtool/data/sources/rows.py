@@ -13,7 +13,7 @@ from cxrtool.core.csv_tables import FALLBACK, line_numbers, read_foreign_table
 from cxrtool.core.errors import DataError, first_few
 from cxrtool.core.origin import Origin
 from cxrtool.data.manifest import climbs, parse_labels
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 
 OLDEST = 120
 """Ages beyond are none: the cell counts as blank."""
@@ -57,7 +57,7 @@ def all_of(steps: Sequence[Callable[[], Made]]) -> list[Made]:
     return made
 
 
-def open_table(path: Path, columns: Sequence[str], findings: Findings) -> pd.DataFrame:
+def open_table(path: Path, columns: Sequence[str], problems: Problems) -> pd.DataFrame:
     """Read a data set's table as text; note if its encoding had to be guessed.
 
     Raises:
@@ -65,10 +65,10 @@ def open_table(path: Path, columns: Sequence[str], findings: Findings) -> pd.Dat
     """
     frame, encoding, ended = read_foreign_table(path, columns)
     if encoding == FALLBACK:
-        findings.add("encoding", [path.name], "not UTF-8: read as Windows-1252", kept=True)
+        problems.add("encoding", [path.name], "not UTF-8: read as Windows-1252", kept=True)
     if not ended:
         told = "its last line has no end: if it is a copy, is it whole?"
-        findings.add("no line end", [path.name], told, kept=True)
+        problems.add("no line end", [path.name], told, kept=True)
     return frame
 
 
@@ -78,7 +78,7 @@ def places(path: Path, bad: NDArray[np.bool_]) -> list[str]:
 
 
 def label_cells(
-    frame: pd.DataFrame, columns: Sequence[str], path: Path, findings: Findings
+    frame: pd.DataFrame, columns: Sequence[str], path: Path, problems: Problems
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Label columns of text as (rows, columns) numbers, NaN for a blank, and which rows are bad.
 
@@ -87,28 +87,28 @@ def label_cells(
     values, wrong = parse_labels(frame, columns)
     for column, cells in zip(columns, wrong.T, strict=True):
         detail = [f"{column}: {cell!r}" for cell in frame[column].to_numpy()[cells]]
-        findings.add("label value", places(path, cells), detail, kept=False)
+        problems.add("label value", places(path, cells), detail, kept=False)
     bad: NDArray[np.bool_] = np.any(wrong, axis=1)
     return values, bad
 
 
 def years(
-    texts: "pd.Series[str]", numbers: "pd.Series[float]", path: Path, findings: Findings
+    texts: "pd.Series[str]", numbers: "pd.Series[float]", path: Path, problems: Problems
 ) -> "pd.Series[int]":
     """Ages in whole years; what is none becomes blank and is noted."""
     good = numbers.between(0, OLDEST)
     bad = (~good & (texts.str.strip() != "")).to_numpy(dtype=bool)
-    findings.add("odd age", places(path, bad), texts[bad].tolist(), kept=True)
+    problems.add("odd age", places(path, bad), texts[bad].tolist(), kept=True)
     ages: pd.Series[int] = numbers.where(good).round().astype("Int64")
     return ages
 
 
-def sexes(texts: "pd.Series[str]", path: Path, findings: Findings) -> "pd.Series[str]":
+def sexes(texts: "pd.Series[str]", path: Path, problems: Problems) -> "pd.Series[str]":
     """`Male`, `Female`, `Unknown` or blank; what is none of these becomes blank and is noted."""
     bare = texts.str.strip()
     known = bare.str.lower().map(SEXES)
     bad = (known.isna() & (bare != "")).to_numpy(dtype=bool)
-    findings.add("odd sex", places(path, bad), texts[bad].tolist(), kept=True)
+    problems.add("odd sex", places(path, bad), texts[bad].tolist(), kept=True)
     return known.fillna("")
 
 

@@ -14,7 +14,7 @@ from cxrtool.core.unicode_forms import normal
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT, RESERVED
 from cxrtool.data.prediction_rows import SEPARATOR
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import (
     SourceRows,
     label_cells,
@@ -42,7 +42,7 @@ def holds(folder: Path) -> bool:
     return len(_tables(folder)) == 1
 
 
-def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
+def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     """Read a CSV, or the only one in a folder, as `columns` and `label_columns` of `config` say.
 
     Paths start at `images` of `config`; where that is None, at the table's own folder.
@@ -59,11 +59,11 @@ def read(folder: Path, config: PrepareConfig, findings: Findings) -> SourceRows:
     columns = _pairs("--columns", config.columns)
     labels = _pairs("--label-columns", config.label_columns, alone=True)
     _check_names(columns, labels)
-    frame = open_table(path, (), findings)
+    frame = open_table(path, (), problems)
     frame.columns = pd.Index([normal(str(column)) for column in frame.columns])
     columns, labels = _found(columns, labels, frame, path)
-    rows = _about(frame, columns, images, path, findings)
-    values, bad = label_cells(frame, list(labels.values()), path, findings)
+    rows = _about(frame, columns, images, path, problems)
+    values, bad = label_cells(frame, list(labels.values()), path, problems)
     rows[list(labels)] = values
     bad |= (rows[["path", "patient_id"]] == "").any(axis=1).to_numpy(dtype=bool)
     return SourceRows(
@@ -168,31 +168,31 @@ def _refuse_missing(
 
 
 def _about(
-    frame: pd.DataFrame, columns: Mapping[str, str], images: Path, path: Path, findings: Findings
+    frame: pd.DataFrame, columns: Mapping[str, str], images: Path, path: Path, problems: Problems
 ) -> pd.DataFrame:
     """The rows without labels; `path` or `patient_id` is blank in those that cannot be used."""
     cells = pd.DataFrame("", index=frame.index, columns=list(ABOUT), dtype="str")
     for name, column in columns.items():
         cells[name] = frame[column].str.strip()
     cells["source"] = "train"
-    cells["path"] = _paths(frame[columns["path"]], images, path, findings)
+    cells["path"] = _paths(frame[columns["path"]], images, path, problems)
     nobody = ((cells["patient_id"] == "") & (cells["path"] != "")).to_numpy(dtype=bool)
-    findings.add("no patient", places(path, nobody), cells["path"][nobody].tolist(), kept=False)
-    cells["study_id"] = _studies(cells, path, findings, given="study_id" in columns)
+    problems.add("no patient", places(path, nobody), cells["path"][nobody].tolist(), kept=False)
+    cells["study_id"] = _studies(cells, path, problems, given="study_id" in columns)
     if "view" in columns:
         if "orientation" not in columns:
             upper = cells["view"].str.upper()
             cells["orientation"] = upper.where(upper.isin(FRONTAL), "")
-        cells["view"] = _views(cells["view"], path, findings)
+        cells["view"] = _views(cells["view"], path, problems)
     else:
         cells["view"] = "frontal"
-    cells["sex"] = sexes(cells["sex"], path, findings)
+    cells["sex"] = sexes(cells["sex"], path, problems)
     numbers = pd.to_numeric(cells["age"], errors="coerce")
-    return cells.assign(age=years(cells["age"], numbers, path, findings))
+    return cells.assign(age=years(cells["age"], numbers, path, problems))
 
 
 def _paths(
-    given: "pd.Series[str]", images: Path, path: Path, findings: Findings
+    given: "pd.Series[str]", images: Path, path: Path, problems: Problems
 ) -> "pd.Series[str]":
     """Paths from the images' folder, each written in one way only; blank where it is none."""
     paths = given.str.strip().str.replace("\\", "/")
@@ -202,12 +202,12 @@ def _paths(
         paths = paths.str.removeprefix(folder.as_posix().rstrip("/") + "/")
     paths = paths.str.removeprefix("./")
     bad = paths.str.contains(_NO_IMAGE, regex=True).to_numpy(dtype=bool)
-    findings.add("unreadable path", places(path, bad), given[bad].tolist(), kept=False)
+    problems.add("unreadable path", places(path, bad), given[bad].tolist(), kept=False)
     return paths.mask(bad, "")
 
 
 def _studies(
-    cells: pd.DataFrame, path: Path, findings: Findings, *, given: bool
+    cells: pd.DataFrame, path: Path, problems: Problems, *, given: bool
 ) -> "pd.Series[str]":
     """The studies' names, each beginning with the patient's; without a name an image is its own."""
     patients, studies = cells["patient_id"], cells["study_id"]
@@ -218,14 +218,14 @@ def _studies(
     if not given:
         return patients + "/study" + number
     blank = (studies == "").to_numpy(dtype=bool)
-    findings.add("no study", places(path, blank), cells["path"][blank].tolist(), kept=True)
+    problems.add("no study", places(path, blank), cells["path"][blank].tolist(), kept=True)
     pairs = zip(patients, studies, strict=True)
     whole = np.array([study.startswith(f"{patient}/") for patient, study in pairs])
     return studies.where(whole, patients + "/" + studies.mask(blank, "unnamed" + number))
 
 
-def _views(given: "pd.Series[str]", path: Path, findings: Findings) -> "pd.Series[str]":
+def _views(given: "pd.Series[str]", path: Path, problems: Problems) -> "pd.Series[str]":
     views = given.str.upper().map(VIEWS)
     other = views.isna().to_numpy(dtype=bool)
-    findings.add("odd view", places(path, other), given[other].tolist(), kept=True)
+    problems.add("odd view", places(path, other), given[other].tolist(), kept=True)
     return views.fillna("other")

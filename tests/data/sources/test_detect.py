@@ -6,7 +6,7 @@ from cxrtool.core.config import FORMATS as FORMAT_NAMES
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources import detect as door
 
 BLANKS = "," * len(CHEXPERT_LABELS)
@@ -49,7 +49,7 @@ WRITERS = {"chexpert": chexpert, "nih": nih, "mimic": mimic, "csv": own}
 
 def dataset(data=None, here=Path("nowhere"), **options):
     config = PrepareConfig(data=data, **options)
-    source = door.open_source(config, here, Findings())
+    source = door.open_source(config, here, Problems())
     assert len(source.rows) == 1
     return source.dataset, source.folder
 

@@ -8,7 +8,7 @@ from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT, read_manifest, write_manifest
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources import mimic as mimic
 
 LABELS = list(CHEXPERT_LABELS)
@@ -60,8 +60,8 @@ def folder(tmp_path):
 
 
 def read(folder):
-    findings = Findings()
-    return mimic.read(folder, PrepareConfig(), findings), findings
+    problems = Problems()
+    return mimic.read(folder, PrepareConfig(), problems), problems
 
 
 def test_a_download_is_recognised(folder, tmp_path):
@@ -71,9 +71,9 @@ def test_a_download_is_recognised(folder, tmp_path):
 
 
 def test_every_row_of_the_metadata_becomes_a_row_of_the_manifest(folder):
-    source, findings = read(folder)
+    source, problems = read(folder)
     rows = source.rows
-    assert findings.counts() == {}
+    assert problems.counts() == {}
     assert list(rows.columns) == [*ABOUT, *LABELS]
     assert rows["path"][0] == "files/p10/p10000032/s50414267/02aa804e-bde0afdd.jpg"
     assert rows["path"][5] == "files/p11/p11000898/s50771383/abea5eb9-b7c32823.jpg"
@@ -106,16 +106,16 @@ def test_an_image_has_the_labels_of_its_study(folder):
 
 def test_a_study_of_another_subject_lends_no_labels(folder):
     write(folder, chexpert=labels().replace({"subject_id": {"10000764": "10000765"}}))
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert "p10000764" not in set(source.rows["patient_id"])
-    assert findings.counts(kept=False) == {"study without labels": 2}
+    assert problems.counts(kept=False) == {"study without labels": 2}
 
 
 def test_a_study_without_labels_is_left_out_and_named(folder):
     write(folder, chexpert=labels().iloc[1:])
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert len(source.rows) == len(IMAGES) - 2
-    table = findings.table()
+    table = problems.table()
     assert set(table["kind"]) == {"study without labels"}
     assert table["where"].tolist() == [f"mimic-cxr-2.0.0-metadata.csv.gz line {n}" for n in (2, 3)]
     assert table["detail"].str.startswith("p10000032/s50414267").all()
@@ -125,9 +125,9 @@ def test_a_label_that_is_none_leaves_the_studys_images_out(folder):
     bad = labels()
     bad.loc[0, "Edema"] = "maybe"
     write(folder, chexpert=bad)
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert len(source.rows) == len(IMAGES) - 2
-    assert findings.counts(kept=False) == {"label value": 1, "study without labels": 2}
+    assert problems.counts(kept=False) == {"label value": 1, "study without labels": 2}
     write(folder, chexpert=labels())
     expected = read(folder)[0].rows[2:].reset_index(drop=True)
     pd.testing.assert_frame_equal(source.rows, expected)
@@ -141,8 +141,8 @@ def test_without_any_label_no_row_is_left(folder):
 def test_a_study_labelled_twice_counts_once(folder):
     other = labels().iloc[[0]].assign(Edema="1.0", Fracture="1.0", Pneumonia="1.0")
     write(folder, chexpert=pd.concat([labels(), other]))
-    source, findings = read(folder)
-    assert findings.counts(kept=True) == {"study twice": 1}
+    source, problems = read(folder)
+    assert problems.counts(kept=True) == {"study twice": 1}
     write(folder, chexpert=labels())
     pd.testing.assert_frame_equal(source.rows, read(folder)[0].rows)
 
@@ -164,10 +164,10 @@ def test_what_no_path_can_be_made_of_is_left_out_and_named(folder, column, text)
     bad = metadata()
     bad.loc[1, column] = text
     write(folder, metadata=bad)
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert len(source.rows) == len(source.official) == len(IMAGES) - 1
-    assert findings.counts() == {"unreadable path": 1}
-    assert findings.table()["where"].tolist() == ["mimic-cxr-2.0.0-metadata.csv.gz line 3"]
+    assert problems.counts() == {"unreadable path": 1}
+    assert problems.table()["where"].tolist() == ["mimic-cxr-2.0.0-metadata.csv.gz line 3"]
 
 
 def test_a_table_of_something_else_is_refused(folder):
@@ -191,16 +191,16 @@ def test_the_official_parts_stay_with_their_rows_when_one_is_left_out(folder):
 
 def test_an_unknown_part_is_told_and_is_none(folder):
     write(folder, split=split().replace({"split": {"validate": "dev"}}))
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.official[2] == ""
-    assert findings.counts(kept=True) == {"official part": 1}
+    assert problems.counts(kept=True) == {"official part": 1}
 
 
 def test_the_split_may_be_missing(tmp_path):
     folder = write(tmp_path / "x", metadata=metadata(), chexpert=labels())
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.official is None
-    assert findings.counts() == {}
+    assert problems.counts() == {}
     assert source.tables == ("mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-chexpert.csv.gz")
 
 

@@ -6,7 +6,7 @@ from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT, read_manifest, write_manifest
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources import nih as nih
 
 HEADER = (
@@ -45,12 +45,12 @@ def put(folder, *places):
 
 
 def read(folder, names="chexpert"):
-    findings = Findings()
-    return nih.read(folder, PrepareConfig(label_names=names), findings), findings
+    problems = Problems()
+    return nih.read(folder, PrepareConfig(label_names=names), problems), problems
 
 
-def kinds(findings, *, kept=None):
-    return findings.counts(kept=kept)
+def kinds(problems, *, kept=None):
+    return problems.counts(kept=kept)
 
 
 def positives(rows):
@@ -66,9 +66,9 @@ def test_a_folder_with_the_table_is_recognised_and_no_other(folder, tmp_path):
 
 
 def test_every_row_becomes_a_row_of_the_manifest(folder):
-    source, findings = read(folder)
+    source, problems = read(folder)
     rows = source.rows
-    assert kinds(findings) == {}
+    assert kinds(problems) == {}
     assert list(rows.columns) == [*ABOUT, *CHEXPERT_LABELS]
     assert rows["patient_id"].tolist() == [row[:8] for row in ROWS]
     assert rows["study_id"][6] == "00000005/study006"
@@ -165,9 +165,9 @@ def test_of_two_releases_the_later_is_read(folder):
 )
 def test_ages_are_whole_years(tmp_path, written, age):
     folder = write(tmp_path / "x", [f"00000001_000.png,Mass,0,1,{written},M,PA", ROWS[2]])
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.rows["age"].isna()[0] if age is None else source.rows["age"][0] == age
-    assert kinds(findings, kept=True) == ({"odd age": 1} if age is None and written else {})
+    assert kinds(problems, kept=True) == ({"odd age": 1} if age is None and written else {})
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_ages_are_whole_years(tmp_path, written, age):
 )
 def test_images_are_found_in_every_layout(folder, places):
     put(folder, *places)
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.rows["path"].tolist()[:3:2] == places
-    assert kinds(findings) == {}
+    assert kinds(problems) == {}
 
 
 def test_an_image_that_is_nowhere_gets_a_path_all_the_same(folder):
@@ -196,10 +196,10 @@ def test_an_image_that_is_nowhere_gets_a_path_all_the_same(folder):
 def test_an_image_in_two_folders_is_told_and_taken_once(folder):
     put(folder, "images_001/00000001_000.png", "images_002/images/00000001_000.png")
     put(folder, "images_001/.DS_Store", "images_002/.DS_Store", "images_002/images/.DS_Store")
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.rows["path"][0] == "images_001/00000001_000.png"
-    assert kinds(findings) == {"image twice": 1}
-    assert findings.table()["where"].tolist() == ["images_002/images/00000001_000.png"]
+    assert kinds(problems) == {"image twice": 1}
+    assert problems.table()["where"].tolist() == ["images_002/images/00000001_000.png"]
 
 
 @pytest.mark.parametrize(
@@ -207,19 +207,19 @@ def test_an_image_in_two_folders_is_told_and_taken_once(folder):
 )
 def test_a_name_that_is_not_nihs_is_left_out_and_named(tmp_path, name):
     folder = write(tmp_path / "x", [ROWS[0], f"{name},Mass,0,1,58,M,PA"])
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert len(source.rows) == 1
-    assert kinds(findings, kept=False) == {"unreadable path": 1}
-    assert findings.table()["where"][0] == "Data_Entry_2017_v2020.csv line 3"
+    assert kinds(problems, kept=False) == {"unreadable path": 1}
+    assert problems.table()["where"][0] == "Data_Entry_2017_v2020.csv line 3"
 
 
 def test_converted_images_are_read(tmp_path):
     folder = write(tmp_path / "x", [row.replace(".png", ".jpg") for row in ROWS])
     put(folder, "images/00000001_000.jpg")
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.rows["path"][0] == "images/00000001_000.jpg"
     assert len(source.rows) == len(ROWS)
-    assert kinds(findings) == {}
+    assert kinds(problems) == {}
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
@@ -232,19 +232,19 @@ def test_a_table_of_something_else_is_refused(tmp_path):
 @pytest.mark.parametrize("names", ["chexpert", "own"])
 def test_an_unknown_finding_leaves_its_row_out(tmp_path, labels, names):
     folder = write(tmp_path / "x", [*ROWS, f"00000007_000.png,{labels},0,7,58,M,PA"])
-    source, findings = read(folder, names)
+    source, problems = read(folder, names)
     assert len(source.rows) == len(ROWS)
-    assert kinds(findings, kept=False) == {"label value": 1}
-    assert repr(labels) in findings.table()["detail"][0]
+    assert kinds(problems, kept=False) == {"label value": 1}
+    assert repr(labels) in problems.table()["detail"][0]
 
 
 @pytest.mark.parametrize("patient", ["2", "", "x"])
 def test_another_patient_than_the_names_is_told_and_the_names_counts(tmp_path, patient):
     folder = write(tmp_path / "x", [f"00000001_000.png,Mass,0,{patient},58,M,PA", ROWS[2]])
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.rows["patient_id"].tolist() == ["00000001", "00000002"]
-    assert kinds(findings, kept=True) == {"patient contradicts path": 1}
-    assert "00000001_000.png" in findings.table()["detail"][0]
+    assert kinds(problems, kept=True) == {"patient contradicts path": 1}
+    assert "00000001_000.png" in problems.table()["detail"][0]
 
 
 @pytest.mark.parametrize(("written", "study"), [("7", "007"), ("007", "007"), ("0", "000")])
@@ -282,9 +282,9 @@ def test_the_official_parts_stay_with_their_rows_when_one_is_left_out(folder):
 def test_an_image_in_both_lists_is_never_trained_on(folder):
     (folder / "train_val_list.txt").write_text("00000001_000.png\n00000002_000.png")
     (folder / "test_list.txt").write_text("00000001_000.png")
-    source, findings = read(folder)
+    source, problems = read(folder)
     assert source.official.tolist()[:3] == ["test", "", "train"]
-    assert kinds(findings, kept=True) == {"two official parts": 1}
+    assert kinds(problems, kept=True) == {"two official parts": 1}
 
 
 @pytest.mark.parametrize("column", ["Finding Labels", "Patient Gender", "View Position"])

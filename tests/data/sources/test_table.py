@@ -8,7 +8,7 @@ from PIL import Image
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.manifest import ABOUT, read_manifest, write_manifest
-from cxrtool.data.problems import Findings
+from cxrtool.data.problems import Problems
 from cxrtool.data.sources import table as table
 
 MINIMAL = """path,patient_id,Pneumonia,Edema
@@ -34,8 +34,8 @@ RICH_OPTIONS = {
 def read(place, text=None, **options):
     if text is not None:
         place.write_text(text)
-    findings = Findings()
-    return table.read(place, PrepareConfig(**options), findings), findings
+    problems = Problems()
+    return table.read(place, PrepareConfig(**options), problems), problems
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def path(tmp_path):
 
 
 def test_a_table_with_the_manifests_names_needs_no_option(path):
-    source, findings = read(path, MINIMAL)
+    source, problems = read(path, MINIMAL)
     rows = source.rows
-    assert findings.counts() == {}
+    assert problems.counts() == {}
     assert list(rows.columns) == [*ABOUT, "Edema", "Pneumonia"]
     assert rows["path"].tolist() == ["b/2.png", "a/1.png", "c/3.png"]
     assert rows["patient_id"].tolist() == ["p1", "p1", "p2"]
@@ -62,9 +62,9 @@ def test_a_table_with_the_manifests_names_needs_no_option(path):
 
 
 def test_the_options_say_which_column_is_what(path):
-    source, findings = read(path, RICH, **RICH_OPTIONS)
+    source, problems = read(path, RICH, **RICH_OPTIONS)
     rows = source.rows
-    assert findings.counts() == {}
+    assert problems.counts() == {}
     assert list(rows.columns) == [*ABOUT, "Pleural Effusion", "Mass"]
     assert rows["study_id"].tolist() == ["7/3", "7/3", "8/first", "8/second"]
     assert rows["view"].tolist() == ["frontal", "lateral", "frontal", "lateral"]
@@ -112,8 +112,8 @@ def test_a_path_is_found_where_the_rows_say(path, tmp_path):
 
 
 def one_path(path, written, **options):
-    rows, findings = read(path, f"path,patient_id,Edema\n{written},p1,1\nok.png,p2,0\n", **options)
-    return rows.rows["path"].tolist(), findings.counts()
+    rows, problems = read(path, f"path,patient_id,Edema\n{written},p1,1\nok.png,p2,0\n", **options)
+    return rows.rows["path"].tolist(), problems.counts()
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_every_image_may_be_declared_its_own_patient(path):
 
 
 def test_a_row_without_a_patient_is_left_out_and_named(path):
-    source, findings = read(path, MINIMAL.replace("a/1.png,p1", "a/1.png, "))
+    source, problems = read(path, MINIMAL.replace("a/1.png,p1", "a/1.png, "))
     assert source.rows["path"].tolist() == ["b/2.png", "c/3.png"]
-    assert findings.counts(kept=False) == {"no patient": 1}
-    assert findings.table()["where"].tolist() == ["films.csv line 3"]
+    assert problems.counts(kept=False) == {"no patient": 1}
+    assert problems.table()["where"].tolist() == ["films.csv line 3"]
 
 
 def test_a_row_with_neither_path_nor_patient_is_told_once(path):
-    _, findings = read(path, f"{MINIMAL},,1,1\n")
-    assert findings.counts() == {"unreadable path": 1}
+    _, problems = read(path, f"{MINIMAL},,1,1\n")
+    assert problems.counts() == {"unreadable path": 1}
 
 
 def test_studies_are_numbered_by_path_whatever_the_rows_order(path):
@@ -201,9 +201,9 @@ def test_a_study_begins_with_its_patient(path):
 
 def test_an_image_without_a_study_is_a_study_of_its_own(path):
     text = "path,patient_id,study_id,Edema\n1,p1,,1\n2,p1,,1\n3,p1,unnamed,1\n"
-    source, findings = read(path, text)
+    source, problems = read(path, text)
     assert source.rows["study_id"].nunique() == 3
-    assert findings.counts(kept=True) == {"no study": 2}
+    assert problems.counts(kept=True) == {"no study": 2}
 
 
 # Views, ages, labels
@@ -222,16 +222,16 @@ def test_an_image_without_a_study_is_a_study_of_its_own(path):
     ],
 )
 def test_views_are_understood(path, written, view, orientation):
-    source, findings = read(path, f"path,patient_id,view,Edema\n1.png,p,{written},1\n")
+    source, problems = read(path, f"path,patient_id,view,Edema\n1.png,p,{written},1\n")
     assert source.rows.loc[0, ["view", "orientation"]].tolist() == [view, orientation]
-    assert findings.counts() == {}
+    assert problems.counts() == {}
 
 
 @pytest.mark.parametrize("written", ["oblique", "", "AP AXIAL"])
 def test_another_view_is_told_and_kept(path, written):
-    source, findings = read(path, f"path,patient_id,view,Edema\n1.png,p,{written},1\n")
+    source, problems = read(path, f"path,patient_id,view,Edema\n1.png,p,{written},1\n")
     assert source.rows["view"].tolist() == ["other"]
-    assert findings.counts(kept=True) == {"odd view": 1}
+    assert problems.counts(kept=True) == {"odd view": 1}
 
 
 def test_an_orientation_of_its_own_is_kept_as_it_is(path):
@@ -240,18 +240,18 @@ def test_an_orientation_of_its_own_is_kept_as_it_is(path):
 
 
 def test_what_is_odd_in_a_cell_is_told_and_blank(path):
-    source, findings = read(path, "path,patient_id,sex,age,Edema\n1.png,p,robot,old,1\n")
-    assert findings.counts(kept=True) == {"odd sex": 1, "odd age": 1}
+    source, problems = read(path, "path,patient_id,sex,age,Edema\n1.png,p,robot,old,1\n")
+    assert problems.counts(kept=True) == {"odd sex": 1, "odd age": 1}
     assert source.rows["sex"].tolist() == [""]
     assert source.rows["age"].isna().all()
 
 
 def test_a_label_that_is_none_leaves_its_row_out(path):
-    source, findings = read(path, MINIMAL.replace("p1,1,0", "p1,2,0"))
+    source, problems = read(path, MINIMAL.replace("p1,1,0", "p1,2,0"))
     assert source.rows["path"].tolist() == ["a/1.png", "c/3.png"]
     assert source.rows.index.tolist() == [0, 1]
-    assert findings.counts(kept=False) == {"label value": 1}
-    assert findings.table()["detail"].tolist() == ["Pneumonia: '2'"]
+    assert problems.counts(kept=False) == {"label value": 1}
+    assert problems.table()["detail"].tolist() == ["Pneumonia: '2'"]
 
 
 # Options
