@@ -9,7 +9,6 @@ import typer
 from cxrtool import __version__
 from cxrtool.cli.command import Call, command
 from cxrtool.cli.suggestions import SuggestingGroup
-from cxrtool.core.called import NAME, program
 from cxrtool.core.config import (
     CompareConfig,
     DemoConfig,
@@ -26,6 +25,7 @@ from cxrtool.core.config import (
 from cxrtool.core.config.option import DATA, Option
 from cxrtool.core.errors import UsageError
 from cxrtool.core.streams import flush_results, keep_streams
+from cxrtool.core.terminal import NAME, program
 
 # Workflows are imported inside the commands: torch, fastai and pandas take seconds to import.
 

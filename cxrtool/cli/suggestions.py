@@ -7,7 +7,7 @@ import typer
 
 from cxrtool.cli.help import GroupedCommand, GroupedCommands
 from cxrtool.core.errors import did_you_mean, near_names
-from cxrtool.core.escapes import visible
+from cxrtool.core.terminal import visible
 
 OPTION_WORDS: dict[str, str] = {
     "arch": "architecture backbone model net network",

@@ -17,18 +17,16 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
 
-from cxrtool.core.called import as_called, program, workspace_option
 from cxrtool.core.config import CommonConfig
-from cxrtool.core.escapes import json_escaped, visible
 from cxrtool.core.numbers import number
+from cxrtool.core.terminal import as_called, json_escaped, program, visible
+from cxrtool.core.workspace import workspace_option
 
 SHOWN_SECONDS = 1.0
 """A step that took longer than this leaves a line where bars cannot be shown."""
 PLAIN_WIDTH = 80
 STOPPED = 130
 """The exit code of what was stopped by Ctrl-C or SIGTERM."""
-
-
 Advance = Callable[[int], None]
 """Tells the display that so many units more are done."""
 
@@ -64,28 +62,19 @@ class LiveSearch(SearchDisplay):
 
     live = True
 
-    def __init__(self, console: Console) -> None:
-        self._content: Group | Text = Text("")
-        self._live = Live(
-            console=console, transient=True, auto_refresh=True, get_renderable=self._render
-        )
-
-    def __enter__(self) -> "LiveSearch":
-        self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._live.stop()
+    def __init__(self) -> None:
+        self.content: Group | Text = Text("")
 
     def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
         """Its trials so far, and a line about what goes on."""
-        self._content = Group(table("", columns, rows), Text(visible(status)))
+        self.content = Group(table("", columns, rows), Text(visible(status)))
 
-    def _render(self) -> Group | Text:
-        return self._content
+    def render(self) -> Group | Text:
+        """What the terminal shows now."""
+        return self.content
 
 
-class LiveDisplay(TrainingDisplay):
+class LiveTraining(TrainingDisplay):
     """Two lines at the foot of a terminal: where training stands, and a bar."""
 
     live = True
@@ -104,14 +93,6 @@ class LiveDisplay(TrainingDisplay):
         self._all = self._whole.add_task("", total=total, completed=done)
         self._pass = self._bar.add_task("", total=None, unit="images", left="")
         self._title, self._scored = "", ""
-        self._live = Live(console=console, transient=True, get_renderable=self._render)
-
-    def __enter__(self) -> "LiveDisplay":
-        self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._live.stop()
 
     def begin(self, title: str, total: int) -> None:
         """A pass over `total` images begins."""
@@ -127,10 +108,11 @@ class LiveDisplay(TrainingDisplay):
         """A validation came to an end."""
         self._scored = f", valid AUROC {number(auroc, 4)}, best {number(best, 4)}"
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """What the terminal shows now."""
         left = self._whole.tasks[0].time_remaining
-        told = "" if left is None else f"{timedelta(seconds=int(left))} left"
-        self._bar.update(self._pass, left=told)
+        shown = "" if left is None else f"{timedelta(seconds=int(left))} left"
+        self._bar.update(self._pass, left=shown)
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
         line = Text(f"{self._title}{loss}{self._scored}", overflow="ellipsis", no_wrap=True)
         return Group(line, self._bar)
@@ -155,7 +137,7 @@ def make_console(*, stderr: bool = False) -> Console:
 def _say(console: Console, text: str, before: str = "") -> None:
     """Print a sentence: broken between words on a terminal, a line of its own in a file.
 
-    Commands that it names are told as the user has to type them; `before` may hold markup.
+    `before` may hold markup.
     """
     console.print(f"{before}{_plain(as_called(text))}", soft_wrap=not console.is_terminal)
 
@@ -173,18 +155,14 @@ def on_terminal() -> bool:
 class Reporter:
     """What a command says while it works, on stderr."""
 
+    repeats = False
+    """Whether the same warning is told again."""
+
     def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        verbose: bool = False,
-        progress: bool = True,
-        repeats: bool = False,
+        self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
     ) -> None:
-        self.repeats = repeats
+        self.quiet, self.verbose = quiet, verbose
         self._warned: set[str] = set()
-        self.quiet = quiet
-        self.verbose = verbose
         self.console = make_console(stderr=True)
         self.bars = progress and not quiet and self.console.is_terminal
 
@@ -216,7 +194,12 @@ class Reporter:
     ) -> Iterator[Advance]:
         """Show how far a step of `total` units is; without a terminal, a line when it ends."""
         started, done = time.perf_counter(), 0
-        with self._bar() if self.bars else nullcontext() as bar:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            *(BarColumn(bar_width=None), MofNCompleteColumn(), Speed(), TimeLeft(compact=True)),
+        )
+        shown = Progress(*columns, console=self.console, transient=True, expand=True)
+        with shown if self.bars else nullcontext() as bar:
             task = bar.add_task(visible(what), total=total, unit=unit) if bar else None
 
             def advance(amount: int) -> None:
@@ -237,7 +220,8 @@ class Reporter:
         if not self.bars:
             yield TrainingDisplay()
             return
-        with LiveDisplay(self.console, done, total) as display:
+        display = LiveTraining(self.console, done, total)
+        with Live(console=self.console, transient=True, get_renderable=display.render):
             yield display
 
     @contextmanager
@@ -246,24 +230,14 @@ class Reporter:
         if not self.bars:
             yield SearchDisplay()
             return
-        with LiveSearch(self.console) as display:
+        display = LiveSearch()
+        with Live(console=self.console, transient=True, get_renderable=display.render):
             yield display
 
-    def _bar(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            Speed(),
-            TimeLeft(compact=True),
-            console=self.console,
-            transient=True,
-            expand=True,
-        )
 
-
-SILENT = Reporter(quiet=True, progress=False, repeats=True)
+SILENT = Reporter(quiet=True, progress=False)
 """For those who call the workflows as functions: each call has its own warnings."""
+SILENT.repeats = True
 
 
 class Mute(Reporter):
@@ -278,9 +252,8 @@ class Mute(Reporter):
 
 def print_error(text: str, code: int = 1) -> None:
     """One error message on stderr; a stop that was asked for is none."""
-    console = make_console(stderr=True)
     kind = "" if code == STOPPED else "[bold red]error:[/bold red] "
-    _say(console, text, kind)
+    _say(make_console(stderr=True), text, kind)
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cxrtool.core.errors import CxrToolError, RunError, StoppedError, UsageError
-from cxrtool.core.signals import ASKING
+from cxrtool.core.signals import signals_handled
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun and accelerate set for each process that they start."""
@@ -66,11 +66,7 @@ class Processes:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes; its gradient stays this process's own."""
-        if self.world == 1:
-            return value
-        total = value.detach().clone()
-        dist.all_reduce(total)
-        return total / self.world
+        return value if self.world == 1 else self.sum(value) / self.world
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over the processes."""
@@ -174,7 +170,8 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        with _mortal():
+        # Signals end the process at once while it waits where Python cannot listen to them.
+        with signals_handled(signal.SIG_DFL):
             # Tensors on the CPU (decisions, states of generators) go by gloo, gradients by NCCL.
             kinds = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(kinds)
@@ -195,20 +192,6 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
         raise
     finally:
         dist.destroy_process_group()
-
-
-@contextmanager
-def _mortal() -> Iterator[None]:
-    """Let signals end the process at once while it waits where Python cannot listen to them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in ASKING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrtool.core.called import workspace_option
 from cxrtool.core.errors import DataError, RunError, counted, did_you_mean, first_few, near_names
 from cxrtool.core.files import read_json, seal_of, sha256
 from cxrtool.core.shares import MENDING, shifted_labels, told_of_shifted
 from cxrtool.core.trials import best_trial, trials_among
 from cxrtool.core.unicode_forms import on_disk
-from cxrtool.core.workspace import ELSEWHERE, Workspace
+from cxrtool.core.workspace import ELSEWHERE, Workspace, workspace_option
 
 if TYPE_CHECKING:
     from cxrtool.core.schemas import (

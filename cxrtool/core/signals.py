@@ -7,22 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ASKING = (signal.SIGINT, signal.SIGTERM)
 ECHO = 1.0
 """Seconds in which a second signal is the first one again: SLURM sends it to all processes, and
 torchrun passes on to its own what it was sent."""
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came while the block ran; a second one interrupts at once.
+def signals_handled(handler: Callable[[int, FrameType | None], None] | int) -> Iterator[None]:
+    """Give Ctrl-C and SIGTERM to a handler while the block runs.
 
-    Only the main thread can listen; elsewhere signals do what they always do.
+    Only the main thread can do so; elsewhere signals do what they always do.
     """
-    came: list[float] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield
         return
+    asking = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in asking}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came while the block ran; a second one interrupts at once."""
+    came: list[float] = []
 
     def listen(number: int, _: FrameType | None) -> None:
         if not came:
@@ -30,9 +41,5 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         elif time.monotonic() - came[0] > ECHO:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, listen) for number in ASKING}
-    try:
+    with signals_handled(listen):
         yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,10 +1,11 @@
 """The folder that the commands hand on to one another: where each file of it is."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrtool.core.called import workspace_option
+from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.origin import Origin, labellers, older_origin
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 ELSEWHERE = ", or name the workspace that you have: -w PATH/TO/WORKSPACE"
 """What to do where the folder is not here."""
+
+
+def workspace_option(folder: Path) -> str:
+    """The -w option that a command about a workspace needs, if any."""
+    usual = folder == CommonConfig.workspace
+    return "" if usual else f" -w {shlex.quote(str(folder))}"
 
 
 @dataclass(frozen=True)

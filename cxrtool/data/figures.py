@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 
-from cxrtool.core.plot_text import readable_names, text_style
-from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, OTHER_SEX, PARTS, SEXES, canvas
+from cxrtool.core.plotting import (
+    DOTS_PER_INCH,
+    GRID,
+    INK,
+    OTHER_SEX,
+    PARTS,
+    SEXES,
+    canvas,
+    readable_names,
+    text_style,
+)
 
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
 AXIS_TEXT = 10.0

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.core.files import whole_file
-from cxrtool.core.plot_text import readable, text_style, width_of
-from cxrtool.core.plotting import DOTS_PER_INCH
+from cxrtool.core.plotting import DOTS_PER_INCH, readable, text_style, width_of
 from cxrtool.images.heat_grid import Cells, spread
 
 COLOURS = (255 * colormaps["inferno"](np.linspace(0.35, 0.95, 256))[:, :3]).astype(np.uint8)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cxrtool.core.console import SILENT, Reporter
-from cxrtool.core.threads import core_waits, crowded_hint, longest_wait
+from cxrtool.core.hardware import core_waits, crowded_hint, longest_wait
 from cxrtool.networks.architectures import Blocks, blocks_of
 from cxrtool.networks.devices import autocast
 from cxrtool.training.control import Control, lower_rates

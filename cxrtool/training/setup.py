@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.core.called import workspace_option
 from cxrtool.core.config import (
     BALANCED,
     IMAGENET,
@@ -22,12 +21,11 @@ from cxrtool.core.config import (
 )
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError, counted, first_few
-from cxrtool.core.hardware import physical_memory
+from cxrtool.core.hardware import cores_in_use, free_threads, physical_memory
 from cxrtool.core.processes import ALONE, Processes
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.shares import shifted_labels, told_of_shifted
-from cxrtool.core.threads import cores_in_use, free_threads
-from cxrtool.core.workspace import Workspace
+from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.data.ancestry import Ancestry, find_ancestry
 from cxrtool.data.seen import SeenRows, rows_seen_before
 from cxrtool.data.starts import located_start

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from cxrtool.core.called import workspace_option
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import NotWrittenError, RunError, StoppedError, UsageError
@@ -20,7 +19,7 @@ from cxrtool.core.new_runs import OpenRun, check_new_name, new_run, resumed_run
 from cxrtool.core.processes import Processes, joined, launched, lost_others, one_voice
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.signals import stop_requests
-from cxrtool.core.workspace import Workspace
+from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.images.reading import ImageError
 from cxrtool.networks.devices import compute_threads, memory_ran_out
 from cxrtool.training.averaging import WeightAverage

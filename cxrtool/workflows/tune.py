@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxrtool.core.called import workspace_option
 from cxrtool.core.config import TuneConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import CxrToolError, RunError, StoppedError, counted
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.signals import stop_requests
-from cxrtool.core.workspace import Workspace
+from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.search.setup import (
     Search,
     begin_study,

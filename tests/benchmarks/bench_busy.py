@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from cxrtool.core.threads import WAITING, cores_in_use, free_threads
+from cxrtool.core.hardware import WAITING, cores_in_use, free_threads
 
 ALL, FREE = 0, -1
 """Of threads: one a core; one for each core that is free."""

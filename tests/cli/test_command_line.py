@@ -1,7 +1,6 @@
 """How commands are asked for: what was meant is offered, and nonsense is refused."""
 
 import shutil
-import sys
 import unicodedata
 
 import pytest
@@ -10,10 +9,7 @@ from typer.testing import CliRunner
 
 from cxrtool.cli.app import app
 from cxrtool.cli.suggestions import COMMAND_WORDS, OPTION_WORDS
-from cxrtool.core import called as called
-from cxrtool.core.called import as_called
 from cxrtool.core.config import CommonConfig, options_of
-from cxrtool.core.console import Reporter, next_command
 from cxrtool.core.errors import RunError, UsageError
 from cxrtool.core.new_runs import check_new_name
 from cxrtool.core.runs import RunFolder, find_run
@@ -228,32 +224,6 @@ def test_more_frozen_epochs_than_epochs_are_refused(prepared_once, tmp_path):
     assert call("tune", "-w", prepared_once.folder, "--config", file).exit_code == 2
 
 
-def test_commands_are_told_as_the_user_has_to_type_them(tmp_path, monkeypatch, capsys):
-    script = tmp_path / "venv" / "bin" / "cxrtool"
-    script.parent.mkdir(parents=True)
-    script.write_text("#!/bin/sh\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    for typed, told in (
-        (str(script), str(script)),
-        ("venv/bin/cxrtool", "venv/bin/cxrtool"),
-        ("/usr/bin/pytest", "cxrtool"),
-        ("/x/cxrtool/__main__.py", f"{sys.executable} -m cxrtool"),
-    ):
-        called.program.cache_clear()
-        monkeypatch.setattr(sys, "argv", [typed])
-        next_command("split", CommonConfig())
-        Reporter().note("run `cxrtool prepare` first, by cxrtool itself")
-        heard = capsys.readouterr()
-        assert heard.out == f"next: {told} split\n"
-        assert heard.err == f"run `{told} prepare` first, by cxrtool itself\n"
-    monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
-    called.program.cache_clear()
-    monkeypatch.setattr(sys, "argv", [str(script)])
-    assert as_called("`cxrtool runs`") == "`cxrtool runs`"
-    called.program.cache_clear()
-
-
 def test_from_another_folder_the_message_names_the_place_and_the_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in (["split"], ["train"], ["evaluate"], ["evaluate", "x"], ["predict", "x.jpg"]):
@@ -269,13 +239,6 @@ def test_quiet_is_quiet(prepared, capsys):
     assert all(line.startswith("warning:") for line in done.stderr.splitlines())
     assert call("split", "-w", prepared.folder, "--force", "-q", "--json").stdout.startswith("{")
     assert "next:" not in call("runs", "-w", prepared.folder, "-q").stdout
-
-
-def test_a_warning_is_told_once(capsys):
-    reporter = Reporter(quiet=True)
-    for text in ("a", "b", "a"):
-        reporter.warn(text)
-    assert capsys.readouterr().err == "warning: a\nwarning: b\n"
 
 
 def test_a_batch_larger_than_the_memory_is_refused_before_it_is_read():

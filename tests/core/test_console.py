@@ -200,3 +200,10 @@ def test_json_keeps_the_values_and_csv_is_escaped_on_a_terminal_alone(capsys, mo
     monkeypatch.setattr(report, "on_terminal", lambda: True)
     print_text(text)
     assert capsys.readouterr().out == "path,Edema\nx\\x1b[31m.png,0.5\n"
+
+
+def test_a_warning_is_told_once(capsys):
+    reporter = Reporter(quiet=True)
+    for text in ("a", "b", "a"):
+        reporter.warn(text)
+    assert capsys.readouterr().err == "warning: a\nwarning: b\n"

@@ -4,13 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from cxrtool.core.config import CommonConfig
-from cxrtool.core.console import (
-    next_command,
-    print_line,
-    print_table,
-    table,
-    without_tables,
-)
+from cxrtool.core.console import next_command, print_line, print_table, table, without_tables
 from cxrtool.core.numbers import number
 
 if TYPE_CHECKING:

@@ -10,15 +10,17 @@ from matplotlib.ticker import MaxNLocator
 
 from cxrtool.core.errors import UsageError
 from cxrtool.core.numbers import Estimate, with_interval
-from cxrtool.core.plot_text import (
+from cxrtool.core.plotting import (
+    GRID,
+    INK,
     NORMAL,
     SMALL,
     fitted,
+    make_plain,
     readable_names,
     text_style,
     width_of,
 )
-from cxrtool.core.plotting import GRID, INK, make_plain
 from cxrtool.evaluation.intervals import LEVEL
 from cxrtool.evaluation.result import GroupScores, LabelScores, Subgroups
 from cxrtool.reports.figures.panels import (

@@ -18,18 +18,22 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from cxrtool.core.errors import UsageError
-from cxrtool.core.plot_text import (
+from cxrtool.core.plotting import (
+    DOTS_PER_INCH,
+    GRID,
+    INK,
     LINE,
     NORMAL,
+    PARTS,
     SMALL,
     TITLE,
     families,
     fitted,
+    make_plain,
     readable_names,
     text_style,
     width_of,
 )
-from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, PARTS, make_plain
 
 BLUE, GREY, RED, FAINT = PARTS["positive"], "#66727f", "#b8324a", "#aab4be"
 SIDES = {1: 3.3, 2: 2.6, 3: 2.1, 4: 1.75}

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
-from cxrtool.core import hardware as processors
 from cxrtool.core.errors import NotWrittenError, RunError, UsageError
 from cxrtool.core.files import read_json, seal_of, sha256, write_json
+from cxrtool.core.hardware import native_bf16
 from cxrtool.core.runs import RunFolder, read_card
 from cxrtool.data.logits import probabilities_of
 from cxrtool.images.reading import load_pixels
@@ -53,7 +53,7 @@ for package in ("openvino", "onnx", "onnxscript", "onnxruntime"):
 
 GRAPHS = ("openvino", "onnxruntime")
 ENGINES = ("torch", *GRAPHS)
-NATIVE = processors.native_bf16()
+NATIVE = native_bf16()
 
 
 class Noting(Listening):
@@ -618,17 +618,3 @@ def test_an_engine_that_cannot_be_had_is_wrong_use(kept_once, monkeypatch):
     for engine, extra in (("openvino", "cpu"), ("onnxruntime", "export")):
         with pytest.raises(UsageError, match=rf"not installed: .*cxrtool\[{extra}\]"):
             load(kept_once, engine)
-
-
-def test_the_processors_bf16_is_known_by_its_flags(monkeypatch):
-    for flags, native in (("fma avx2", False), ("avx512_bf16", True), ("asimd bf16", True)):
-        monkeypatch.setattr(processors, "_cpu_flags", lambda found=flags: iter(found.split()))
-        assert processors.native_bf16() is native
-
-
-def test_a_gpu_is_told_by_its_drivers_files(monkeypatch, tmp_path):
-    monkeypatch.setattr(processors.sys, "platform", "linux")
-    monkeypatch.setattr(processors, "GPU_SIGNS", (str(tmp_path / "nvidiactl"),))
-    assert not processors.gpu_seems_there()
-    (tmp_path / "nvidiactl").touch()
-    assert processors.gpu_seems_there()

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from cxrtool.core import plot_text as writing
 from cxrtool.core.errors import UsageError
 from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
@@ -406,16 +405,6 @@ def test_an_operating_point_in_a_corner_is_a_whole_dot():
     axes = panel(figures.roc_figure({"Edema": curve(0, point=(0.0, 1.0))}), "Edema")
     [dot] = [line for line in axes.lines if line.get_xydata().tolist() == [[0, 1]]]
     assert not dot.get_clip_on()
-
-
-def test_names_that_no_font_can_write_are_told_apart(monkeypatch):
-    monkeypatch.setattr(writing, "_fonts", lambda: (["DejaVu Sans"], frozenset(range(32, 127))))
-    figure = figures.roc_figure({"Edema": curve(0), "心脏": curve(1), "肥大": curve(2)})
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "Edema",
-        "no. 2: □□",
-        "no. 3: □□",
-    ]
 
 
 def test_what_is_no_formula_is_not_read_as_one(tmp_path):

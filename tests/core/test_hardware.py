@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cxrtool.core import threads as threads
-from cxrtool.core.threads import (
+from cxrtool.core import hardware
+from cxrtool.core.hardware import (
     core_waits,
     cores_in_use,
     crowded_hint,
@@ -29,7 +29,7 @@ from tests.conftest import TINY, Listening
 
 def loaded(code, **environment):
     """What a fresh process prints, in which no variable says how threads wait."""
-    inherited = {key: value for key, value in os.environ.items() if key not in threads.WAITING}
+    inherited = {key: value for key, value in os.environ.items() if key not in hardware.WAITING}
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**inherited, **environment},
@@ -45,16 +45,16 @@ def test_any_way_into_the_package_says_how_threads_wait_before_torch_is_there():
         "import sys, os; before = 'torch' in sys.modules; import cxrtool.core.errors; "
         "print(os.environ.get('GOMP_SPINCOUNT'), before, 'torch' in sys.modules)"
     )
-    assert loaded(code) == f"{threads.SPINS} False False"
+    assert loaded(code) == f"{hardware.SPINS} False False"
 
 
-@pytest.mark.parametrize("name", threads.WAITING)
+@pytest.mark.parametrize("name", hardware.WAITING)
 def test_what_the_user_set_counts(name, monkeypatch):
-    for other in threads.WAITING:
+    for other in hardware.WAITING:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "ACTIVE")
     spin_briefly()
-    assert {other: os.environ.get(other) for other in threads.WAITING if other in os.environ} == {
+    assert {other: os.environ.get(other) for other in hardware.WAITING if other in os.environ} == {
         name: "ACTIVE"
     }
 
@@ -141,7 +141,7 @@ def test_training_says_so_once(prepared, monkeypatch):
     monkeypatch.setattr(reporter, "note", notes.append)
     waits = iter(range(0, 10**6, 1000))
     monkeypatch.setattr(learner_module, "core_waits", lambda: {"1": float(next(waits))})
-    monkeypatch.setattr(threads, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(hardware, "LEAST_SECONDS", 0.0)
     train_model(replace(TINY, limit=32, validations=2), prepared, seed=1, reporter=reporter)
     assert sum("other processes use the cores" in note for note in notes) == 1
 
@@ -166,9 +166,9 @@ def test_a_core_is_used_for_as_long_as_it_was_not_idle(idle, used, tmp_path, mon
         passed = (now - 1000.0) * idle
         stat_of(stat, idle=50 + passed / 2, waiting=passed / 2)
 
-    monkeypatch.setattr(threads, "time", SimpleNamespace(sleep=rest, perf_counter=lambda: now))
+    monkeypatch.setattr(hardware, "time", SimpleNamespace(sleep=rest, perf_counter=lambda: now))
     cores = len(os.sched_getaffinity(0))
-    monkeypatch.setattr(threads, "WINDOW", 2.0)
+    monkeypatch.setattr(hardware, "WINDOW", 2.0)
     assert cores_in_use(stat) == pytest.approx(used * cores, abs=0.02 * cores)
 
 
@@ -179,9 +179,9 @@ def test_what_lasts_for_less_than_all_windows_does_not_count(tmp_path, monkeypat
     def rest(seconds):
         nonlocal now, turn
         now, turn = now + seconds, turn + 1
-        stat_of(stat, idle=0 if turn < threads.WINDOWS else seconds)
+        stat_of(stat, idle=0 if turn < hardware.WINDOWS else seconds)
 
-    monkeypatch.setattr(threads, "time", SimpleNamespace(sleep=rest, perf_counter=lambda: now))
+    monkeypatch.setattr(hardware, "time", SimpleNamespace(sleep=rest, perf_counter=lambda: now))
     assert cores_in_use(stat) == pytest.approx(0, abs=0.1)
 
 
@@ -246,3 +246,17 @@ def test_who_says_how_many_threads_is_not_asked_again(asked, monkeypatch):
     config = replace(TINY, threads=3 if asked == "threads" else None)
     device = torch.device("cuda" if asked == "cuda" else "cpu")
     assert train_setup.use_free_cores(config, device, reporter=Listening()) == config
+
+
+def test_the_hardware_bf16_is_known_by_its_flags(monkeypatch):
+    for flags, native in (("fma avx2", False), ("avx512_bf16", True), ("asimd bf16", True)):
+        monkeypatch.setattr(hardware, "_cpu_flags", lambda found=flags: iter(found.split()))
+        assert hardware.native_bf16() is native
+
+
+def test_a_gpu_is_told_by_its_drivers_files(monkeypatch, tmp_path):
+    monkeypatch.setattr(hardware.sys, "platform", "linux")
+    monkeypatch.setattr(hardware, "GPU_SIGNS", (str(tmp_path / "nvidiactl"),))
+    assert not hardware.gpu_seems_there()
+    (tmp_path / "nvidiactl").touch()
+    assert hardware.gpu_seems_there()
