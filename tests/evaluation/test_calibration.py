@@ -438,6 +438,21 @@ def test_isotonic_of_falling_scores_is_not_made():
     assert fit("isotonic", y_score < 0.5, y_score) == "its scores do not rise with the label"
 
 
+def test_neighbouring_blocks_of_equal_shares_are_one_whatever_rounding_says():
+    """Of these scipy makes two blocks that have the same share of positives."""
+    positives = [40, 28, 41, 47, 7, 36, 22, 19, 14, 46, 22, 5, 24, 48, 40, 49, 29, 36, 26, 37, 37]
+    images = [77, 55, 77, 88, 11, 66, 44, 33, 22, 88, 44, 11, 44, 88, 77, 88, 55, 66, 44, 66, 66]
+    places = np.repeat(np.arange(23), [*images, 22, 11])
+    y_true = np.concatenate(
+        [
+            np.arange(of) < won
+            for won, of in zip([*positives, 11, 7], [*images, 22, 11], strict=True)
+        ]
+    )
+    found = fit("isotonic", y_true, (places + 1) / 25)
+    assert (np.diff(found.parameters["shares"]) > 0).all()
+
+
 def test_a_slope_next_to_nothing_is_not_made():
     # As many positives as negatives at each logit, but for a handful at the ends.
     logit = np.repeat(np.linspace(-20, 20, 1001), 2)
