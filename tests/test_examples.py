@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -106,6 +107,18 @@ def test_a_recipe_of_ones_own(shell, drawn, tmp_path):
     assert (settings["schedule"], settings["validations"]) == ("cosine", 4)  # of strong
     assert (settings["arch"], settings["image_size"]) == ("resnet18", 32)  # the flags'
     assert "own_recipe" in shell("cxrtool", "runs")
+
+
+def test_the_notebook(shell, trained, tmp_path):
+    out = shell("env", "MPLBACKEND=agg", "python", EXAMPLES / "notebook.py")
+    lines = out.splitlines()
+    assert any(line.startswith("suggested rate: ") for line in lines)
+    assert [label for label in CHEXPERT_LABELS if f"\n{label}: 0." in out] == list(CHEXPERT_LABELS)
+    assert "torch.Size([16, 3, 64, 64])" in lines
+    assert [line.split()[0] for line in (lines[-17], lines[-1])] == ["path", "error"]
+    for name in ("batch", "results", "top_losses"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 20
 
 
 def test_the_sheet_of_drawings(shell, drawn, tmp_path):

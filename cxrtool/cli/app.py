@@ -109,7 +109,7 @@ def train(config: TrainConfig, call: Call) -> None:
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and fastai"):
-        from cxrtool.training.setup import refuse_frozen
+        from cxrtool.training.choices import refuse_frozen
         from cxrtool.workflows.train import train_model
         from cxrtool.workflows.train_dry_run import plan_training
         from cxrtool.workflows.train_lr_find import find_rate
@@ -135,7 +135,7 @@ def tune(config: TuneConfig, call: Call) -> None:
     workspace.need(workspace.manifest, "prepare")
     workspace.need(workspace.split, "split")
     with reporter.busy("loading torch and Optuna"):
-        from cxrtool.training.setup import refuse_frozen
+        from cxrtool.training.choices import refuse_frozen
         from cxrtool.workflows.tune import tune_model
 
     refuse_frozen(config, call.typed)

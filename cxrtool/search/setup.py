@@ -44,9 +44,9 @@ from cxrtool.search.space import (
 )
 from cxrtool.search.study import Study, StudyFolder, create_study, facts_of, load_study
 from cxrtool.search.study_storage import MEETINGS
+from cxrtool.training.choices import refuse_frozen, resolve
 from cxrtool.training.recorder import settings_of
 from cxrtool.training.resume import HERE_ONLY
-from cxrtool.training.setup import refuse_frozen, resolve
 
 BEFORE_PRUNING = 3
 """Trials that are trained to their end before one is stopped for being below their median."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cxrtool.networks.architectures import normalise
 from cxrtool.training.fastai_parts import RandTransform, TensorBase, TensorImageBW, Transform
+from cxrtool.training.pictures import XRayImage
 
 SCALE, DEGREES, SHEAR_PIXELS, TRANSLATION = 0.05, 20.0, 5.0, 0.05
 """The report's augmentation: scale within 5 %, rotation within 20 degrees, shear within 5 pixels
@@ -44,7 +45,7 @@ class Affine(RandTransform):  # type: ignore[misc]
         self.shear_pixels, self.translation = shear_pixels, translation
 
     def encodes(self, images: TensorImageBW) -> TensorImageBW:
-        """Augment a float batch (n, 1, side, side) to (n, 1, size, size)."""
+        """Augment a float batch (n, 1, height, width) to (n, 1, size, size)."""
         plain = images.as_subclass(Tensor)
         drawn = self.draw(len(plain), (self.size, self.size), plain.device)
         return TensorImageBW(resample(plain, drawn, (self.size, self.size)))
@@ -131,6 +132,11 @@ class Normalise(Transform):  # type: ignore[misc]
         """Normalise a float batch (n, 1, size, size) to (n, 3, size, size)."""
         scaled = normalise(images.as_subclass(Tensor), self.mean, self.std)
         return scaled.contiguous(memory_format=torch.channels_last)
+
+    def decodes(self, images: XRayImage) -> XRayImage:
+        """The grey images (n, 1, size, size) in 0..1 that were normalised."""
+        grey = images.as_subclass(Tensor)[:, :1] * self.std + self.mean
+        return XRayImage(grey.clamp(0, 1))
 
 
 class DrawTargets(Transform):  # type: ignore[misc]

@@ -1,4 +1,9 @@
-"""The running average of a network's weights, which scores better than its last step."""
+"""The running average of a network's weights, which scores better than its last step.
+
+torch's `AveragedModel` takes over the first step whole, and hands the number of updates to the
+averaging function as a tensor on the device: the decay that rises with it (`WeightAverage.update`)
+would wait for the GPU in every step. Its integer buffers would need a case of their own, too.
+"""
 
 import copy
 

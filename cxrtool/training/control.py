@@ -223,9 +223,9 @@ class Control(Callback):  # type: ignore[misc]
     def _judge(self) -> None:
         state = self.state
         loss = self._mean_loss()
-        valid = self.dls.valid.dataset
+        valid = self.dls.valid
         mine = torch.cat(self._logits) if self._logits else torch.zeros(0, len(self.labels))
-        logits = self.processes.gather_rows(mine, len(valid)).cpu().numpy()
+        logits = self.processes.gather_rows(mine, len(valid.dataset)).cpu().numpy()
         ended = state.validations + 1 == self.plan.validations
         row = self._row(loss, logits, valid.targets.numpy())
         score = row["valid_mean_auroc"]  # NaN, where nothing is defined, is never better
@@ -312,10 +312,10 @@ class Control(Callback):  # type: ignore[misc]
             return
         bad = int((~torch.isfinite(torch.stack(recent))).nonzero()[0])
         batch = self.state.batch - len(recent) + bad
-        dataset, rows = self.dls.train.dataset, self.dls.train.batches[batch]
-        images = first_few([dataset.paths[row] for row in rows], 8)
+        loader = self.dls.train
+        images = first_few([loader.paths[row] for row in loader.batches[batch]], 8)
         self.failure = RunError(
-            f"the training loss is not a number any more in epoch {self.state.epoch + 1}, batch "
+            f"the training loss is no longer finite in epoch {self.state.epoch + 1}, batch "
             f"{batch + 1}, whose images are {images}: try a lower --lr, or --precision fp32"
         )
         raise CancelFitException("the loss is not a number")

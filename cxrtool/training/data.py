@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.files import sha256
 from cxrtool.core.workspace import DataInfo, Workspace
-from cxrtool.data.labels import named_ones, target_ranges, targets_and_mask
+from cxrtool.data.labels import named_ones
 from cxrtool.data.manifest import (
     label_columns,
     mean_and_deviation,
@@ -24,6 +25,7 @@ from cxrtool.data.manifest import (
 )
 from cxrtool.evaluation.metrics import auroc_per_label
 from cxrtool.images.cache import ImageCache
+from cxrtool.training.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,21 @@ class TrainingData:
     """The images that a training sees."""
 
     folder: Path
-    labels: tuple[str, ...]
     frame: pd.DataFrame
-    """`path`, `patient_id`, `is_valid`, and the targets: 0..1, NaN where masked; of training
-    targets that are drawn, the middle."""
+    """`path`, `patient_id`, `is_valid`, and all raw labels of the manifest."""
+    policy: Targets
+    """Which of the labels are trained on, and what their raw values become."""
     mean: float
     std: float
     cache: ImageCache | None
     """Where the images are read from; None: from their files."""
     info: DataInfo
     """Of the data set: where its images are from, and who labelled them."""
-    ranges: NDArray[np.float32] | None = None
-    """(training rows, labels, 2) what targets are drawn from; None: the frame's are fixed."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the network's logits."""
+        return self.policy.labels
 
     def image_sizes(self, image_size: int) -> tuple[int, ...]:
         """The squares that an image is squished to in turn before the network sees it."""
@@ -55,18 +60,29 @@ class TrainingData:
         return self.frame[self.frame["is_valid"] == valid]
 
     def targets(self, *, valid: bool) -> NDArray[np.float32]:
-        """Targets (n, labels) of the training or the validation rows."""
-        return self.part(valid=valid)[list(self.labels)].to_numpy(dtype=np.float32)
+        """Targets (n, labels) of the training or the validation rows, NaN where masked.
+
+        Of training targets that are drawn, the middle.
+        """
+        return self._valid_targets if valid else self._training_targets
+
+    @cached_property
+    def _training_targets(self) -> NDArray[np.float32]:
+        return self.policy.middle(self.part(valid=False))
+
+    @cached_property
+    def _valid_targets(self) -> NDArray[np.float32]:
+        return self.policy.scored(self.part(valid=True))
 
 
 def read_training_data(
-    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter, world: int = 1
+    config: TrainConfig, workspace: Workspace, seed: int, reporter: Reporter
 ) -> TrainingData:
     """The training and validation rows, their targets under the policy, their pixel statistics.
 
     Raises:
         DataError: no manifest or split, a part is empty, or no label can be scored on valid.
-        UsageError: a label or policy that is not known, or a batch size that cannot be.
+        UsageError: a label or policy that is not known.
     """
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     split = read_split(workspace.need(workspace.split, "split"), manifest, config.fold)
@@ -81,8 +97,14 @@ def read_training_data(
     rows = manifest[chosen].assign(is_valid=split[chosen].eq("valid"))
     if config.limit is not None:
         rows = _limited(rows, config.limit, seed)
-    labels = chosen_labels(config.labels, label_columns(manifest))
-    frame, ranges = _with_targets(rows, labels, label_columns(manifest), config)
+    every = label_columns(manifest)
+    policy = Targets(
+        labels=chosen_labels(config.labels, every),
+        every=tuple(every),
+        uncertainty=config.uncertainty,
+        blank=config.blank,
+    )
+    frame = rows[["path", "patient_id", "is_valid", *every]].reset_index(drop=True)
     if not workspace.pixels.is_file():
         raise DataError(
             f"{workspace.pixels} is missing, so the images' mean is not known: run "
@@ -91,9 +113,10 @@ def read_training_data(
     pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
     cache = find_cache(config.image_size, workspace, reporter)
     mean, std = mean_and_deviation(pixels)
-    data = TrainingData(info.folder, labels, frame, mean, std, cache, info, ranges)
+    if cache is not None:
+        cache.rows_of(frame["path"])  # all of them, or the cache is another manifest's
+    data = TrainingData(info.folder, frame, policy, mean, std, cache, info)
     _refuse_too_little(data, workspace, config)
-    _refuse_batch_size(data, config, world)
     return data
 
 
@@ -107,26 +130,6 @@ def chosen_labels(asked: str | None, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
     names = named_ones("--labels", asked, labels)
     return tuple(label for label in labels if label in names)
-
-
-def _with_targets(
-    rows: pd.DataFrame, labels: tuple[str, ...], every: list[str], config: TrainConfig
-) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
-    """The rows with their targets, and what training targets are drawn from, where they are."""
-    # Under U-Zeros what No Finding becomes depends on every label, also those not trained on.
-    raw = rows[every].to_numpy(dtype=float)
-    truth, mask = targets_and_mask(raw, every, config.uncertainty, config.blank)
-    ranges = target_ranges(raw, every, config.uncertainty, config.blank)
-    valid = rows["is_valid"].to_numpy(dtype=bool)
-    targets = np.where(
-        valid[:, None], np.where(mask, truth, np.float32(np.nan)), ranges.mean(axis=-1)
-    )
-    columns = [every.index(label) for label in labels]
-    frame = rows[["path", "patient_id", "is_valid"]].reset_index(drop=True)
-    frame[list(labels)] = targets[:, columns].astype(np.float32)
-    drawn = ranges[~valid][:, columns]
-    fixed = np.isnan(drawn[..., 0]) | (drawn[..., 0] == drawn[..., 1])
-    return frame, None if fixed.all() else drawn
 
 
 def find_cache(image_size: int, workspace: Workspace, reporter: Reporter) -> ImageCache | None:
@@ -143,13 +146,14 @@ def find_cache(image_size: int, workspace: Workspace, reporter: Reporter) -> Ima
     if cache.fingerprint != sha256(workspace.pixels):
         reporter.warn(
             f"{workspace.cache} is older than {workspace.pixels}: {instead}; "
-            "`cxrtool prepare` makes it anew"
+            "`cxrtool prepare` rebuilds it"
         )
         return None
     if cache.image_size < image_size:
         reporter.warn(
-            f"{workspace.cache} holds {cache.image_size} px, --image-size {image_size} is more: "
-            f"{instead}; `cxrtool prepare --cache-size {round(image_size * ROOM)}` makes it anew"
+            f"{workspace.cache} holds images of {cache.image_size} px, less than --image-size "
+            f"{image_size}: {instead}; `cxrtool prepare --cache-size "
+            f"{round(image_size * ROOM)}` rebuilds it"
         )
         return None
     return cache
@@ -164,17 +168,22 @@ def _limited(rows: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     return pd.concat(parts).sort_index()
 
 
-def _refuse_batch_size(data: TrainingData, config: TrainConfig, world: int) -> None:
+def refuse_batch_size(data: TrainingData, config: TrainConfig, world: int) -> None:
+    """Refuse a batch that the training images, or so many processes, cannot fill or share.
+
+    Raises:
+        UsageError: with the nearest size that works.
+    """
     size, images = config.batch_size, len(data.part(valid=False))
     if size > images:
         raise UsageError(
             f"--batch-size {size} is more than the {images} training images: "
-            f"--batch-size {images // world * world} is the most"
+            f"--batch-size {images // world * world} is the largest possible"
         )
     if size % world:
         raise UsageError(
-            f"--batch-size {size} is over all processes: {world} cannot share it evenly; "
-            f"try {-(-size // world) * world}"
+            f"--batch-size {size} counts the images of all processes: {world} cannot share it "
+            f"evenly; try {-(-size // world) * world}"
         )
     if size // world < 2:
         each = "" if world == 1 else f" for {world} processes"
@@ -187,7 +196,9 @@ def _refuse_too_little(data: TrainingData, workspace: Workspace, config: TrainCo
     images = {name: len(data.part(valid=name == "valid")) for name in ("train", "valid")}
     for name, count in images.items():
         if count < 2:
-            raise DataError(f"{workspace.split}: {name} has {count} images, 2 are the least")
+            raise DataError(
+                f"{workspace.split}: {name} has {count} images, and at least 2 are needed"
+            )
     targets = data.targets(valid=True)
     mask = ~np.isnan(targets)
     aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)
@@ -197,10 +208,10 @@ def _refuse_too_little(data: TrainingData, workspace: Workspace, config: TrainCo
         advice = "a larger --limit" if config.limit else "`cxrtool split --sizes --force`"
         raise DataError(
             f"{workspace.split}: valid has no label {chosen}with both a positive and a negative "
-            f"image ({limited} {images['valid']} images in it), so no epoch could be called "
-            f"better: enlarge it ({advice})"
+            f"image ({limited} {images['valid']} images in it), so no epoch could be chosen "
+            f"as the best: enlarge it ({advice})"
         )
     if data.cache is None and not data.folder.is_dir():
         raise DataError(
-            f"the images are not at {data.folder} any more: run `cxrtool prepare DATA` again"
+            f"the images are no longer at {data.folder}: run `cxrtool prepare DATA` again"
         )

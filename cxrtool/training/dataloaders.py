@@ -1,102 +1,31 @@
-"""A table of images and targets to fastai DataLoaders: sampling, augmentation on the device."""
+"""fastai DataLoaders that draw an epoch at once and read a batch at once.
+
+fastai's own way, a pipeline of transforms an item, takes longer than the reading: it halves what
+a cache brings (tests/benchmarks/bench_cache.py). The item pipeline of `block` is still there, for
+`dls.train_ds[0]` and whatever else asks for one item.
+"""
 
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from cxrtool.core.config import ROOM, worker_count
 from cxrtool.core.processes import ALONE, Processes
-from cxrtool.images.cache import ImageCache
-from cxrtool.images.reading import load_pixels, squish
-from cxrtool.training.augmentation import Affine, DrawTargets, Normalise, TargetRanges
-from cxrtool.training.fastai_parts import (
-    DataLoaders,
-    IntToFloatTensor,
-    TensorImageBW,
-    TfmdDL,
-)
+from cxrtool.training.augmentation import TargetRanges
+from cxrtool.training.fastai_parts import Datasets, TensorMultiCategory, TfmdDL, TfmdLists
+from cxrtool.training.pictures import XRayImage
+from cxrtool.training.reading import ReadTargets, ReadXRay
 
 GRACE_SECONDS = 8.0
 """How long a worker process goes on after it was asked to end."""
-
-
-class FromFiles:
-    """Reads images by decoding their files."""
-
-    def __init__(self, folder: Path, paths: Sequence[str], image_size: int) -> None:
-        self.folder, self.paths, self.image_size = folder, paths, image_size
-
-    def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Grey bytes (n, image_size, image_size)."""
-        files = [self.folder / self.paths[row] for row in rows]
-        return np.stack([load_pixels(file, self.image_size) for file in files])
-
-
-class FromCache:
-    """Reads images from the cache, made smaller as prediction does it."""
-
-    def __init__(self, cache: ImageCache, paths: Sequence[str], image_size: int) -> None:
-        self.cache, self.image_size = cache, image_size
-        self.paths, self.places = paths, cache.rows_of(paths)
-
-    def __call__(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """Grey bytes (n, image_size, image_size)."""
-        pixels = self.cache.read(self.places[np.asarray(rows)])
-        if self.image_size == self.cache.image_size:
-            return pixels
-        return np.stack([squish(Image.fromarray(image), self.image_size) for image in pixels])
-
-
-class Images:
-    """Images and targets, read a batch at a time.
-
-    fastai's own way, a pipeline of transforms an item, takes longer than the reading: it halves
-    what a cache brings (tests/benchmarks/bench_cache.py).
-    """
-
-    n_inp = 1
-
-    def __init__(
-        self, read: FromFiles | FromCache, targets: NDArray[np.float32], *, training: bool
-    ) -> None:
-        self._read, self._targets = read, torch.from_numpy(targets)
-        if targets.ndim == 3:
-            self._targets = TargetRanges(self._targets)
-        self.split_idx = 0 if training else 1
-        """Tells fastai's transforms whether to augment."""
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """Where the images are, from the data folder."""
-        return self._read.paths
-
-    @property
-    def targets(self) -> Tensor:
-        """All targets (n, labels), or their ranges (n, labels, 2)."""
-        return self._targets.as_subclass(Tensor)
-
-    def __len__(self) -> int:
-        return len(self._targets)
-
-    def __getitem__(self, row: int) -> tuple[TensorImageBW, Tensor]:
-        images, targets = self.read([row])
-        return images[0], targets[0]
-
-    def read(self, rows: Sequence[int]) -> tuple[TensorImageBW, Tensor]:
-        """Bytes (n, 1, height, width) and targets (n, labels), or their ranges (n, labels, 2)."""
-        pixels = torch.from_numpy(self._read(rows))
-        return TensorImageBW(pixels[:, None]), self._targets[list(rows)]
 
 
 class SampledLoader(TfmdDL):  # type: ignore[misc]
@@ -104,9 +33,9 @@ class SampledLoader(TfmdDL):  # type: ignore[misc]
 
     With weights an epoch is as many samples as the data set has, drawn with replacement; without,
     each once in a random order. A last batch that leaves a process fewer than two images is left
-    out, since batch normalisation needs two. An epoch that was begun can be walked in several
-    windows, so that a training is validated, or resumed, in the middle of one; otherwise each
-    walk is an epoch of its own.
+    out, since batch normalisation needs two; no other is, whatever `drop_last` says. An epoch that
+    was begun can be walked in several windows, so that a training is validated, or resumed, in the
+    middle of one; otherwise each walk is an epoch of its own.
     Several processes draw the same epoch and take every world-th sample of each batch.
     """
 
@@ -115,14 +44,15 @@ class SampledLoader(TfmdDL):  # type: ignore[misc]
         dataset: Any = None,
         bs: int = 64,
         weights: NDArray[np.float64] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         processes: Processes = ALONE,
         **options: Any,
     ) -> None:
         super().__init__(dataset, bs=bs // processes.world, **options)
         self.drop_last = False
         self.weights = None if weights is None else weights / weights.sum()
-        self.generator = np.random.default_rng(seed)
+        # Without a seed of its own it follows fastai's `set_seed`, as every DataLoader does.
+        self.generator = np.random.default_rng(self.rng.getrandbits(32) if seed is None else seed)
         self.processes, self.batch_size = processes, bs
         self.epoch_state = self.generator.bit_generator.state
         """The generator's before the epoch's draw, as plain JSON."""
@@ -174,12 +104,6 @@ class SampledLoader(TfmdDL):  # type: ignore[misc]
             self._draw()
         return self.rows
 
-    def create_batches(self, samples: Iterable[int]) -> Iterator[Any]:
-        """Read the samples that this process was given, a batch at a time."""
-        rest = iter(samples)
-        while rows := list(islice(rest, self.bs)):
-            yield self.dataset.read(rows)
-
     def wif(self) -> None:
         """Start a worker, which outlives a signal to the whole group of processes for a while.
 
@@ -195,92 +119,48 @@ def _leave_soon(_number: int, _frame: object) -> None:
     leaving.start()
 
 
-def make_dataloaders(
-    frame: pd.DataFrame,
-    labels: Sequence[str],
-    *,
-    folder: Path,
-    cache: ImageCache | None,
-    image_size: int,
-    batch_size: int,
-    mean: float,
-    std: float,
-    weights: NDArray[np.float64] | None,
-    workers: int | None,
-    device: torch.device,
-    seed: int,
-    ranges: NDArray[np.float32] | None = None,
-    processes: Processes = ALONE,
-) -> DataLoaders:
-    """Training and validation loaders of one table.
+class XRayLoader(SampledLoader):
+    """Batches of a table of images: an item is its row's number, and a batch is read at once.
 
-    Args:
-        frame: `path` (relative to `folder`), `is_valid`, and the labels' targets in 0..1 as
-            float32, NaN where masked.
-        labels: the names of the target columns, in the order of the network's logits.
-        folder: the data folder.
-        cache: where the images are read from instead of `folder`; its images are at least
-            `image_size`.
-        image_size: side of the network's square input, in pixels.
-        batch_size: images in a batch, over all processes.
-        mean: pixel mean of the training images, 0..1.
-        std: pixel standard deviation of the training images, 0..1.
-        weights: (training rows,) sampling weights, or None to draw each image once.
-        workers: processes that decode; None: one a core, at most 8.
-        device: where batches go.
-        seed: of the sampler and the augmentation.
-        ranges: (training rows, labels, 2) what the training targets are drawn from, instead of
-            the frame's.
-        processes: those that train together; each loads its share of a batch.
-
-    Returns:
-        Loaders of float batches (n, 3, size, size) and targets (n, labels).
+    Paths and targets of the whole table are looked up when the loader is made.
     """
-    augmentation = torch.Generator(device)
-    augmentation.manual_seed(seed + processes.rank)
-    made = []
-    for training in (True, False):
-        rows = frame[frame["is_valid"] != training]
-        targets = rows[list(labels)].to_numpy(dtype=np.float32, copy=True)
-        images = Images(
-            _reader(rows["path"].tolist(), folder, cache, image_size, training=training),
-            ranges if training and ranges is not None else targets,
-            training=training,
-        )
-        loader = SampledLoader(
-            images,
-            bs=batch_size,
-            weights=weights if training else None,
-            seed=seed,
-            processes=processes,
-            shuffle=training,
-            num_workers=worker_count(workers),
-            pin_memory=device.type == "cuda",
-            after_batch=[
-                IntToFloatTensor(),
-                Affine(image_size, generator=augmentation),
-                DrawTargets(augmentation),
-                Normalise(mean, std),
-            ],
-            device=device,
-        )
-        loader.augmentation = augmentation
-        made.append(loader)
-    return DataLoaders(*made, device=device)
+
+    targets: Tensor | None = None
+    """All targets (n, labels), NaN where masked, or their ranges (n, labels, 2); None: without."""
+    augmentation: torch.Generator | None = None
+    """What augmentation and drawn targets are drawn by; None: torch's global generator."""
+
+    def __init__(self, dataset: Datasets = None, **options: Any) -> None:
+        training = dataset.split_idx == 0
+        images, *labels = dataset.tls
+        items = dataset.items
+        if len(items) and not isinstance(items, pd.DataFrame) and isinstance(items[0], pd.Series):
+            items = pd.DataFrame(list(items))  # `predict` gives one row
+        self.paths = [str(one) for one in (items["path"] if hasattr(items, "columns") else items)]
+        self.read = _one_of(ReadXRay, images).reader(self.paths, training=training)
+        if labels and len(items):
+            targets = torch.from_numpy(_one_of(ReadTargets, labels[0]).of_table(items, training))
+            self.targets = TargetRanges(targets) if targets.dim() == 3 else targets
+        # fastai would find out by reading an image and sending it through all transforms.
+        self._n_inp, self._types = 1, {tuple: [XRayImage, TensorMultiCategory]}
+        super().__init__(dataset, **options)
+
+    def do_item(self, row: int | None) -> int:
+        """An item is its row's number."""
+        return row or 0
+
+    def create_batch(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """Bytes (n, 1, height, width) and, if there are any, targets."""
+        images = XRayImage(torch.from_numpy(self.read(rows))[:, None])
+        return (images,) if self.targets is None else (images, self.targets[list(rows)])
+
+    def retain(self, batch: tuple[Tensor, ...], _rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """A batch has its types already."""
+        return batch
 
 
-def _reader(
-    paths: Sequence[str],
-    folder: Path,
-    cache: ImageCache | None,
-    image_size: int,
-    *,
-    training: bool,
-) -> FromFiles | FromCache:
-    """Reads images of the network's size; for training, from a cache that has it, with room for
-    augmentation to sample from."""
-    if cache is None:
-        return FromFiles(folder, paths, image_size)
-    room = min(cache.image_size, round(image_size * ROOM))
-    read_at = room if training and cache.image_size > image_size else image_size
-    return FromCache(cache, paths, read_at)
+Kind = TypeVar("Kind")
+
+
+def _one_of(kind: type[Kind], transformed: TfmdLists) -> Kind:
+    return next(transform for transform in transformed.tfms.fs if isinstance(transform, kind))

@@ -13,16 +13,13 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, make_plain
+from cxrtool.training.schedules import ALL, HEAD, PHASES, TOP
 
 BLUE, ORANGE, RED, FAINT = "#2b6cb0", "#d97706", "#b8324a", "#bfc8d1"
 BEST: dict[str, Any] = {"color": RED, "marker": "o", "markersize": 7, "linestyle": "", "zorder": 4}
 BEST_LINE: dict[str, Any] = {"color": RED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
-PHASES = {
-    "head": ("head alone", "#e6ebf0"),
-    "top": ("head and top block", "#f1f4f7"),
-    "all": ("all blocks", "#ffffff"),
-}
-"""What each of a history's phases is called, and the colour behind it."""
+PHASE_COLOURS = {HEAD: "#e6ebf0", TOP: "#f1f4f7", ALL: "#ffffff"}
+"""Behind each of a history's phases."""
 SHOWN_FALL = 1e-3
 """How far down a schedule is shown."""
 LAST_FIGURE = "seconds"
@@ -113,10 +110,10 @@ def _panel(axes: Axes, history: pd.DataFrame, done: Numbers) -> list[Patch]:
         return []
     starts = [0.0, *done[:-1]]
     for phase, start, end in zip(phases, starts, done, strict=True):
-        axes.axvspan(start, end, color=PHASES.get(phase, ("", "white"))[1], zorder=0, linewidth=0)
+        axes.axvspan(start, end, color=PHASE_COLOURS.get(phase, "white"), zorder=0, linewidth=0)
     return [
-        Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.6, label=name)
-        for phase, (name, colour) in PHASES.items()
+        Patch(facecolor=colour, edgecolor=FAINT, linewidth=0.6, label=PHASES[phase])
+        for phase, colour in PHASE_COLOURS.items()
         if phase in phases
     ]
 

@@ -1,32 +1,32 @@
-"""fastai's Learner for training in phases: optimiser, precision, frozen blocks."""
+"""`xray_learner`: a fastai Learner over the blocks of a network, at any precision."""
 
-import time
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.core.console import SILENT, Reporter
-from cxrtool.core.hardware import core_waits, crowded_hint, longest_wait
-from cxrtool.networks.architectures import Blocks, blocks_of
-from cxrtool.networks.devices import autocast
-from cxrtool.training.control import Control, lower_rates
+from cxrtool.core.config import IMAGENET, NO_WEIGHTS, TrainConfig
+from cxrtool.core.workspace import Workspace
+from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
+from cxrtool.networks.architectures import Blocks, blocks_of, build_network
+from cxrtool.networks.devices import autocast, choose_precision
+from cxrtool.networks.pretrained import load_pretrained
 from cxrtool.training.fastai_parts import (
-    Callback,
     DataLoaders,
     Learner,
+    Metric,
     OptimWrapper,
     TrainEvalCallback,
+    defaults,
 )
 from cxrtool.training.losses import MaskedCrossEntropy
 
-HEAD, TOP, ALL = "head", "top", "all"
-FROZEN_GROUPS = {HEAD: 2, TOP: 1, ALL: 0}
-"""How many of the groups body, top and head do not move in a phase."""
-PHASES = {HEAD: "head alone", TOP: "head and top", ALL: "all blocks"}
-SHOW_EVERY = 0.5
-"""Seconds between two looks of the display at the loss."""
+REPORT = TrainConfig()
 
 
 class CXRLearner(Learner):  # type: ignore[misc]
@@ -41,15 +41,16 @@ class CXRLearner(Learner):  # type: ignore[misc]
     """The plain network, whatever `model` wraps it in."""
 
     def _do_one_batch(self) -> None:
+        # fastai's own, but for autocast, and for a loss that does not keep its graph.
         with autocast(self.dls.device, self.precision):
             self.pred = self.model(*self.xb)
         self("after_pred")
-        if not self.training:
-            return  # a validation's loss is computed once, over all its images
-        self.loss_grad = self.loss_func(self.pred, *self.yb)
-        self.loss = self.loss_grad.detach()
+        if len(self.yb):
+            self.loss_grad = self.loss_func(self.pred, *self.yb)
+            self.loss = self.loss_grad.detach()
         self("after_loss")
-        self._do_grad_opt()
+        if self.training and len(self.yb):
+            self._do_grad_opt()
 
     def _backward(self) -> None:
         (self.scaler.scale(self.loss_grad) if self.scaler else self.loss_grad).backward()
@@ -80,157 +81,87 @@ class TrainingMode(TrainEvalCallback):  # type: ignore[misc]
                 module.eval()
 
 
-class WhichModel(Callback):  # type: ignore[misc]
-    """Which form of the network a pass goes through.
+class MeanAUROC(Metric):  # type: ignore[misc]
+    """The mean over the labels of the AUROC; a label without both classes is left out."""
 
-    Training: compiled and spread over the processes, where that is asked for. Validation: the
-    average of the weights if there is one, and otherwise the plain network, which is what is kept.
+    name = "mean_auroc"
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._logits: list[NDArray[np.float32]] = []
+        self._targets: list[NDArray[np.float32]] = []
+
+    def accumulate(self, learn: Learner) -> None:
+        """Take in a batch."""
+        self._logits.append(learn.pred.detach().float().cpu().numpy())
+        self._targets.append(learn.yb[0].detach().cpu().numpy())
+
+    @property
+    def value(self) -> float | None:
+        """NaN where it is defined for no label; None of images without labels."""
+        if not self._targets:
+            return None
+        targets = np.concatenate(self._targets)
+        mask = ~np.isnan(targets)
+        positive = np.where(mask, targets, 0) > 0.5
+        return mean_defined(list(auroc_per_label(positive, np.concatenate(self._logits), mask)))[0]
+
+
+def xray_learner(
+    dls: DataLoaders,
+    arch: str = REPORT.arch,
+    weights: str = IMAGENET,
+    *,
+    workspace: Path | str = "cxr",
+    lr: float = REPORT.lr,
+    weight_decay: float = REPORT.weight_decay,
+    drop_rate: float = 0.0,
+    precision: str = "auto",
+    loss: nn.Module | None = None,
+    metrics: Sequence[Any] | None = None,
+    **options: Any,
+) -> CXRLearner:
+    """A fastai Learner of the labels in `dls.vocab`: `xray_learner(dls, "resnet18", "none")`.
+
+    Its three groups of parameters are body, top block and head. As after fastai's own
+    `vision_learner`, a network with pretrained weights begins with the head alone (`unfreeze()`
+    trains all of it).
+
+    Args:
+        dls: of `xray_block`.
+        arch: one of `config.ARCHS`.
+        weights: what to start from, as `train --weights` has it: imagenet, none, a file or a run.
+        workspace: where a run that is named is looked for.
+        lr: the learning rate of a fit that says no other.
+        weight_decay: AdamW's.
+        drop_rate: DenseNet's own dropout.
+        precision: fp32, bf16, fp16, or auto, which is the fastest that the device is good at.
+        loss: of (n, labels) logits and targets, NaN where masked; None: masked cross-entropy.
+        metrics: fastai's; None: the mean AUROC.
+        options: more of fastai's own, for its `Learner`: `cbs`, `path`, `moms`, ...
+
+    Raises:
+        UsageError: an unknown architecture or precision.
+        WeightsError: the weights cannot be had or do not fit.
     """
-
-    order = -20  # before TrainingMode sets modes
-
-    def __init__(self, control: Control, *, compiled: bool) -> None:
-        super().__init__()
-        self.control, self.compiled = control, compiled
-        self._settled = control.processes.world == 1
-
-    def before_fit(self) -> None:
-        """Wrap the network; anew in each phase, since the processes share what is trained."""
-        model: nn.Module = self.learn.network
-        if self.control.processes.world > 1:
-            device = self.dls.device
-            model = nn.parallel.DistributedDataParallel(
-                model, device_ids=[device.index] if device.type == "cuda" else None
-            )
-        if self.compiled:
-            model.compile()
-        self._training_form = model
-
-    def before_train(self) -> None:
-        """Take the form for training."""
-        self.learn.model = self._training_form
-
-    def before_batch(self) -> None:
-        """Before the first step, let the processes settle in which pieces they sum gradients.
-
-        DistributedDataParallel cuts them anew after a first backward pass. If that were the first
-        step's, a training that is resumed would sum, and round, otherwise than one left alone.
-        """
-        if self._settled or not self.training:
-            return
-        self._settled = True
-        model = self._training_form
-        modes = {module: module.training for module in model.modules()}
-        model.eval()  # neither statistics nor random numbers move
-        with autocast(self.dls.device, self.learn.precision):
-            logits = model.forward(*self.xb)  # not what is compiled
-        logits.float().sum().backward()
-        self.opt.zero_grad()
-        for module, mode in modes.items():
-            module.training = mode
-
-    def before_validate(self) -> None:
-        """Take the form that is kept."""
-        average = self.control.average
-        if self.control.processes.world > 1:
-            # Each process followed its own batches' statistics since the last forward pass.
-            for buffer in self.learn.network.buffers():
-                torch.distributed.broadcast(buffer, src=0)
-            for buffer in average.network.buffers() if average else ():
-                torch.distributed.broadcast(buffer, src=0)
-        self.learn.model = average.network if average else self.learn.network
-
-    def after_fit(self) -> None:
-        """Unwrap."""
-        self.learn.model = self.learn.network
-
-
-class ShowProgress(Callback):  # type: ignore[misc]
-    """A live line for the training as a whole, and a bar for each pass over the images."""
-
-    order = 61
-
-    def __init__(self, control: Control, reporter: Reporter) -> None:
-        super().__init__()
-        self.control, self.reporter = control, reporter
-        self._shown: Any = None
-        self._looked = 0.0
-
-    def before_fit(self) -> None:
-        """Open the display."""
-        plan, world = self.control.plan, self.control.processes.world
-        train, valid = len(self.dls.train.dataset), len(self.dls.valid.dataset)
-        epoch = train + valid * plan.validations
-        state = self.control.state
-        done = state.epoch * epoch + sum(self.control.sizes) * world * (state.batch > 0)
-        self._shown = self.reporter.training(done, epoch * plan.epochs)
-        self._display = self._shown.__enter__()
-
-    def before_train(self) -> None:
-        """Begin the bar of a training pass."""
-        self._begin("training", self.dls.train)
-
-    def before_validate(self) -> None:
-        """Begin the bar of a validation pass."""
-        self._begin("validating", self.dls.valid)
-
-    def after_batch(self) -> None:
-        """Move the bar on."""
-        world = self.control.processes.world
-        self._display.advance(len(self.yb[0]) * world)
-        # Reading the loss waits for the device, so it is done now and then.
-        if self._display.live and time.monotonic() - self._looked > SHOW_EVERY:
-            self._looked = time.monotonic()
-            if self.training:
-                self._display.loss = float(self.loss)
-
-    def after_epoch(self) -> None:
-        """Show what is known after a validation."""
-        state = self.control.state
-        if state.history:
-            self._display.scores(state.history[-1]["valid_mean_auroc"], state.best_auroc)
-
-    def _begin(self, what: str, loader: Any) -> None:
-        state, plan = self.control.state, self.control.plan
-        title = f"epoch {state.epoch + 1}/{plan.epochs}, {PHASES[state.phase]}, {what}"
-        self._display.begin(title, loader.n * self.control.processes.world)
-
-    def close(self) -> None:
-        """Close what is open; also after an error or Ctrl-C."""
-        if self._shown is not None:
-            shown, self._shown = self._shown, None
-            shown.__exit__(None, None, None)
-
-
-class WatchCores(Callback):  # type: ignore[misc]
-    """Says, once, that other processes take the cores that the training computes on."""
-
-    order = 62  # after Control, which has counted the stretch's images
-
-    def __init__(self, control: Control, reporter: Reporter) -> None:
-        super().__init__()
-        self.control, self.reporter = control, reporter
-        self._told = False
-
-    def before_train(self) -> None:
-        """Begin to measure with a stretch."""
-        self._before, self._started = core_waits(), time.perf_counter()
-
-    def after_train(self) -> None:
-        """Judge the stretch."""
-        if self._told or self.dls.device.type != "cpu":
-            return
-        seconds = time.perf_counter() - self._started
-        hint = crowded_hint(
-            longest_wait(self._before, core_waits(), seconds),
-            seconds,
-            threads=torch.get_num_threads(),
-            workers=self.dls.train.fake_l.num_workers,
-            images_per_second=self.control.images_per_second,
-        )
-        if hint is not None:
-            self._told = True
-            self.reporter.note(hint)
+    labels = list(dls.vocab)
+    network = build_network(arch, len(labels), drop_rate=drop_rate)
+    load_pretrained(network, arch, str(weights), labels, Workspace(Path(workspace)).runs)
+    # TrainingMode is in the place of fastai's own callback for that.
+    usual = [one for one in defaults.callbacks if one is not TrainEvalCallback]
+    learner = make_learner(
+        dls,
+        network,
+        lr=lr,
+        weight_decay=weight_decay,
+        precision=choose_precision(precision, dls.device),
+        loss=loss,
+        metrics=[MeanAUROC()] if metrics is None else metrics,
+        **{**options, "cbs": [*usual, *options.get("cbs", [])]},
+    )
+    if weights != NO_WEIGHTS:
+        learner.freeze()
+    return learner
 
 
 def make_learner(
@@ -242,12 +173,14 @@ def make_learner(
     precision: str,
     body_lr: float | None = None,
     loss: nn.Module | None = None,
+    cbs: Sequence[Any] = (),
+    **options: Any,
 ) -> CXRLearner:
     """A Learner with AdamW (betas 0.9 and 0.999, eps 1e-8) over the groups body, top and head.
 
-    `body_lr` is the learning rate of body and top; None: `lr`.
+    `body_lr` is the learning rate of body and top; None: `lr`. It neither prints nor records
+    anything: callbacks and `options` of fastai's Learner may.
     """
-    blocks = blocks_of(network)
     network = network.to(dls.device).to(memory_format=torch.channels_last)
     optimiser = partial(
         OptimWrapper,
@@ -263,13 +196,13 @@ def make_learner(
         loss_func=loss or MaskedCrossEntropy(),
         opt_func=optimiser,
         lr=float(lr),
-        splitter=lambda _: blocks.groups(),
+        splitter=parameter_groups,
         train_bn=False,
         default_cbs=False,
-        cbs=[TrainingMode(blocks)],
+        cbs=[TrainingMode(blocks_of(network)), *cbs],
+        **options,
     )
     learner.network = network
-    learner.logger = lambda *_: None
     learner.precision = precision
     if precision == "fp16":
         learner.scaler = torch.amp.GradScaler(dls.device.type)
@@ -279,47 +212,6 @@ def make_learner(
     return learner
 
 
-def run_phases(
-    learner: CXRLearner,
-    control: Control,
-    *,
-    compiled: bool = False,
-    reporter: Reporter = SILENT,
-) -> None:
-    """Train in two fits: the head alone for `freeze_epochs`, then with the top block or all.
-
-    With `freeze_epochs` 0 there is one fit, at the full rates. A training whose state was restored
-    goes on where it stood.
-
-    Raises:
-        RunError: the loss became something that is not a number, or a file could not be written.
-    """
-    plan, state = control.plan, control.state
-    if not state.rates:
-        groups = learner.opt.opt.param_groups
-        state.rates = [[float(group["lr"]), float(group["weight_decay"])] for group in groups]
-    frozen = min(plan.freeze_epochs, plan.epochs)
-    watch = WatchCores(control, reporter)
-    for phase, end in ((HEAD, frozen), (plan.unfreeze, plan.epochs)):
-        if state.epoch >= end or control.stopped or control.interrupted:
-            continue
-        if state.phase == HEAD != phase:
-            lower_rates(state)
-        state.phase = phase
-        _fit(learner, control, end, compiled, watch)
-
-
-def _fit(
-    learner: CXRLearner, control: Control, end: int, compiled: bool, watch: WatchCores
-) -> None:
-    # opt.freeze_to and not learner.freeze_to: the latter would forget Adam's moments of the head.
-    learner.opt.freeze_to(FROZEN_GROUPS[control.state.phase])
-    shown = ShowProgress(control, watch.reporter)
-    form = WhichModel(control, compiled=compiled)
-    try:
-        learner.fit(control.stretches_left(end), cbs=[form, control, shown, watch])
-    finally:
-        shown.close()
-        learner.model = learner.network
-    if control.failure:
-        raise control.failure
+def parameter_groups(network: nn.Module) -> list[list[nn.Parameter]]:
+    """What an optimiser groups: the parameters of body, top and head."""
+    return blocks_of(network).groups()

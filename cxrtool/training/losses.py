@@ -22,17 +22,44 @@ from cxrtool.core.errors import UsageError, unknown_name
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class CountingLoss(nn.Module):
+class CountingLoss(nn.Module, ABC):
     """A loss that says over how many cells its last value is a mean.
 
     Means of batches that count unequally many make the mean of all their cells only by that.
+    `reduction`, `activation` and `decodes` are what fastai's `get_preds` asks of a loss.
     """
 
     counted: Tensor | None = None
     """Cells, a scalar on the logits' device; None: before the first forward pass."""
+    reduction = "mean"
+    """`none`: a value for each image (n,), the mean over those of its labels that count."""
+
+    def activation(self, logits: Tensor) -> Tensor:
+        """Probabilities of logits."""
+        return torch.sigmoid(logits.float())
+
+    def decodes(self, probabilities: Tensor) -> Tensor:
+        """Which labels are more likely than not."""
+        return probabilities > 0.5
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss, a scalar; or that of each image."""
+        logits, targets, counts = _without_masked(logits, targets)
+        if self.reduction == "none":
+            losses = torch.where(counts, self.cells(logits, targets), 0)
+            return losses.sum(dim=1) / counts.sum(dim=1).clamp(min=1)
+        return self.mean(logits, targets, counts)
+
+    def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each cell (n, labels), finite wherever the logit is: its cross-entropy."""
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+    @abstractmethod
+    def mean(self, logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+        """The loss of a batch, all (n, labels), 0 where masked; `counts` says where it is not."""
 
 
-class _CellMean(CountingLoss, ABC):
+class _CellMean(CountingLoss):
     """A loss that is the mean over the cells that count, each judged by itself."""
 
     share: Callable[[Tensor], Tensor] | None = None
@@ -43,9 +70,8 @@ class _CellMean(CountingLoss, ABC):
     and `counted` is then what it returned.
     """
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def mean(self, logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
         """Mean loss of the cells that count."""
-        logits, targets, counts = _without_masked(logits, targets)
         losses = torch.where(counts, self.cells(logits, targets), 0)
         count = counts.sum().float()
         if self.share is not None:
@@ -53,10 +79,6 @@ class _CellMean(CountingLoss, ABC):
         self.counted = count
         # Not clamped to 1: a mean count over processes may well lie between 0 and 1.
         return losses.sum() / torch.where(count > 0, count, 1)
-
-    @abstractmethod
-    def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each cell (n, labels), finite wherever the logit is."""
 
 
 class MaskedCrossEntropy(_CellMean):
@@ -133,16 +155,16 @@ class AUCMarginLoss(CountingLoss):
     own: nothing has to be kept to resume a training. The price: a label without both classes in a
     batch is left out of it, and one with few positives hangs on their scores alone, so that rare
     labels learn seldom and from noise. Larger batches or weighted sampling help. Each process of
-    a distributed training sees the pairs of its own part of the batch.
+    a distributed training sees the pairs of its own part of the batch. An image alone makes no
+    pair: where a loss of each image is asked for, it is the cross-entropy.
     """
 
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__()
         self.margin = margin
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def mean(self, logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
         """Mean loss of the labels that have both classes in the batch."""
-        logits, targets, counts = _without_masked(logits, targets)
         scores = torch.sigmoid(logits)
         positives = counts & (targets > 0.5)
         negatives = counts & ~positives

@@ -1,13 +1,10 @@
 """What `train` leaves behind: settings, history, checkpoints, the best weights, thresholds."""
 
 import hashlib
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.core.config import RECIPES, TrainConfig, worker_count
+from cxrtool.core.config import RECIPES, TrainConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import RunError
@@ -42,12 +39,11 @@ from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.training.checkpoints import BEST_LOGITS, Checkpoint, write_checkpoint, write_tensors
 from cxrtool.training.control import ControlState
 from cxrtool.training.figures import draw_curves
-from cxrtool.training.learner import PHASES
+from cxrtool.training.machine import describe_machine
 from cxrtool.training.resume import HERE_ONLY
+from cxrtool.training.schedules import PHASES
 from cxrtool.training.setup import Setup
 from cxrtool.training.tracking import Tracker
-
-LIBRARIES = ("cxrtool", "torch", "torchvision", "fastai", "numpy", "pandas", "pillow")
 
 
 def settings_of(config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -101,7 +97,7 @@ class RunRecorder:
         if before is None or not (self.run.patients.is_file() and self.run.pictures.is_file()):
             self._write_seen(self.setup.ancestry if before is None else self._older_start())
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        machine = self._machine()
+        machine = describe_machine(self.setup)
         if before is None:
             began = {
                 "began": now,
@@ -132,8 +128,8 @@ class RunRecorder:
             return find_ancestry(self.config.weights, self.workspace.runs)
         except RunError as error:
             self.reporter.warn(
-                f"what {self.run.name} began from is not known any more ({error}): whether its "
-                "patients are among those that are scored cannot be told"
+                f"what {self.run.name} started from is no longer known ({error}): whether its "
+                "patients are among those that are scored cannot be checked"
             )
             return Ancestry()
 
@@ -160,20 +156,6 @@ class RunRecorder:
     def identity(self) -> str:
         """The run's name for Weights & Biases, under which it goes on when it is resumed."""
         return str(self.environment["identity"])[:16]
-
-    def _machine(self) -> dict[str, Any]:
-        device = self.setup.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        return {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "libraries": {library: version(library) for library in LIBRARIES},
-            "git_commit": git_commit(),
-            "device": f"{device} ({name})",
-            "processes": self.setup.processes.world,
-            "threads": torch.get_num_threads(),
-            "workers": worker_count(self.config.workers),
-        }
 
     def track(self, tracker: Tracker, history: Sequence[dict[str, Any]]) -> None:
         """Log from now on; first, what the run did before: offline, each start has a folder."""
@@ -303,8 +285,8 @@ class RunRecorder:
         found = sha256(best) if best.is_file() else None
         if found is None or self._best_sha256 not in (None, found):
             raise RunError(
-                f"{best} is not what training wrote as its best weights: they were replaced while "
-                "it went on; train again"
+                f"{best} is not what training wrote as its best weights: they were replaced during "
+                "training; train again"
             )
         return found
 
@@ -385,32 +367,6 @@ _OF_THE_START = (
     "manifest_sha256",
     "split_sha256",
 )
-
-
-def git_commit() -> str | None:
-    """The commit of the source that runs, `+` after it where files differ; None: no checkout."""
-    folder = Path(__file__).parent
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(folder), *command],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=True,
-            ).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
-        )
-        listed = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    # A virtual environment may lie in somebody else's checkout.
-    return None if listed.returncode else commit + ("+" if status else "")
 
 
 def _valid_sample(

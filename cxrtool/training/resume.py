@@ -79,7 +79,7 @@ def read_resumed(
     for key, path in (("manifest_sha256", workspace.manifest), ("split_sha256", workspace.split)):
         if environment.get(key) != sha256(path):
             raise DataError(
-                f"{path} is not the one that run {run.name} began with: restore it to go on, or "
+                f"{path} is not the one that run {run.name} began with: restore it to resume, or "
                 f"begin a new run from its weights (--weights {run.name})"
             )
     return resumed
@@ -129,7 +129,7 @@ def check_checkpoint(checkpoint: Checkpoint, resumed: Resumed, data: TrainingDat
     ]
     if edited:
         raise RunError(
-            f"{run.config} was edited since the training that {run.checkpoint.name} goes on with "
+            f"{run.config} was edited after the training that {run.checkpoint.name} resumes "
             f"({first_few(edited)}): restore it from a copy, or begin a new run"
         )
     best, step = facts.get("best_sha256"), facts["control"]["best_step"]
@@ -137,8 +137,7 @@ def check_checkpoint(checkpoint: Checkpoint, resumed: Resumed, data: TrainingDat
         kept = run.best(step) if run.best(step).is_file() else run.weights
         if not kept.is_file() or sha256(kept) != best:
             raise RunError(
-                f"{kept} is not what {run.checkpoint.name} knows as the best weights so far: "
-                f"{AGAIN}"
+                f"{kept} is not the file of best weights that {run.checkpoint.name} names: {AGAIN}"
             )
     logits, shape = checkpoint.tensors.get(BEST_LOGITS), data.targets(valid=True).shape
     if logits is not None and tuple(logits.shape) != shape:
@@ -154,12 +153,14 @@ def _refuse_contradictions(
     for name in sorted(given):
         if name in HERE_ONLY or not hasattr(own, name):
             if name in ("name", "force", "dry_run", "lr_find"):
-                raise UsageError(f"--resume goes on with run {run.name}: leave --{_flag(name)} out")
+                raise UsageError(f"--resume continues run {run.name}: leave --{_flag(name)} out")
             continue
         asked, had = getattr(config, name), getattr(own, name)
         if name in LONGER:
             if asked < had and name == "epochs":
-                raise UsageError(f"--resume {run.name}: it was begun for {had} epochs, not fewer")
+                raise UsageError(
+                    f"--resume {run.name}: it was started with {had} epochs, and cannot have fewer"
+                )
         elif asked != had and not (name == "precision" and asked == "auto"):
             raise _contradiction(run, name, asked, had)
 

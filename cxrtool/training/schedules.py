@@ -1,10 +1,18 @@
-"""How the learning rates go over a training, as a function of how far it has come."""
+"""A training's phases, and how its learning rates go, as a function of how far it has come.
+
+fastai's `combine_scheds` computes in float32 tensors and its cosine rounds to 0 near its end:
+rates, and with them weights, would differ from those of runs that were begun before.
+"""
 
 import math
 
 from cxrtool.core.config import SCHEDULES
 from cxrtool.core.errors import UsageError, unknown_name
 
+HEAD, TOP, ALL = "head", "top", "all"
+PHASES = {HEAD: "head alone", TOP: "head and top", ALL: "all blocks"}
+FROZEN_GROUPS = {HEAD: 2, TOP: 1, ALL: 0}
+"""How many of the groups body, top and head do not move in a phase."""
 WARMUP_START = 0.01
 ONE_CYCLE_RISE = 0.25
 """The share of a training in which the one cycle rises."""

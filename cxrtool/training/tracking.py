@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from cxrtool.core.config import IMAGENET, NO_WEIGHTS
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import RunError
 
@@ -85,6 +86,12 @@ def track(
     finally:
         if run is not None:
             _finish(run, reporter)
+
+
+def told_settings(settings: dict[str, object]) -> dict[str, object]:
+    """A run's settings as they may leave the machine: a file's path may name a person."""
+    known = settings["weights"] in (IMAGENET, NO_WEIGHTS)
+    return {**settings, "weights": settings["weights"] if known else "file"}
 
 
 def _import_wandb() -> Any:

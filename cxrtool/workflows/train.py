@@ -20,12 +20,14 @@ from cxrtool.core.processes import Processes, joined, launched, lost_others, one
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.signals import stop_requests
 from cxrtool.core.workspace import Workspace, workspace_option
-from cxrtool.images.reading import ImageError
-from cxrtool.networks.devices import compute_threads, memory_ran_out
+from cxrtool.networks.devices import compute_threads
+from cxrtool.training.advice import say_plan, say_sampling, say_shifted
 from cxrtool.training.averaging import WeightAverage
 from cxrtool.training.checkpoints import capture, read_checkpoint, restore
+from cxrtool.training.choices import resolve, use_free_cores
 from cxrtool.training.control import Control
-from cxrtool.training.learner import run_phases
+from cxrtool.training.failures import explained
+from cxrtool.training.phases import run_phases
 from cxrtool.training.recorder import RunRecorder, settings_of
 from cxrtool.training.resume import (
     Resumed,
@@ -33,19 +35,8 @@ from cxrtool.training.resume import (
     read_resumed,
     refuse_other_pixels,
 )
-from cxrtool.training.setup import (
-    Setup,
-    broken_image,
-    resolve,
-    say_plan,
-    say_sampling,
-    say_shifted,
-    set_up,
-    told_settings,
-    too_large,
-    use_free_cores,
-)
-from cxrtool.training.tracking import track
+from cxrtool.training.setup import Setup, set_up
+from cxrtool.training.tracking import told_settings, track
 
 
 @dataclass(frozen=True)
@@ -177,7 +168,7 @@ def _train_model(
 def _say_again(opened: OpenRun, reporter: Reporter) -> None:
     if opened.again:
         reporter.note(
-            f"run {opened.run.name} was killed before its first checkpoint: it begins again"
+            f"run {opened.run.name} was killed before its first checkpoint: it starts again"
         )
 
 
@@ -296,22 +287,22 @@ def _go_on(
     if recorder is not None:
         recorder.take_up(checkpoint)
     reporter.note(
-        f"going on with {name} after {state.epoch} epochs"
+        f"resuming {name} after {state.epoch} epochs"
         + (f" and {state.batch} batches" if state.batch else "")
     )
     if not exact:
         facts = checkpoint.facts
         reporter.warn(
-            f"it was begun on {facts['device']} in {facts['world']} processes and goes on "
-            f"on {setup.device.type} in {setup.processes.world}: the result will not be the one "
-            "it would have been, bit by bit"
+            f"it was started on {facts['device']} in {facts['world']} processes and is "
+            f"resumed on {setup.device.type} in {setup.processes.world}: the result will not be "
+            "bit-identical to that of an uninterrupted run"
         )
     before = resumed.environment or {}
     began, now = before.get("threads"), torch.get_num_threads()
     if setup.device.type == "cpu" and began != now:
         reporter.warn(
-            f"it was begun with {began} threads and goes on with {now}: sums are rounded in "
-            f"another order, so the result will not be the same bit by bit (--threads {began})"
+            f"it was started with {began} threads and is resumed with {now}: sums are rounded in "
+            f"another order, so the result will not be bit-identical (--threads {began})"
         )
     if state.history and setup.config.schedule in ("cosine", "one-cycle"):
         lengthened = setup.config.epochs != before.get("epochs", setup.config.epochs)
@@ -338,27 +329,24 @@ def _train(
 def _told_apart(setup: Setup, opened: OpenRun, go_on: str) -> Iterator[None]:
     """Turn what a device, a worker or a library says into what a user can mend, and the command
     to `go_on` with."""
+    world = setup.processes.world
     try:
-        yield
-    except ImageError as error:
-        raise broken_image(error) from None
+        with explained(setup.config, setup.device, world, " in a new run"):
+            yield
     except ConnectionError:
         raise  # a reader or a process that left, and no disk
     except (NotWrittenError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             raise
         raise _not_written(error, opened, go_on) from None
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and lost_others(error, setup.processes):
-            opened.settle()
-            raise RunError(
-                f"one of the {setup.processes.world} processes ended before its time; if it left "
-                f"a message, that says why. Go on from the last checkpoint with `{go_on}`"
-            ) from None
-        if not memory_ran_out(error):
+    except RuntimeError as error:
+        if not lost_others(error, setup.processes):
             raise
-        world = setup.processes.world
-        raise too_large(setup.config, setup.device, world, " in a new run") from None
+        opened.settle()
+        raise RunError(
+            f"one of the {world} processes ended early; if it left a message, that says why. "
+            f"Resume from the last checkpoint with `{go_on}`"
+        ) from None
 
 
 def _not_written(error: Exception, opened: OpenRun, go_on: str) -> RunError:
@@ -370,17 +358,17 @@ def _not_written(error: Exception, opened: OpenRun, go_on: str) -> RunError:
     if not opened.settled and (opened.older is not None or not opened.run.checkpoint.is_file()):
         replaced = opened.older and f"; the older run {opened.run.name} is there again"
         told = f"no step of it was saved, so nothing is kept of it{replaced or ''}"
-        return NotWrittenError(f"{what}: {told}. Make room, and give the same command again")
+        return NotWrittenError(f"{what}: {told}. Free disk space, and repeat the command")
     opened.settle()
     return NotWrittenError(
-        f"{what}; the last checkpoint is whole: make room, and go on with `{go_on}`"
+        f"{what}; the last checkpoint is intact: free disk space, and resume with `{go_on}`"
     )
 
 
 def _how_to_go_on(control: Control, go_on: str) -> str:
     state = control.state
     where = f"epoch {state.epoch + 1}, after {state.batch} of its batches"
-    return f"stopped in {where}; go on with `{go_on}`"
+    return f"stopped in {where}; resume with `{go_on}`"
 
 
 def _resume_command(

@@ -14,20 +14,14 @@ from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError
 from cxrtool.core.new_runs import check_new_name
-from cxrtool.core.processes import launched
 from cxrtool.core.workspace import Workspace
 from cxrtool.networks.architectures import block_sizes
-from cxrtool.networks.devices import compute_threads
+from cxrtool.training.advice import say_plan
 from cxrtool.training.fastai_parts import Callback, CancelFitException
-from cxrtool.training.learner import ALL, FROZEN_GROUPS, HEAD, PHASES, TOP, CXRLearner
-from cxrtool.training.setup import (
-    Setup,
-    few_batches,
-    resolve,
-    say_plan,
-    set_up,
-    use_free_cores,
-)
+from cxrtool.training.learner import CXRLearner
+from cxrtool.training.phases import ScoresOnly
+from cxrtool.training.schedules import ALL, FROZEN_GROUPS, HEAD, PHASES, TOP
+from cxrtool.training.setup import Setup, tried
 
 TIMED_STEPS = 3
 """After one that is not timed; the middle one of them counts."""
@@ -109,28 +103,20 @@ def plan_training(
     Raises:
         UsageError, DataError, WeightsError, RunError: as `train_model` would.
     """
-    if launched().world > 1:
-        raise UsageError("--dry-run works in one process: start it without torchrun")
     if config.lr_find:
-        raise UsageError("--dry-run and --lr-find are two different trials: leave one of them out")
-    config, device = resolve(config)
-    config = use_free_cores(config, device, reporter=reporter)
-    with compute_threads(config.threads):
-        return _plan(config, device, workspace, seed, reporter)
-
-
-def _plan(
-    config: TrainConfig, device: torch.device, workspace: Workspace, seed: int, reporter: Reporter
-) -> PlanResult:
+        raise UsageError("--dry-run and --lr-find cannot be combined: leave one of them out")
     check_new_name(workspace.runs, config.name, force=config.force)
-    setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
-    say_plan(setup, reporter)
-    if config.compile:
-        reporter.note("--compile: what follows is tried, and estimated, without it")
-    with reporter.busy("trying a few batches"), few_batches(config, device):
-        validation = _seconds_to_validate(setup)
-        phases = _phases(setup, validation)
-    data, loader = setup.data, setup.learner.dls.train
+    with tried(config, workspace, "--dry-run", seed=seed, reporter=reporter) as setup:
+        say_plan(setup, reporter)
+        if config.compile:
+            reporter.note("the estimates are made without --compile")
+        with reporter.busy("trying a few batches"):
+            phases = _phases(setup, _seconds_to_validate(setup))
+        return _result(setup, phases)
+
+
+def _result(setup: Setup, phases: list[PlannedPhase]) -> PlanResult:
+    config, data, loader = setup.config, setup.data, setup.learner.dls.train
     blocks = block_sizes(setup.network)
     return PlanResult(
         arch=config.arch,
@@ -143,8 +129,8 @@ def _plan(
         blocks=blocks,
         phases=phases,
         seconds=sum(phase.epochs * phase.seconds_per_epoch for phase in phases),
-        memory_bytes=_memory(device),
-        device=str(device),
+        memory_bytes=_memory(setup.device),
+        device=str(setup.device),
         precision=config.precision,
         checkpoint_bytes=sum(blocks.values()) * (BYTES_A_WEIGHT + 4 * bool(config.ema)),
     )
@@ -181,13 +167,9 @@ def _seconds_to_validate(setup: Setup) -> float:
     watch = Stopwatch(min(1 + TIMED_STEPS, math.ceil(loader.n / loader.bs)))
     with torch.inference_mode():
         setup.learner.dl = loader
-        setup.learner.add_cb(watch)
-        try:
-            # The watch ends it so; fastai's method, for a fit would train before it.
-            with suppress(CancelFitException):
-                setup.learner._do_epoch_validate()
-        finally:
-            setup.learner.remove_cb(watch)
+        # The watch ends it so; fastai's method, for a fit would train before it.
+        with setup.learner.added_cbs([watch, ScoresOnly()]), suppress(CancelFitException):
+            setup.learner._do_epoch_validate()
     return watch.seconds_a_batch * float(math.ceil(loader.n / loader.bs))
 
 

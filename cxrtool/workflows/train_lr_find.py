@@ -7,26 +7,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
-from cxrtool.core.errors import RunError, UsageError
+from cxrtool.core.errors import RunError
 from cxrtool.core.files import whole_file
-from cxrtool.core.processes import launched
 from cxrtool.core.workspace import Workspace
-from cxrtool.networks.devices import compute_threads
+from cxrtool.training.advice import say_plan
 from cxrtool.training.fastai_parts import Callback, CancelFitException, CancelValidException, valley
 from cxrtool.training.figures import draw_rates
-from cxrtool.training.learner import FROZEN_GROUPS, HEAD, CXRLearner
-from cxrtool.training.setup import (
-    few_batches,
-    resolve,
-    say_plan,
-    set_up,
-    use_free_cores,
-)
+from cxrtool.training.learner import CXRLearner
+from cxrtool.training.schedules import FROZEN_GROUPS, HEAD
+from cxrtool.training.setup import tried
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
 LEAST_STEPS = 20
@@ -112,34 +105,28 @@ def find_rate(
             ran out.
         UsageError, DataError, WeightsError: as `train_model`.
     """
-    if launched().world > 1:
-        raise UsageError("--lr-find works in one process: start it without torchrun")
-    config, device = resolve(config)
-    config = use_free_cores(config, device, reporter=reporter)
-    with compute_threads(config.threads):
-        return _find_rate(config, device, workspace, seed, reporter)
-
-
-def _find_rate(
-    config: TrainConfig, device: torch.device, workspace: Workspace, seed: int, reporter: Reporter
-) -> RatesResult:
-    setup = set_up(config, device, workspace, seed=seed, reporter=reporter)
-    say_plan(setup, reporter)
     test = RisingRates(STEPS)
-    with reporter.busy(f"trying {STEPS} learning rates"), few_batches(config, device):
-        _fit(setup.learner, test, HEAD if config.freeze_epochs else str(config.unfreeze))
+    with tried(config, workspace, "--lr-find", seed=seed, reporter=reporter) as setup:
+        config = setup.config
+        say_plan(setup, reporter)
+        with reporter.busy(f"trying {STEPS} learning rates"):
+            _fit(setup.learner, test, HEAD if config.freeze_epochs else str(config.unfreeze))
+    return _result(test, config, workspace)
+
+
+def _result(test: RisingRates, config: TrainConfig, workspace: Workspace) -> RatesResult:
     finite = [i for i, loss in enumerate(test.raw) if math.isfinite(loss)]
     if len(finite) < LEAST_STEPS:
         raise RunError(
-            f"the loss was no number after {len(finite)} steps, at a rate of "
+            f"the loss was not finite after {len(finite)} steps, at a rate of "
             f"{test.rates[len(finite) - 1] if finite else LOWEST:.1e}: try --precision fp32"
         )
     rates, losses = np.array(test.rates)[finite], np.array(test.smoothed)[finite]
     suggestion = float(valley(list(rates), list(losses), len(rates))[0])
     if suggestion >= rates[losses.argmin()]:
         raise RunError(
-            f"the loss fell at none of {len(rates)} rates, so none can be named: is there "
-            "something to learn in these labels (`cxrtool train --dry-run` warns of them)?"
+            f"the loss did not fall at any of {len(rates)} rates, so none can be suggested: is "
+            "there something to learn in these labels (`cxrtool train --dry-run` warns of them)?"
         )
     stem = f"lr-find-{config.arch}"
     figure, table = workspace.figures / f"{stem}.png", workspace.figures / f"{stem}.csv"

@@ -50,8 +50,9 @@ def train_when_asked(workspace, arch, size, batch_size, threads):
     from cxrtool.core.config import TrainConfig
     from cxrtool.core.console import SILENT
     from cxrtool.core.workspace import Workspace
+    from cxrtool.training.choices import resolve
     from cxrtool.training.fastai_parts import Callback, CancelFitException
-    from cxrtool.training.setup import resolve, set_up
+    from cxrtool.training.setup import set_up
     from cxrtool.workflows.train_lr_find import NoValidation
 
     usual = torch.get_num_threads()

@@ -35,7 +35,7 @@ from cxrtool.data.phantoms import draw_dataset
 from cxrtool.data.problems import Problems
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.cache_builder import NewCache
-from cxrtool.training.dataloaders import make_dataloaders
+from cxrtool.training.block import xray_block
 
 PATIENTS = 400
 BATCH, SIZE, ROUNDS, IMAGES = 32, 224, 7, 512
@@ -106,20 +106,9 @@ def items(data: Path, paths: list[str], cache: ImageCache | None = None) -> Any:
     frame = pd.DataFrame({"path": paths})
     frame["is_valid"] = np.arange(len(paths)) < BATCH
     frame["label"] = np.float32(1)
-    return make_dataloaders(
-        frame,
-        ("label",),
-        folder=data,
-        cache=cache,
-        image_size=SIZE,
-        batch_size=BATCH,
-        mean=0.5,
-        std=0.25,
-        weights=None,
-        workers=0,
-        device=torch.device("cpu"),
-        seed=0,
-    ).train
+    known = {"folder": data, "cache": cache, "mean": 0.5, "std": 0.25, "seed": 0}
+    block = xray_block(frame, ["label"], image_size=SIZE, **known)
+    return block.dataloaders(bs=BATCH, num_workers=0, device=torch.device("cpu")).train
 
 
 def draw(loader: Any, rng: np.random.Generator) -> int:

@@ -68,7 +68,7 @@ def test_numbers_within_a_text_have_ends_too():
 
     from cxrtool.core.config import EvaluateConfig
     from cxrtool.evaluation.truth import wanted_columns
-    from cxrtool.training.setup import resolve
+    from cxrtool.training.choices import resolve
     from cxrtool.workflows.split import parse_sizes
 
     for sizes in ("1e308,1e308,1e308", "nan,1,1", "inf,1,1", "-1,2,3"):
@@ -244,7 +244,7 @@ def test_quiet_is_quiet(prepared, capsys):
 def test_a_batch_larger_than_the_memory_is_refused_before_it_is_read():
     from dataclasses import replace
 
-    from cxrtool.training.setup import refuse_huge
+    from cxrtool.training.choices import refuse_huge
 
     settings = replace(TINY, batch_size=64, image_size=1024)
     refuse_huge(settings, 1, memory=2**30)  # 64 x 1024 x 1024 x 4 floats are 1 GiB

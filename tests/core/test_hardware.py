@@ -20,8 +20,8 @@ from cxrtool.core.hardware import (
     spin_briefly,
 )
 from cxrtool.networks.devices import compute_threads
+from cxrtool.training import choices as choices
 from cxrtool.training import learner as learner_module
-from cxrtool.training import setup as train_setup
 from cxrtool.workflows.train import train_model
 from cxrtool.workflows.train_dry_run import plan_training
 from tests.conftest import TINY, Listening
@@ -81,7 +81,7 @@ def test_a_dry_run_tries_with_the_threads_asked_for(prepared_once, monkeypatch):
     plan_training(replace(TINY, threads=before + 70), prepared_once, seed=1, reporter=listening)
     assert set(seen) == {before + 70}
     assert torch.get_num_threads() == before
-    assert any("slower than one a core" in text for text in listening.warnings)
+    assert any("slower than one thread per core" in text for text in listening.warnings)
 
 
 # A machine on which others work
@@ -212,7 +212,7 @@ def test_threads_are_as_many_as_cores_are_free(used, cores, usual, expected):
 
 def test_a_training_beside_others_says_so_and_keeps_its_number_when_resumed(prepared, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(train_setup, "cores_in_use", lambda: 99.0)
+    monkeypatch.setattr(choices, "cores_in_use", lambda: 99.0)
     with compute_threads(2):
         listening = Listening()
         listening.note = listening.warn
@@ -225,7 +225,7 @@ def test_a_training_beside_others_says_so_and_keeps_its_number_when_resumed(prep
     assert any("computing with 1 thread," in text for text in listening.warnings)
     environment = prepared.runs / "beside" / "environment.json"
     assert json.loads(environment.read_text())["threads"] == 1
-    monkeypatch.setattr(train_setup, "cores_in_use", lambda: 0.0)
+    monkeypatch.setattr(choices, "cores_in_use", lambda: 0.0)
     longer = replace(TINY, resume="beside", epochs=2, threads=None)
     with compute_threads(2):
         again = Listening()
@@ -240,12 +240,12 @@ def test_who_says_how_many_threads_is_not_asked_again(asked, monkeypatch):
         raise AssertionError("the machine was looked at")
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(train_setup, "cores_in_use", never)
+    monkeypatch.setattr(choices, "cores_in_use", never)
     if asked == "OMP_NUM_THREADS":
         monkeypatch.setenv(asked, "2")
     config = replace(TINY, threads=3 if asked == "threads" else None)
     device = torch.device("cuda" if asked == "cuda" else "cpu")
-    assert train_setup.use_free_cores(config, device, reporter=Listening()) == config
+    assert choices.use_free_cores(config, device, reporter=Listening()) == config
 
 
 def test_the_hardware_bf16_is_known_by_its_flags(monkeypatch):

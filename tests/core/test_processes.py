@@ -30,10 +30,11 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.networks import architectures as networks
+from cxrtool.training import augmentation as augmentation
 from cxrtool.training import control as control
-from cxrtool.training import dataloaders as dataloaders
 from cxrtool.training import learner as learner
 from cxrtool.training import setup as train_setup
+from cxrtool.training.block import block_of
 from cxrtool.training.data import read_training_data
 from cxrtool.training.dataloaders import SampledLoader
 from cxrtool.workflows.train import train_model
@@ -133,7 +134,7 @@ def train_here(folder, kind, config, given=(), event=None, every=None, **of_rank
     """Train in this process, one of several, and tell what it came to."""
     use_network(kind)
     if kind is Plain:
-        dataloaders.Affine.draw = still
+        augmentation.Affine.draw = still
     if event:
         let_happen(*event[:3], validating="validating" in event)
     if every:
@@ -432,20 +433,8 @@ def test_scores_are_of_the_whole_valid_part(pair):
     network = Noisy(len(labels))
     network.load_state_dict(load_file(run.weights))
     network.eval()
-    dls = dataloaders.make_dataloaders(
-        data.frame,
-        labels,
-        folder=data.folder,
-        cache=data.cache,
-        image_size=CONFIG.image_size,
-        batch_size=CONFIG.batch_size,
-        mean=data.mean,
-        std=data.std,
-        weights=None,
-        workers=0,
-        device=torch.device("cpu"),
-        seed=0,
-    )
+    block = block_of(data, CONFIG.image_size, seed=0)
+    dls = block.dataloaders(bs=CONFIG.batch_size, num_workers=0, device=torch.device("cpu"))
     with torch.no_grad():
         logits = torch.cat([network(images) for images, _ in dls.valid])
     expected = torch.sigmoid(logits).numpy()
@@ -671,7 +660,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_it_goes_on_to_the_same_end(
     command = f"torchrun --nproc-per-node 2 -m cxrtool train --resume run -w {prepared.folder}`"
     told_by_us = [line for line in told.splitlines() if line.startswith("error: ")]
     assert len(told_by_us) == 1, told
-    assert "one of the 2 processes ended before its time" in told_by_us[0]
+    assert "one of the 2 processes ended early" in told_by_us[0]
     assert command in told_by_us[0]
     assert "Signal 9 (SIGKILL)" in told
     assert "traceback : one of the 2 processes ended" in told  # in torchrun's own report

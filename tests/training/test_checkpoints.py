@@ -234,7 +234,7 @@ def test_best_weights_that_are_others_are_refused(ready, copy):
     best = copy.best(checkpoint.facts["control"]["best_step"])
     for damage in (lambda: best.write_bytes(best.read_bytes()[:-1] + b"x"), best.unlink):
         damage()
-        with pytest.raises(RunError, match="knows as the best weights"):
+        with pytest.raises(RunError, match="is not the file of best weights"):
             check_checkpoint(checkpoint, replace(resumed, run=copy), setup.data)
     logits = {**checkpoint.tensors, "best_logits": torch.zeros(3, 14)}
     facts = {**checkpoint.facts, "best_sha256": None}

@@ -1,497 +1,293 @@
-"""The report's training, held to its letter."""
+"""`xray_learner` as a notebook sees it: fastai's calls work, each by its name."""
 
-import copy
-import json
-import re
+import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import nn
-from torchvision.models import ResNet
+from fastai.callback.core import Callback
+from fastai.interpret import Interpretation
+from fastai.learner import load_learner
+from matplotlib import pyplot as plt
+from torch import Tensor
 
-from cxrtool.core.errors import RunError
-from cxrtool.networks import architectures as networks
-from cxrtool.networks.architectures import build_network
-from cxrtool.training import control as control_module
-from cxrtool.training.averaging import WeightAverage
-from cxrtool.training.control import Control, ControlState, TrainingPlan
-from cxrtool.training.dataloaders import make_dataloaders
-from cxrtool.training.learner import make_learner, run_phases
-from cxrtool.training.losses import AUCMarginLoss, MaskedCrossEntropy, make_loss
-from cxrtool.training.schedules import rate_factor
+from cxrtool import xray_block, xray_learner
+from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.networks import architectures
+from tests.support.smaller import get_smaller
 
-LABELS = ("A", "B")
+LABELS = list(CHEXPERT_LABELS)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        Image.fromarray(rng.integers(0, 256, (40, 40)).astype(np.uint8)).save(folder / f"{i}.png")
-    return folder
+def block(prepared_once):
+    return xray_block(prepared_once, image_size=32, seed=1)
+
+
+@pytest.fixture(scope="module")
+def dls(block, tmp_path_factory):
+    path = tmp_path_factory.mktemp("learner")
+    return block.dataloaders(bs=16, num_workers=0, device=CPU, path=path)
+
+
+@pytest.fixture(scope="module")
+def trained(dls):
+    """A learner after one epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(architectures.models, "get_model", get_smaller)
+        learn = xray_learner(dls, "resnet34", "none", precision="fp32")
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+    return learn
 
 
 @pytest.fixture
-def loaders(folder):
-    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
-    frame["is_valid"] = [i >= 8 for i in range(12)]
-    frame["A"] = np.array([1, 0] * 6, np.float32)
-    frame["B"] = np.array([1, 1, 0] * 4, np.float32)
-    return make_dataloaders(
-        frame,
-        LABELS,
-        folder=folder,
-        cache=None,
-        image_size=32,
-        batch_size=4,
-        mean=0.5,
-        std=0.3,
-        weights=np.ones(8),
-        workers=0,
-        device=torch.device("cpu"),
-        seed=0,
-    )
-
-
-class Tiny(nn.Module):
-    """The least network with a body, a top block and a head."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer1 = nn.Conv2d(3, 4, 3, 2)
-        self.layer4 = nn.Sequential(nn.Conv2d(4, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU())
-        self.fc = nn.Linear(4, 2)
-
-    def forward(self, images):
-        return self.fc(self.layer4(self.layer1(images)).mean((2, 3)))
+def learn(trained, monkeypatch):
+    """The learner, without bars and without tables on stdout; its weights are put back."""
+    before = {key: value.clone() for key, value in trained.model.state_dict().items()}
+    with trained.no_bar(), trained.no_logging():
+        yield trained
+    trained.model.load_state_dict(before)
+    trained.unfreeze()
 
 
 @pytest.fixture(autouse=True)
-def plan_of_tiny(monkeypatch):
-    """Its blocks have a ResNet's names."""
-    monkeypatch.setitem(networks.PLANS, Tiny, networks.PLANS[ResNet])
+def without_a_window():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
 
 
-def train(loaders, network, *, lr=1e-3, weight_decay=1e-2, epochs=5, freeze_epochs=3, **given):
-    """Train, and keep what each epoch showed: its row, whether better, the state, what moves."""
-    torch.manual_seed(0)
+def drawn_images():
+    """What the open figure shows: each picture's pixels, and the words over it."""
+    shown = [(axes, axes.get_images()[0]) for axes in plt.gcf().axes if axes.get_images()]
+    for _, image in shown:
+        assert image.get_cmap().name == "gray"  # black is black: nothing is inverted
+        assert image.get_clim() == (0, 255)  # and a picture's contrast is its own
+    return [(np.asarray(image.get_array()), axes.get_title()) for axes, image in shown]
+
+
+# Of the data
+
+
+def test_vocab(dls):
+    assert list(dls.vocab) == LABELS
+    assert dls.c == len(LABELS)
+
+
+def test_one_item_is_an_image_and_its_targets(dls):
+    image, targets = dls.train_ds[0]
+    assert (image.shape, image.dtype) == ((1, 32, 32), torch.uint8)
+    assert targets.shape == (14,)
+    expected = dls.train.targets[0]
+    torch.testing.assert_close(targets.as_subclass(Tensor), expected, equal_nan=True)
+
+
+def test_show_batch(dls):
+    dls.valid.show_batch(max_n=4)
+    shown = drawn_images()
+    assert len(shown) == 4
+    for row, (pixels, title) in enumerate(shown):
+        image, targets = dls.valid_ds[row]
+        np.testing.assert_allclose(pixels, image[0].numpy(), atol=1)
+        names = [label for label, value in zip(LABELS, targets, strict=True) if value > 0.5]
+        assert title.replace("\n", " ") == ", ".join(names or ["none"])
+
+
+def test_show_batch_of_training_is_augmented(dls):
+    dls.show_batch(max_n=3)
+    plain = {dls.train_ds[row][0].numpy().tobytes() for row in range(len(dls.train_ds))}
+    assert len(drawn_images()) == 3
+    assert all(pixels.astype(np.uint8).tobytes() not in plain for pixels, _ in drawn_images())
+
+
+@pytest.mark.parametrize("form", ["rows", "paths"])
+def test_test_dl(dls, block, form):
+    rows = block.table[block.table["is_valid"]].head(5)
+    loader = dls.test_dl(rows if form == "rows" else rows["path"].tolist())
+    (images,) = loader.one_batch()
+    expected, _ = dls.valid.one_batch()
+    assert torch.equal(images, expected[:5])
+
+
+def test_test_dl_of_images_that_were_not_prepared(dls, drawn, tmp_path):
+    """A path of its own, decoded as the cache was."""
+    (tmp_path / "new.jpg").write_bytes((drawn.folder / dls.valid.paths[0]).read_bytes())
+    (images,) = dls.test_dl([tmp_path / "new.jpg"]).one_batch()
+    assert torch.equal(images, dls.valid.one_batch()[0][:1])
+
+
+def test_test_dl_with_labels(dls, block):
+    rows = block.table[block.table["is_valid"]].head(5)
+    _, targets = dls.test_dl(rows, with_labels=True).one_batch()
+    assert torch.equal(targets, dls.valid.one_batch()[1][:5])
+
+
+# Of the learner
+
+
+def test_summary(learn):
+    text = str(learn.summary())
+    assert "Conv2d" in text
+    assert "16 x 3 x 32 x 32" in text
+
+
+def test_fit(learn):
+    before = {key: value.clone() for key, value in learn.model.state_dict().items()}
+    learn.fit(1)
+    assert not all(
+        torch.equal(before[key], value) for key, value in learn.model.state_dict().items()
+    )
+
+
+def test_fit_one_cycle_and_the_recorder(learn, dls):
+    learn.fit_one_cycle(2, 1e-3)
+    rates = learn.recorder.lrs
+    assert len(rates) == 2 * len(dls.train)
+    assert rates[0] == pytest.approx(1e-3 / 25)
+    assert max(rates) <= 1e-3
+    assert list(learn.recorder.metric_names) == [
+        *("epoch", "train_loss", "valid_loss", "mean_auroc", "time")
+    ]
+    assert np.isfinite(np.array(learn.recorder.values)).all()
+    learn.recorder.plot_loss(skip_start=0)
+
+
+def test_freeze_and_unfreeze(learn):
+    def moved(epochs=1):
+        before = {key: value.clone() for key, value in learn.model.state_dict().items()}
+        learn.fit(epochs)
+        return {
+            key
+            for key, value in learn.model.state_dict().items()
+            if not torch.equal(before[key], value)
+        }
+
+    learn.freeze()
+    assert moved() == {"fc.weight", "fc.bias"}  # nor do the statistics of what is frozen
+    learn.freeze_to(-2)
+    assert {key.split(".")[0] for key in moved()} == {"layer4", "fc"}
+    learn.unfreeze()
+    assert "conv1.weight" in moved()
+
+
+def test_fine_tune(learn):
+    frozen = []
+
+    class Watch(Callback):
+        def before_train(self):
+            frozen.append(self.opt.frozen_idx)
+
+    learn.fine_tune(2, freeze_epochs=1, cbs=Watch())
+    assert frozen == [2, 0, 0]
+
+
+def test_validate(learn, dls):
+    loss, auroc = learn.validate()
+    probabilities, targets = learn.get_preds()
+    cells = torch.nn.functional.binary_cross_entropy(probabilities, targets)
+    assert loss == pytest.approx(float(cells), rel=1e-4)
+    assert 0 <= auroc <= 1
+    assert len(probabilities) == len(dls.valid_ds)
+
+
+def test_get_preds(learn, dls):
+    probabilities, targets, decoded, losses = learn.get_preds(with_decoded=True, with_loss=True)
+    assert torch.equal(targets, dls.valid.targets)
+    assert torch.equal(decoded, probabilities > 0.5)
+    expected = torch.nn.functional.binary_cross_entropy(probabilities, targets, reduction="none")
+    torch.testing.assert_close(losses, expected.mean(1), rtol=1e-4, atol=1e-5)
+    of_training, its_targets = learn.get_preds(ds_idx=0)
+    assert len(of_training) == len(dls.train_ds)  # each once, none drawn, in order
+    assert torch.equal(its_targets, dls.train.targets)
+
+
+def test_show_results(learn):
+    learn.show_results(max_n=4)
+    assert len(drawn_images()) == 4
+    for _, title in drawn_images():
+        assert title.startswith("labels: ")
+        assert "predicted: " in title
+
+
+@pytest.mark.parametrize("form", ["row", "path"])
+def test_predict(learn, block, form):
+    row = block.table[block.table["is_valid"]].iloc[3]
+    names, decoded, probabilities = learn.predict(row if form == "row" else row["path"])
+    torch.testing.assert_close(probabilities, learn.get_preds()[0][3])
+    assert torch.equal(decoded, probabilities > 0.5)
+    assert list(names) == [label for label, yes in zip(LABELS, decoded, strict=True) if yes]
+
+
+def test_lr_find(learn):
+    before = {key: value.clone() for key, value in learn.model.state_dict().items()}
+    assert 1e-7 <= learn.lr_find(num_it=12).valley <= 10
+    assert all(torch.equal(before[key], value) for key, value in learn.model.state_dict().items())
+
+
+def test_tta(learn):
+    averaged, targets = learn.tta(n=2)
+    plain, same = learn.get_preds()
+    assert torch.equal(targets, same)
+    assert averaged.shape == plain.shape
+    assert not torch.equal(averaged, plain)  # views that are augmented took part
+
+
+def test_plot_top_losses(learn, dls):
+    found = Interpretation.from_learner(learn)
+    found.plot_top_losses(3)
+    losses, places = found.top_losses(3)
+    shown = drawn_images()
+    assert len(shown) == 3
+    for (pixels, title), loss, place in zip(shown, losses, places, strict=True):
+        np.testing.assert_allclose(pixels, dls.valid_ds[int(place)][0][0].numpy(), atol=1)
+        assert f"loss {loss:.3f}" in title
+
+
+def test_export_and_load_learner(learn, block):
+    row = block.table.iloc[0]
+    expected = learn.predict(row)[2]
+    learn.export("learner.pkl")
+    file = learn.path / "learner.pkl"
+    assert b"patient0" not in file.read_bytes()  # no image's path leaves with it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastai's, that a pickle can run code
+        again = load_learner(file)
+    with again.no_bar():
+        torch.testing.assert_close(again.predict(row)[2], expected)
+    learn.fit(1)  # goes on after it
+
+
+def test_a_callback_of_ones_own(learn):
     seen = []
 
-    def end_epoch(row, better, _):
-        state = {key: value.clone() for key, value in network.state_dict().items()}
-        moving = {name for name, p in network.named_parameters() if p.requires_grad}
-        seen.append((row, better, state, moving))
+    class Watch(Callback):
+        def after_loss(self):
+            seen.append(self.training)
 
-    learner = make_learner(
-        loaders,
-        network,
-        lr=lr,
-        body_lr=given.get("body_lr"),
-        weight_decay=weight_decay,
-        precision=given.get("precision", "fp32"),
-    )
-    if "loss" in given:
-        learner.loss_func = given["loss"](learner)
-    plan = TrainingPlan(
-        epochs=epochs,
-        freeze_epochs=freeze_epochs,
-        unfreeze=given.get("unfreeze", "top"),
-        plateau_patience=given.get("plateau_patience", 2),
-        patience=given.get("patience", 99),
-        **{name: given[name] for name in ("validations", "schedule", "warmup") if name in given},
-    )
-    control = Control(LABELS, plan, on_validated=end_epoch, average=given.get("average"))
-    run_phases(learner, control)
-    return seen, control, learner
+    learn.fit(1, cbs=Watch())
+    assert set(seen) == {True, False}  # the loss of a validation is there too
 
 
-def changed(before, after):
-    return {key for key in before if not torch.equal(before[key], after[key])}
+@pytest.mark.parametrize("loss", ["asymmetric", "auc"])
+def test_other_losses_know_each_images_loss(dls, monkeypatch, loss):
+    from cxrtool.training.losses import make_loss
+
+    monkeypatch.setattr(architectures.models, "get_model", get_smaller)
+    learn = xray_learner(dls, "resnet34", "none", precision="fp32", loss=make_loss(loss))
+    with learn.no_bar(), learn.no_logging():
+        *_, losses = learn.get_preds(with_loss=True)
+        assert losses.shape == (len(dls.valid_ds),)
+        assert torch.isfinite(losses).all()
 
 
-@pytest.mark.parametrize(
-    ("arch", "top", "head"),
-    [
-        ("resnet101", r"layer4\.", r"fc\."),
-        ("densenet121", r"features\.(denseblock4|norm5)\.", r"classifier\."),
-    ],
-)
-def test_head_alone_for_three_epochs_then_the_top_block_too(loaders, arch, top, head):
-    torch.manual_seed(0)
-    network = build_network(arch, 2)
-    start = {key: value.clone() for key, value in network.state_dict().items()}
-    everything = {name for name, _ in network.named_parameters()}
-    heads = {name for name in everything if re.match(head, name)}
-    tops = {name for name in everything if re.match(top, name)}
-    seen, _, _ = train(loaders, network)
-    assert [moving for *_, moving in seen] == [heads] * 3 + [heads | tops] * 2
-    # Not one bit of the frozen blocks moves, batch statistics included.
-    assert changed(start, seen[2][2]) == heads
-    moved = changed(start, seen[4][2])
-    assert all(re.match(f"{top}|{head}", name) for name in moved)
-    assert tops | heads <= moved
-    assert any(name.endswith("running_mean") for name in moved)
-    assert [row["phase"] for row, *_ in seen] == ["head"] * 3 + ["top"] * 2
-
-
-def rates(seen):
-    return [(row["lr"], row["weight_decay"]) for row, *_ in seen]
-
-
-def test_both_rates_fall_to_a_tenth_when_the_top_block_joins(loaders):
-    seen, _, _ = train(loaders, Tiny())
-    assert rates(seen) == [(1e-3, 1e-2)] * 3 + [(pytest.approx(1e-4), pytest.approx(1e-3))] * 2
-
-
-def test_neither_rate_falls_below_1e_minus_6(loaders):
-    seen, _, _ = train(loaders, Tiny(), lr=5e-6, weight_decay=3e-6, plateau_patience=99)
-    assert rates(seen)[3:] == [(1e-6, 1e-6)] * 2
-
-
-def test_a_rate_that_is_lower_already_never_rises(loaders):
-    seen, _, _ = train(loaders, Tiny(), lr=1e-7, weight_decay=0.0, plateau_patience=99)
-    assert rates(seen) == [(1e-7, 0.0)] * 5
-
-
-def test_without_frozen_epochs_the_rates_stay(loaders):
-    seen, _, _ = train(loaders, Tiny(), freeze_epochs=0, unfreeze="all", epochs=2)
-    assert rates(seen) == [(1e-3, 1e-2)] * 2
-    assert [row["phase"] for row, *_ in seen] == ["all"] * 2
-
-
-def test_the_optimiser_is_adamw_with_torchs_constants(loaders):
-    _, _, learner = train(loaders, Tiny(), epochs=1, freeze_epochs=0, unfreeze="all")
-    assert isinstance(learner.opt.opt, torch.optim.AdamW)
-    for group in learner.opt.opt.param_groups:
-        assert (group["betas"], group["eps"]) == ((0.9, 0.999), 1e-8)
-        assert (group["lr"], group["weight_decay"]) == (1e-3, 1e-2)
-
-
-def test_the_heads_moments_survive_the_unfreezing(loaders):
-    network = Tiny()
-    _, _, learner = train(loaders, network, epochs=5)
-    steps = learner.opt.opt.state[network.fc.weight]["step"]
-    assert int(steps) == 5 * 2  # two batches an epoch
-    assert int(learner.opt.opt.state[network.layer4[0].weight]["step"]) == 2 * 2
-
-
-def falling(learner):
-    """Training loss falls from batch to batch, validation loss rises."""
-    calls = {"n": 0}
-
-    def loss(logits, targets):
-        calls["n"] += 1
-        return 0 * logits.sum() + (1 / calls["n"] if learner.training else float(calls["n"]))
-
-    return loss
-
-
-def rising(learner):
-    """Training loss rises from batch to batch, validation loss falls."""
-    calls = {"n": 0}
-
-    def loss(logits, targets):
-        calls["n"] += 1
-        return 0 * logits.sum() + (float(calls["n"]) if learner.training else 1 / calls["n"])
-
-    return loss
-
-
-def test_the_rate_falls_when_the_training_loss_does_not(loaders):
-    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 8, "plateau_patience": 2}
-    seen, _, _ = train(loaders, Tiny(), loss=rising, **options)
-    found = [row["lr"] for row, *_ in seen]
-    # As torch counts: two epochs are borne, the third lowers the rate for those that follow.
-    assert found == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [1e-5])
-
-
-def test_the_rate_stays_while_the_training_loss_falls(loaders):
-    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 6, "plateau_patience": 0}
-    seen, _, _ = train(loaders, Tiny(), loss=falling, **options)
-    assert {row["lr"] for row, *_ in seen} == {1e-3}
-
-
-def test_the_plateau_is_counted_over_both_phases(loaders):
-    seen, _, _ = train(loaders, Tiny(), loss=rising, epochs=6, plateau_patience=2)
-    found = [row["lr"] for row, *_ in seen]
-    assert found == pytest.approx([1e-3] * 3 + [1e-4] + [1e-5] * 2)
-
-
-def scripted(monkeypatch, means):
-    """Make the epochs' valid AUROCs what the test says."""
-    values = iter(means)
-    monkeypatch.setattr(
-        control_module, "auroc_per_label", lambda *_: np.full(len(LABELS), next(values))
-    )
-
-
-def test_training_stops_after_patience_epochs_without_a_better_auroc(loaders, monkeypatch):
-    scripted(monkeypatch, [0.6, 0.7, 0.7, 0.65, 0.69, 0.9])
-    seen, control, _ = train(loaders, Tiny(), epochs=6, patience=3)
-    assert [better for _, better, *_ in seen] == [True, True, False, False, False]
-    assert (control.state.best_epoch, control.state.best_auroc) == (2, 0.7)
-    assert control.stopped
-
-
-def test_stopping_in_the_frozen_phase_ends_training(loaders, monkeypatch):
-    scripted(monkeypatch, [0.6, 0.5, 0.9, 0.9])
-    seen, _, _ = train(loaders, Tiny(), epochs=4, patience=1)
-    assert len(seen) == 2
-
-
-def test_an_undefined_auroc_is_never_better(loaders, monkeypatch):
-    scripted(monkeypatch, [0.6, float("nan"), 0.7])
-    seen, control, _ = train(loaders, Tiny(), epochs=3)
-    assert [better for _, better, *_ in seen] == [True, False, True]
-    assert control.state.best_epoch == 3
-
-
-def test_the_state_is_plain_json(loaders):
-    _, control, _ = train(loaders, Tiny(), epochs=4)
-    control.state.history[0]["A"] = float("nan")
-    state = json.loads(json.dumps(control.state.as_json(), allow_nan=False))
-    again = ControlState.of_json(state)
-    assert np.isnan(again.history[0].pop("A"))
-    del control.state.history[0]["A"]
-    assert again == control.state
-
-
-def test_a_loss_that_is_no_number_ends_training_with_advice(loaders):
-    def broken(learner):
-        return lambda logits, targets: logits.sum() * float("nan")
-
-    told = r"not a number any more in epoch 1, batch 1, whose images are .*png.*: try a lower --lr"
-    with pytest.raises(RunError, match=told):
-        train(loaders, Tiny(), loss=broken, epochs=2)
-
-
-def test_the_epochs_loss_is_the_mean_over_its_samples(loaders):
-    network = Tiny()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-    seen, _, _ = train(loaders, network, lr=0.0, epochs=1, freeze_epochs=0, unfreeze="all")
-    assert seen[0][0]["train_loss"] == pytest.approx(np.log(2), abs=1e-6)
-
-
-def masked_loaders(folder, batch_size):
-    """Eight training images, whose masked cells lie unevenly over any batches."""
-    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
-    frame["is_valid"] = [i >= 8 for i in range(12)]
-    frame["A"] = np.array([1, 0, np.nan, np.nan, np.nan, 1, np.nan, np.nan] + [0, 1] * 2, "f4")
-    frame["B"] = np.array([1, np.nan, np.nan, 0, np.nan, np.nan, 0, np.nan] + [1, 0] * 2, "f4")
-    return make_dataloaders(
-        frame,
-        LABELS,
-        folder=folder,
-        cache=None,
-        image_size=32,
-        batch_size=batch_size,
-        mean=0.5,
-        std=0.3,
-        weights=None,
-        workers=0,
-        device=torch.device("cpu"),
-        seed=3,
-    )
-
-
-def constant_network():
-    """Logits 2 and -1 for whatever image."""
-    network = Tiny()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.fc.bias.copy_(torch.tensor([2.0, -1.0]))
-    return network
-
-
-@pytest.mark.parametrize("pos_weight", [None, torch.tensor([3.0, 0.5])], ids=["plain", "weighted"])
-@pytest.mark.parametrize(("batch_size", "validations"), [(2, 1), (2, 3), (3, 1), (4, 2), (8, 1)])
-def test_where_targets_are_masked_the_epochs_loss_is_the_mean_over_what_counts(
-    folder, batch_size, validations, pos_weight
+def test_with_pretrained_weights_the_head_alone_is_trained_first(
+    dls, monkeypatch, trained, tmp_path
 ):
-    loss = MaskedCrossEntropy(pos_weight)
-    options = {"lr": 0.0, "epochs": 2, "freeze_epochs": 0, "unfreeze": "all"}
-    seen, control, _ = train(
-        masked_loaders(folder, batch_size),
-        constant_network(),
-        loss=lambda _: loss,
-        validations=validations,
-        **options,
-    )
-    targets = masked_loaders(folder, 8).train.dataset.targets
-    whole = float(loss(torch.tensor([[2.0, -1.0]]).expand(8, 2), targets))
-    ends = [row["train_loss"] for row, *_ in seen][validations - 1 :: validations]
-    assert ends == pytest.approx([whole] * 2, rel=1e-6)
-    assert control.state.plateau["best"] == pytest.approx(whole, rel=1e-6)
-
-
-def test_without_masks_the_epochs_loss_is_bit_by_bit_the_mean_over_its_images(loaders):
-    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 1}
-    seen, control, _ = train(loaders, Tiny(), **options)
-    losses = torch.stack(control.losses).double()
-    sizes = torch.tensor(control.sizes, dtype=torch.float64)
-    assert seen[0][0]["train_loss"] == float((losses * sizes).sum() / sizes.sum())
-
-
-def test_a_batch_in_which_no_label_has_both_classes_does_not_lower_the_auc_losss_mean(folder):
-    loss = AUCMarginLoss()
-    options = {"lr": 0.0, "epochs": 1, "freeze_epochs": 0, "unfreeze": "all"}
-    seen, control, _ = train(
-        masked_loaders(folder, 2), constant_network(), loss=lambda _: loss, **options
-    )
-    assert {float(cells) for cells in control.counted} == {0.0, 2.0}
-    # Scores that are all equal lie a whole margin apart from where they should be.
-    assert seen[0][0]["train_loss"] == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_training_runs_at_half_precision(loaders, precision):
-    network = Tiny()
-    before = network.layer1.weight.clone()
-    seen, _, _ = train(
-        loaders, network, epochs=2, freeze_epochs=0, unfreeze="all", precision=precision
-    )
-    assert np.isfinite(seen[-1][0]["train_loss"])
-    assert network.layer1.weight.dtype == torch.float32
-    assert not torch.equal(before, network.layer1.weight)
-
-
-def test_several_validations_walk_through_one_draw_of_the_epoch(loaders):
-    walked = []
-    original = loaders.train.dataset.read
-
-    def read(rows):
-        walked.append(list(rows))
-        return original(rows)
-
-    loaders.train.dataset.read = read
-    try:
-        seen, control, _ = train(
-            loaders, Tiny(), epochs=2, freeze_epochs=0, unfreeze="all", validations=2
-        )
-    finally:
-        del loaders.train.dataset.read
-    assert [(row["epoch"], row["step"]) for row, *_ in seen] == [(1, 1), (1, 2), (2, 3), (2, 4)]
-    assert [len(rows) for rows in walked] == [4] * 4
-    assert walked[2:] == loaders.train.batches
-    assert (control.state.epoch, control.state.batch, control.state.validations) == (2, 0, 0)
-
-
-def test_patience_is_counted_in_epochs_however_often_is_validated(loaders, monkeypatch):
-    scripted(monkeypatch, [0.9] + [0.5] * 7)
-    seen, _, _ = train(
-        loaders, Tiny(), epochs=4, freeze_epochs=0, unfreeze="all", validations=2, patience=2
-    )
-    assert len(seen) == 5  # the best one, and two epochs' four after it
-
-
-def test_the_plateau_judges_whole_epochs(loaders):
-    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 4, "plateau_patience": 0}
-    seen, _, _ = train(loaders, Tiny(), loss=rising, validations=2, **options)
-    found = [row["lr"] for row, *_ in seen]
-    assert found == pytest.approx([1e-3] * 4 + [1e-4] * 2 + [1e-5] * 2)
-
-
-def test_body_and_head_have_rates_of_their_own(loaders):
-    seen, _, learner = train(loaders, Tiny(), lr=1e-3, body_lr=1e-4, epochs=4, freeze_epochs=1)
-    first, last = seen[0][0], seen[-1][0]
-    assert (first["lr"], first["body_lr"]) == (1e-3, 1e-4)
-    assert (last["lr"], last["body_lr"]) == pytest.approx((1e-4, 1e-5))
-    assert [group["lr"] for group in learner.opt.opt.param_groups] == pytest.approx(
-        [1e-5, 1e-5, 1e-4]
-    )
-
-
-@pytest.mark.parametrize(("schedule", "warmup"), [("cosine", 1.0), ("one-cycle", 0.0)])
-def test_the_rates_follow_the_schedule_step_by_step(loaders, schedule, warmup):
-    steps = []
-
-    def watching(learner):
-        def loss(logits, targets):
-            steps.append([group["lr"] for group in learner.opt.opt.param_groups])
-            return F.binary_cross_entropy_with_logits(logits, targets)
-
-        return loss
-
-    options = {"freeze_epochs": 0, "unfreeze": "all", "epochs": 4, "loss": watching}
-    train(loaders, Tiny(), lr=1e-2, body_lr=1e-3, schedule=schedule, warmup=warmup, **options)
-    expected = [rate_factor(schedule, done=step / 2, total=4, warmup=warmup) for step in range(8)]
-    assert len(steps) == 8
-    np.testing.assert_allclose([rates[2] for rates in steps], 1e-2 * np.array(expected))
-    np.testing.assert_allclose([rates[0] for rates in steps], 1e-3 * np.array(expected))
-
-
-def test_the_average_is_what_is_validated_and_training_goes_on_with_the_weights(loaders):
-    network = Tiny()
-    average = WeightAverage(network, 0.9)
-    scored = []
-    average.network.register_forward_hook(lambda *_: scored.append("average"))
-    network.register_forward_hook(lambda module, *_: scored.append(module.training))
-    train(loaders, network, epochs=1, freeze_epochs=0, unfreeze="all", average=average)
-    assert scored == [True, True, "average"]  # two batches, and one of validation
-    assert average.updates == 2
-    assert not torch.equal(average.network.fc.weight, network.fc.weight)
-    assert not average.network.training
-
-
-def test_the_auc_loss_takes_over_after_its_epochs(loaders, monkeypatch):
-    kinds = []
-
-    def kind(loss):
-        def call(self, logits, targets, original=loss.forward):
-            if torch.is_grad_enabled():
-                kinds.append(loss.__name__)
-            return original(self, logits, targets)
-
-        return call
-
-    for loss in (MaskedCrossEntropy, AUCMarginLoss):
-        monkeypatch.setattr(loss, "forward", kind(loss))
-    torch.manual_seed(0)
-    learner = make_learner(loaders, Tiny(), lr=1e-3, weight_decay=0.0, precision="fp32")
-    plan = TrainingPlan(epochs=3, auc_after=1)
-    control = Control(
-        LABELS, plan, on_validated=lambda *_: None, later_loss=make_loss("auc", pos_weight=None)
-    )
-    run_phases(learner, control)
-    assert kinds.count("AUCMarginLoss") == 4
-    assert kinds[:2] == ["MaskedCrossEntropy"] * 2
-
-
-def test_a_full_precision_step_is_torchs_own(loaders):
-    """Against a loop written out by hand: same batches, same order, same optimiser."""
-    torch.manual_seed(1)
-    network = Tiny()
-    twin = copy.deepcopy(network)
-    batches = []
-    network.register_forward_pre_hook(
-        lambda module, inputs: batches.append(inputs[0].clone()) if module.training else None
-    )
-    targets = []
-
-    def watching(learner):
-        def loss(logits, wanted):
-            targets.append(wanted.clone())
-            return F.binary_cross_entropy_with_logits(logits, wanted)
-
-        return loss
-
-    train(loaders, network, epochs=2, freeze_epochs=0, unfreeze="all", loss=watching)
-    optimiser = torch.optim.AdamW(twin.parameters(), lr=1e-3, weight_decay=1e-2)
-    twin.train()
-    for images, wanted in zip(batches, targets, strict=True):
-        F.binary_cross_entropy_with_logits(twin(images), wanted).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    others = dict(twin.named_parameters())
-    for name, one in network.named_parameters():
-        # Biases before a normalisation have no gradient but rounding, which Adam makes steps of.
-        if name not in ("layer1.bias", "layer4.0.bias"):
-            torch.testing.assert_close(one, others[name], rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(architectures.models, "get_model", get_smaller)
+    torch.save(trained.model.state_dict(), tmp_path / "own.pth")
+    learn = xray_learner(dls, "resnet34", tmp_path / "own.pth", precision="fp32")
+    moving = {name for name, weight in learn.model.named_parameters() if weight.requires_grad}
+    assert moving == {"fc.weight", "fc.bias"}
+    assert torch.equal(learn.model.conv1.weight, trained.model.conv1.weight)

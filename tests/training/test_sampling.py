@@ -7,9 +7,9 @@ import pytest
 
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import UsageError
+from cxrtool.training.choices import resolve
 from cxrtool.training.dataloaders import SampledLoader
 from cxrtool.training.sampling import capped, plan_sampling, sample_weights
-from cxrtool.training.setup import resolve
 from cxrtool.workflows.train_dry_run import plan_training
 from tests.conftest import TINY, Listening
 
@@ -140,3 +140,29 @@ def test_before_training_a_table_says_what_is_drawn_in_80_columns(prepared, monk
     assert "at the cap" in notes[last]
     epoch = next(place for place, note in enumerate(notes) if note.startswith("epoch 1"))
     assert last < epoch
+
+
+def everything(n, labels=2):
+    return np.ones((n, labels), bool)
+
+
+def test_a_class_weighs_one_over_its_positives_and_a_sample_the_sum():
+    targets = np.array([[1, 0], [1, 0], [1, 1], [0, 1], [0, 0]], np.float32)
+    weights = sample_weights(targets, everything(5))
+    assert weights == pytest.approx([1 / 3, 1 / 3, 1 / 3 + 1 / 2, 1 / 2, 1 / 3])
+
+
+def test_a_class_without_positives_changes_nothing():
+    targets = np.array([[1, 0], [0, 0]], np.float32)
+    assert sample_weights(targets, everything(2)) == pytest.approx([1, 1])
+
+
+def test_without_any_positive_all_weigh_the_same():
+    assert sample_weights(np.zeros((3, 2), np.float32), everything(3)).tolist() == [1, 1, 1]
+
+
+def test_a_masked_positive_does_not_count():
+    targets = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    mask = everything(3)
+    mask[1, 0] = False
+    assert sample_weights(targets, mask) == pytest.approx([1, 1, 1])

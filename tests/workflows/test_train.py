@@ -33,6 +33,7 @@ from cxrtool.training import control as control_module
 from cxrtool.training import recorder as train_record
 from cxrtool.training import sampling as sampling
 from cxrtool.training import setup as train_setup
+from cxrtool.training.block import XRayBlock
 from cxrtool.training.control import TrainingPlan
 from cxrtool.training.learner import CXRLearner
 from cxrtool.training.losses import AsymmetricLoss, MaskedCrossEntropy
@@ -338,7 +339,7 @@ def test_images_that_moved_away_are_told_where_there_is_no_cache(prepared):
     shutil.rmtree(prepared.cache)
     info = json.loads(prepared.data_info.read_text())
     prepared.data_info.write_text(json.dumps({**info, "folder": "/nowhere/at/all"}))
-    with pytest.raises(DataError, match=r"not at /nowhere/at/all any more"):
+    with pytest.raises(DataError, match=r"no longer at /nowhere/at/all"):
         train_model(ONCE, prepared, seed=1)
 
 
@@ -382,8 +383,9 @@ def arrived(monkeypatch):
 
         monkeypatch.setattr(module, name, call)
 
-    for name in ("make_dataloaders", "make_learner", "make_loss", "build_network"):
+    for name in ("block_of", "make_learner", "make_loss", "build_network"):
         spy(train_setup, name)
+    spy(XRayBlock, "dataloaders")
     for name in ("Control", "run_phases", "WeightAverage"):
         spy(train_module, name)
     return seen
@@ -413,8 +415,10 @@ def test_every_option_arrives_where_it_acts(prepared, arrived):
         compile=False,
     )
     train_model(config, prepared, seed=3)
-    loading, learner = arrived["make_dataloaders"], arrived["make_learner"]
-    assert (loading["image_size"], loading["batch_size"], loading["seed"]) == (32, 7, 3)
+    block, loading, learner = (
+        arrived[name] for name in ("block_of", "dataloaders", "make_learner")
+    )
+    assert (block["arguments"][1], block["seed"], loading["bs"]) == (32, 3, 7)
     assert (learner["lr"], learner["body_lr"], learner["weight_decay"]) == (3e-3, 2e-3, 4e-2)
     assert learner["precision"] == "fp32"
     assert isinstance(learner["loss"], AsymmetricLoss)
@@ -433,15 +437,14 @@ def test_every_option_arrives_where_it_acts(prepared, arrived):
     assert arrived["run_phases"]["compiled"] is False
     network = arrived["build_network"]
     assert (network["arguments"], network["drop_rate"]) == (("densenet121", 14), 0.25)
-    frame = loading["arguments"][0]
-    targets = frame.loc[~frame["is_valid"], LABELS].to_numpy()
+    targets = block["arguments"][0].targets(valid=False)
     weights = sampling.sample_weights(targets, ~np.isnan(targets))
-    np.testing.assert_allclose(loading["weights"], weights)
+    np.testing.assert_allclose(loading["sampling"], weights)
 
 
 def test_uniform_sampling_arrives_too(prepared, arrived):
     train_model(replace(ONCE, sampling="uniform", limit=20, batch_size=10), prepared, seed=3)
-    assert arrived["make_dataloaders"]["weights"] is None
+    assert arrived["dataloaders"]["sampling"] == "uniform"
 
 
 def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
@@ -675,7 +678,7 @@ def test_memory_that_runs_out_is_told_with_a_batch_size_to_try(prepared, monkeyp
 
 
 def test_a_loss_that_is_no_number_names_the_batch(prepared):
-    with pytest.raises(RunError, match=r"not a number any more in epoch 1, batch \d.*\.jpg"):
+    with pytest.raises(RunError, match=r"no longer finite in epoch 1, batch \d.*\.jpg"):
         train_model(replace(ONCE, lr=100, weight_decay=100), prepared, seed=1)
 
 
@@ -690,7 +693,7 @@ def test_rare_findings_are_not_to_be_counted_twice(prepared):
     ("change", "told"),
     [
         ({"validations": 99}, "--validations 99: an epoch has 5 batches"),
-        ({"schedule": "one-cycle", "warmup": 1.0}, "has a rise of its own"),
+        ({"schedule": "one-cycle", "warmup": 1.0}, "has a warm-up of its own"),
         ({"pos_weight": "much"}, "use none, balanced or a number"),
         ({"loss": "auc", "pos_weight": "balanced"}, "--pos-weight belongs to --loss bce"),
         ({"uncertainty": "ones,Edemma=zeros"}, "did you mean Edema"),

@@ -12,7 +12,8 @@ from cxrtool.core.files import sha256
 from cxrtool.core.processes import Processes
 from cxrtool.core.runs import RunFolder
 from cxrtool.networks import architectures as networks
-from cxrtool.training.learner import PHASES, CXRLearner
+from cxrtool.training.learner import CXRLearner
+from cxrtool.training.schedules import PHASES
 from cxrtool.workflows import train_dry_run as train_plan
 from cxrtool.workflows.train import train_model
 from cxrtool.workflows.train_dry_run import Stopwatch, plan_training

@@ -115,9 +115,9 @@ def test_a_loss_that_is_no_number_ends_it_and_is_left_out(prepared, losses):
 @pytest.mark.parametrize(
     ("what", "told"),
     [
-        (lambda step: 1.0 if step < 10 else float("inf"), r"no number after 10 steps.*fp32"),
-        (lambda _: float("nan"), "no number after 0 steps"),
-        (lambda step: 1 + step / 100, "the loss fell at none of 100 rates"),
+        (lambda step: 1.0 if step < 10 else float("inf"), r"not finite after 10 steps.*fp32"),
+        (lambda _: float("nan"), "not finite after 0 steps"),
+        (lambda step: 1 + step / 100, "the loss did not fall at any of 100 rates"),
     ],
 )
 def test_where_no_rate_can_be_told_none_is(prepared, losses, what, told):

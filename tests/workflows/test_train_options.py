@@ -19,10 +19,11 @@ from cxrtool.data.prediction_tables import read_predictions
 from cxrtool.evaluation.metrics import auroc_per_label
 from cxrtool.training import dataloaders as dataloaders
 from cxrtool.training import sampling as sampling
+from cxrtool.training.choices import resolve
 from cxrtool.training.data import read_training_data
 from cxrtool.training.learner import CXRLearner
 from cxrtool.training.losses import MaskedCrossEntropy
-from cxrtool.training.setup import resolve, set_up
+from cxrtool.training.setup import set_up
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
 from tests.support.copies import copy_folder
@@ -303,7 +304,7 @@ def test_too_many_validations_and_too_large_a_batch_name_the_most(prepared_once)
     with pytest.raises(UsageError, match="an epoch has 4 batches"):
         set_up_tiny(prepared_once, limit=32, batch_size=8, validations=5)
     assert set_up_tiny(prepared_once, limit=32, batch_size=8, validations=4)
-    with pytest.raises(UsageError, match="--batch-size 32 is the most"):
+    with pytest.raises(UsageError, match="--batch-size 32 is the largest possible"):
         set_up_tiny(prepared_once, limit=32, batch_size=33)
 
 
@@ -332,7 +333,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_its_images(prepared, monke
 
     def begin(self, *arguments):
         original(self, *arguments)
-        batches.append([[self.dataset.paths[row] for row in batch] for batch in self.batches])
+        batches.append([[self.paths[row] for row in batch] for batch in self.batches])
 
     calls = iter(range(100))
     monkeypatch.setattr(dataloaders.SampledLoader, "begin_epoch", begin)
