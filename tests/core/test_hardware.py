@@ -22,6 +22,7 @@ from cxrtool.core.hardware import (
 from cxrtool.networks.devices import compute_threads
 from cxrtool.training import choices as choices
 from cxrtool.training import learner as learner_module
+from cxrtool.training import progress as progress
 from cxrtool.workflows.train import train_model
 from cxrtool.workflows.train_dry_run import plan_training
 from tests.conftest import TINY, Listening
@@ -140,7 +141,7 @@ def test_training_says_so_once(prepared, monkeypatch):
     reporter = Reporter(progress=False)
     monkeypatch.setattr(reporter, "note", notes.append)
     waits = iter(range(0, 10**6, 1000))
-    monkeypatch.setattr(learner_module, "core_waits", lambda: {"1": float(next(waits))})
+    monkeypatch.setattr(progress, "core_waits", lambda: {"1": float(next(waits))})
     monkeypatch.setattr(hardware, "LEAST_SECONDS", 0.0)
     train_model(replace(TINY, limit=32, validations=2), prepared, seed=1, reporter=reporter)
     assert sum("other processes use the cores" in note for note in notes) == 1

@@ -148,7 +148,7 @@ def test_the_phases_are_the_background():
     assert {start: end for start, (end, _) in shades.items()} == {0: 1, 1: 2, 2: 3, 3: 4}
     assert shades[1][1] == shades[2][1]
     assert len({shade for _, shade in shades.values()}) == 3
-    assert legend(axes) == ["head alone", "head and top block", "all blocks"]
+    assert legend(axes) == ["head alone", "head and top", "all blocks"]
 
 
 def test_a_single_phase_needs_no_background():

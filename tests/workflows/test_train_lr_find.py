@@ -11,6 +11,7 @@ from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import RunError, UsageError
 from cxrtool.core.files import sha256
 from cxrtool.core.processes import Processes
+from cxrtool.training import setup as train_setup
 from cxrtool.training.learner import CXRLearner
 from cxrtool.training.losses import MaskedCrossEntropy
 from cxrtool.workflows import train_lr_find as train_rates
@@ -132,7 +133,7 @@ def test_what_is_refused(prepared, monkeypatch):
     with pytest.raises(UsageError, match="more than the"):
         find_rate(replace(TINY, batch_size=5000), prepared, seed=1)
 
-    monkeypatch.setattr(train_rates, "launched", lambda: Processes(world=2))
+    monkeypatch.setattr(train_setup, "launched", lambda: Processes(world=2))
     with pytest.raises(UsageError, match="one process"):
         find_rate(TINY, prepared, seed=1)
 
