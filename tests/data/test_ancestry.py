@@ -27,7 +27,7 @@ from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
-from tests.support.copies import copy_folder
+from tests.support.copies import copy_folder, own
 
 SHORT = replace(TINY, epochs=1, limit=40)
 
@@ -229,7 +229,7 @@ def test_what_a_run_has_seen_is_bound_to_it(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
     content = bytearray(run.pictures.read_bytes())
     content[-1] ^= 1
-    run.pictures.write_bytes(bytes(content))
+    own(run.pictures).write_bytes(bytes(content))
     with pytest.raises(RunError, match=r"pictures\.safetensors is not the file"):
         read_card(run)
     run.pictures.unlink()
