@@ -1,5 +1,6 @@
 """The folder that the commands hand on to one another: where each file of it is."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,16 @@ from cxrtool.core.origin import Origin, labellers, older_origin
 if TYPE_CHECKING:
     from cxrtool.core.schemas import DataFacts
 
-ELSEWHERE = ", or name the workspace that you have: -w PATH/TO/WORKSPACE"
-"""What to do where the folder is not here."""
+
+class Inside:
+    """A file or folder in the folder that an object is: `split = Inside("split.csv")`."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, owner: os.PathLike[str], _: type) -> Path:
+        """Its path."""
+        return Path(owner, *self.parts)
 
 
 def workspace_option(folder: Path) -> str:
@@ -34,7 +43,7 @@ class DataInfo:
     origin: Origin
     """Where the images are from."""
     asked: dict[str, str]
-    """What `prepare` was told of the data: its place, format and columns."""
+    """What `prepare` was given: the data's place, format and columns."""
 
 
 @dataclass(frozen=True)
@@ -43,60 +52,32 @@ class Workspace:
 
     folder: Path
 
-    @property
-    def manifest(self) -> Path:
-        """The table of images and raw labels."""
-        return self.folder / "manifest.csv"
+    def __fspath__(self) -> str:
+        """The folder's path."""
+        return str(self.folder)
 
-    @property
-    def data_info(self) -> Path:
-        """What `prepare` found, and where the images are."""
-        return self.folder / "data.json"
-
-    @property
-    def pixels(self) -> Path:
-        """Each image's size and pixel sums."""
-        return self.folder / "pixels.csv"
-
-    @property
-    def pictures(self) -> Path:
-        """Each image's fingerprints: of its exact pixels, and of how it looks."""
-        return self.folder / "pictures.csv"
-
-    @property
-    def problems(self) -> Path:
-        """The rows and files that `prepare` left out, and why."""
-        return self.folder / "problems.csv"
-
-    @property
-    def cache(self) -> Path:
-        """The images, decoded and squished."""
-        return self.folder / "cache"
-
-    @property
-    def official(self) -> Path:
-        """The parts that the data set itself names, in split.csv's form; only some data sets do."""
-        return self.folder / "official.csv"
-
-    @property
-    def figures(self) -> Path:
-        """Pictures of the data."""
-        return self.folder / "figures"
-
-    @property
-    def split(self) -> Path:
-        """Which image is in which part."""
-        return self.folder / "split.csv"
-
-    @property
-    def runs(self) -> Path:
-        """The trained models, a folder each."""
-        return self.folder / "runs"
-
-    @property
-    def studies(self) -> Path:
-        """The searches, a folder each."""
-        return self.folder / "studies"
+    manifest = Inside("manifest.csv")
+    """The table of images and raw labels."""
+    data_info = Inside("data.json")
+    """What `prepare` found, and where the images are."""
+    pixels = Inside("pixels.csv")
+    """Each image's size and pixel sums."""
+    pictures = Inside("pictures.csv")
+    """Each image's fingerprints: of its exact pixels, and of how it looks."""
+    problems = Inside("problems.csv")
+    """The rows and files that `prepare` left out, and why."""
+    cache = Inside("cache")
+    """The images, decoded and squished."""
+    official = Inside("official.csv")
+    """The parts that the data set itself names, in split.csv's form; only some data sets do."""
+    figures = Inside("figures")
+    """Pictures of the data."""
+    split = Inside("split.csv")
+    """Which image is in which part."""
+    runs = Inside("runs")
+    """The trained models, a folder each."""
+    studies = Inside("studies")
+    """The searches, a folder each."""
 
     def read_data_info(self) -> DataInfo:
         """Read data.json.
@@ -125,15 +106,20 @@ class Workspace:
     def need(self, path: Path, command: str) -> Path:
         """The path, if it is there; otherwise an error that names the command that makes it."""
         if not path.exists():
-            raise DataError(
-                f"{self.missing() or f'{path} is missing'}: run "
-                f"`cxrtool {command}{workspace_option(self.folder)}` first"
-                + ("" if self.folder.exists() else ELSEWHERE)
-            )
+            raise DataError(self.lacks(f"{path} is missing", command))
         return path
 
+    def lacks(self, what: str, command: str) -> str:
+        """The message where something is missing, if only the folder itself, and how to make it."""
+        advice = f"run `cxrtool {command}{workspace_option(self.folder)}` first"
+        if self.folder.exists():
+            return f"{what}: {advice}"
+        return (
+            f"{self.missing()}: {advice}, or name the workspace that you have: -w PATH/TO/WORKSPACE"
+        )
+
     def missing(self) -> str:
-        """What is said where there is no such folder, as for somebody who is in another one."""
+        """The message where there is no such folder, as for somebody who is in another one."""
         if self.folder.exists():
             return ""
         here = "" if self.folder.is_absolute() else f" here: {self.folder.absolute()} is missing"

@@ -14,7 +14,8 @@ from safetensors.numpy import load, save_file
 from cxrtool.core.config import IMAGENET, NO_WEIGHTS
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_bytes, read_json, sha256, whole_file
-from cxrtool.core.runs import RunFolder, find_run, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import AncestorFacts, RunPatients, read_as
 from cxrtool.data.pictures import EXACT, LOOKS, Pictures, joined_pictures, keys_of
 from cxrtool.data.starts import file_of

@@ -2,7 +2,8 @@
 
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_json, seal_of, sha256, write_json
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 
 
 def seal_predictions(run: RunFolder, stem: str, weights_sha256: str) -> None:

@@ -11,7 +11,8 @@ from cxrtool.core.config import worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import counted
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import BEFORE, TRAIN, VALID, Ancestry, Group, read_seen
 from cxrtool.data.pictures import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
-from cxrtool.core.runs import RunCard
+from cxrtool.core.run_cards import RunCard
 from cxrtool.evaluation.calibration import Calibrator, fit
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.metrics import Floats

@@ -9,7 +9,8 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.files import sha256
 from cxrtool.core.names import name_of_policy
-from cxrtool.core.runs import RunCard, RunFolder, read_card, remarks
+from cxrtool.core.run_cards import RunCard, read_card, remarks
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import DataInfo, Workspace
 from cxrtool.data.manifest import (
     label_columns,

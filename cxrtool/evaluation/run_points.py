@@ -7,7 +7,8 @@ from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.errors import RunError, UsageError, first_few
 from cxrtool.core.files import read_json, sha256, write_json
 from cxrtool.core.numbers import or_none
-from cxrtool.core.runs import RunCard, RunFolder, sealed_thresholds
+from cxrtool.core.run_cards import RunCard, sealed_thresholds
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest
 from cxrtool.data.prediction_tables import read_predictions

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.runs import RunCard
+from cxrtool.core.run_cards import RunCard
 from cxrtool.data.labels import targets_and_mask
 from cxrtool.data.manifest import label_columns
 from cxrtool.data.prediction_tables import Predictions

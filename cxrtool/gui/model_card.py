@@ -9,7 +9,8 @@ from cxrtool.core.errors import RunError, counted
 from cxrtool.core.files import read_json
 from cxrtool.core.numbers import Estimate, interval, number
 from cxrtool.core.origin import DRAWN
-from cxrtool.core.runs import RunCard, RunFolder, read_card, sampling_remark
+from cxrtool.core.run_cards import RunCard, read_card, sampling_remark
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.data.starts import without_folders

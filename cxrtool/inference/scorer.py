@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.numbers import or_none
 from cxrtool.core.origin import DRAWN
-from cxrtool.core.runs import (
-    RunCard,
-    RunFolder,
-    find_run,
-    named_run,
-    read_card,
-    remarks,
-    sampling_remark,
-)
+from cxrtool.core.run_cards import RunCard, read_card, remarks, sampling_remark
+from cxrtool.core.runs import RunFolder, find_run, named_run
 from cxrtool.data.logits import probabilities_of
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.inference.engines.base import FASTEST, Compute, Engine, Pixels

@@ -11,7 +11,8 @@ from torchvision import models
 
 from cxrtool.core.config import HEATMAPS
 from cxrtool.core.errors import UsageError, unknown_name
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.images.heat_grid import Cells
 from cxrtool.networks.architectures import head_of, normalise
 from cxrtool.networks.devices import choose_device

@@ -14,7 +14,8 @@ from torchvision import models
 
 from cxrtool.core.config import ARCHS, IMAGENET, NO_WEIGHTS
 from cxrtool.core.errors import RunError, WeightsError, first_few
-from cxrtool.core.runs import RunFolder, find_run, named_run, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder, find_run, named_run
 from cxrtool.data.starts import file_of, recorded_start, told_start
 from cxrtool.networks.architectures import build_network, head_name, head_of
 from cxrtool.networks.state_dicts import (

@@ -6,7 +6,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cxrtool.core.errors import RunError
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.networks.architectures import build_network
 
 

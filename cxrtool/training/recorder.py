@@ -22,8 +22,8 @@ from cxrtool.core.errors import RunError
 from cxrtool.core.files import seal_of, sha256, whole_file, write_json, write_text
 from cxrtool.core.new_runs import OpenRun
 from cxrtool.core.numbers import number, or_none
-from cxrtool.core.runs import sealed_thresholds
-from cxrtool.core.trials import STUDY
+from cxrtool.core.run_cards import sealed_thresholds
+from cxrtool.core.runs import STUDY
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import TRAIN, VALID, Ancestry, find_ancestry, patients_facts, write_seen
 from cxrtool.data.logits import probabilities_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from cxrtool.core.errors import RunError, UsageError, did_you_mean, first_few, near_names
 from cxrtool.core.files import left_behind, locked
-from cxrtool.core.runs import RunFolder
+from cxrtool.core.runs import RunFolder, run_folders
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace
 
@@ -66,7 +66,7 @@ def slim_runs(workspace: Workspace, names: Sequence[str]) -> ClearResult:
         RunError: no run by one of the names.
         DataError: one is being trained.
     """
-    runs = _named(workspace, names) if names else _all(workspace)
+    runs = _named(workspace, names) if names else run_folders(workspace.runs)
     freed: dict[str, int] = {}
     left = []
     for run in runs:
@@ -115,14 +115,9 @@ def size_of(path: Path) -> int:
     return total
 
 
-def _all(workspace: Workspace) -> list[RunFolder]:
-    found = sorted(path for path in workspace.runs.glob("*/") if not path.name.startswith("."))
-    return [RunFolder(path) for path in found]
-
-
 def _named(workspace: Workspace, names: Sequence[str]) -> list[RunFolder]:
     """The runs by these names, or by paths into this workspace, each once."""
-    there = [run.name for run in _all(workspace)]
+    there = [run.name for run in run_folders(workspace.runs)]
     found: dict[str, RunFolder] = {}
     missing = []
     for given in names:

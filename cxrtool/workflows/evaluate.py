@@ -5,8 +5,8 @@ from dataclasses import replace
 from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.runs import find_run, sampling_remark
-from cxrtool.core.shares import MENDING
+from cxrtool.core.run_cards import MENDING, sampling_remark
+from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.prediction_rows import write_rows

@@ -13,8 +13,7 @@ from typing import Any
 
 from cxrtool.core.errors import CxrToolError
 from cxrtool.core.files import is_locked, read_json, read_text
-from cxrtool.core.runs import RunFolder, finished_at
-from cxrtool.core.trials import trials_among
+from cxrtool.core.runs import RunFolder, finished_at, run_folders, trials_among
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.clear_runs import size_of, spare_parts
 
@@ -80,8 +79,7 @@ def list_runs(workspace: Workspace) -> list[ListedRun]:
     So the last finished one that is no trial is the run that other commands take where none is
     named. A run that cannot be read is `broken`: no file's content raises anything.
     """
-    folders = [path for path in workspace.runs.glob("*/") if not path.name.startswith(".")]
-    dated = [(_written(run), run.name, run) for run in map(RunFolder, folders)]
+    dated = [(_written(run), run.name, run) for run in run_folders(workspace.runs)]
     # One that has no time went since it was found: a training that failed leaves nothing.
     found = sorted((written, name, run) for written, name, run in dated if written is not None)
     trials = trials_among(run.path for _, _, run in found)

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from cxrtool.core.config import PredictConfig, PrepareConfig, SplitConfig, TrainConfig
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.phantoms import draw_dataset
 from cxrtool.images.reading import load_pixels

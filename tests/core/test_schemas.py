@@ -15,7 +15,8 @@ from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.files import FORMAT, read_json, seal_of, sha256, write_json
-from cxrtool.core.runs import RunFolder, find_run, read_card, remarks
+from cxrtool.core.run_cards import read_card, remarks
+from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.run_part import choose_part
 from cxrtool.workflows.evaluate import evaluate_run

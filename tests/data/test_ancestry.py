@@ -14,7 +14,8 @@ from PIL import Image
 from cxrtool.core.config import CompareConfig, EvaluateConfig, PrepareConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.files import seal_of, sha256
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import Group, find_ancestry, read_seen
 from cxrtool.data.manifest import read_manifest, read_split

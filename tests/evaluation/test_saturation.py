@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrtool.core import runs as runs
+from cxrtool.core import run_cards
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.files import read_json, write_json
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import logits_of, mean_logits, probabilities_of
 from cxrtool.evaluation import intervals as intervals
 from cxrtool.evaluation import operating_points as points
@@ -160,7 +161,7 @@ def test_no_threshold_is_chosen_among_too_few_patients_of_a_class(
 
 
 def test_runs_of_version_0_1_are_judged_by_the_same_number_of_images():
-    assert runs.LEAST_PATIENTS == intervals.LEAST_PATIENTS == 10
+    assert run_cards.LEAST_PATIENTS == intervals.LEAST_PATIENTS == 10
 
 
 def test_decisions_that_are_given_as_scores_are_told(tmp_path):

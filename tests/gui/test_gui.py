@@ -27,7 +27,8 @@ from cxrtool.core.config import GuiConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.files import read_json, write_json
-from cxrtool.core.runs import RunFolder, read_card, sampling_remark
+from cxrtool.core.run_cards import read_card, sampling_remark
+from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import logits_of
 from cxrtool.gui.answers import Item, failed_html, queue_html, shown_name
 from cxrtool.gui.desk import Desk

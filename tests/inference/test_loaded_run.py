@@ -7,7 +7,8 @@ import pytest
 from cxrtool import load_run
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.workflows.predict import predict_images
 
 

@@ -10,7 +10,8 @@ from torchvision.ops import SqueezeExcitation
 
 from cxrtool.core.config import HEATMAPS
 from cxrtool.core.errors import RunError, UsageError
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.images.reading import load_pixels
 from cxrtool.networks.architectures import build_network, head_of, normalise, score_batch
 from cxrtool.networks.class_activation import Explainer, class_activation, grad_cam, load_explainer

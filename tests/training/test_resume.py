@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError, StoppedError, UsageError
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.training import checkpoints as checkpoints_module
 from cxrtool.training import control as control_module
@@ -285,7 +286,7 @@ def test_whether_the_checkpoint_stays_may_change_with_the_resumption(finished):
 
 def test_a_run_without_checkpoint_is_told(finished):
     shutil.rmtree(RunFolder(finished.runs / "run").checkpoints)
-    with pytest.raises(RunError, match="has no checkpoint to go on from"):
+    with pytest.raises(RunError, match="has no checkpoint to resume from"):
         resume(finished, epochs=2)
 
 

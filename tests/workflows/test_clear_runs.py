@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from cxrtool.cli.app import app
 from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.files import write_json
-from cxrtool.core.runs import RunFolder, find_resumable, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder, find_resumable
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.clear_runs import remove_runs, size_of, slim_runs
 from cxrtool.workflows.runs import list_runs

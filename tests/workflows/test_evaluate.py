@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cxrtool.core.config import EvaluateConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.numbers import Estimate
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import CHEXPERT_LABELS, targets_and_mask
 from cxrtool.data.manifest import read_manifest, read_split

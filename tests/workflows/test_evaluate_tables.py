@@ -15,7 +15,8 @@ from cxrtool.core.config import CompareConfig, EvaluateConfig, SplitConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.files import sha256, write_json
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.evaluation.operating_points import stored_point

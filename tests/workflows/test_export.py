@@ -21,7 +21,8 @@ from cxrtool.core.config import ExportConfig, PredictConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.files import seal_of
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.evaluation.calibration import fit
 from cxrtool.gui.model_card import facts_of_file
 from cxrtool.images.reading import load_pixels

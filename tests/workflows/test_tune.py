@@ -18,8 +18,7 @@ from cxrtool.cli.app import app
 from cxrtool.core import files as files
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.errors import DataError, NotWrittenError, RunError, StoppedError, UsageError
-from cxrtool.core.runs import RunFolder
-from cxrtool.core.trials import trials_among
+from cxrtool.core.runs import RunFolder, trials_among
 from cxrtool.core.workspace import Workspace
 from cxrtool.search import setup as tune_setup
 from cxrtool.search import study_storage as study_storage

@@ -11,7 +11,8 @@ from pathlib import Path
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import NotWrittenError, RunError, UsageError
 from cxrtool.core.hardware import gpu_seems_there, native_bf16
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.inference.engines.base import FASTEST, Compute, Engine
 from cxrtool.inference.engines.graph_files import Graph
 from cxrtool.inference.engines.kept import find_graph, keep_graph

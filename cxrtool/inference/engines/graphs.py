@@ -16,7 +16,8 @@ from torch import nn
 
 from cxrtool.core.errors import RunError
 from cxrtool.core.hardware import native_bf16
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import probabilities_of
 from cxrtool.inference.engines.base import Engine, Pixels
 from cxrtool.inference.engines.graph_files import read_graph

@@ -19,7 +19,8 @@ from filelock import FileLock
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_json, seal_of, sha256, write_json
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.inference.engines.graph_files import Graph, read_graph
 
 GRAPH_FORMAT = 2

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from cxrtool.core.runs import RunCard, RunFolder
+from cxrtool.core.run_cards import RunCard
+from cxrtool.core.runs import RunFolder
 from cxrtool.inference.engines.base import Compute, Logits, Pending, Pixels
 from cxrtool.networks.architectures import normalise
 from cxrtool.networks.devices import autocast, choose_device, choose_precision

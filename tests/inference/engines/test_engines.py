@@ -21,7 +21,8 @@ from scipy.stats import spearmanr
 from cxrtool.core.errors import NotWrittenError, RunError, UsageError
 from cxrtool.core.files import read_json, seal_of, sha256, write_json
 from cxrtool.core.hardware import native_bf16
-from cxrtool.core.runs import RunFolder, read_card
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import probabilities_of
 from cxrtool.images.reading import load_pixels
 from cxrtool.inference.engines import choose as choose

@@ -7,8 +7,8 @@ import pytest
 
 from cxrtool.core.config import EvaluateConfig, PredictConfig
 from cxrtool.core.console import Reporter
-from cxrtool.core.runs import RunFolder, read_card, sampling_remark
-from cxrtool.core.shares import shifted_labels
+from cxrtool.core.run_cards import read_card, sampling_remark, shifted_labels
+from cxrtool.core.runs import RunFolder
 from cxrtool.gui.model_card import facts_of_run
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images

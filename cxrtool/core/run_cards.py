@@ -1,0 +1,270 @@
+"""What a finished run says of itself, checked against its fingerprints, and how far to trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cxrtool.core.errors import DataError, RunError, counted, first_few
+from cxrtool.core.files import read_json, seal_of, sha256
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.schemas import (
+    AGAIN,
+    AncestorFacts,
+    InheritedFacts,
+    RunLabels,
+    RunModel,
+    RunPatients,
+    RunThresholds,
+    checked,
+    read_as,
+)
+from cxrtool.core.yaml_files import read_yaml
+
+EDITABLE = "thresholds"
+"""The one key of thresholds.json that may be edited by hand."""
+LEAST_PATIENTS = 10
+"""With fewer of a class on valid no threshold is chosen (`intervals.LEAST_PATIENTS`)."""
+SHIFTED = 1.2
+"""By how much a share must be multiplied or divided to be worth a warning."""
+MENDING = ("platt", "isotonic")
+"""The calibrations that put base rates right; a temperature alone does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCard:
+    """What a finished run says of itself."""
+
+    arch: str
+    drop_rate: float
+    image_size: int
+    image_sizes: tuple[int, ...]
+    """The squares that an image is squished to in turn; the last is the network's input."""
+    fold: int | None
+    """The fold that was its valid part, if it was trained on folds."""
+    pixel_mean: float
+    pixel_std: float
+    manifest_sha256: str
+    split_sha256: str
+    weights_sha256: str
+    labels: tuple[str, ...]
+    uncertainty: str
+    blank: str
+    thresholds: dict[str, float | None]
+    """Each label's, as `predict` uses them."""
+    operating_point: str
+    """The rule that they were chosen by."""
+    operating_points: dict[str, dict[str, float | None]]
+    """The thresholds of all rules that were asked for so far."""
+    calibration: dict[str, Any] | None
+    """What `predict` makes of the network's probabilities, as `evaluate --keep` stored it."""
+    train_patients: frozenset[str]
+    valid_patients: frozenset[str]
+    registers: tuple[str, ...] | None = None
+    """In which data sets these ids are the same people; None: in all, as far as is known."""
+    ancestors: tuple[AncestorFacts, ...] = ()
+    """The runs that it began from, the nearest first, over all generations."""
+    inherited: tuple[InheritedFacts, ...] = ()
+    """Their patients."""
+    has_pictures: bool = False
+    """Whether it keeps the fingerprints of its images; those of version 0.1 do not."""
+    without: dict[str, str] = field(default_factory=dict)
+    """Why labels have no threshold; of version 0.1, why one that they have says little."""
+    edited: tuple[str, ...] = ()
+    """The labels whose threshold was edited by hand."""
+    shifted: tuple[str, ...] | None = None
+    """The labels that weighted sampling drew clearly more or less often than the data have them;
+    None: not known, of a run of version 0.1."""
+    sealed: bool = True
+    """Whether model.json has a fingerprint of its own; those of version 0.1 have none."""
+
+
+def read_card(run: RunFolder) -> RunCard:
+    """Read a finished run's JSON files and check all of it against its fingerprints.
+
+    Raises:
+        RunError: the run is not finished, a file is missing, altered or of another version.
+    """
+    if not run.finished:
+        raise RunError(
+            f"{run.path} is not a finished run ({run.model.name} is missing): "
+            "train it to its end, or name another run"
+        )
+    _refuse_missing(run, run.labels, run.thresholds, run.patients, run.weights)
+    model = _read_model(run)
+    labels, patients = read_as(run.labels, RunLabels), read_as(run.patients, RunPatients)
+    thresholds = _read_thresholds(run, model, labels)
+    kept = [run.pictures] if run.pictures.name in model.sha256 else []
+    _refuse_missing(run, *kept)
+    for path in (run.weights, run.labels, run.patients, *kept):
+        if sha256(path) != model.sha256[path.name]:
+            raise RunError(
+                f"{path} is not the file that training wrote (its SHA-256 differs from the one "
+                f"in {run.model.name}): {AGAIN}"
+            )
+    usual = thresholds.operating_points.get(thresholds.operating_point, thresholds.thresholds)
+    return RunCard(
+        arch=model.arch,
+        drop_rate=model.drop_rate,
+        image_size=model.image_size,
+        image_sizes=model.squish,
+        fold=model.fold,
+        pixel_mean=model.pixel_mean,
+        pixel_std=model.pixel_std,
+        manifest_sha256=model.manifest_sha256,
+        split_sha256=model.split_sha256,
+        weights_sha256=model.sha256[run.weights.name],
+        labels=labels.labels,
+        uncertainty=labels.uncertainty,
+        blank=labels.blank,
+        thresholds={label: thresholds.thresholds[label] for label in labels.labels},
+        without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
+        edited=tuple(one for one in labels.labels if usual.get(one) != thresholds.thresholds[one]),
+        shifted=_shifted(labels),
+        operating_point=thresholds.operating_point,
+        operating_points=thresholds.operating_points,
+        calibration=thresholds.calibration,
+        train_patients=patients.train,
+        valid_patients=patients.valid,
+        registers=patients.registers,
+        ancestors=patients.ancestors,
+        inherited=patients.inherited,
+        has_pictures=bool(kept),
+        sealed=model.sealed is not None,
+    )
+
+
+def _refuse_missing(run: RunFolder, *needed: Path) -> None:
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        raise RunError(
+            f"{run.path} is incomplete ({first_few(missing)} missing): "
+            "restore the folder from a copy, or train again"
+        )
+
+
+def _read_model(run: RunFolder) -> RunModel:
+    values = read_json(run.model, AGAIN)
+    model = checked(values, RunModel, run.model)
+    # Runs of version 0.1 have neither.
+    if (model.sealed or model.identity) and model.sealed != seal_of(values):
+        raise RunError(f"{run.model} was edited since training wrote it (`sealed`): {AGAIN}")
+    return model
+
+
+def _read_thresholds(run: RunFolder, model: RunModel, labels: RunLabels) -> RunThresholds:
+    """A run's thresholds.json, all of it as cxrtool wrote it but for thresholds edited by hand."""
+    values = read_json(run.thresholds, AGAIN)
+    found = checked(values, RunThresholds, run.thresholds)
+    lacking = [label for label in labels.labels if label not in found.thresholds]
+    strange = [label for label in found.thresholds if label not in labels.labels]
+    problem = ""
+    if lacking or strange:
+        problem = (
+            f": thresholds lacks {first_few(lacking) or 'none'} of the labels and "
+            f"has {first_few(strange) or 'none'} besides"
+        )
+    elif found.sealed is None:
+        problem = "" if model.sealed is None else ": `sealed` is missing"
+    elif found.sealed != seal_of(values, [EDITABLE]):
+        problem = f" was edited since cxrtool wrote it (`sealed`), in more than its `{EDITABLE}`"
+    elif found.weights_sha256 != model.sha256[run.weights.name]:
+        problem = f" is of another run: its weights_sha256 is not that of {run.weights.name}"
+    if problem:
+        raise RunError(f"{run.thresholds}{problem}: {AGAIN}")
+    return found
+
+
+def sealed_thresholds(values: Mapping[str, Any], weights_sha256: str) -> dict[str, Any]:
+    """What thresholds.json is to hold, bound to the weights and sealed but for hand's edits."""
+    bound = {**values, "weights_sha256": weights_sha256}
+    return {**bound, "sealed": seal_of(bound, [EDITABLE])}
+
+
+def _estimated(model: RunModel, labels: RunLabels) -> dict[str, str]:
+    """Of a run of version 0.1, the labels that had too few images on valid, as far as train tells.
+
+    It chose thresholds whatever valid held and did not count it, but valid and train are balanced.
+    """
+    found: dict[str, str] = {}
+    images = (model.images or {}).get("valid", 0)
+    for label, counts in (labels.train or {}).items():
+        numbers = {"positive": counts.positives, "negative": counts.n - counts.positives}
+        for of_class, number in numbers.items():
+            expected = round(images * number / counts.n) if counts.n else 0
+            if expected < LEAST_PATIENTS:
+                found.setdefault(label, f"valid had about {counted(expected, of_class)}")
+    return found
+
+
+def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
+    """What everybody who scores with a run should know of its files."""
+    found = []
+    if card.edited:
+        found.append(
+            f"{run.name}: thresholds.json was edited by hand for {first_few(card.edited)}: "
+            f"decisions go by what it says now; `cxrtool evaluate {run.name} --operating-point "
+            f"{card.operating_point} --keep` puts back what was chosen on valid"
+        )
+    if not card.sealed:
+        found.append(
+            f"{run.name}: model.json is of version 0.1 and has no fingerprint of its own: whether "
+            "its image sizes and means are those of the training cannot be checked"
+        )
+    return tuple(found)
+
+
+def sampling_remark(run: RunFolder, card: RunCard) -> str | None:
+    """What readers of a run's probabilities should know of its sampling; None: nothing.
+
+    A calibration that the run has stored mends what weighted sampling does to them.
+    """
+    if card.calibration is not None and card.calibration.get("method") in MENDING:
+        return None
+    if card.shifted is not None:
+        return shift_remark(run.name, card.shifted) if card.shifted else None
+    try:
+        weighted = read_yaml(run.config).get("sampling") == "weighted"
+    except DataError:  # nothing else is lost with the settings of a finished run
+        weighted = False
+    return shift_remark(run.name, None) if weighted and len(card.labels) > 1 else None
+
+
+def _shifted(labels: RunLabels) -> tuple[str, ...] | None:
+    shares = {
+        label: (counts.positives / max(counts.n, 1), counts.drawn)
+        for label, counts in (labels.train or {}).items()
+        if counts.drawn is not None
+    }
+    return shifted_labels(shares) if shares else None
+
+
+def shifted_labels(shares: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+    """The labels whose share of positives in what was drawn is clearly another than in the data.
+
+    Args:
+        shares: each label's two shares, of the data and as drawn.
+    """
+    return tuple(
+        label
+        for label, (share, drawn) in shares.items()
+        if share > 0 and drawn > 0 and max(drawn / share, share / drawn) >= SHIFTED
+    )
+
+
+def shift_remark(run: str, labels: Sequence[str] | None, place: str = "") -> str:
+    """What readers of a run's probabilities should know of weighted sampling, and do.
+
+    Args:
+        run: its name.
+        labels: of `shifted_labels`; None: not known, as of a run of version 0.1.
+        place: the option that names its workspace, for a terminal; files hold no paths.
+    """
+    drew = "by weights"
+    if labels is not None:
+        drew = f"{first_few(labels, 3)} more or less often than they are"
+    return (
+        f"{run} was trained with weighted sampling, which drew {drew}: probabilities, mostly "
+        "those of rare labels, are too high (ranks, thresholds and decisions stand); "
+        f"`cxrtool evaluate {run} --calibrate platt --keep{place}` fits them to valid"
+    )
