@@ -101,7 +101,7 @@ def test_what_is_no_file_or_no_such_file_ends_with_a_message_that_names_it(train
 def test_a_cache_of_which_a_file_is_none_is_no_cache(prepared, file):
     for content in ("pipe", "zero", "folder", b"", b"\xff\xfe\x00", DEEP, "[" * 50_000):
         replaced(prepared.cache / file, content)
-        with pytest.raises(DataError, match=rf"no whole cache.*{file}.*cxrtool prepare"):
+        with pytest.raises(DataError, match=rf"not a complete cache.*{file}.*cxrtool prepare"):
             ImageCache(prepared.cache)
 
 

@@ -73,7 +73,7 @@ class Desk:
         except CxrToolError as error:
             return _without_path(str(error), path)
         except MemoryError:
-            return "it is too large for this machine's memory"
+            return "too large for this machine's memory"
         except Exception as error:
             return self._bug(error, "scoring")
         return Answer(

@@ -1,7 +1,7 @@
-"""What stands between a browser and Gradio: few paths, known hosts, no large bodies.
+"""A guard between browsers and Gradio: few paths, known hosts, no large bodies.
 
-Gradio serves many routes that this page has no use for: files by their paths, a proxy, direct calls
-of its functions. Here, only what the page needs goes through.
+Gradio serves many routes that this page does not need: files by path, a proxy, direct calls of
+functions. Only what the page needs passes.
 """
 
 import ipaddress
@@ -32,16 +32,16 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API = "/gradio_api"
 LISTEN = f"{API}/queue/data"
 PASSED = frozenset(("/config", "/theme.css", f"{API}/info", LISTEN, f"{API}/startup-events"))
-"""What is read of Gradio, beside its scripts."""
+"""Paths of Gradio that pass, besides its scripts."""
 SCRIPTS = "/assets/"
 UPLOAD, PROGRESS, JOIN = f"{API}/upload", f"{API}/upload_progress", f"{API}/queue/join"
 SEND_SECONDS = 120
-"""In which a form has to be sent; and to be read, each part of an answer."""
+"""Limit for sending a form, and for reading each part of an answer."""
 MOST_JSON = 2**17
 AROUND = 2**16
-"""Bytes of a form around its files: names, boundaries."""
+"""Bytes of a form besides its files: names, boundaries."""
 JOINED = ("fn_index", "trigger_id", "session_hash", "event_data")
-"""What Gradio is told of a call, beside its files."""
+"""Values of a call that reach Gradio, besides its files."""
 WILD = ("0.0.0.0", "::", "")
 
 
@@ -70,15 +70,15 @@ class Guard:
         allowed: Collection[str] = (),
         most_bytes: int,
     ) -> None:
-        """Stand before an application.
+        """Guard an application.
 
         Args:
             app: Gradio's.
-            files: the page's own, by their paths.
-            uploads: where files go that are sent.
-            host: the address that is served at.
-            allowed: other names under which the page may be asked for.
-            most_bytes: of the files of one request.
+            files: the page's own, by path.
+            uploads: where uploaded files are kept.
+            host: the address served.
+            allowed: further host names.
+            most_bytes: largest total of the files of one request.
         """
         self.app, self.files, self.uploads = app, files, uploads
         self.names = {"localhost", "127.0.0.1", "::1", host.lower(), *map(host_name, allowed)}
@@ -106,7 +106,7 @@ class Guard:
         elif (method, path) == ("POST", JOIN):
             await self._join(request, send)
         elif method != "GET":
-            await _told(405, "the page has no such action")(scope, receive, send)
+            await _message(405, "the page has no such action")(scope, receive, send)
         elif path in self.files:
             file = self.files[path]
             await Response(file.content, media_type=file.kind)(scope, receive, send)
@@ -118,7 +118,7 @@ class Guard:
         elif path in PASSED or path.startswith(SCRIPTS):
             await self.app(_plain(scope), receive, send)
         else:
-            await _told(404, "the page has no such part")(scope, receive, send)
+            await _message(404, "the page has no such address")(scope, receive, send)
 
     def _refused(self, request: Request) -> Response | None:
         """The answer to a request that does not come from this page, or is for another server.
@@ -129,17 +129,17 @@ class Guard:
         """
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not self._known(host_name(hosts[0]), request.scope.get("server")):
-            asked = hosts[0][:100] if len(hosts) == 1 else "no one name"
-            return _told(
+            asked = hosts[0][:100] if len(hosts) == 1 else "several names or none"
+            return _message(
                 403,
-                f"this page is not served as {asked}: if it shall be, start it with --allow-host",
+                f"this page is not served as {asked}: allow that name with --allow-host",
             )
         for origin in request.headers.getlist("origin"):
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or parts.netloc.lower() != hosts[0].lower():
-                return _told(403, "a request from another site is not answered")
+                return _message(403, "a request from another site is not answered")
         if request.headers.get("sec-fetch-site") == "cross-site" and request.method != "GET":
-            return _told(403, "a request from another site is not answered")
+            return _message(403, "a request from another site is not answered")
         return None
 
     def _known(self, name: str, server: tuple[str, int | None] | None) -> bool:
@@ -153,9 +153,9 @@ class Guard:
             return False
 
     async def _keep(self, request: Request) -> Response:
-        """Files that are sent, to where they wait; the answer is their paths, as of Gradio's own.
+        """Keep uploaded files; the response is their paths, in Gradio's form.
 
-        Gradio would name a file by its content: two people with one image would share the file.
+        Gradio would name a file by its content: two people with one image would share it.
         """
         kept: list[str] = []
         try:
@@ -167,10 +167,10 @@ class Guard:
             if refused is None:
                 raise
             return refused
-        return JSONResponse(kept) if kept else _told(400, "no file was sent")
+        return JSONResponse(kept) if kept else _message(400, "no file was sent")
 
     async def _take_in(self, request: Request, kept: list[str]) -> None:
-        """Read a form, and add where its files wait to `kept`."""
+        """Read a form, and add the paths of its files to `kept`."""
         most = self.most_bytes + AROUND
         said = request.headers.get("content-length", "")
         limited = Request(request.scope, _limited(request, most))
@@ -187,25 +187,31 @@ class Guard:
                     kept.append(await run_sync(self.uploads.add, one.filename or "", one.file))
 
     def _why_not_kept(self, error: BaseException) -> Response | None:
-        """The answer to who sent files that are not kept; None for a fault of ours."""
+        """The response to an upload that is not kept; None for a bug."""
         if isinstance(error, _TooLargeError):
             mib = self.most_bytes / 2**20
-            return _told(
+            return _message(
                 413,
                 f"more than {mib:,.0f} MiB at once: drop fewer, or start with a larger --max-mb",
             )
         if isinstance(error, DataError):
-            return _told(503, str(error))
+            return _message(503, str(error))
         if isinstance(error, TimeoutError):  # before OSError, of which it is one
-            return _told(408, f"nothing was whole after {SEND_SECONDS} s: drop fewer at once")
+            return _message(
+                408, f"the upload was not complete after {SEND_SECONDS} s: drop fewer at once"
+            )
         if isinstance(error, OSError):
-            return _told(503, f"it cannot be kept here ({error.strerror or error}): drop it later")
+            return _message(
+                503, f"the files cannot be stored ({error.strerror or error}): try again later"
+            )
         if isinstance(error, (ClientDisconnect, HTTPException, MultiPartException)):
-            return _told(400, f"this is no form with 1 to {MOST_FILES} files, or it broke off")
+            return _message(
+                400, f"this is not a form with 1 to {MOST_FILES} files, or it is incomplete"
+            )
         return None
 
     async def _listen(self, request: Request, send: Send) -> None:
-        """The answers of a session, to somebody who takes them: else they would be kept."""
+        """Send a session's answers, and stop if nobody reads them: they would be kept."""
         with CancelScope() as answers:
 
             async def sending(message: Message) -> None:
@@ -219,19 +225,21 @@ class Guard:
                 await self.app(_plain(request.scope), request.receive, sending)
 
     async def _join(self, request: Request, send: Send) -> None:
-        """A call of Gradio's function: only with files that wait, told anew without anything else.
+        """Pass a call to Gradio, rewritten to name only files that wait here.
 
-        Gradio takes the files that a call names from the disk, or from the network.
+        Gradio reads the files that a call names from the disk or the network.
         """
         scope = request.scope
         try:
             limited = Request(scope, _limited(request, MOST_JSON))
             body = _call(json.loads(await limited.body()), self.uploads)
         except _TooLargeError:
-            await _told(413, "this call is too long")(scope, request.receive, send)
+            await _message(413, "this call is too long")(scope, request.receive, send)
             return
         except (ClientDisconnect, LookupError, RecursionError, TypeError, ValueError):
-            await _told(400, "this call names no file that was sent")(scope, request.receive, send)
+            await _message(400, "this call names no file that was sent")(
+                scope, request.receive, send
+            )
             return
         content = json.dumps(body).encode()
         headers = [
@@ -257,10 +265,10 @@ class Guard:
 
 
 def _call(values: Any, uploads: Uploads) -> dict[str, Any]:
-    """A call as Gradio may see it.
+    """Rewrite a call for Gradio.
 
     Raises:
-        LookupError, TypeError, ValueError: it is not one of this page's.
+        LookupError, TypeError, ValueError: it is not a call of this page.
     """
     if not isinstance(values, dict):
         raise TypeError("call")
@@ -280,7 +288,7 @@ def _call(values: Any, uploads: Uploads) -> dict[str, Any]:
 
 
 def _plain(scope: Scope) -> Scope:
-    """A request without what a proxy would say: Gradio would believe it."""
+    """A request without a proxy's headers, which Gradio would trust."""
     headers = [
         (name, value)
         for name, value in scope["headers"]
@@ -290,7 +298,7 @@ def _plain(scope: Scope) -> Scope:
 
 
 def _limited(request: Request, most: int) -> Receive:
-    """A body that ends in `_TooLargeError` where it is longer than it may be."""
+    """A body that raises `_TooLargeError` beyond `most` bytes."""
     said = request.headers.get("content-length", "0")
     left = most
 
@@ -307,12 +315,12 @@ def _limited(request: Request, most: int) -> Receive:
     return receive
 
 
-def _told(status: int, text: str) -> Response:
+def _message(status: int, text: str) -> Response:
     return Response(f"{text}\n", status, media_type="text/plain")
 
 
 def _with_headers(send: Send, path: str) -> Send:
-    """Sends what is sent, with the headers of every answer."""
+    """Add the headers of every response."""
     kept = {"cache-control": "no-cache" if path.startswith(SCRIPTS) else "no-store"}
 
     async def sending(message: Message) -> None:

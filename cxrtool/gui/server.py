@@ -48,9 +48,9 @@ def _unbound(error: OSError, host: str, port: int) -> Exception:
             f"{port + 1 if port < 65535 else 0} (--port 0: any that is free)"
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return UsageError(f"--host {host} is no address of this machine")
+        return UsageError(f"--host {host} is not an address of this machine")
     if error.errno == errno.EACCES:
-        return DataError(f"port {port} needs rights that you lack: pass --port 7860")
+        return DataError(f"you have no permission to use port {port}: pass --port 7860")
     return DataError(f"{host}, port {port}: {error.strerror}")
 
 

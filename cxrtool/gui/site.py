@@ -73,7 +73,7 @@ def site(facts: Facts, gradio_index: Path, *, most_mb: int, absent: str) -> dict
         tags = []
     if len(tags) != 2:
         raise UsageError(
-            "this version of Gradio is not known: install one that is with "
+            "this version of Gradio is not supported: install one that is with "
             "`pip install 'cxrtool[gui]'`"
         )
     environment = Environment(

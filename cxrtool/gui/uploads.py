@@ -133,7 +133,7 @@ class Uploads:
             found = self._waiting.pop(path, None)
             self._asked.pop(path, None)
         if found is None:
-            raise DataError("this image is not here any more: drop it again")
+            raise DataError("this image is no longer here: drop it again")
         try:
             yield found
         finally:

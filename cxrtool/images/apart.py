@@ -1,9 +1,9 @@
 """Decoding in processes of its own, each image with a limit of time and memory.
 
-A decoder may hang, take all memory, be killed by a damaged file, or leave in a picture what was in
-memory before. So what is not known to be harmless is decoded by another process, with limits that
-the system enforces (`apart_process`), and what somebody sent by a child of it that lives for one
-image. What goes wrong there is one image's error.
+A decoder may hang, exhaust memory, crash on a damaged file, or show old memory in a picture. So a
+file that is not known to be harmless is decoded by another process under limits that the system
+enforces (`apart_process`), and an upload by a child of that process that lives for one image. A
+failure there is an error of one image.
 """
 
 import atexit
@@ -21,15 +21,15 @@ from typing import IO, Any
 from cxrtool.core.errors import DataError
 
 SECONDS = 30
-"""Of the processor's time that decoding one image may take."""
+"""CPU time that decoding one image may take."""
 PATIENCE = 120
-"""Seconds that are waited for it on a busy machine."""
+"""Seconds to wait for one image on a busy machine."""
 MEMORY = 2**30
-"""Bytes that it may take beside what its process had at first."""
+"""Bytes that decoding may use beyond those of the idle process."""
 MODULE = "cxrtool.images.apart_process"
 HEAD = struct.Struct(">II")
-"""Bytes of a message's JSON, and of what comes behind."""
-TOO_LONG = f"decoding it took longer than the {SECONDS} s that one image may take"
+"""Lengths of a message's JSON and of the bytes that follow it."""
+TOO_LONG = f"decoding took longer than the {SECONDS} s allowed for an image"
 
 
 class _Process:
@@ -59,10 +59,10 @@ class _Process:
         self.expired = False
 
     def ask(self, question: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
-        """What it answers.
+        """Send a question and return the answer.
 
         Raises:
-            EOFError: it died, or was killed for want of time.
+            EOFError: the process died, or was killed after `PATIENCE` seconds.
         """
         timer = threading.Timer(PATIENCE, self._expire)
         timer.daemon = True
@@ -81,11 +81,11 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked: something may have killed it while it was idle."""
+        """Whether the process still runs: it may have been killed while idle."""
         return self._popen.poll() is None
 
     def kill(self) -> None:
-        """End it, and the child that decodes."""
+        """Kill the process and its decoding child."""
         try:
             if hasattr(os, "killpg"):
                 os.killpg(self._popen.pid, signal.SIGKILL)
@@ -95,7 +95,7 @@ class _Process:
             pass
 
     def end(self) -> int:
-        """Kill it and let go of its pipes; its exit code."""
+        """Kill the process, close its pipes and return its exit code."""
         code = self._popen.poll() if self.expired else _wait(self._popen)
         self.kill()
         self._popen.wait()
@@ -115,29 +115,29 @@ def _wait(process: "subprocess.Popen[bytes]") -> int | None:
 
 
 class Apart:
-    """The processes of this one: as many as threads ask at once, started when they are needed."""
+    """This program's decoding processes: one per thread that asks at once, started on demand."""
 
     def __init__(self) -> None:
         self._idle: dict[bool, list[_Process]] = {True: [], False: []}
-        """By whether they decode in children: in the memory of the others images were."""
+        """By `fresh`: whether they decode in children; images were in the memory of the others."""
         self._busy: dict[_Process, int] = {}
-        """And which thread waits for it."""
+        """With the thread that waits for each."""
         self._lock = threading.Lock()
 
     def decode(
         self, path: str, content: bytes | None = None, *, look: bool, dicom: bool, fresh: bool
     ) -> tuple[dict[str, Any], bytes]:
-        """Have an image decoded: what came of it, and the grey pixels.
+        """Have an image decoded: facts about it, and its grey pixels.
 
         Args:
-            path: where it is, or its name.
-            content: its bytes, where it is in no file.
-            look: whether to say what is implausible about it.
-            dicom: whether it is one.
-            fresh: in a child of its own, in whose memory no other image was.
+            path: the file, or the name of an upload.
+            content: the bytes of an upload.
+            look: whether to check that it is a plausible X-ray.
+            dicom: whether it is a DICOM.
+            fresh: decode in a new child, in whose memory no other image was.
 
         Raises:
-            DataError: it took too long or too much, or the decoder was killed by it.
+            DataError: it took too much time or memory, or it crashed the decoder.
         """
         process = self._take(fresh=fresh)
         whole = False
@@ -158,7 +158,7 @@ class Apart:
                 process.end()
 
     def _take(self, *, fresh: bool) -> _Process:
-        """An idle process, or a new one; it is busy from now on."""
+        """Take an idle process, or start one, and mark it busy."""
         process = None
         while process is None:
             with self._lock:
@@ -174,10 +174,10 @@ class Apart:
         return process
 
     def stop(self, threads: Collection[int] | None = None) -> None:
-        """Give up what is being decoded: whoever waits for it gets an error.
+        """Stop decoding: the threads that wait get an error.
 
         Args:
-            threads: which of those that wait, by their idents; None: all.
+            threads: idents of the threads concerned; None: all.
         """
         with self._lock:
             busy = [one for one, of in self._busy.items() if threads is None or of in threads]
@@ -200,16 +200,16 @@ class Apart:
 
 
 def _why(code: int, *, expired: bool) -> str:
-    """Why a decoder died, from its process's exit code: a signal's, or 128 and its child's."""
+    """Why a decoder died: its exit code is that of a signal, or 128 plus that of its child."""
     code = 128 - code if code < 0 else code
     if expired or code - 128 == getattr(signal, "SIGXCPU", None):
         return TOO_LONG
     if code - 128 == getattr(signal, "SIGKILL", None):
-        return "decoding it was killed, perhaps for want of memory"
+        return "decoding was killed, perhaps because memory ran out"
     return (
-        f"damaged: it kills the decoder (signal {code - 128})"
+        f"damaged: it crashes the decoder (signal {code - 128})"
         if code > 128
-        else ("decoding it was given up")
+        else "decoding was stopped"
     )
 
 
@@ -232,7 +232,7 @@ def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 
 
 def read_values(file: IO[bytes]) -> tuple[dict[str, Any], int]:
-    """Receive values; also how many bytes come behind them.
+    """Receive values, and how many bytes follow them.
 
     Raises:
         EOFError: the other side is gone.
@@ -243,7 +243,7 @@ def read_values(file: IO[bytes]) -> tuple[dict[str, Any], int]:
 
 
 def read_exactly(file: IO[bytes], size: int) -> bytes:
-    """So many bytes; a file without a buffer gives them in parts.
+    """Read `size` bytes; an unbuffered file returns them in parts.
 
     Raises:
         EOFError: there are fewer.

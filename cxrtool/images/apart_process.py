@@ -1,4 +1,4 @@
-"""The process that `apart` starts: it forks for each image, and holds none itself."""
+"""The process that `apart` starts; for uploads it forks per image and never holds one itself."""
 
 import gc
 import io
@@ -29,20 +29,20 @@ MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
 }
-"""Each of Pillow's modes in each format: some load more than others."""
+"""Modes to warm up per format: some make Pillow load more than others."""
 DICOM_DECODERS = ("jpeg_ls", "openjpeg", "libjpeg", "rle")
-"""Modules of the packages that pydicom decodes with, as far as they are installed."""
+"""Modules that pydicom decodes with, where installed."""
 MOST_SAID = 200
-"""Letters of what a library wrote to stderr."""
+"""Characters kept of what a library wrote to stderr."""
 
 
 def main() -> None:
-    """Decode what is asked for on stdin, until it is closed."""
+    """Answer questions on stdin until it is closed."""
     _warm_up()
-    asked: IO[bytes] = os.fdopen(0, "rb", 0)  # no buffer, in which an image would be
+    asked: IO[bytes] = os.fdopen(0, "rb", 0)  # a buffer would hold an image
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints does not print into an answer
-    warnings.simplefilter("ignore")  # Python's own are no library's word of damage
+    os.dup2(2, 1)  # prints must not end up in an answer
+    warnings.simplefilter("ignore")  # only what libraries write counts as damage
     limited = False
     while True:
         try:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _in_a_child(answers: IO[bytes], question: dict[str, Any], asked: IO[bytes], size: int) -> None:
-    """Decode in a child, which reads the image itself: in this process there never is one."""
+    """Decode in a child that reads the image itself, so that this process never holds one."""
     gc.freeze()  # the child then copies less memory
     child = os.fork()
     if child == 0:
@@ -77,23 +77,23 @@ def _in_a_child(answers: IO[bytes], question: dict[str, Any], asked: IO[bytes], 
         finally:
             os._exit(1)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code != 0:  # half an answer may have been written: nobody can read on
+    if code != 0:  # half an answer may have been written
         os._exit(128 - code if code < 0 else code)
 
 
 def _warm_up() -> None:
-    """Load what decoding loads, once and not in each child, which can open no file any more."""
+    """Load what decoding needs, once: children cannot open files."""
     for kind, modes in MODES.items():
         for mode in modes:
             file = io.BytesIO()
-            # Float pixels this dark have a scale of their own.
+            # Such dark float pixels take a path of their own in `depth`.
             Image.new(mode, (8, 8), 0.1 if mode == "F" else 1).save(file, kind)
             read_content("", file.getvalue(), look=True)
 
 
 @cache
 def _warm_up_dicom() -> None:
-    """As `_warm_up`: pydicom and its decoders load much when they are first used."""
+    """Load pydicom and its decoders."""
     import cxrtool.images.dicom.reading  # noqa: F401
 
     Image.init()  # JPEG 2000 among others
@@ -103,11 +103,11 @@ def _warm_up_dicom() -> None:
 
 
 def _follow_the_parent() -> None:
-    """End when nobody waits for the answer any more."""
+    """Exit when the parent is gone."""
 
     def follow() -> None:
         poll = select.poll()
-        poll.register(0, 0)  # a hang-up is told without being asked for
+        poll.register(0, 0)  # hang-ups are always reported
         poll.poll()
         os._exit(1)
 
@@ -116,7 +116,7 @@ def _follow_the_parent() -> None:
 
 
 def _limit_memory() -> None:
-    """Memory, and what is written, as the system enforces it."""
+    """Limit memory and what is written to files."""
     if resource is None:
         return
     _at_most(resource.RLIMIT_CORE, 0)
@@ -128,22 +128,22 @@ def _limit_memory() -> None:
 
 
 def _limit_time() -> None:
-    """The processor's time for one image: at its end the system kills this process."""
+    """Limit the CPU time of one image; the system then kills this process."""
     if resource is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + SECONDS + 1)
 
 
 def _lock() -> None:
-    """Open nothing from now on: a decoder that was taken over has no files and no network."""
+    """Open nothing from now on: a hijacked decoder has neither files nor network."""
     if resource is not None:
         with suppress(ValueError, OSError):
-            # Not 0: poll() needs a limit that is no smaller than the files that it waits for.
+            # Not 0: poll() needs a limit of at least the number of files it waits for.
             resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
 
 
 def _at_most(kind: int, value: int) -> None:
-    """Set a limit that can be raised again, up to the one that the system gave."""
+    """Set a soft limit."""
     with suppress(ValueError, OSError):
         most = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (value, most))
@@ -169,19 +169,19 @@ def _answer(
         except ImageError as error:
             values = {"error": str(error)}
         except MemoryError:
-            values = {"error": f"{path}: decoding it took more than {MEMORY / 2**30:.0f} GiB"}
+            values = {"error": f"{path}: decoding took more than {MEMORY / 2**30:.0f} GiB"}
     write_message(answers, values, pixels)
 
 
 def _unnamed() -> IO[bytes]:
-    """A file that nobody else sees."""
+    """A file without a name."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("said"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _said(file: IO[bytes]) -> str:
-    """What a library wrote to stderr while it decoded: libtiff does, of damage."""
+    """What a library wrote to stderr while decoding: libtiff reports damage there."""
     file.seek(0)
     lines = file.read(2**16).decode("utf-8", "replace").splitlines()
     if not lines:

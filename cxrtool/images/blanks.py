@@ -1,14 +1,14 @@
-"""Pictures that show nothing, by the warning that they carry: nothing is decided of them."""
+"""Blank pictures, recognised by their warning: they get no decision."""
 
 BLANK = "blank"
-"""Begins the warning of a picture whose pixels are all the same."""
+"""Start of the warning of a picture whose pixels are all equal."""
 NEARLY_BLANK = "nearly blank"
 SEPARATOR = "; "
 """Between the warnings of one image."""
 
 
 def shows_nothing(warning: str) -> bool:
-    """Whether an image's warning says that there is nothing to be seen on it.
+    """Whether an image's warning says that it is blank.
 
     >>> shows_nothing("in colour; blank: every pixel is 255"), shows_nothing("in colour")
     (True, False)

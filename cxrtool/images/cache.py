@@ -1,4 +1,4 @@
-"""The image cache: every image decoded once, squished, in one file that all processes map.
+"""The image cache: every image decoded once and resized, in one file that all processes map.
 
 `images.npy` is a plain NumPy file, (images, image_size, image_size) grey bytes; `index.csv` says
 which row is which image, and what was measured of it; `cache.json` is written last and seals the
@@ -20,10 +20,10 @@ from cxrtool.core.schemas import CacheFacts, read_as
 
 
 class Measured(NamedTuple):
-    """What is known of an image file that was decoded."""
+    """What was measured of a decoded image file."""
 
     row: int
-    """Its place among the images that were looked at, and in the cache."""
+    """Its row in the cache."""
     width: int
     height: int
     mode: str
@@ -33,17 +33,17 @@ class Measured(NamedTuple):
     bytes: int
     """The file's length."""
     modified: int
-    """When the file was last written, nanoseconds since 1970."""
+    """The file's modification time, nanoseconds since 1970."""
     crc32: int = 0
     """Of the image's pixels in the cache."""
     picture: str = ""
     """Its `pictures.fingerprint`; "": of version 0.1, which made none."""
     note: str = ""
-    """What reading it lost, or what its decoder said of damage."""
+    """What reading lost, or damage that the decoder reported."""
 
 
 COLUMNS = ("path", *Measured._fields)
-"""Of index.csv and journal.csv; those of version 0.1 lack the last."""
+"""Columns of index.csv and journal.csv; version 0.1 lacks the last two."""
 
 
 class CachePaths:
@@ -60,13 +60,13 @@ class CachePaths:
 
 
 class ImageCache:
-    """A finished cache, for reading. Other processes get its place, not its pixels."""
+    """A finished cache, for reading. Pickled, it carries its path, not its pixels."""
 
     def __init__(self, folder: Path) -> None:
         """Open the cache in `folder`.
 
         Raises:
-            DataError: it is not there, unfinished, or not as it was written.
+            DataError: it is missing, unfinished or altered.
         """
         self._paths = CachePaths(folder)
         try:
@@ -82,22 +82,22 @@ class ImageCache:
                 raise ValueError(f"{self._paths.images.name} has shape {self._pixels.shape}")
         except (RunError, DataError, OSError, KeyError, ValueError) as error:
             raise DataError(
-                f"{folder} is no whole cache ({error}): run `cxrtool prepare` again"
+                f"{folder} is not a complete cache ({error}): run `cxrtool prepare` again"
             ) from None
         self._rows = dict(zip(index["path"], rows, strict=True))
         self._sums = np.zeros(n, np.int64)
         self._sums[rows] = index["crc32"].astype(np.int64)
         self._checked = np.zeros(n, bool)
-        """The rows whose pixels this process has compared with their CRC-32."""
+        """Rows whose pixels this process has compared with their CRC-32."""
 
     def _map(self) -> NDArray[np.uint8]:
-        with open_regular(self._paths.images):  # a pipe would be waited for
+        with open_regular(self._paths.images):  # a pipe would block
             pass
         # A plain array over the map: np.memmap's own indexing is several times slower.
         try:
             return np.asarray(np.load(self._paths.images, mmap_mode="r"))
         except (EOFError, ValueError) as error:
-            raise ValueError(f"{self._paths.images.name} is no array: {error}") from None
+            raise ValueError(f"{self._paths.images.name} is not an array: {error}") from None
 
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_pixels": None, "_checked": np.zeros_like(self._checked)}
@@ -118,16 +118,16 @@ class ImageCache:
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The pixels (n, image_size, image_size) of some rows, copied from the map.
 
-        An image's bytes are compared with their CRC-32 when a process first reads them: all of a
-        large cache at once would be minutes, and this is a hundredth of a training step.
+        An image is compared with its CRC-32 when a process first reads it: checking a large cache
+        at once would take minutes, and this is a hundredth of a training step.
 
         Raises:
-            DataError: the cache was made anew while it was in use, or is not as it was written.
+            DataError: the cache was rebuilt while in use, or altered.
         """
         if self._pixels is None:
-            # Another process: the cache may have been made anew since its place was sent here.
+            # Another process: the cache may have been rebuilt since its path was sent here.
             if ImageCache(self._paths.folder).fingerprint != self.fingerprint:
-                raise DataError(f"{self._paths.folder} was made anew while it was in use")
+                raise DataError(f"{self._paths.folder} was rebuilt while it was in use")
             self._pixels = self._map()
         pixels: NDArray[np.uint8] = self._pixels[rows]
         self._check(rows, pixels)
@@ -139,7 +139,7 @@ class ImageCache:
                 path = next(path for path, row in self._rows.items() if row == rows[place])
                 raise DataError(
                     f"{self._paths.images}: the pixels of {path} are not those that prepare wrote "
-                    f"(their CRC-32 is another): remove {self._paths.folder} and run "
+                    f"(their CRC-32 differs): remove {self._paths.folder} and run "
                     "`cxrtool prepare` again"
                 )
         self._checked[rows] = True

@@ -1,4 +1,4 @@
-"""A cache in the making: it checks the disk first, and goes on where it was interrupted."""
+"""Build a cache: check the disk first, and resume where an earlier build was interrupted."""
 
 import csv
 import hashlib
@@ -28,18 +28,18 @@ from cxrtool.images.depth import is_deep
 from cxrtool.images.reading import ImageError, file_state
 
 MOST_INDEX = 2**31
-"""Bytes of an index or journal; those of CheXpert have 20 million."""
+"""Largest index or journal read, in bytes; those of CheXpert have 20 million."""
 SPARE_BYTES = 200_000_000
-"""What a cache leaves free on its disk, for the other files of the workspace."""
+"""Bytes left free on the disk for the workspace's other files."""
 
 DEEP_GREYS = "by depth"
-"""How pixels of more than 8 bits became greys; where another way stands, those are made anew."""
+"""How deep pixels become grey; entries made in another way are decoded again."""
 NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture", "note"))
-"""How many numbers stand in a line of the journal after the first five columns."""
+"""Numbers in a journal line after its first five columns."""
 
 
 class CacheWriter:
-    """Writes images into the rows of a cache in the making; one for each process."""
+    """Writes images into a cache that is being built; one for each process."""
 
     def __init__(self, folder: Path, image_size: int, n: int) -> None:
         self.image_size = image_size
@@ -48,7 +48,7 @@ class CacheWriter:
         self._file: IO[bytes] = self._path.open("r+b", buffering=0)
 
     def write(self, row: int, pixels: NDArray[np.uint8]) -> int:
-        """Write (image_size, image_size) bytes; their CRC-32."""
+        """Write (image_size, image_size) bytes and return their CRC-32."""
         content = pixels.tobytes()
         # Written, not mapped: a full disk is then an OSError instead of a killed process.
         self._file.seek(self._offset + row * self.image_size**2)
@@ -64,10 +64,10 @@ class CacheWriter:
 
 
 class NewCache:
-    """A cache in the making, which goes on where it was interrupted.
+    """A cache that is being built, resuming where it was interrupted.
 
-    Its rows are the images of `paths`, in their order. Another cache in the folder, of other images
-    or another size, stays whole until this one is sealed, if the disk has room for both.
+    Its rows are the images of `paths`, in order. An older cache in the folder stays intact until
+    this one is sealed, if the disk has room for both.
     """
 
     def __init__(self, folder: Path, data: Path, paths: Sequence[str], image_size: int) -> None:
@@ -84,21 +84,21 @@ class NewCache:
         self._form = {"deep_greys": DEEP_GREYS}
         self._header = _npy_header(len(paths), image_size)
         self.sealed = False
-        """Whether it is finished, and nothing has to be written into it."""
+        """Whether it is finished and needs no writing."""
         self._reused = False
         self._held = 0
-        """How many images a finished cache held when it was found."""
+        """Images in the finished cache that was found."""
 
     @property
     def place(self) -> tuple[Path, int, int]:
-        """What a `CacheWriter` needs to know, for other processes."""
+        """Arguments for `CacheWriter` in other processes."""
         return self._paths.folder, self.image_size, len(self.paths)
 
     def begin(self) -> dict[int, Measured]:
-        """Make the file, or find one that was begun or finished.
+        """Create the file, or find one that was begun or finished.
 
         Returns:
-            The images in it that are still those of the data's files, by row.
+            Its images whose files have not changed, by row.
 
         Raises:
             DataError: the disk has no room for it.
@@ -128,7 +128,7 @@ class NewCache:
         return {}
 
     def reopen(self, fresh: dict[int, Measured]) -> None:
-        """A finished cache becomes one in the making, in which only `fresh` is done."""
+        """Reopen a finished cache for building, keeping only `fresh`."""
         self._write_journal(fresh)
         self._write_plan()
         self._paths.seal.unlink()
@@ -136,9 +136,9 @@ class NewCache:
         self.sealed, self._reused = False, True
 
     def _settled(self, fresh: dict[int, Measured]) -> bool:
-        """Whether there is nothing to write: what is not in it is gone, or as unreadable as before.
+        """Whether nothing has to be written: missing images are gone, or unreadable as before.
 
-        A drive that is not there for a moment must not cost a cache.
+        A drive that is briefly absent must not cost a cache.
         """
         known = read_json(self._paths.seal).get("unusable", {})
         absent = [row for row in range(len(self.paths)) if row not in fresh]
@@ -146,14 +146,14 @@ class NewCache:
         return all(state in (None, known.get(str(row))) for row, state in states.items())
 
     def _state(self, row: int) -> list[int] | None:
-        """Length and time of an image's file; None where there is none."""
+        """Length and time of an image's file; None if it is missing."""
         try:
             return list(file_state(self.data / self.paths[row]))
         except ImageError:
             return None
 
     def _is_ours(self, about: Path, images: Path) -> bool:
-        """Whether a cache, begun or finished, is one of these images at this size."""
+        """Whether a begun or finished cache is of these images at this size."""
         try:
             values = read_json(about)
             length = images.stat().st_size
@@ -167,16 +167,16 @@ class NewCache:
         return len(self._header) + len(self.paths) * self.image_size**2
 
     def _fresh(self, records: Path, about: Path) -> dict[int, Measured]:
-        """The recorded images whose files have not changed since, nor the way to their greys."""
+        """The recorded images whose files, and conversion to grey, have not changed."""
         rows = {row.row: row for row in self._recorded(records)}
         if read_json(about).get("deep_greys") != DEEP_GREYS:
             rows = {n: row for n, row in rows.items() if not is_deep(row.mode)}
         return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
 
     def _recorded(self, path: Path) -> list[Measured]:
-        """The rows of a journal or an index; a line that a kill cut off is none.
+        """The rows of a journal or index; lines that a kill cut off are skipped.
 
-        None at all, where it is no table any more.
+        Empty if it is no longer a table.
         """
         rows: list[Measured] = []
         try:
@@ -198,22 +198,22 @@ class NewCache:
         return rows
 
     def _as_sealed(self) -> bool:
-        """Whether the index is the one that was sealed: if not, nothing in it can be believed."""
+        """Whether the index is the one that was sealed; if not, nothing in it is trusted."""
         try:
             return bool(sha256(self._paths.index) == read_json(self._paths.seal)["index_sha256"])
         except (OSError, KeyError):
             return False
 
     def _touched(self) -> bool:
-        """Whether the finished cache's pixels were written after it was sealed, or copied.
+        """Whether the pixels were written or copied after the cache was sealed.
 
-        Only then all of them are read, which may be minutes.
+        Only then all of them are read, which may take minutes.
         """
         known = read_json(self._paths.seal).get("images_modified")
         return known != self._paths.images.stat().st_mtime_ns
 
     def _intact(self, done: dict[int, Measured], images: Path) -> dict[int, Measured]:
-        """Those whose pixels are there: after a power cut, blank pages may be in their place."""
+        """Those whose pixels are intact: a power cut may leave blank pages."""
         with open_regular(images) as file:
             kept = {}
             for number in sorted(done):
@@ -235,7 +235,7 @@ class NewCache:
         write_json(self._paths.plan, {**self._identity, **self._form})
 
     def _make_room(self, *, done: int) -> None:
-        """Check that the disk has room; an older cache goes first if there is none beside it."""
+        """Check that the disk has room; remove an older cache if both do not fit."""
         needed = self._length - done * self.image_size**2
         place = next(p for p in (self._paths.folder, *self._paths.folder.parents) if p.exists())
         free = shutil.disk_usage(place).free - SPARE_BYTES
@@ -244,8 +244,8 @@ class NewCache:
             raise DataError(
                 f"the cache of {len(self.paths):,} images at {self.image_size}x{self.image_size} "
                 f"needs {_size(needed)} more, and {place.resolve()} has "
-                f"{_size(free + SPARE_BYTES)} free, of which {_size(SPARE_BYTES)} are kept for "
-                "other files: make room, pass a smaller --cache-size or --no-cache, or take a "
+                f"{_size(free + SPARE_BYTES)} free, of which {_size(SPARE_BYTES)} are reserved for "
+                "other files: make room, pass a smaller --cache-size or --no-cache, or use a "
                 "workspace (-w) on another disk"
             )
         if needed > free:
@@ -258,7 +258,7 @@ class NewCache:
             self._writer(file).writerows([COLUMNS, *self._lines(rows.values())])
 
     def record(self, rows: Iterable[Measured]) -> None:
-        """Note images whose pixels were written."""
+        """Record images whose pixels were written."""
         path = self._paths.journal
         with names_file(path), path.open("a", encoding="utf-8", newline="") as file:
             self._writer(file).writerows(self._lines(rows))
@@ -271,7 +271,7 @@ class NewCache:
         return csv.writer(file, lineterminator="\n")
 
     def discard(self) -> None:
-        """Give it up; an older cache stays, and so does what was found begun."""
+        """Remove what was begun; an older cache stays, and so does an earlier beginning."""
         if self._reused:
             return
         for path in (self._paths.plan, self._paths.partial, self._paths.journal):
@@ -280,12 +280,12 @@ class NewCache:
             self._paths.folder.rmdir()
 
     def seal(self, rows: Sequence[Measured], pixels_sha256: str) -> None:
-        """Finish the cache, as one of the images that `pixels_sha256` is the table of."""
+        """Finish the cache; `pixels_sha256` is the fingerprint of the table of its images."""
         text = io.StringIO()
         self._writer(text).writerows([COLUMNS, *self._lines(rows)])
         inside = {row.row for row in rows}
         absent = [row for row in range(len(self.paths)) if row not in inside]
-        # An older cache's seal goes first: from here on, nothing looks whole until the end.
+        # Remove the old seal first: nothing may look complete until the end.
         if not self.sealed or len(rows) < self._held:
             self._paths.seal.unlink(missing_ok=True)
         if self._reused or (self.sealed and len(rows) < self._held):
@@ -303,12 +303,12 @@ class NewCache:
             "unusable": {str(row): self._state(row) for row in absent},
         }
         write_json(self._paths.seal, sealed)
-        # Also those of another cache that was begun and given up.
+        # Also those of another cache that was begun.
         for path in (self._paths.plan, self._paths.journal, self._paths.partial):
             path.unlink(missing_ok=True)
 
     def _blank(self, inside: set[int]) -> None:
-        """Wipe what an earlier attempt left in rows that hold no image now."""
+        """Clear rows that no longer hold an image."""
         nothing = bytes(self.image_size**2)
         images = self._paths.images if self.sealed else self._paths.partial
         with names_file(images), images.open("r+b") as file:

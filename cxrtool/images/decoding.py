@@ -1,4 +1,4 @@
-"""Image files to the networks' inputs, in threads, a bounded number ahead of who takes them."""
+"""Decode image files to network inputs in threads, a bounded number ahead of the consumer."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from cxrtool.images.apart import APART
 from cxrtool.images.reading import ImageError, read_for_scoring, squish
 
 ImageSizes = tuple[int, ...]
-"""The squares that an image is squished to in turn."""
+"""The sizes to which an image is resized in turn; the last is the network's input."""
 
 VIEWS = ((0.0, 1.0), (-6.0, 1.0), (6.0, 1.0), (0.0, 0.95), (0.0, 1.05))
 """Degrees and scale of the five views of `--tta`: well within what training varies (20 degrees and
@@ -29,10 +29,10 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """An image as the networks see it, or why there is none."""
+    """A decoded image, or why there is none."""
 
     index: int
-    """Among the files."""
+    """Its position among the files."""
     pixels: dict[ImageSizes, NDArray[np.uint8]]
     """Grey (views, size, size) for each of the sizes asked for; nothing where it failed."""
     warning: str = ""
@@ -47,15 +47,15 @@ def decode_batches(
     workers: int,
     views: Sequence[tuple[float, float]] = VIEWS[:1],
 ) -> Iterator[list[Decoded]]:
-    """Decode files in batches, in their order; what cannot be read is among them.
+    """Decode files in batches, in order; files that cannot be read are included.
 
-    Threads are enough, and start at once: Pillow lets others run while it decodes and resizes.
+    Threads suffice: Pillow releases the GIL while it decodes and resizes.
 
     Args:
-        files: any number of them; they are looked at as they are needed.
+        files: consumed as they are needed.
         image_sizes: of each image's inputs: the squares that it is resized to in turn.
-        batch: files in a batch.
-        workers: threads; 0: none, each batch is decoded when it is asked for.
+        batch: files per batch.
+        workers: threads; 0: each batch is decoded when it is requested.
         views: degrees and scale of each view of an image.
     """
     numbered = enumerate(files)
@@ -72,7 +72,7 @@ def decode_batches(
         ahead: deque[Future[Decoded]] = deque()
         try:
             while True:
-                # Two batches ahead: one that is being put together, and one behind it.
+                # Two batches ahead: one being assembled and one behind it.
                 for index, file in islice(numbered, 2 * batch + workers - len(ahead)):
                     ahead.append(pool.submit(_decode, index, file, image_sizes, views))
                 if not ahead:
@@ -80,7 +80,7 @@ def decode_batches(
                 yield [ahead.popleft().result() for _ in range(min(batch, len(ahead)))]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            # Whoever is still at work is waited for; others may be decoding, too.
+            # Only this pool's threads: others may be decoding too.
             APART.stop(threads)
 
 
@@ -104,19 +104,19 @@ def _decode(
 def squished_views(
     grey: Image.Image, image_sizes: ImageSizes, views: Sequence[tuple[float, float]]
 ) -> NDArray[np.uint8]:
-    """The network's input of an image, seen in several ways: (views, image_size, image_size)."""
+    """The network's input for each view of an image: (views, image_size, image_size)."""
     plain = squish(grey, *image_sizes)
     return np.stack([_view(plain, degrees, scale) for degrees, scale in views])
 
 
 def _view(square: NDArray[np.uint8], degrees: float, scale: float) -> NDArray[np.uint8]:
-    """The image turned (counter-clockwise) and scaled about its middle, black outside."""
+    """Rotate (counter-clockwise) and scale an image about its centre, black outside."""
     if degrees == 0 and scale == 1:
         return square
     image_size = len(square)
     middle = image_size / 2
     turn = radians(degrees)
-    # From a place in the result to the place in the image that is seen there.
+    # Maps a position in the result to one in the image.
     a, b = cos(turn) / scale, -sin(turn) / scale
     d, e = sin(turn) / scale, cos(turn) / scale
     shifts = middle - a * middle - b * middle, middle - d * middle - e * middle

@@ -1,8 +1,8 @@
-"""Pixels deeper than 8 bits to 8-bit greys: by the depth that they are of, not by their greatest.
+"""Pixels of more than 8 bits to 8-bit greys, scaled by their depth and not by their maximum.
 
-A marker burnt in at 65,535 is not what a 12-bit picture is scaled by: it would blacken the rest.
-So a picture is of the smallest usual depth that nearly all of its pixels fit into, and what is
-above is cut off there. The same picture has the same greys at any depth that it is stored in.
+A marker burnt in at 65,535 would blacken a 12-bit picture. So a picture's depth is the smallest
+usual one that nearly all of its pixels fit into, and values above are clipped. The same picture has
+the same greys at any depth.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 DEPTHS = (8, 10, 12, 14, 16, 20, 24, 31)
-"""Bits that detectors and programs give to a pixel."""
+"""Bits per pixel that detectors and programs use."""
 ABOVE = 0.02
-"""Share of the pixels that may be above a picture's depth: markers, plates with writing."""
+"""Share of pixels that may exceed the depth: markers, text."""
 AT_ONCE = 1 << 20
-"""Pixels that are looked at together: what is needed beside the picture stays small."""
+"""Pixels processed at once, which bounds the memory used."""
 DARK = 0.25
-"""Float pixels that do not reach this are of no scale from 0 to 1: they have one of their own.
+"""Float pixels below this are not on a scale from 0 to 1, and are scaled by their own maximum.
 
-A quarter, as of integers: their depths are two bits apart."""
+A quarter, as for integers, whose depths are two bits apart."""
 
 Deep = NDArray[Any]
-"""Integers or floats: which of them, is asked of the array."""
+"""Integers or floats."""
 
 
 class Greys(NamedTuple):
@@ -32,23 +32,23 @@ class Greys(NamedTuple):
 
     image: Image.Image
     warning: str
-    """What it lost, if anything."""
+    """What was lost, if anything."""
 
 
 def is_deep(mode: str) -> bool:
-    """Whether Pillow's word for a picture's form is one of more than 8 bits."""
+    """Whether a Pillow mode has more than 8 bits."""
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
 def shallow(image: Image.Image, *, white_is_zero: bool = False) -> Greys:
-    """A picture of 16-bit, 32-bit or float pixels as 8-bit greys.
+    """Convert 16-bit, 32-bit or float pixels to 8-bit greys.
 
     Integers: grey = round(255 * value / (2**depth - 1)), where the depth is the smallest of
     `DEPTHS` with at most `ABOVE` of the pixels over it; so 8-bit pixels repeated in 16 bits
     (times 257) come out exactly as they were. Floats: the full scale is 1 where they lie in 0..1,
     a depth's where they lie above, and their own greatest (but for `ABOVE`) where they stay below
     `DARK`.
-    What is no number, and negative, is 0.
+    NaN and negative values become 0.
 
     Args:
         image: of a mode for which `is_deep` holds.
@@ -74,7 +74,7 @@ def shallow(image: Image.Image, *, white_is_zero: bool = False) -> Greys:
         full = f"{scale.full:,.0f}" if scale.full >= 1 else f"{scale.full:.3g}"
         reasons.append(
             f"{_share(above, values.size)} of its pixels are above {full} (up to "
-            f"{scale.greatest:,.6g}): taken for a marker and cut off there"
+            f"{scale.greatest:,.6g}): taken for a marker and clipped"
         )
     if negative > ABOVE * values.size:
         reasons.append(f"{_share(negative, values.size)} of its pixels are negative: read as 0")
@@ -87,10 +87,10 @@ def _share(some: int, of: int) -> str:
 
 class _Scale(NamedTuple):
     full: float
-    """What becomes white."""
+    """The value that becomes white."""
     greatest: float
     repeated: bool
-    """Whether they are 8-bit pixels, each written twice into its 16 bits."""
+    """Whether they are 8-bit pixels, written twice into 16 bits."""
 
 
 def _scale(values: Deep) -> _Scale:

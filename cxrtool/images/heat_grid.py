@@ -1,4 +1,4 @@
-"""Where a heat map's cells lie in its image, and the map at the image's size."""
+"""The position of a heat map's cells in its image, and the map at the image's size."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 AROUND = 2
-"""Cells that the border is continued by: more than the image ever reaches beyond the centres."""
+"""Cells of padding: more than the image extends beyond the outermost centres."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Where a map's cells lie in the image, across as down: in shares of the side.
-
-    The network saw the image squished to a square, so that shares hold for the image as it was.
-    """
+    """Positions of a map's cells, as shares of the image's width and equally of its height."""
 
     first: float
-    """From the edge to the first cell's centre."""
+    """From the edge to the centre of the first cell."""
     step: float
-    """From a cell's centre to the next one's."""
+    """From one centre to the next."""
 
 
 def spread(heat: NDArray[np.float32], cells: Cells, width: int, height: int) -> NDArray[np.float32]:
-    """A map (h, w) at an image's size (height, width): each cell's value at the cell's centre.
-
-    Between the centres it is bilinear, and beyond the outermost ones level.
-    """
+    """Resize a map (h, w) to (height, width): bilinear between cells' centres, constant beyond."""
     padded = Image.fromarray(np.pad(np.asarray(heat, np.float32), AROUND, mode="edge"))
     start = AROUND + 0.5 - cells.first / cells.step
     end = start + 1 / cells.step

@@ -1,4 +1,4 @@
-"""Why an image's look is no chest X-ray's: only what is cheap to see, and true."""
+"""Cheap checks of whether an image can be a chest X-ray."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from cxrtool.images.blanks import BLANK, NEARLY_BLANK
 LEAST_SIDE = 32
 GREATEST_ASPECT = 3.0
 LOOK = 64
-"""Side of the small copy that an image's colours and greys are judged by."""
+"""Size of the small copy on which colours and greys are judged."""
 COLOUR = 16
-"""Levels between channels up to which a pixel counts as grey: film has a tint, JPEG adds noise."""
+"""Difference between channels up to which a pixel counts as grey: film is tinted, JPEG noisy."""
 COLOURED = 0.01
-"""Share of coloured pixels from which on an image is in colour."""
+"""Share of coloured pixels above which an image is in colour."""
 FLAT = 8
-"""Levels between the darkest and the brightest below which an image shows nothing."""
+"""Range of levels below which an image is blank."""
 
 
 def shape_warning(width: int, height: int) -> str:
-    """Why an image of this shape is no plausible chest X-ray; empty if it may be one."""
+    """Why a chest X-ray cannot have this shape; empty if it can."""
     if min(width, height) < LEAST_SIDE:
         return f"{width}x{height} pixels is too small for an X-ray"
     if max(width, height) > GREATEST_ASPECT * min(width, height):
@@ -29,14 +29,14 @@ def shape_warning(width: int, height: int) -> str:
 
 
 def implausible_looks(image: Image.Image, grey: Any) -> list[str]:
-    """What is implausible about the look of an image, of which `grey` is the grey form.
+    """What is implausible about an image; `grey` is its grey form.
 
-    `grey` is an Image, too; Pillow's types do not know that one of mode L has numbers for pixels.
+    `grey` is an Image too, but Pillow's types do not know that mode L has numbers as pixels.
     """
     reasons = [shape_warning(*grey.size)]
     if image.mode != "L" and _is_coloured(image):
         reasons.append("in colour")
-    # A chest's middle row goes through both lungs: where some of its pixels differ, it is no blank.
+    # The middle row crosses both lungs: where its pixels differ, the image is not blank.
     (width, height), pixels = grey.size, grey.load()
     row = [pixels[width * part // 8, height // 2] for part in range(1, 8)]
     if max(row) - min(row) < FLAT:

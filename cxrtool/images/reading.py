@@ -1,7 +1,7 @@
-"""JPEG, PNG, TIFF and DICOM to one 8-bit grey form: the same for training and prediction.
+"""Read JPEG, PNG, TIFF and DICOM as 8-bit grey, in the same way for training and prediction.
 
-What is in a file is looked at before a decoder sees it (`formats`); what may take long, or was sent
-by somebody, is decoded in a process of its own (`apart`).
+Files are examined before a decoder sees them (`formats`); what may take long, and every upload, is
+decoded in a separate process (`apart`).
 """
 
 import errno
@@ -33,10 +33,10 @@ from cxrtool.images.plausibility import implausible_looks
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *DICOM_SUFFIXES)
 FORMATS = ("JPEG", "PNG", "TIFF")
-"""What Pillow may take a file for: some of its other formats start programs (EPS: Ghostscript)."""
+"""Formats that Pillow may try: some others start programs (EPS: Ghostscript)."""
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
 ORIENTATION = 0x0112
-"""The EXIF tag that says how a camera was held, from 1 (upright) to 8 (EXIF 2.3, table 4)."""
+"""The EXIF tag of the camera's rotation, from 1 (upright) to 8 (EXIF 2.3, table 4)."""
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,19 +47,19 @@ TURNED = {
     8: Image.Transpose.ROTATE_90,
 }
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0
-"""The TIFF tag that says whether the least value is black, and what says that it is white."""
+"""The TIFF tag of what the least value means, and its value for white."""
 DICOM_MARK = b"DICM"
 MARK_PLACE = 128
 BARE_STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
-"""A DICOM's first group of elements, where the mark and what goes before it are left out."""
+"""First group of a DICOM without preamble."""
 
 
 class ImageError(DataError):
-    """An image file that cannot be read, named with the reason."""
+    """An image file that cannot be read, with the reason."""
 
 
 class MissingImageError(ImageError):
-    """An image file that is not there."""
+    """An image file that does not exist."""
 
 
 class Read(NamedTuple):
@@ -67,9 +67,9 @@ class Read(NamedTuple):
 
     grey: Image.Image
     mode: str
-    """As it was stored: Pillow's word, or DICOM's."""
+    """As stored: Pillow's mode, or DICOM's Photometric Interpretation."""
     warning: str
-    """What reading it lost, and with `look` why it is no plausible X-ray; "" for nothing."""
+    """What reading lost, and with `look` why it is no plausible X-ray; empty for nothing."""
 
 
 def read_grey(path: Path) -> Image.Image:
@@ -80,24 +80,23 @@ def read_grey(path: Path) -> Image.Image:
 def decode(path: Path | str) -> Read:
     """Decode an image file to 8-bit grey at its own size.
 
-    What it is, its content says and not its name. Deeper pixels (16-bit, 32-bit, float) are scaled
-    by the depth that nearly all of them fit into (`depth.shallow`): a 12-bit picture in a 16-bit
-    file is common, and dividing by 65535 would blacken it. Transparent parts become black, and the
-    rotation that a camera noted (EXIF) is applied. Of several pages the first is taken. A DICOM is
-    shown as its own window or look-up table says.
+    The format is recognised by content, not by name. Deeper pixels (16-bit, 32-bit, float) are
+    scaled by the depth that nearly all of them fit into (`depth.shallow`): dividing a 12-bit
+    picture in a 16-bit file by 65535 would blacken it. Transparency becomes black, EXIF rotation is
+    applied, and the first of several pages is read. A DICOM is shown by its own window or look-up
+    table.
 
     Raises:
-        ImageError: the file is missing, truncated, not an image, larger than is decoded
-            (`formats.limits`), or takes longer or more memory than one image may (`apart`).
+        ImageError: the file is missing, truncated, not an image, too large (`formats.limits`), or
+            takes too much time or memory (`apart`).
     """
     return _read(path)
 
 
 def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
-    """Decode an image file, and say why it is no plausible frontal chest X-ray, or "".
+    """Decode an image file, with a warning if it is no plausible frontal chest X-ray.
 
-    Only what is cheap to see: its shape, colour, a blank, damage that its decoder reports, what a
-    DICOM says of itself.
+    Only cheap checks: shape, colour, blankness, damage that the decoder reports, a DICOM's header.
 
     Raises:
         ImageError: see `decode`.
@@ -107,7 +106,7 @@ def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
 
 
 def read_sent(name: str, content: bytes) -> tuple[Image.Image, str]:
-    """As `read_for_scoring`, of what somebody sent: always in a process of its own.
+    """Like `read_for_scoring`, for an upload: always in a separate process.
 
     Raises:
         ImageError: see `decode`.
@@ -118,10 +117,10 @@ def read_sent(name: str, content: bytes) -> tuple[Image.Image, str]:
 
 
 def read_header(path: Path | str) -> tuple[int, int, str]:
-    """An image file's width, height and mode; its pixels are not looked at.
+    """An image file's width, height and mode, without decoding its pixels.
 
     Raises:
-        ImageError: the file is missing, has no image's header, or names too many pixels.
+        ImageError: the file is missing, has no image header, or too many pixels.
     """
     try:
         with _opened(path) as file, QUIET:
@@ -136,10 +135,10 @@ def read_header(path: Path | str) -> tuple[int, int, str]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file in a folder is taken for an image: by its suffix, or as a DICOM without one.
+    """Whether a file in a folder counts as an image: by its suffix, or as a DICOM without one.
 
-    Scanners call theirs IM0001, archives by numbers with dots. A hidden file is none, and neither
-    is a DICOMDIR, which lists the others.
+    Scanners name files IM0001, archives by numbers with dots. Hidden files and DICOMDIR, which
+    lists the others, do not count.
     """
     suffix = path.suffix.lower()
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
@@ -156,10 +155,10 @@ def is_image(path: Path) -> bool:
 
 
 def file_state(path: Path | str) -> tuple[int, int]:
-    """A file's length, and when it was last written, in nanoseconds since 1970.
+    """A file's length and modification time, in nanoseconds since 1970.
 
     Raises:
-        ImageError: it is missing, or out of reach.
+        ImageError: it is missing or not accessible.
     """
     try:
         state = os.stat(path)  # noqa: PTH116
@@ -169,12 +168,10 @@ def file_state(path: Path | str) -> tuple[int, int]:
 
 
 class _Quiet:
-    """Within, Pillow's warning of too many pixels is an error, and others of it are not shown.
+    """Inside, Pillow's warning of too many pixels is an error, and its other warnings are hidden.
 
-    Nor are pydicom's, which may name what is the patient's.
-
-    Python's filters of warnings belong to the process: of several threads within, the first sets
-    them and the last sets them back.
+    So are pydicom's, which may quote patient data. Python's warning filters belong to the process:
+    of several threads inside, the first sets them and the last restores them.
     """
 
     def __init__(self) -> None:
@@ -201,7 +198,7 @@ QUIET = _Quiet()
 
 
 def _read(path: Path | str, *, look: bool = False) -> Read:
-    """Decode an image file, here or apart; `look` for what makes it implausible, too."""
+    """Decode an image file, here or in another process; with `look`, check its plausibility."""
     try:
         with _opened(path) as file, QUIET:
             dicom = _is_dicom(file, path)
@@ -228,7 +225,7 @@ def _apart(path: Path | str, content: bytes | None, *, look: bool, dicom: bool) 
 
 
 def read_file(path: Path | str, *, look: bool) -> Read:
-    """Decode a file in this process, whatever it may take: for `apart_process`.
+    """Decode a file in this process without limits: for `apart_process`.
 
     Raises:
         ImageError: see `decode`.
@@ -241,7 +238,7 @@ def read_file(path: Path | str, *, look: bool) -> Read:
 
 
 def read_content(name: str, content: bytes, *, look: bool) -> Read:
-    """As `read_file`, of bytes.
+    """Like `read_file`, for bytes.
 
     Raises:
         ImageError: see `decode`.
@@ -267,11 +264,11 @@ def _read_dicom(file: BinaryIO, *, look: bool) -> Read:
 
 
 def _examined(file: BinaryIO, *, pixels: bool = True) -> Examined:
-    """Look at a picture's file before a decoder does.
+    """Examine a picture file before a decoder does.
 
     Args:
-        file: of a picture.
-        pixels: whether they are about to be decoded; else only what precedes them is looked at.
+        file: the picture's file.
+        pixels: whether its pixels will be decoded; else only what precedes them is examined.
     """
     start = file.read(len(SIGNATURE))
     file.seek(0)
@@ -297,7 +294,7 @@ def _read_picture(found: Examined, *, look: bool) -> Read:
     else:
         image.load()
         pixels = image
-    turned = TURNED.get(_orientation(image))  # only now: Pillow turns TIFFs itself
+    turned = TURNED.get(_orientation(image))  # only now: Pillow rotates TIFFs itself
     plain, lost = _plain(pixels, white_is_zero=_white_is_zero(image))
     upright = plain if turned is None else plain.transpose(turned)
     return _finished(upright, mode, [*warnings, lost], look=look)
@@ -310,14 +307,14 @@ def _finished(upright: Image.Image, mode: str, warnings: list[str], *, look: boo
 
 
 def _opened(path: Path | str) -> BinaryIO:
-    """A file to read, and only a file: opening a pipe would wait for who writes it.
+    """Open a regular file: opening a pipe would block.
 
     Raises:
-        OSError: it is missing, out of reach, or no file.
+        OSError: it is missing, not accessible, or not a regular file.
     """
     mode = os.stat(path).st_mode  # noqa: PTH116
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise OSError(errno.EINVAL, f"it is {kind}")
     return open(path, "rb")  # noqa: PTH123
 
@@ -331,7 +328,7 @@ def _is_dicom(file: BinaryIO, path: Path | str) -> bool:
 
 
 def _open_picture(file: BinaryIO) -> Image.Image:
-    """A picture's header. Its size is checked here too: other threads may set the filters back."""
+    """Read a picture's header. Its size is checked here too: threads may restore the filters."""
     image = Image.open(file, formats=FORMATS)
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
@@ -343,7 +340,7 @@ def _has_pages(image: Image.Image) -> bool:
 
 
 def _named(error: Exception, path: Path | str) -> ImageError:
-    """Whatever was raised while reading, as an error that names the file."""
+    """Whatever reading raised, as an error that names the file."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, FileNotFoundError):
@@ -362,21 +359,21 @@ def _named(error: Exception, path: Path | str) -> ImageError:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the camera was held; upright, where the metadata are too long to be read."""
+    """The EXIF orientation; upright where the metadata are too long to be read."""
     known = (image.info.get(name, b"") for name in ("exif", "Raw profile type exif"))
-    # A profile is text: two letters a byte, and line ends.
+    # A profile is text: two characters per byte, and line ends.
     if any(len(one) > (1 if isinstance(one, bytes) else 3) * MOST_EXIF for one in known):
         return 1
     return int(image.getexif().get(ORIENTATION, 1))
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    """Whether a TIFF's least value is white; up to 8 bits Pillow heeds it itself."""
+    """Whether a TIFF's least value is white; up to 8 bits Pillow handles it itself."""
     return bool(getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
 def _plain(image: Image.Image, *, white_is_zero: bool) -> tuple[Image.Image, str]:
-    """The image in 8 bits and without transparency; what it lost."""
+    """The image in 8 bits and without transparency, and what was lost."""
     if is_deep(image.mode):
         return shallow(image, white_is_zero=white_is_zero)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""torchvision's networks with a head of their own: blocks to freeze, and scores of a batch."""
+"""torchvision's networks with a new head: blocks to freeze, and scores of a batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ Swin's merging of patches. ResNet and EfficientNet have theirs inside a stage's 
 
 
 class Head(nn.Linear):
-    """One logit a label, computed in fp32: at bf16's 8 bits many images would share a logit."""
+    """One logit per label, in fp32: with bf16's 8 bits many images would share a logit."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, labels), float32, of features (n, width) of any float type."""
@@ -75,11 +75,11 @@ def _parameters(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
 def build_network(arch: str, n_labels: int, *, drop_rate: float = 0.0) -> nn.Module:
     """A torchvision network with random weights and a new last layer of `n_labels` logits.
 
-    It takes (n, 3, size, size), size at least 32: any such number, also for a Swin, which pads
-    to whole windows. `drop_rate` is DenseNet's own: dropout after each dense layer.
+    It takes (n, 3, size, size) for any size from 32, also for a Swin, which pads to whole windows.
+    `drop_rate` is DenseNet's dropout after each dense layer.
 
     Raises:
-        UsageError: an unknown architecture, or a drop rate for a network that has none.
+        UsageError: an unknown architecture, or a drop rate for a network without one.
     """
     if arch not in ARCHS:
         raise UsageError(unknown_name("architecture", arch, ARCHS))
@@ -106,7 +106,7 @@ def head_of(network: nn.Module) -> nn.Linear:
 
 
 def blocks_of(network: nn.Module) -> Blocks:
-    """Body, top block and head, as `PLANS` has them; no module of weights is in none or in two."""
+    """Body, top block and head by `PLANS`; every module with weights is in exactly one."""
     plan = _plan_of(network)
     top = tuple(_module_at(network, path) for path in plan.top)
     head = tuple(_module_at(network, path) for path in plan.head)
@@ -114,7 +114,7 @@ def blocks_of(network: nn.Module) -> Blocks:
 
 
 def block_sizes(network: nn.Module) -> dict[str, int]:
-    """How many parameters `body`, `top` and `head` have."""
+    """The numbers of parameters of `body`, `top` and `head`."""
     groups = blocks_of(network).groups()
     sizes = (sum(parameter.numel() for parameter in group) for group in groups)
     return dict(zip(("body", "top", "head"), sizes, strict=True))
@@ -124,7 +124,7 @@ def _plan_of(network: nn.Module) -> BlockPlan:
     for family, plan in PLANS.items():
         if isinstance(network, family):
             return plan
-    raise TypeError(f"there is no plan of blocks for a {type(network).__name__}")
+    raise TypeError(f"no block plan for a {type(network).__name__}")
 
 
 def _module_at(network: nn.Module, path: str) -> nn.Module:
@@ -137,7 +137,7 @@ def _module_at(network: nn.Module, path: str) -> nn.Module:
 
 
 def _without(module: nn.Module, taken: set[nn.Module]) -> Iterator[nn.Module]:
-    """The largest modules in `module` that neither are nor hold one of `taken`, in order."""
+    """The largest modules in `module` that neither are nor contain one of `taken`, in order."""
     for child in module.children():
         if child in taken:
             continue
@@ -148,7 +148,7 @@ def _without(module: nn.Module, taken: set[nn.Module]) -> Iterator[nn.Module]:
 
 
 def normalise(pixels: Tensor, mean: float, std: float) -> Tensor:
-    """Grey pixels (n, 1, size, size) in 0..1 to the network's three equal channels."""
+    """Scale grey pixels (n, 1, size, size) in 0..1, as three equal channels."""
     return ((pixels - mean) / std).expand(-1, 3, -1, -1)
 
 

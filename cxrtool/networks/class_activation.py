@@ -22,7 +22,7 @@ from cxrtool.networks.trained import load_network
 
 @dataclass(frozen=True, kw_only=True)
 class Explainer:
-    """A network that is asked where it looked; safe to be used from several threads."""
+    """A network that explains its scores by maps; thread-safe."""
 
     network: nn.Module
     """In eval mode, its parameters without gradients."""
@@ -44,8 +44,8 @@ class Explainer:
         """Where the network looked for each label, in fp32 at the size of its last feature maps.
 
         Args:
-            pixels: a grey image (image_size, image_size), as the network is given it.
-            labels: those wanted; any order, none is fine.
+            pixels: the network's input, grey (image_size, image_size).
+            labels: any of the network's, in any order.
             method: `gradcam`, never negative, or `cam`, whose negative cells speak against the
                 label; see `grad_cam` and `class_activation`.
 
@@ -53,7 +53,7 @@ class Explainer:
             (labels, h, w), in logits, not scaled.
 
         Raises:
-            UsageError: a label or a method that there is not.
+            UsageError: an unknown label or method.
             ValueError: an image of another size than the network's input.
         """
         if pixels.shape != (self.image_size, self.image_size):
@@ -62,7 +62,7 @@ class Explainer:
         if method not in HEATMAPS:
             raise UsageError(unknown_name("method", method, HEATMAPS))
         grey = torch.from_numpy(np.array(pixels)).to(self.device)
-        # Whatever context the calling thread is in: these are its own.
+        # Independent of the calling thread's context.
         with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
             with torch.no_grad():
                 scaled = normalise(grey[None, None].float() / 255, self.pixel_mean, self.pixel_std)
@@ -81,7 +81,7 @@ class Explainer:
 
 
 def load_explainer(run: RunFolder, device: str = "cpu") -> Explainer:
-    """Load a run's network to ask it where it looked.
+    """Load a run's network for explanations.
 
     Raises:
         RunError: a file of the run is missing or altered, or its weights do not fit.
@@ -108,8 +108,8 @@ def grad_cam(network: nn.Module, features: Tensor, labels: Sequence[int]) -> Ten
     without its bias.
 
     Args:
-        network: only its end is gone through, forwards and back.
-        features: one image's, of `last_features`: (1, channels, h, w).
+        network: only its end is computed, forwards and back.
+        features: one image's `last_features`, (1, channels, h, w).
         labels: the logits' indices.
 
     Returns:
@@ -117,7 +117,7 @@ def grad_cam(network: nn.Module, features: Tensor, labels: Sequence[int]) -> Ten
     """
     if not labels:
         return features.new_zeros(0, *features.shape[2:])
-    # A copy for each label, so that one pass back serves all.
+    # One copy per label, so that one backward pass serves all.
     copies = features.detach().repeat(len(labels), 1, 1, 1)
     with torch.enable_grad():
         copies.requires_grad_()
@@ -139,8 +139,8 @@ def class_activation(network: nn.Module, features: Tensor) -> tuple[Tensor, Tens
     norm's shift.
 
     Args:
-        network: one that `build_network` made.
-        features: of `last_features`: (n, channels, h, w).
+        network: from `build_network`.
+        features: `last_features`, (n, channels, h, w).
 
     Returns:
         Maps (n, labels, h, w), and constants (labels).

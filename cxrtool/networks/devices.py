@@ -1,4 +1,4 @@
-"""Where a network computes, and in which number format."""
+"""Devices, threads and number formats."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,11 +12,11 @@ _NO_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory", "MemoryError", "unable to mmap"),
     *("insufficient shared memory", "is killed by signal: Killed"),
 )
-"""How torch's allocator and loader say so; a worker's own error comes as text within another."""
+"""Texts of torch's allocator and loader; a worker's error arrives as text within another."""
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context in which a network computes at `fp32`, `bf16` or `fp16`."""
+    """The context for computing in `fp32`, `bf16` or `fp16`."""
     if precision == "fp32":
         return nullcontext()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -25,7 +25,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextmanager
 def compute_threads(number: int | None) -> Iterator[None]:
-    """Compute with so many threads on the CPU; None: with as many as torch takes by itself."""
+    """Compute with this many CPU threads; None: torch's own number."""
     if number is None:
         yield
         return
@@ -38,14 +38,14 @@ def compute_threads(number: int | None) -> Iterator[None]:
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
-    """`auto` to the fastest there is; otherwise the one named.
+    """Choose a device; `auto` is the fastest available.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps.
-        local_rank: of several processes on this machine, the number of this one: its GPU's.
+        local_rank: this process's number on this machine, which is its GPU's.
 
     Raises:
-        UsageError: no such kind of device, or this machine has none.
+        UsageError: unknown, or not on this machine.
     """
     if local_rank is not None and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{local_rank}"
@@ -68,15 +68,14 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Whether an error says that a device, this machine or a process that decodes had no memory."""
+    """Whether an error means that a device, the machine or a worker ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` to bf16 where the hardware computes in it natively, else fp16 on GPUs with units for
-    that, else fp32.
+    """Choose a number format; `auto` is bf16 if native, fp16 on GPUs with units for it, or fp32.
 
     bf16 from compute capability 8.0 on (Ampere), fp16's tensor cores from 7.0 on (Volta).
     """

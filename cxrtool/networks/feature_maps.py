@@ -1,4 +1,4 @@
-"""A network in two halves: an image to its last feature maps, and from those to the logits."""
+"""A network in two halves: image to last feature maps, and those to logits."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ FIRST_CELL: dict[type[nn.Module], float] = {
     models.EfficientNet: 0.0,
     models.SwinTransformer: 15.5,
 }
-"""The pixel, counted from 0, that the first cell looks at: where its receptive field is centred.
+"""The centre of the first cell's receptive field, in pixels from 0.
 
 From each layer's kernel k, stride and padding p by Araujo et al. 2019 (Distill, "Computing
 Receptive Fields of Convolutional Neural Networks", centres of the field): a layer adds (k - 1) / 2
@@ -34,13 +34,12 @@ def cells_of(network: nn.Module, image_size: int) -> Cells:
 
 
 def last_features(network: nn.Module, scaled: Tensor) -> Tensor:
-    """The maps that the network takes the mean of, (n, channels, h, w).
+    """The maps that enter the global pooling, (n, channels, h, w).
 
-    They are as they come to the pooling: with DenseNet's ReLU, with Swin's norm and its channels
-    in front.
+    After DenseNet's ReLU; after Swin's norm, with channels first.
 
     Args:
-        network: one that `build_network` made, in eval mode.
+        network: from `build_network`, in eval mode.
         scaled: its input (n, 3, size, size).
     """
     maps: Tensor
@@ -58,11 +57,11 @@ def last_features(network: nn.Module, scaled: Tensor) -> Tensor:
 
 
 def logits_of_features(network: nn.Module, features: Tensor) -> Tensor:
-    """The logits (n, labels) of maps (n, channels, h, w), as the rest of the network gives them."""
+    """The logits (n, labels) of maps (n, channels, h, w), by the rest of the network."""
     pooled = features.mean((2, 3))
     logits: Tensor
     if isinstance(network, models.ConvNeXt):
-        # Its norm wants the maps' shape, and flattens afterwards.
+        # Its norm needs the maps' shape; it flattens afterwards.
         logits = network.classifier(pooled[:, :, None, None])
     elif isinstance(network, models.EfficientNet):
         logits = network.classifier(pooled)

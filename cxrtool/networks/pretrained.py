@@ -1,4 +1,4 @@
-"""Pretrained weights: ImageNet's, a state-dict file's or a run's own, into a network."""
+"""Load pretrained weights into a network: ImageNet's, a state-dict file's or a run's."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from cxrtool.core.runs import RunFolder, find_run, named_run
 from cxrtool.data.starts import file_of, recorded_start, told_start
 from cxrtool.networks.architectures import build_network, head_name, head_of
 from cxrtool.networks.state_dicts import (
+    Needed,
     Place,
-    Wanted,
     fitting_place,
     modern_names,
     places_in,
@@ -33,33 +33,33 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Where a network's weights are from, and what of them was taken."""
+    """Where a network's weights come from, and which were loaded."""
 
     source: str
-    """For the run's record: a few words, a file's name and SHA-256, or the run."""
+    """For the run's record: a few words, a file's name and SHA-256, or a run."""
     recorded: str
     """`--weights` for its config.yaml (see `recorded_start`)."""
     detail: str
-    """One sentence: what matched, and what is new."""
+    """A sentence: what matched, and what is new."""
 
 
 def load_pretrained(
     network: nn.Module, arch: str, weights: str, labels: Sequence[str], runs: Path
 ) -> LoadedWeights:
-    """Load weights into a network; one that they do not fit stays as it was.
+    """Load weights into a network; it is unchanged if they do not fit.
 
     Args:
-        network: made by `build_network` on the CPU, with one logit a label.
+        network: from `build_network`, on the CPU, with one logit per label.
         arch: its architecture's name.
         weights: `imagenet` (torchvision's IMAGENET1K_V1, from its cache or the network), `none`,
-            a state dict's path, or a run's name or path. The last layer is taken from a run
-            alone, and there for the labels that both have: a file does not name its labels.
+            a state dict's path, or a run's name or path. The last layer is loaded only from a
+            run, for the labels that both have: a file does not name its labels.
         labels: the new network's, in the order of its logits.
         runs: the folder of the runs.
 
     Raises:
-        WeightsError: the weights cannot be had, cannot be read, or are of another network.
-        RunError: the run is not finished, or was altered.
+        WeightsError: the weights are missing, cannot be read, or belong to another network.
+        RunError: the run is unfinished or altered.
     """
     if weights == NO_WEIGHTS:
         return LoadedWeights("random weights", weights, "nothing was loaded: every layer is new")
@@ -92,57 +92,57 @@ def _find(weights: str, runs: Path) -> Path | RunFolder:
 
 
 def _load_body(network: nn.Module, arch: str, tensors: Mapping[str, Tensor], source: str) -> str:
-    wanted = _wanted(network)
-    place = fitting_place(tensors, wanted, source)
+    needed = _needed(network)
+    place = fitting_place(tensors, needed, source)
     if place is None:
-        _refuse(arch, tensors, wanted, source)
-    body = {key: place.tensors[key] for key in wanted.shapes if key in place.tensors}
-    refuse_not_finite(body, f"{source} ({place.told})" if place.name else source)
+        _refuse(arch, tensors, needed, source)
+    body = {key: place.tensors[key] for key in needed.shapes if key in place.tensors}
+    refuse_not_finite(body, f"{source} ({place.description})" if place.name else source)
     network.load_state_dict(body, strict=False)
-    return _about_body(place, tensors, wanted)
+    return _about_body(place, tensors, needed)
 
 
-def _about_body(place: Place, tensors: Mapping[str, Tensor], wanted: Wanted) -> str:
-    """What of a file was taken, which of its networks, and what was left out."""
+def _about_body(place: Place, tensors: Mapping[str, Tensor], needed: Needed) -> str:
+    """Which tensors of a file were loaded, of which network, and which were left out."""
     start = f"{place.name}." if place.name else ""
-    heads = [key for key in place.tensors if key.split(".", 1)[0] == wanted.head]
-    heads = [key for key in heads if key not in wanted.shapes]
-    taken = {start + key for key in (*wanted.shapes, *heads)}
+    heads = [key for key in place.tensors if key.split(".", 1)[0] == needed.head]
+    heads = [key for key in heads if key not in needed.shapes]
+    taken = {start + key for key in (*needed.shapes, *heads)}
     left = [key for key in tensors if key not in taken]
-    told = [f"{wanted.count()} of {wanted.count() + 2} tensors"]
+    parts = [f"{needed.count()} of {needed.count() + 2} tensors"]
     if place.name:
-        told[0] += f" of {place.told}" + (", averaged weights" if place.averaged else "")
+        parts[0] += f" of {place.description}" + (", averaged weights" if place.averaged else "")
     if any(tensors[start + k].shape != place.tensors[k].shape for k in place.tensors):
-        told.append("the first layer's one channel was spread over three")
+        parts.append("the first layer's one channel was spread over three")
     if left:
-        told.append(f"left out: {len(left)} other tensors ({first_few(left)})")
-    return "; ".join(told)
+        parts.append(f"left out: {len(left)} other tensors ({first_few(left)})")
+    return "; ".join(parts)
 
 
-def _refuse(arch: str, tensors: Mapping[str, Tensor], wanted: Wanted, source: str) -> NoReturn:
-    """Say in what way the tensors of a file, or what is most like a network in it, do not fit."""
-    places = places_in(tensors, wanted)
+def _refuse(arch: str, tensors: Mapping[str, Tensor], needed: Needed, source: str) -> NoReturn:
+    """Raise an error that says how a file's tensors, or its closest network, do not fit."""
+    places = places_in(tensors, needed)
     given = places[0].tensors if places else tensors
-    own = {key: value for key, value in given.items() if not _of_head(key, wanted)}
-    where = f" ({places[0].told})" if places and places[0].name else ""
+    own = {key: value for key, value in given.items() if not _of_head(key, needed)}
+    where = f" ({places[0].description})" if places and places[0].name else ""
     likely = _likely_arch(tensors)
     advice = (
-        f"They fit {likely}: pass --arch {likely}, or give other weights"
+        f"They fit {likely}: pass --arch {likely}, or use other weights"
         if likely
-        else f"Give the weights of a {arch}, or --weights {NO_WEIGHTS}"
+        else f"Pass the weights of a {arch}, or --weights {NO_WEIGHTS}"
     )
     raise WeightsError(
         f"the tensors of {source}{where} do not fit {arch}: "
-        f"{wanted.misfit(own, given=own)}.\n  {advice}"
+        f"{needed.misfit(own, given=own)}.\n  {advice}"
     )
 
 
-def _of_head(key: str, wanted: Wanted) -> bool:
-    return key not in wanted.shapes and key.split(".", 1)[0] == wanted.head
+def _of_head(key: str, needed: Needed) -> bool:
+    return key not in needed.shapes and key.split(".", 1)[0] == needed.head
 
 
-def _wanted(network: nn.Module) -> Wanted:
-    return Wanted(
+def _needed(network: nn.Module) -> Needed:
+    return Needed(
         shapes=_shapes(network),
         head=head_name(network).split(".")[0],
         modules=frozenset(key.split(".", 1)[0] for key in network.state_dict()),
@@ -154,15 +154,15 @@ def _load_run(network: nn.Module, arch: str, run: RunFolder, labels: Sequence[st
     if card.arch != arch:
         raise WeightsError(
             f"run {run.name} is a {card.arch}, and --arch is {arch}: "
-            f"pass --arch {card.arch}, or give other weights"
+            f"pass --arch {card.arch}, or use other weights"
         )
     state, head = read_tensors(run.weights), head_of(network)
-    whole = replace(_wanted(network), shapes=_shapes(network, n_labels=len(card.labels)))
+    whole = replace(_needed(network), shapes=_shapes(network, n_labels=len(card.labels)))
     misfit = whole.misfit(state, given=state)
     if misfit:
         raise WeightsError(f"{run.weights} does not fit {run.model.name}: {misfit}")
     refuse_not_finite(state, run.weights)
-    network.load_state_dict(_wanted(network).body_in(state), strict=False)
+    network.load_state_dict(_needed(network).body_in(state), strict=False)
     with torch.no_grad():
         for name, own in head.named_parameters():
             theirs = state[f"{head_name(network)}.{name}"]
@@ -170,7 +170,7 @@ def _load_run(network: nn.Module, arch: str, run: RunFolder, labels: Sequence[st
                 if label in card.labels:
                     row.copy_(theirs[card.labels.index(label)])
     new = [label for label in labels if label not in card.labels]
-    return f"all {_wanted(network).count()} tensors of the body; {_about_head(labels, new)}"
+    return f"all {_needed(network).count()} tensors of the body; {_about_head(labels, new)}"
 
 
 def _about_head(labels: Sequence[str], new: Sequence[str]) -> str:
@@ -183,7 +183,7 @@ def _about_head(labels: Sequence[str], new: Sequence[str]) -> str:
 
 
 def _shapes(network: nn.Module, n_labels: int | None = None) -> dict[str, torch.Size]:
-    """The shapes of a network's tensors; without the last layer, or with it for `n_labels`."""
+    """The shapes of a network's tensors, without the last layer or with it for `n_labels`."""
     head = head_name(network) + "."
     shapes = {key: value.shape for key, value in network.state_dict().items()}
     if n_labels is None:
@@ -195,14 +195,14 @@ def _shapes(network: nn.Module, n_labels: int | None = None) -> dict[str, torch.
 
 
 def _likely_arch(tensors: Mapping[str, Tensor]) -> str | None:
-    """The architecture of which the tensors, or some of them, are a body."""
+    """The architecture whose body the tensors contain, if any."""
     for arch in ARCHS:
         with torch.device("meta"):
             network = build_network(arch, 1)
-        wanted = _wanted(network)
-        for place in places_in(tensors, wanted):
-            body = wanted.body_in(place.tensors)
-            if not wanted.misfit(body, given=body):
+        needed = _needed(network)
+        for place in places_in(tensors, needed):
+            body = needed.body_in(place.tensors)
+            if not needed.misfit(body, given=body):
                 return arch
     return None
 

@@ -1,9 +1,9 @@
-"""The networks in a state-dict file, under whatever names they stand there; nothing in it is run.
+"""Find networks in a state-dict file, whatever their tensors are called; no code in it is run.
 
 Training codes save their networks in many ways: alone, in a checkpoint (`state_dict`, `model`,
 `net`, ...), as a part of another module (`backbone.`, `encoder_q.`), for several processes
 (`module.`), compiled (`_orig_mod.`), and averaged weights beside the raw ones (`ema`, `teacher`).
-All of that stands before a tensor's own name, so a network is found by its tensors' names.
+All of these are prefixes, so a network is found by its tensors' own names.
 """
 
 import re
@@ -22,21 +22,21 @@ from cxrtool.core.errors import WeightsError, counted, first_few
 
 Shapes = Mapping[str, torch.Size]
 
-# torchvision's DenseNet files of 2017 number the norms and convolutions of a layer apart.
+# torchvision's DenseNet files of 2017 separate a layer's numbers by a dot: `norm.1`.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)$")
-# How torch names what a file would have called or made.
+# How torch names what unpickling a file would have called.
 _CODE = re.compile(r"\bGLOBAL (\S+)|\b(TorchScript) archive")
 
 COUNTER = "num_batches_tracked"
-"""Files of 2017 know no batch counters, and a network in use does not need them."""
+"""Files of 2017 have no batch counters, and inference does not need them."""
 
 DEEPEST = 20
-"""Dictionaries within each other in which tensors are looked for; training codes have three."""
+"""Levels of nested dictionaries that are searched; training codes have three."""
 
 AVERAGED = {"ema", "swa", "averaged", "average", "avg", "polyak", "teacher", "modelema"}
-"""Words in the place of averaged weights, which score better than the raw ones beside them."""
+"""Words that mark averaged weights, which score better than the raw ones."""
 COPIES = re.compile(r"encoder_k\b|key_encoder|momentum|target")
-"""The slow copies of contrastive training: the network that is used afterwards is the other."""
+"""Momentum copies of contrastive training; the other network is the one to use."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,34 @@ class Place:
     """A network in a file: all tensors with one prefix."""
 
     name: str
-    """What stands before the tensors' own names: `teacher.backbone`; empty: nothing."""
+    """The prefix: `teacher.backbone`, or empty."""
     tensors: dict[str, Tensor]
-    """By their own names, the last layer's and what lies beside the network too."""
+    """By their own names, including the last layer and what else has this prefix."""
     averaged: bool
 
     @property
     def rank(self) -> int:
-        """Averaged weights come first, slow copies last."""
+        """Averaged weights come first, momentum copies last."""
         return 0 if self.averaged else 2 if COPIES.search(self.name.lower()) else 1
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The name for a message."""
         return f"`{self.name}`" if self.name else "the tensors without a prefix"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Needed:
     """What a network needs of a file: its tensors without the last layer."""
 
     shapes: Shapes
     head: str
-    """The first part of the last layer's name, whatever form the file's own has."""
+    """The first part of the last layer's name."""
     modules: frozenset[str]
-    """The first parts of all names: what a file has beside these is no part of the network."""
+    """The first parts of all names; others are not part of the network."""
 
     def body_in(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those of a network without its last layer and without what lies beside it."""
+        """The network's tensors, without the last layer and what is not part of it."""
         return {
             key: value
             for key, value in tensors.items()
@@ -88,11 +88,11 @@ class Wanted:
         return key.split(".", 1)[0]
 
     def misfit(self, tensors: Mapping[str, Tensor], *, given: Mapping[str, Tensor]) -> str:
-        """In what way tensors are not those needed; empty where they are.
+        """Describe how tensors differ from those needed; empty if they do not.
 
         Args:
-            tensors: what was taken for the network.
-            given: what of the file the message counts unknown tensors in.
+            tensors: those taken for the network.
+            given: those among which the message counts unknown ones.
         """
         missing = [k for k in self.shapes if k not in tensors and not k.endswith(COUNTER)]
         shapes = [
@@ -109,18 +109,18 @@ class Wanted:
         return "; ".join(f"{len(keys)} {what} ({first_few(keys)})" for what, keys in counts if keys)
 
 
-def places_in(tensors: Mapping[str, Tensor], wanted: Wanted) -> list[Place]:
-    """Where a file has most of a network's tensors, the place with most of them first."""
+def places_in(tensors: Mapping[str, Tensor], needed: Needed) -> list[Place]:
+    """Places with more than half of a network's tensors, the fullest first."""
     found: Counter[str] = Counter()
     for key in tensors:
         parts = key.split(".")
         for at in range(len(parts)):
-            if ".".join(parts[at:]) in wanted.shapes:
+            if ".".join(parts[at:]) in needed.shapes:
                 found[".".join(parts[:at])] += 1
     return [
-        _place(tensors, name, wanted.shapes)
+        _place(tensors, name, needed.shapes)
         for name, count in found.most_common()
-        if 2 * count > len(wanted.shapes)
+        if 2 * count > len(needed.shapes)
     ]
 
 
@@ -133,34 +133,34 @@ def _place(tensors: Mapping[str, Tensor], name: str, shapes: Shapes) -> Place:
     return Place(name, {k: _three_channels(t, shapes.get(k)) for k, t in own.items()}, averaged)
 
 
-def _three_channels(tensor: Tensor, wanted: torch.Size | None) -> Tensor:
-    """A convolution of one channel as that of three equal ones, which gives the same result."""
-    if wanted is None or len(wanted) != 4 or wanted[1] != 3:
+def _three_channels(tensor: Tensor, needed: torch.Size | None) -> Tensor:
+    """Spread a convolution's one input channel over three equal ones, with the same result."""
+    if needed is None or len(needed) != 4 or needed[1] != 3:
         return tensor
-    if tensor.shape != (wanted[0], 1, *wanted[2:]):
+    if tensor.shape != (needed[0], 1, *needed[2:]):
         return tensor
-    return tensor.float().expand(wanted) / 3
+    return tensor.float().expand(needed) / 3
 
 
-def fitting_place(tensors: Mapping[str, Tensor], wanted: Wanted, source: str) -> Place | None:
-    """The network in a file that fits, averaged weights before others; None where none does.
+def fitting_place(tensors: Mapping[str, Tensor], needed: Needed, source: str) -> Place | None:
+    """The network in a file that fits, averaged weights first; None if none fits.
 
     Raises:
-        WeightsError: several fit, and none of them comes before the others.
+        WeightsError: several fit, and none has priority.
     """
     fits = [
         place
-        for place in places_in(tensors, wanted)
-        if not wanted.misfit(body := wanted.body_in(place.tensors), given=body)
+        for place in places_in(tensors, needed)
+        if not needed.misfit(body := needed.body_in(place.tensors), given=body)
     ]
     if not fits:
         return None
     first = min(place.rank for place in fits)
     best = [place for place in fits if place.rank == first]
-    if any(not _same(best[0], other, wanted.shapes) for other in best[1:]):
+    if any(not _same(best[0], other, needed.shapes) for other in best[1:]):
         raise WeightsError(
-            f"{source} holds {len(best)} networks that fit, and none is the averaged one: "
-            f"{first_few([place.told for place in best])}. Save the one that is meant alone"
+            f"{source} contains {len(best)} networks that fit, none of them averaged: "
+            f"{first_few([place.description for place in best])}. Save one of them alone"
         )
     return best[0]
 
@@ -174,10 +174,10 @@ def _same(one: Place, other: Place, shapes: Shapes) -> bool:
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], source: object) -> None:
-    """Raise where a weight is no number: the network would score nothing, and say so late.
+    """Refuse weights that are not finite.
 
     Raises:
-        WeightsError: NaN or an infinity; which tensors, and how many values.
+        WeightsError: names the tensors, and how many values are NaN or infinite.
     """
     wrong = {
         name: bad
@@ -188,17 +188,17 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], source: object) -> None:
         named = [f"{name}: {counted(count, 'value')}" for name, count in wrong.items()]
         raise WeightsError(
             f"{source} has weights that are NaN or infinite ({first_few(named)}): its training "
-            "went astray. Give weights from before that"
+            "diverged. Use weights from before that"
         )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a state-dict file by their full names, on the CPU; nothing in it is run.
+    """Read all tensors of a state-dict file to the CPU, without running code from it.
 
-    What stands in dictionaries within the file has their names before its own: `teacher.fc.bias`.
+    Keys of nested dictionaries become prefixes: `teacher.fc.bias`.
 
     Raises:
-        WeightsError: no such file, a damaged one, or one without tensors.
+        WeightsError: the file is missing, damaged, or without tensors.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
@@ -213,13 +213,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         code = _CODE.search(str(error))
         if code:
             raise WeightsError(
-                f"{path} is refused: it holds code or objects ({code[1] or code[2]}) beside its "
-                "tensors, and nothing of it was run. Where the file is from, save the tensors "
-                "alone: torch.save(network.state_dict(), FILE), or a .safetensors file"
+                f"{path} is refused: it contains code or objects ({code[1] or code[2]}) beside its "
+                "tensors; none of it was run. Save only the tensors where the file was made: "
+                "torch.save(network.state_dict(), FILE), or a .safetensors file"
             ) from None
         raise WeightsError(
             f"{path} is damaged, or not what its suffix says ({_reason(error)}); nothing of it "
-            "was run. Copy it again, or save it anew with torch.save(network.state_dict(), FILE) "
+            "was run. Copy it again, or save it with torch.save(network.state_dict(), FILE) "
             "or as .safetensors"
         ) from None
     return modern_names(_tensors_in(loaded, path), path)
@@ -229,16 +229,16 @@ def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     with warnings.catch_warnings():
-        # torch warns of forms that it then refuses.
+        # torch warns about formats that it then refuses.
         warnings.simplefilter("ignore", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _reason(error: Exception) -> str:
-    """The line of an error that says something of the file; torch's advice is to run its code."""
+    """The informative line of an error: torch's advice is to run the file's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "weights_only" not in line]
-    return told[0].split(". ")[0].rstrip(".") if told else type(error).__name__
+    useful = [line for line in lines if "weights_only" not in line]
+    return useful[0].split(". ")[0].rstrip(".") if useful else type(error).__name__
 
 
 def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
@@ -252,15 +252,15 @@ def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a state dict: expected names to tensors, found {found}")
     odd = [key for key, value in tensors.items() if value.layout != torch.strided or value.is_meta]
     if odd:
-        raise WeightsError(f"{path} has tensors that are sparse or empty shells: {first_few(odd)}")
+        raise WeightsError(f"{path} has tensors that are sparse or without data: {first_few(odd)}")
     return tensors
 
 
 def _named_tensors(
     values: Mapping[Any, Any], start: str, seen: set[int], depth: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """All tensors in a dictionary and those within it, each of which is looked into once."""
-    seen.add(id(values))  # one may hold itself
+    """Yield all tensors in nested dictionaries, each visited once."""
+    seen.add(id(values))  # one may contain itself
     for key, value in values.items():
         if isinstance(value, Tensor):
             yield f"{start}{key}", value
@@ -269,11 +269,11 @@ def _named_tensors(
 
 
 def modern_names(tensors: Mapping[str, Tensor], source: object) -> dict[str, Tensor]:
-    """DenseNet's tensors by the names that torchvision has given them since 2018."""
+    """Rename DenseNet's tensors as torchvision does since 2018."""
     plain: dict[str, Tensor] = {}
     for key, value in tensors.items():
         name = _OLD_DENSENET.sub(r"\1\2", key)
         if name in plain:
-            raise WeightsError(f"{source} has {name} twice, by its old and its new name")
+            raise WeightsError(f"{source} has {name} twice, under its old and its new name")
         plain[name] = value
     return plain

@@ -14,11 +14,10 @@ from cxrtool.networks.architectures import build_network
 def load_network(run: RunFolder, card: RunCard, device: torch.device | str) -> nn.Module:
     """Build a run's network and load its weights: fp32, in eval mode, channels last.
 
-    Only tensors are read, never code: the file is no pickle. `card` is what `read_card` gave, which
-    has compared the file with its fingerprint.
+    `card` is from `read_card`, which has compared the file with its fingerprint.
 
     Raises:
-        RunError: the weights are not those of such a network.
+        RunError: the weights do not fit the network.
     """
     network = build_network(card.arch, len(card.labels), drop_rate=card.drop_rate)
     try:

@@ -575,7 +575,7 @@ def test_the_document_asks_for_nothing_from_elsewhere(tmp_path):
 
 
 def test_another_gradio_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="not known"):
+    with pytest.raises(UsageError, match="not supported"):
         site(facts_of_file(Path("m.onnx"), ABOUT, ""), index(tmp_path, "x"), most_mb=1, absent="")
 
 

@@ -116,9 +116,9 @@ def broken(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("crash", "damaged: it kills the decoder (signal 11)"),
-        ("hang", "longer than the 30 s that one image may take"),
-        ("eat", "decoding it took more than 1 GiB"),
+        ("crash", "damaged: it crashes the decoder (signal 11)"),
+        ("hang", "longer than the 30 s allowed for an image"),
+        ("eat", "decoding took more than 1 GiB"),
     ],
 )
 def test_a_decoder_that_fails_costs_its_image_and_the_next_is_read(broken, name, said, fresh):

@@ -151,7 +151,7 @@ def test_an_interrupted_cache_is_none_and_goes_on_where_it_stopped(
 ):
     folder = tmp_path / "cache"
     interrupted(data, folder, 17, monkeypatch)
-    with pytest.raises(DataError, match="no whole cache"):
+    with pytest.raises(DataError, match="not a complete cache"):
         ImageCache(folder)
     decoded.clear()
     assert_same_pixels(build(data, folder), data)
@@ -201,7 +201,7 @@ def test_a_damaged_cache_is_told_and_mended(data, tmp_path, victim):
     folder = tmp_path / "cache"
     build(data, folder)
     (folder / victim).write_bytes((folder / victim).read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"no whole cache.*cxrtool prepare"):
+    with pytest.raises(DataError, match=r"not a complete cache.*cxrtool prepare"):
         ImageCache(folder)
     assert_same_pixels(build(data, folder), data)
 
@@ -243,7 +243,7 @@ def full_disk(monkeypatch, free):
 def test_an_older_cache_stays_when_there_is_no_room_for_a_new_one(data, tmp_path, monkeypatch):
     build(data, tmp_path / "cache")
     full_disk(monkeypatch, new_cache.SPARE_BYTES)
-    with pytest.raises(DataError, match="200 MB are kept for other files"):
+    with pytest.raises(DataError, match="200 MB are reserved for other files"):
         build(data, tmp_path / "cache", side=48)
     assert_same_pixels(ImageCache(tmp_path / "cache"), data)
 
@@ -369,7 +369,7 @@ def test_a_cache_that_was_made_anew_is_not_read_by_those_who_had_the_old_one(dat
     folder = tmp_path / "cache"
     sent = pickle.dumps(build(data, folder))
     build(data, folder, PATHS[::-1], fingerprint="g")
-    with pytest.raises(DataError, match="made anew"):
+    with pytest.raises(DataError, match="rebuilt"):
         pickle.loads(sent).read(np.array([2]))
 
 

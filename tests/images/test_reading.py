@@ -73,8 +73,7 @@ def test_a_burnt_in_marker_does_not_blacken_the_picture_and_is_told(tmp_path, wh
     assert np.abs(grey(stored) - marked(FILM, 255)).max() <= 1
     (said,) = read_for_scoring(stored)[1].split("; ")
     assert said == (
-        f"1.0% of its pixels are above {white:,} (up to 65,535): taken for a marker and cut off "
-        "there"
+        f"1.0% of its pixels are above {white:,} (up to 65,535): taken for a marker and clipped"
     )
 
 
@@ -321,7 +320,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.dcm")
     for name, told in {
         "folder.jpg": "cannot be read (it is a folder)",
-        "pipe.dcm": "cannot be read (it is no regular file)",
+        "pipe.dcm": "cannot be read (it is not a regular file)",
         "round.jpg": "cannot be read (Too many levels of symbolic links)",
         "lost.jpg": "no such file",
         "folder.jpg/a.jpg": "no such file",

@@ -135,7 +135,7 @@ def test_only_the_heads_dropout_drops_while_the_head_alone_is_trained(arch):
 
 
 def test_a_network_without_a_plan_is_named():
-    with pytest.raises(TypeError, match="no plan of blocks for a Linear"):
+    with pytest.raises(TypeError, match="no block plan for a Linear"):
         blocks_of(nn.Linear(2, 2))
 
 

@@ -166,7 +166,7 @@ def test_networks_that_fit_equally_are_asked_about_unless_they_are_one(tmp_path,
     torch.save(placed(state, "a.") | placed(other, "b."), tmp_path / "w.pt")
     network = build_network("resnet18", 3)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"holds 2 networks that fit.*`a`, `b`"):
+    with pytest.raises(WeightsError, match=r"contains 2 networks that fit.*`a`, `b`"):
         load(network, tmp_path / "w.pt")
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     torch.save(placed(state, "a.") | placed(state, "b."), tmp_path / "w.pt")
@@ -331,7 +331,7 @@ def test_what_does_not_fit_is_counted_and_named(tmp_path, resnet18):
         "(bn1.weight, bn1.bias, layer1.0.conv1.weight, ... (4 in all)); 1 of the 117 given are "
         "unknown (op_threshs); 1 have another shape (conv1.weight: (64, 2, 7, 7), "
         "not (64, 3, 7, 7)).",
-        "  Give the weights of a resnet18, or --weights none",
+        "  Pass the weights of a resnet18, or --weights none",
     ]
 
 
@@ -429,7 +429,7 @@ def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path, form, number):
         path.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(WeightsError, match=r"evil.pth is refused: it holds code .*not.* was run"):
+    with pytest.raises(WeightsError, match=r"evil.pth is refused: it contains code .*none of it was run"):
         read_tensors(path)
     assert not trace.exists()
     # The test means something only if the file does run when it is read without care.
@@ -448,13 +448,13 @@ def test_a_pickle_that_torch_does_not_know_is_not_run_either(tmp_path):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_torchscript_is_refused_as_code(tmp_path):
     torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match=r"it holds code or objects \(TorchScript\)"):
+    with pytest.raises(WeightsError, match=r"it contains code or objects \(TorchScript\)"):
         read_tensors(tmp_path / "w.pt")
 
 
 def test_a_whole_network_is_refused_as_code(tmp_path, resnet18):
     torch.save({"model": resnet18}, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match=r"torchvision.models.resnet.ResNet.*save the tensors"):
+    with pytest.raises(WeightsError, match=r"torchvision.models.resnet.ResNet.*Save only the tensors"):
         read_tensors(tmp_path / "w.pt")
 
 
@@ -493,7 +493,7 @@ def test_an_empty_or_missing_file_is_named(tmp_path, suffix):
         ([torch.zeros(2)], "found list"),
         (torch.zeros(2), "found Tensor"),
         ({"epoch": 3, "net": {"a": 1}}, "found epoch: int, net: dict"),
-        ({"a": torch.zeros(2).to_sparse()}, "sparse or empty shells: a"),
+        ({"a": torch.zeros(2).to_sparse()}, "sparse or without data: a"),
     ],
 )
 def test_what_is_no_state_dict_is_named(tmp_path, content, found):

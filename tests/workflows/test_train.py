@@ -535,7 +535,7 @@ def test_what_was_read_from_a_larger_cache_is_predicted_the_same_way(prepared, d
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda w: (w.cache / "cache.json").unlink(), "no whole cache"),
+        (lambda w: (w.cache / "cache.json").unlink(), "not a complete cache"),
         (lambda w: w.pixels.write_text(w.pixels.read_text() + "a/b.jpg,9,9,L,1,1,1,1\n"), "older"),
     ],
 )

@@ -4,4 +4,4 @@ from cxrtool.core.errors import DataError
 
 
 class DicomError(DataError):
-    """Why a DICOM file gives no picture, without the file's name; nothing of the patient in it."""
+    """Why a DICOM file cannot be read; names neither the file nor the patient."""

@@ -1,7 +1,7 @@
-"""What a compressed picture says of itself, before any decoder sees it: JPEG's family, JPEG 2000.
+"""The header of a compressed picture (JPEG family, JPEG 2000), read before a decoder sees it.
 
-A decoder that is told one size by the file around a picture and another by the picture itself may
-reserve the memory of the larger, or write past the smaller.
+Where a DICOM and the picture inside disagree on its size, a decoder may reserve the memory of the
+larger or write past the smaller.
 """
 
 import struct
@@ -15,25 +15,25 @@ FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """JPEG's SOF0 to SOF15 (ITU-T T.81, table B.1) and JPEG-LS's SOF55 (T.87, table C.1)."""
 LOSSLESS, HUFFMAN_TABLES, START_OF_SCAN, RESTART_INTERVAL = 0xC3, 0xC4, 0xDA, 0xDD
 CODESTREAM_2000 = b"\xff\x4f\xff\x51"
-"""JPEG 2000's SOC and SIZ (T.800, table A.2); in some files a few boxes lie before them."""
+"""JPEG 2000's SOC and SIZ (T.800, table A.2); some files have a few boxes before them."""
 BOXES = 4096
 
 
 class FrameHeader(NamedTuple):
-    """A picture's size, as its own stream has it."""
+    """A picture's size, from its own stream."""
 
     width: int
     height: int
     precision: int
-    """Bits a sample."""
+    """Bits per sample."""
     components: int
 
 
 def read_frame_header(stream: bytes) -> FrameHeader:
-    """The size that a stream of JPEG, JPEG Lossless, JPEG-LS or JPEG 2000 says it has.
+    """Read the size from a stream of JPEG, JPEG Lossless, JPEG-LS or JPEG 2000.
 
     Raises:
-        DicomError: it is none of these, or it is cut short.
+        DicomError: it is none of these, or truncated.
     """
     if not stream.startswith(START_OF_IMAGE):
         return _read_size_2000(stream)
@@ -49,14 +49,14 @@ def read_frame_header(stream: bytes) -> FrameHeader:
 
 
 def read_markers(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """A JPEG stream's segments up to its first scan's: marker, content, where it ends.
+    """Yield a JPEG stream's segments up to its first scan: marker, content, end.
 
     Raises:
-        DicomError: it is cut short, or something else lies between two segments.
+        DicomError: it is truncated, or has other bytes between two segments.
     """
     place = len(START_OF_IMAGE)
     while True:
-        # Any number of bytes 0xFF may fill up before a marker (T.81, B.1.1.2).
+        # Any number of bytes 0xFF may precede a marker (T.81, B.1.1.2).
         start = place
         while stream[place : place + 1] == b"\xff":
             place += 1
@@ -75,7 +75,7 @@ def read_markers(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
 def _read_size_2000(stream: bytes) -> FrameHeader:
     start = stream.find(CODESTREAM_2000, 0, BOXES)
     if start < 0:
-        raise DicomError("the compressed picture is of no kind that is known")
+        raise DicomError("the compressed picture is of an unknown kind")
     # Lsiz and Rsiz, then the eight numbers of the grid, then the components (T.800, A.5.1).
     header = stream[start + 4 : start + 4 + 39]
     if len(header) < 39:

@@ -1,8 +1,8 @@
-"""JPEG Lossless, as most archives of X-rays compress: a stream to samples (ITU-T T.81, annex H).
+"""Decode JPEG Lossless, which most X-ray archives use (ITU-T T.81, annex H).
 
-Our own, although decoders in C exist: GDCM dies of a damaged stream, and a whole batch with it;
-imagecodecs returns a picture for a stream that was cut at a tenth of its length. Nothing here can
-read outside an array.
+Our own although decoders in C exist: GDCM crashes on a damaged stream, and a whole batch with it;
+imagecodecs returns a picture for a stream cut at a tenth of its length. Nothing here can read
+outside an array.
 """
 
 import re
@@ -22,12 +22,12 @@ from cxrtool.images.dicom.codestreams import (
 )
 
 BLOCK = 1 << 16
-"""Bytes of a stream that are looked at together: their tables fit a processor's cache."""
+"""Bytes decoded at once: their tables fit a processor's cache."""
 UNKNOWN = 255
-"""In place of a category: no code begins so."""
+"""Category of bits with which no code begins."""
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A marker that ends a scan: 0xFF is followed by 0 within one, and restarts belong to it."""
+"""A marker that ends a scan; within one, 0xFF is followed by 0 or is a restart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +38,20 @@ class _Scan:
     predictor: int
     """1 to 7 (T.81, table H.1)."""
     shift: int
-    """The point transform: bits that were dropped."""
+    """Point transform: bits dropped."""
     restart: int
-    """Rows that are coded without looking at those above; all of them where it says nothing."""
+    """Rows between restarts; all rows without any."""
     lengths: NDArray[np.uint8]
-    """Of the code that 16 bits begin with: (65536,)."""
+    """(65536,): length of the code with which 16 bits begin."""
     categories: NDArray[np.uint8]
-    """What that code stands for: how many bits follow it."""
+    """(65536,): the category of that code, which is how many bits follow it."""
 
 
 def decode_lossless(stream: bytes) -> NDArray[np.uint16]:
     """Decode a grey picture: (rows, columns), in 0 to 2^precision - 1.
 
     Raises:
-        DicomError: it is cut short or damaged, in colour, or no lossless JPEG.
+        DicomError: it is truncated, damaged, in colour, or not lossless JPEG.
     """
     scan, start = _read_scan(stream)
     end = END.search(stream, start)
@@ -70,7 +70,7 @@ def decode_lossless(stream: bytes) -> NDArray[np.uint16]:
 
 
 def _read_scan(stream: bytes) -> tuple[_Scan, int]:
-    """How the picture is coded, and where its codes begin."""
+    """Read the parameters of the scan, and where its codes begin."""
     frame, restart = b"", 0
     tables: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
     for marker, content, end in read_markers(stream):
@@ -97,11 +97,11 @@ def _read_scan(stream: bytes) -> tuple[_Scan, int]:
                 lengths=table[0],
                 categories=table[1],
             ), end
-    raise DicomError("the compressed picture is damaged, or no grey lossless JPEG")
+    raise DicomError("the compressed picture is damaged, or not a grey lossless JPEG")
 
 
 def _read_tables(content: bytes) -> dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Huffman tables by their number (T.81, B.2.4.2 and annex C), for any 16 bits."""
+    """Huffman tables by number (T.81, B.2.4.2 and annex C), indexed by 16 bits."""
     tables = {}
     while content:
         counts, values = content[1:17], content[17 : 17 + sum(content[1:17])]
@@ -123,8 +123,8 @@ def _read_tables(content: bytes) -> dict[int, tuple[NDArray[np.uint8], NDArray[n
 def _read_differences(codes: bytes, scan: _Scan, count: int) -> NDArray[np.uint16]:
     """The first `count` differences of a scan, modulo 2^16.
 
-    Where a code begins is known only after the one before it. So first, for every place at which
-    one may begin, it is looked up how far the next would be; then one walks from one to the next.
+    A code's start is known only after the one before. So the distance to the next code is looked
+    up for every bit, and then followed from code to code.
     """
     data = np.frombuffer(codes + bytes(8), np.uint8)
     follows = np.where(scan.categories < 16, scan.categories, 0).astype(np.uint8) + scan.lengths
@@ -152,7 +152,7 @@ def _read_differences(codes: bytes, scan: _Scan, count: int) -> NDArray[np.uint1
 def _differences_at(
     data: NDArray[np.uint8], places: NDArray[np.int64], scan: _Scan
 ) -> NDArray[np.int64]:
-    """The differences whose codes begin at `places`, in bits (T.81, table H.2)."""
+    """The differences whose codes begin at the bits `places` (T.81, table H.2)."""
     word = np.zeros(len(places), np.int64)
     for byte in range(5):
         word = word << 8 | data[(places >> 3) + byte]
@@ -168,7 +168,7 @@ def _differences_at(
 
 
 def _undo_prediction(differences: NDArray[np.uint16], scan: _Scan) -> NDArray[np.uint16]:
-    """The samples from their differences to what was predicted, all modulo 2^16 (T.81, H.1.2)."""
+    """Samples from their differences to the prediction, modulo 2^16 (T.81, H.1.2)."""
     differences[:1, 0] += np.uint16(1 << scan.precision - scan.shift - 1)  # an array may overflow
     match scan.predictor:
         case 1:
@@ -183,13 +183,13 @@ def _undo_prediction(differences: NDArray[np.uint16], scan: _Scan) -> NDArray[np
 
 
 def _from_left(differences: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Each is predicted by its left neighbour, a row's first by the one above."""
+    """Prediction by the left neighbour, in the first column by the one above."""
     differences[:, 0] = np.cumsum(differences[:, 0], dtype=np.uint16)
     return np.cumsum(differences, 1, np.uint16)
 
 
 def _row_by_row(differences: NDArray[np.uint16], predictor: int) -> NDArray[np.uint16]:
-    """As above where a row needs the one before it: predictors 3, 5 and 7."""
+    """Predictors 3, 5 and 7, where a row depends on the one before."""
     samples = np.empty_like(differences)
     samples[0] = np.cumsum(differences[0], dtype=np.uint16)
     for row in range(1, len(samples)):

@@ -1,4 +1,4 @@
-"""Why a DICOM may be no frontal X-ray of a chest, by what its header says."""
+"""Why a DICOM may not be a frontal chest X-ray, by its header."""
 
 from pydicom.dataset import Dataset
 
@@ -21,7 +21,7 @@ OTHER_MODALITIES = {
     "XA": "angiography",
     "XC": "photography",
 }
-"""PS3.3, C.7.3.1.1.1, those that are no radiographs of a body."""
+"""Modalities other than radiography of the body (PS3.3, C.7.3.1.1.1)."""
 OTHER_PARTS = frozenset(
     (
         "ABDOMEN",
@@ -61,7 +61,7 @@ OTHER_PARTS = frozenset(
 
 
 def implausible(dataset: Dataset) -> list[str]:
-    """The reasons; only words of the standard are repeated, never what else a file may say."""
+    """The reasons; they quote only terms of the standard, never other content of the file."""
     reasons = []
     view = _word(dataset, "ViewPosition")
     if view in LATERAL or view in OBLIQUE:
@@ -76,7 +76,7 @@ def implausible(dataset: Dataset) -> list[str]:
     if part in OTHER_PARTS:
         reasons.append(f"{part} by its Body Part Examined")
     if _word(dataset, "PresentationIntentType") == "FOR PROCESSING":
-        reasons.append("raw pixels, for processing and not for presentation")
+        reasons.append("raw pixels, intended for processing and not for presentation")
     return reasons
 
 

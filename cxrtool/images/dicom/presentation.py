@@ -1,7 +1,7 @@
-"""A DICOM's stored values to the greys that a screen shows: PS3.4, N.2, and PS3.3, C.11.
+"""A DICOM's stored values to displayed greys: PS3.4, N.2, and PS3.3, C.11.
 
-All of it is a function of the stored value, so it is worked out once for each value between the
-least and the greatest that occur, and the pixels are looked up. pydicom's own functions
+All of it is a function of the stored value, so it is computed once for each value between the least
+and the greatest that occur, then looked up. pydicom's own functions
 (`pydicom.pixels.apply_rescale`, `apply_windowing`) make float64 of every pixel at each step.
 """
 
@@ -18,10 +18,10 @@ Stored = NDArray[np.integer]
 Levels = NDArray[np.float64]
 FULL = 1 << 16
 ROWS = 64
-"""Rows that are looked up at once: an index takes eight bytes a pixel."""
+"""Rows looked up at once: an index takes eight bytes per pixel."""
 COLOURS = ("Red", "Green", "Blue")
 GREATEST = 1e100
-"""Of a file's numbers: with more, what is worked out with them would overflow."""
+"""Largest number accepted from a file: beyond it, computations would overflow."""
 
 
 class _Table(NamedTuple):
@@ -31,20 +31,20 @@ class _Table(NamedTuple):
     entries: NDArray[np.int64]
 
     def of(self, values: Levels) -> NDArray[np.int64]:
-        """What values stand for; those below the table's are its first, those above its last."""
+        """Look up values; those outside the table take its first or last entry."""
         places = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
         result: NDArray[np.int64] = self.entries[places.astype(np.int64)]
         return result
 
 
 def shown_greys(stored: Stored, dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
-    """The greys (rows, columns) of stored values, and what is odd about how they are shown.
+    """The greys (rows, columns) of stored values, and a warning if any.
 
-    The first VOI LUT, or the first window, says what is black and what is white; without either,
-    the least and the greatest value that are no padding.
+    Black and white come from the first VOI LUT or window; without either, from the least and the
+    greatest value that is not padding.
 
     Raises:
-        DicomError: a table or a function of the file cannot be used.
+        DicomError: a table or function in the file cannot be used.
     """
     low, high = int(stored.min()), int(stored.max())
     levels = np.arange(low, high + 1)
@@ -91,11 +91,11 @@ def _modality_values(levels: Stored, dataset: Dataset) -> Levels:
 
 
 def _of_interest(values: Levels, dataset: Dataset) -> tuple[Levels | None, str]:
-    """From 0, black, to 1, white, by the VOI LUT or the window (C.11.2); None without either."""
+    """Values from 0 (black) to 1 (white) by VOI LUT or window (C.11.2); None without either."""
     items = dataset.get("VOILUTSequence")
     if items and "LUTDescriptor" in items[0] and "LUTData" in items[0]:
         table = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", values)
-        # Its bits are those that its entries need: tables of 12 bits are often said to have 16.
+        # Its depth is what its entries need: 12-bit tables are often declared as 16.
         greatest = (1 << int(table.entries.max()).bit_length()) - 1
         return table.of(values) / (greatest or 1), ""
     centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
@@ -103,7 +103,7 @@ def _of_interest(values: Levels, dataset: Dataset) -> tuple[Levels | None, str]:
         return None, ""
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise DicomError("its VOI LUT Function is none of LINEAR, LINEAR_EXACT and SIGMOID")
+        raise DicomError("its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID")
     if width < (1 if function == "LINEAR" else 1e-9):
         return None, f"its window is {width:g} wide: shown from its least to its greatest value"
     return _windowed(values, centre, width, function), ""
@@ -122,13 +122,13 @@ def _windowed(values: Levels, centre: float, width: float, function: str) -> Lev
 
 
 def _padding(levels: Stored, dataset: Dataset) -> NDArray[np.bool_]:
-    """Which stored values fill up the picture's frame (C.7.5.1.1.2)."""
+    """Which stored values are padding (C.7.5.1.1.2)."""
     value = dataset.get("PixelPaddingValue")
     if not isinstance(value, int):
         return np.zeros(len(levels), np.bool_)
     limit = dataset.get("PixelPaddingRangeLimit")
     ends = [value, limit if isinstance(limit, int) else value]
-    # Some files write a signed value as an unsigned one, and the other way round.
+    # Some files write a signed value as unsigned, or the reverse.
     full = 1 << int(dataset.BitsAllocated)
     half = full // 2 if dataset.PixelRepresentation else full
     low, high = sorted(end % full - full * (end % full >= half) for end in ends)
@@ -136,7 +136,7 @@ def _padding(levels: Stored, dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _occurring(stored: Stored, low: int, high: int) -> NDArray[np.bool_]:
-    """Which of the values from `low` to `high` there are."""
+    """Which of the values from `low` to `high` occur."""
     found = np.zeros(high - low + 1, np.bool_)
     for top in range(0, len(stored), ROWS):
         found[stored[top : top + ROWS].astype(np.int64) - low] = True
@@ -154,9 +154,9 @@ def _looked_up(stored: Stored, low: int, table: NDArray[np.uint8]) -> NDArray[np
 def _read_table(
     item: Dataset, dataset: Dataset, descriptor: str, data: str, values: Levels
 ) -> _Table:
-    """A look-up table of a file, for such values."""
+    """Read a look-up table of a file."""
     if descriptor not in item or data not in item:
-        raise DicomError("a look-up table of it is missing, or of a kind that is not read")
+        raise DicomError("one of its look-up tables is missing or of an unsupported kind")
     count, first, bits = (int(number) for number in item[descriptor].value)
     count = count or FULL
     if first >= FULL // 2 and float(values.min()) < 0:
@@ -168,12 +168,12 @@ def _read_table(
         content = np.frombuffer(content[: len(content) // 2 * 2], f"{order}u2" if wide else "u1")
     entries = np.atleast_1d(np.asarray(content)).astype(np.int64)[:count] & (FULL - 1)
     if not len(entries):
-        raise DicomError("a look-up table of it is empty")
+        raise DicomError("one of its look-up tables is empty")
     return _Table(first, entries)
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:
-    """An element's number, the first where there are several; None without any."""
+    """An element's first number, or None."""
     value = dataset.get(keyword)
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = value[0] if value else None
@@ -181,5 +181,5 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
         return None
     number = float(value)
     if not abs(number) < GREATEST:
-        raise DicomError(f"its {keyword} is no number, or beyond all that pixels can have")
+        raise DicomError(f"its {keyword} is not a number, or beyond what pixels can have")
     return number

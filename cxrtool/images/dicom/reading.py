@@ -1,4 +1,4 @@
-"""A DICOM file to a picture of 8 bits: what it may hold, its pixels, what is odd about it."""
+"""Read a DICOM file as an 8-bit picture, with warnings."""
 
 import logging
 import zlib
@@ -19,7 +19,7 @@ from cxrtool.images.dicom.presentation import palette_colours, shown_greys
 from cxrtool.images.dicom.stored import damage_of, standard_name, stored_values
 from cxrtool.images.formats.dicom import PIXEL_DATA
 
-# Its log names the values that it stumbles over, and they may be the patient's.
+# Its log quotes values, which may be the patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -57,27 +57,27 @@ TAGS = (
     "BluePaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableData",
 )
-"""All that is read of a file: nothing of the patient's."""
+"""The only elements that are read: none about the patient."""
 
 INFLATED_AT_ONCE = 1 << 20
 
 
 class Picture(NamedTuple):
-    """A DICOM's image as it is to be seen."""
+    """A DICOM's displayed image."""
 
     image: Image.Image
-    """L, or RGB where it may be in colour."""
+    """Mode L, or RGB if it may be in colour."""
     mode: str
     """The Photometric Interpretation."""
     warning: str
-    """Why it may be no frontal chest X-ray, or may look other than it should."""
+    """Why it may not be a frontal chest X-ray, or may be displayed wrongly."""
 
 
 def read_dicom(file: BinaryIO) -> Picture:
     """Decode a DICOM file with one image.
 
     Raises:
-        DicomError: it has none or several, is damaged, or is of a kind that is not read.
+        DicomError: it has no image or several, is damaged, or of an unsupported kind.
         Image.DecompressionBombError: more pixels than Pillow's limit.
         MemoryError: more than this machine can hold.
     """
@@ -91,7 +91,7 @@ def read_dicom(file: BinaryIO) -> Picture:
 
 
 def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
-    """The image's width, height and Photometric Interpretation; its pixels are not looked at.
+    """The image's width, height and Photometric Interpretation, without reading its pixels.
 
     Raises: see `read_dicom`.
     """
@@ -103,7 +103,7 @@ def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
 
 @contextmanager
 def _nothing_private() -> Iterator[None]:
-    """What pydicom raises may quote what is the patient's: of that, only the kind is told."""
+    """Replace pydicom's errors, which may quote patient data, by their kind."""
     try:
         yield
     except (DicomError, Image.DecompressionBombError, MemoryError):
@@ -138,7 +138,7 @@ def _read(file: BinaryIO, *, pixels: bool) -> FileDataset:
 
 
 def _check_inflated_size(file: BinaryIO) -> None:
-    """Refuse a deflated file that is larger than any image may be: pydicom inflates it whole."""
+    """Refuse a deflated file larger than any image: pydicom inflates it whole."""
     file.seek(0)
     read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
@@ -155,12 +155,12 @@ def _check_inflated_size(file: BinaryIO) -> None:
 
 
 def _check(dataset: FileDataset) -> None:
-    """Refuse what holds no image, several, or one that is not read."""
+    """Refuse a file without an image, with several, or with an unsupported one."""
     if not dataset.get("Rows") or not dataset.get("Columns"):
         raise DicomError(_without_image(dataset))
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise DicomError(f"{frames:,} frames: give one frame a file")
+        raise DicomError(f"{frames:,} frames: only one frame per file is read")
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and dataset.Rows * dataset.Columns > limit:
         raise Image.DecompressionBombError
@@ -170,13 +170,13 @@ def _check(dataset: FileDataset) -> None:
         raise DicomError("neither a grey nor a colour picture by its Photometric Interpretation")
     allocated, stored = dataset.get("BitsAllocated"), dataset.get("BitsStored")
     if allocated not in (8, 16) or not stored or not 1 <= stored <= allocated:
-        raise DicomError("its pixels are not of 8 to 16 bits")
+        raise DicomError("its pixels do not have 8 to 16 bits")
     if dataset.get("PixelRepresentation") not in (0, 1):
-        raise DicomError("it does not say whether its pixels have a sign")
+        raise DicomError("it does not say whether its pixels are signed")
 
 
 def _without_image(dataset: FileDataset) -> str:
-    """What a file holds in place of an image, if the standard has a name for it."""
+    """Describe a file without an image, if the standard has a name for it."""
     kind = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
     if kind == uid.MediaStorageDirectoryStorage:
         return "a DICOMDIR, which only lists other files: name those"

@@ -1,4 +1,4 @@
-"""A DICOM's pixels as they are stored, from all the ways in which they may be coded."""
+"""A DICOM's stored pixels, from every supported encoding."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from cxrtool.images.formats.jpeg import has_one_header, jpeg_damage
 LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 ORDINARY_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 DECODERS = ("pydicom", "pillow", "pyjpegls", "pylibjpeg")
-"""pydicom's names of those that are used, the first that is there. GDCM is not: one damaged byte
-can kill it, and with it the process."""
+"""pydicom's plugins in order of preference. Not GDCM: one damaged byte can crash the process."""
 PACKAGES = {
     uid.JPEGLSLossless: "pyjpegls",
     uid.JPEGLSNearLossless: "pyjpegls",
@@ -26,29 +25,29 @@ PACKAGES = {
     uid.HTJ2KLossless: "pylibjpeg pylibjpeg-openjpeg",
     uid.HTJ2KLosslessRPCL: "pylibjpeg pylibjpeg-openjpeg",
 }
-"""What to install for what the packages that are always there do not decode."""
+"""What to install for encodings that the dependencies do not decode."""
 RUNS_HEADER = 64
 """Bytes before the runs of RLE (PS3.5, G.5)."""
 
 
 def standard_name(identifier: str | None) -> str:
-    """What the standard calls a UID; nothing where it knows none, since it may hold anything."""
+    """The standard's name of a UID; empty for an unknown one, which may hold anything."""
     name = uid.UID(identifier or "").name
     return "" if name == identifier else name
 
 
 def stored_values(dataset: FileDataset) -> NDArray[np.integer]:
-    """The pixels as they are stored: (rows, columns), or (rows, columns, 3) in RGB.
+    """The stored pixels: (rows, columns), or (rows, columns, 3) in RGB.
 
     Raises:
-        DicomError: they are cut short, damaged, or coded in a way that is not read.
+        DicomError: they are truncated, damaged, or in an unsupported encoding.
         Exception: whatever a decoder raises on damaged ones.
     """
     syntax = uid.UID(dataset.file_meta.TransferSyntaxUID)
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        name = standard_name(syntax) or "a way of its maker's own"
+        name = standard_name(syntax) or "a private encoding"
         raise DicomError(f"its pixels are coded in {name}, which is not read") from None
     if not decoder.is_encapsulated:
         _check_length(dataset)
@@ -72,7 +71,7 @@ def stored_values(dataset: FileDataset) -> NDArray[np.integer]:
 
 
 def damage_of(dataset: FileDataset) -> str:
-    """What libjpeg says of a JPEG of 8 bits, which pydicom's decoders keep to themselves, or ""."""
+    """Damage that libjpeg reports of an 8-bit JPEG, which pydicom's decoders hide; or empty."""
     if dataset.file_meta.TransferSyntaxUID not in ORDINARY_JPEG or dataset.BitsStored > 8:
         return ""
     said = jpeg_damage(get_frame(dataset.PixelData, 0, number_of_frames=1), int(dataset.Rows))
@@ -84,7 +83,7 @@ def _bytes_of_pixels(dataset: FileDataset, samples: int) -> int:
 
 
 def _check_length(dataset: FileDataset) -> None:
-    """Refuse pixels that are not compressed and not all there."""
+    """Refuse uncompressed pixels that are incomplete."""
     if dataset["PixelData"].is_undefined_length:
         raise DicomError("its pixels are compressed, and it does not say how")
     halved = dataset.PhotometricInterpretation == "YBR_FULL_422"
@@ -94,24 +93,24 @@ def _check_length(dataset: FileDataset) -> None:
 
 
 def _check_runs(frame: bytes, dataset: FileDataset) -> None:
-    """Refuse runs that would be far longer than the picture: each byte may stand for 64."""
+    """Refuse runs far longer than the picture: each byte may stand for 64."""
     if len(frame) > 2 * _bytes_of_pixels(dataset, dataset.SamplesPerPixel) + RUNS_HEADER:
         raise DicomError("its compressed picture is longer than its pixels")
 
 
 def _check_frame(frame: bytes, dataset: FileDataset) -> None:
-    """Refuse a compressed picture of another size than the file says; see `codestreams`."""
+    """Refuse a compressed picture whose size differs from the file's; see `codestreams`."""
     inside = read_frame_header(frame)
     said = dataset.Columns, dataset.Rows, dataset.SamplesPerPixel
     if (inside.width, inside.height, inside.components) != said or inside.precision > 16:
         raise DicomError(
             f"its compressed picture is {inside.width}x{inside.height}, of {inside.components} "
-            f"samples of {inside.precision} bits, and it says {said[0]}x{said[1]} of {said[2]}"
+            f"samples of {inside.precision} bits; the file says {said[0]}x{said[1]} of {said[2]}"
         )
 
 
 def _unused_bits_removed(samples: NDArray[np.uint16], dataset: FileDataset) -> NDArray[np.integer]:
-    """Samples with their sign, without what else lies in the bits above those stored."""
+    """Samples with their sign, without other content in the unused bits."""
     unused = 16 - dataset.BitsStored
     signed = samples.view(np.int16) if dataset.PixelRepresentation else samples
     result: NDArray[np.integer] = (signed << unused) >> unused

@@ -1,6 +1,6 @@
-"""What a picture file says of itself, looked at before any decoder does: sizes, chunks, memory.
+"""Examine picture files before a decoder does: sizes, chunks, memory.
 
-Pillow reads metadata with time that grows with their square, and reserves what a header names. So
-each format's chunks are walked first, cheaply: what is beyond any X-ray is refused by name, long
-metadata are left out, and what may take long is known, to be decoded in a process of its own.
+Pillow takes quadratic time for metadata and reserves the memory that a header names. So each
+format's chunks are walked first: what exceeds any X-ray is refused, long metadata are skipped, and
+what may take long is decoded in a separate process.
 """

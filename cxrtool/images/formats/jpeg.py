@@ -1,8 +1,8 @@
 """JPEG, segment by segment (ITU-T T.81), and its pixels by libjpeg-turbo through simplejpeg.
 
-Pillow has the same library, but hides its warnings of damage; before Pillow 13 its decoder writes
-past a row's end where the stream names another width than the header (CVE-2026-112403). Pillow only
-reads the header here.
+Pillow uses the same library, but hides its warnings of damage, and before Pillow 13 writes past a
+row's end where the stream names another width than the header (CVE-2026-112403). Here Pillow only
+reads the header.
 """
 
 from typing import BinaryIO, NamedTuple
@@ -33,22 +33,22 @@ ALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers without a segment: TEM and RST0 to RST7."""
 SEQUENTIAL = {0xC0, 0xC1}
 APPLICATION = {*range(0xE0, 0xF0), 0xFE}
-"""Segments of programs, and comments."""
+"""Application segments and comments."""
 COLOUR = {0xE0, 0xEE}
-"""JFIF's and Adobe's, by which decoders know the colours."""
+"""JFIF's and Adobe's, from which decoders know the colour space."""
 MOST_SCANS = 500
-"""As libjpeg-turbo's own limit: each may go over all pixels again, and take a hundred bytes."""
+"""libjpeg-turbo's own limit: each scan may pass over all pixels again, for a hundred bytes."""
 ORDINARY_SCANS = 20
 UNUSUAL = "Could not determine subsampling"
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
 class Segment(NamedTuple):
-    """A segment's place in the file."""
+    """A segment's position in the file."""
 
     marker: int
     start: int
-    """Of its 0xFF."""
+    """Position of its 0xFF."""
     end: int
 
     @property
@@ -58,16 +58,16 @@ class Segment(NamedTuple):
 
 
 def examine_jpeg(file: BinaryIO, *, pixels: bool = True) -> Examined:
-    """Look at a JPEG's segments; without `pixels` only at those before them.
+    """Examine a JPEG's segments; without `pixels` only those before them.
 
     Raises:
-        DataError: it is larger than is decoded, has too many segments or scans, or is cut short.
+        DataError: it is too large, has too many segments or scans, or is truncated.
     """
     content, segments = read_parts(
         file,
         pixels=pixels,
         parts_of=_segments,
-        # Pillow reads on to the first scan, and its segment.
+        # Pillow reads up to the first scan and its segment.
         are_enough=lambda found: any(one.marker == SCAN[1] and one.end <= HEAD for one in found),
     )
     frame = next((one for one in segments if one.marker in FRAMES), None)
@@ -98,7 +98,7 @@ def examine_jpeg(file: BinaryIO, *, pixels: bool = True) -> Examined:
 
 
 def _segments(content: bytes) -> list[Segment]:
-    """The segments up to the first scan's; what lies between two is skipped, as libjpeg does."""
+    """The segments up to the first scan; bytes between two are skipped, as libjpeg does."""
     found: list[Segment] = []
     place = len(START)
     while (start := content.find(b"\xff", place)) >= 0:
@@ -128,14 +128,14 @@ def _too_long(metadata: list[Segment]) -> set[Segment]:
 
 
 def decode_jpeg(content: bytes, image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A JPEG's pixels, in the mode and size that its header gave Pillow; what libjpeg says of them.
+    """A JPEG's pixels, in the mode and size that Pillow read from its header, and warnings.
 
     Raises:
-        DataError: it is cut short, damaged beyond reading, or two sizes stand in it.
+        DataError: it is truncated, damaged beyond reading, or names two sizes.
     """
     if image.mode not in SPACES:
         raise DataError(f"JPEG of mode {image.mode}, which is not read")
-    # Zeros where nothing is decoded: fresh memory may hold another picture.
+    # Zeros where nothing is decoded: new memory may hold another picture.
     pixels = np.zeros((image.height, image.width, len(image.getbands())), np.uint8)
     warnings = []
     try:
@@ -148,14 +148,14 @@ def decode_jpeg(content: bytes, image: Image.Image) -> tuple[Image.Image, list[s
             _fill(pixels, content, image.mode, strict=False)
         except ValueError as fatal:
             raise DataError(f"cannot be decoded ({fatal})") from None
-    if image.mode == "CMYK":  # Adobe's, as all of them are, is stored inverted
+    if image.mode == "CMYK":  # stored inverted, as Adobe does
         np.subtract(255, pixels, out=pixels)
     size = image.width, image.height
     return Image.frombuffer(image.mode, size, pixels, "raw", image.mode, 0, 1), warnings
 
 
 def _fill(pixels: NDArray[np.uint8], content: bytes, mode: str, *, strict: bool) -> bool:
-    """Decode into `pixels`; False where TurboJPEG does not know how the colours are sampled."""
+    """Decode into `pixels`; False where TurboJPEG does not know the colour sampling."""
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(content, strict=strict)
     except ValueError as error:
@@ -163,23 +163,23 @@ def _fill(pixels: NDArray[np.uint8], content: bytes, mode: str, *, strict: bool)
             return False
         raise
     if (height, width) != pixels.shape[:2]:
-        raise DataError("damaged: two sizes stand in it")
+        raise DataError("damaged: it names two sizes")
     simplejpeg.decode_jpeg(content, SPACES[mode], buffer=pixels, strict=strict)
     return True
 
 
 def _by_pillow(content: bytes, image: Image.Image) -> Image.Image:
-    """The pixels by Pillow, where one header stands in the stream: none to be mistaken about."""
+    """Decode with Pillow, which is safe where the stream has exactly one header."""
     if not has_one_header(content):
-        raise DataError("damaged: something else lies between its segments")
+        raise DataError("damaged: it has other bytes between its segments")
     image.load()
     return image
 
 
 def has_one_header(content: bytes) -> bool:
-    """Whether a stream names one size, and nothing lies between its segments.
+    """Whether a stream names one size and has nothing between its segments.
 
-    Pillow's decoder is given no other: see the top of this module.
+    Pillow's decoder gets no other: see the top of this module.
     """
     segments = _segments(content)
     starts = [len(START), *(one.end for one in segments)]
@@ -190,18 +190,18 @@ def has_one_header(content: bytes) -> bool:
 
 
 def jpeg_damage(content: bytes, rows: int) -> str:
-    """What libjpeg says of a stream whose pixels are decoded elsewhere; "" for nothing.
+    """Damage that libjpeg reports of a stream decoded elsewhere, or empty.
 
     Args:
         content: the stream.
-        rows: that it has to have.
+        rows: the rows that it must have.
     """
     try:
         height, _, space, _ = simplejpeg.decode_jpeg_header(content)
         simplejpeg.decode_jpeg(content, {"Gray": "GRAY", "CMYK": "CMYK"}.get(space, "RGB"))
     except ValueError as error:
         return "" if UNUSUAL in str(error) else f"{_said(error)} (libjpeg)"
-    return f"{height:,} of {rows:,} rows are there" if height < rows else ""
+    return f"it has {height:,} of {rows:,} rows" if height < rows else ""
 
 
 def _said(error: ValueError) -> str:

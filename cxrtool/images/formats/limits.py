@@ -1,4 +1,4 @@
-"""How much of an image file is read, and what decoding it may take."""
+"""Limits on what is read of an image file and on what decoding it may take."""
 
 import io
 import os
@@ -11,21 +11,21 @@ from PIL import Image
 from cxrtool.core.errors import DataError
 
 MOST_BYTES = 512 * 2**20
-"""Of a file that is read whole."""
+"""Largest file that is read."""
 HEAD = 2**16
-"""Bytes of it that are read first where the pixels do not matter."""
+"""Bytes read first where the pixels are not needed."""
 MOST_MEMORY = 512 * 2**20
-"""Bytes that the pixels of one image may need while they are decoded."""
+"""Bytes that decoding one image may need."""
 MOST_SIDE = 65_535
-"""Pixels, as of JPEG. Pillow keeps a pointer for each row: 89 million rows took 2 GB."""
+"""Pixels, as in JPEG. Pillow keeps a pointer per row: 89 million rows took 2 GB."""
 MOST_METADATA = 2**20
-"""Bytes of all that is not pixels; what is above is not read."""
+"""Bytes of metadata that are read."""
 MOST_EXIF = 2**16
-"""Bytes of EXIF, as in JPEG; longer ones are not read: Pillow 12 takes minutes for some."""
+"""Bytes of EXIF that are read, as in JPEG: Pillow 12 takes minutes for some longer ones."""
 MOST_PARTS = 1_000
-"""Chunks, segments or tags beside those of pixels."""
+"""Chunks, segments or tags other than those of pixels."""
 ORDINARY_PIXELS = 25_000_000
-"""Twice the largest radiographs: what is larger is decoded apart."""
+"""Twice the largest radiographs: larger images are decoded in a separate process."""
 ORDINARY_BYTES = 64 * 2**20
 Parts = TypeVar("Parts")
 
@@ -35,24 +35,24 @@ class Examined:
     """A picture file that may be decoded."""
 
     file: BinaryIO
-    """For the decoder: what is too long to be read is not in it."""
+    """For the decoder, without skipped metadata."""
     ordinary: bool
     """Whether decoding is known to take little time and memory."""
     warnings: list[str] = field(default_factory=list)
     jpeg: bytes | None = None
-    """The stream, where it is a JPEG."""
+    """The stream, if it is a JPEG."""
 
 
 def check_size(width: int, height: int, bytes_a_pixel: float) -> None:
-    """Refuse an image by its shape, before anything is reserved for it.
+    """Refuse an image by its size, before memory is reserved.
 
     Args:
         width: in pixels.
         height: in pixels.
-        bytes_a_pixel: that are needed at once on the way to greys.
+        bytes_a_pixel: bytes per pixel needed at once for decoding to grey.
 
     Raises:
-        DataError: a side or the whole is larger than is decoded.
+        DataError: a side or the whole is too large.
         Image.DecompressionBombError: more pixels than Pillow's limit.
     """
     if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
@@ -63,26 +63,28 @@ def check_size(width: int, height: int, bytes_a_pixel: float) -> None:
     if needed > MOST_MEMORY:
         raise DataError(
             f"{width:,} x {height:,} pixels take {needed / 2**20:,.0f} MiB to decode, more than "
-            f"the {MOST_MEMORY / 2**20:.0f} MiB that one image may take"
+            f"the {MOST_MEMORY / 2**20:.0f} MiB allowed for an image"
         )
 
 
 def left_out(size: int) -> str:
-    """What is told of metadata that are not read."""
-    return f"{size / 2**20:.1f} MiB of metadata are not read: it may be turned as they say"
+    """The warning about metadata that are not read."""
+    return f"{size / 2**20:.1f} MiB of metadata are not read: a rotation noted there is not applied"
 
 
 def read_whole(file: BinaryIO) -> bytes:
     """A file's content.
 
     Raises:
-        DataError: it is larger than is read.
+        DataError: it is too large.
     """
     size = file.seek(0, os.SEEK_END)
     if size > MOST_BYTES:
-        raise DataError(f"the file is larger than the {MOST_BYTES / 2**20:.0f} MiB that are read")
+        raise DataError(
+            f"the file is larger than {MOST_BYTES / 2**20:.0f} MiB, the most that is read"
+        )
     file.seek(0)
-    return file.read(size)  # a number that is too large would be reserved
+    return file.read(size)  # read() reserves what it is asked for
 
 
 def read_parts(
@@ -92,13 +94,13 @@ def read_parts(
     parts_of: Callable[[bytes], Parts],
     are_enough: Callable[[Parts], bool],
 ) -> tuple[bytes, Parts]:
-    """A file's content and the parts that it is made of.
+    """A file's content and its parts.
 
     Args:
         file: at its beginning.
-        pixels: whether all of it is wanted; else so much that `are_enough`, if there is so much.
+        pixels: whether all of it is needed; else only until `are_enough`.
         parts_of: the parts of a content.
-        are_enough: whether they go on to the pixels.
+        are_enough: whether the parts reach the pixels.
 
     Raises:
         DataError: see `read_whole` and `parts_of`.

@@ -1,4 +1,4 @@
-"""PNG, chunk by chunk (ISO/IEC 15948): each carries a checksum, which Pillow compares of few."""
+"""PNG, chunk by chunk (ISO/IEC 15948): Pillow compares few of their checksums."""
 
 import struct
 import zlib
@@ -21,20 +21,20 @@ from cxrtool.images.formats.limits import (
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-"""Chunks that the pixels depend on."""
+"""Chunks on which the pixels depend."""
 MOST_PIXEL_CHUNKS = 100_000
 BYTES = {0: 3, 2: 5, 3: 17, 4: 17, 6: 17}
-"""Bytes a pixel on the way to greys, by colour type; 17 where it may be transparent."""
+"""Bytes per pixel for decoding to grey, by colour type; 17 where it may be transparent."""
 
 
 class Chunk(NamedTuple):
-    """A chunk's place in the file."""
+    """A chunk's position in the file."""
 
     kind: bytes
     start: int
-    """Of its length; its content begins eight bytes later."""
+    """Position of its length; its content begins eight bytes later."""
     end: int
-    """Behind its checksum."""
+    """Position after its checksum."""
 
     @property
     def size(self) -> int:
@@ -43,10 +43,10 @@ class Chunk(NamedTuple):
 
 
 def examine_png(file: BinaryIO, *, pixels: bool = True) -> Examined:
-    """Look at a PNG's chunks; without `pixels` only at those before them.
+    """Examine a PNG's chunks; without `pixels` only those before them.
 
     Raises:
-        DataError: it is larger than is decoded, has too many chunks, or no header.
+        DataError: it is too large, has too many chunks, or no header.
     """
     content, chunks = read_parts(
         file,
@@ -70,7 +70,7 @@ def examine_png(file: BinaryIO, *, pixels: bool = True) -> Examined:
 
 
 def _chunks(content: bytes, *, pixels: bool) -> Iterator[Chunk]:
-    """The chunks up to the end, or to where the file breaks off; or to the first of pixels."""
+    """The chunks up to the end or where the file breaks off, or to the first one of pixels."""
     place, others, idat = len(SIGNATURE), 0, 0
     while place + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
@@ -83,7 +83,7 @@ def _chunks(content: bytes, *, pixels: bool) -> Iterator[Chunk]:
         idat += kind == b"IDAT"
         others += kind != b"IDAT"
         if others > MOST_PARTS or idat > MOST_PIXEL_CHUNKS:
-            raise DataError(f"more than {MOST_PARTS:,} chunks beside those of pixels")
+            raise DataError(f"more than {MOST_PARTS:,} chunks other than those of pixels")
         yield Chunk(kind, place, end)
         if kind == b"IEND":
             return
@@ -91,14 +91,14 @@ def _chunks(content: bytes, *, pixels: bool) -> Iterator[Chunk]:
 
 
 def _too_long(metadata: list[Chunk]) -> set[Chunk]:
-    """Those that are not read: by themselves, or all that is no picture where it is too much."""
+    """The chunks to skip: single long ones, or all metadata if there is too much."""
     if sum(one.size for one in metadata) > MOST_METADATA:
         return set(metadata)
     return {one for one in metadata if one.size > MOST_EXIF and one.kind != b"iCCP"}
 
 
 def _damage(content: bytes, chunks: list[Chunk]) -> list[str]:
-    """What the checksums say, of the chunks of which Pillow compares none."""
+    """Damage by checksums that Pillow does not compare."""
     view = memoryview(content)
     for one in chunks:
         stored = int.from_bytes(view[one.end - 4 : one.end], "big")

@@ -24,7 +24,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 256, 257, 258, 259, 262
 OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, TABLES = 273, 279, 324, 325, 347
 STRIP_ROWS, TILE_ROWS = 278, 323
 PLACES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
-"""Tags of as many numbers as there are strips or tiles."""
+"""Tags with one number per strip or tile."""
 ASKED = {
     WIDTH,
     HEIGHT,
@@ -39,12 +39,12 @@ ASKED = {
 }
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}
-"""Bytes of a value, by its type."""
+"""Bytes of a value, by type."""
 NUMBERS = {1: "B", 7: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 MOST_PLACES = 4 * (MOST_SIDE + 1)
-"""Strips or tiles: as many as a picture of one row a strip and four planes has."""
+"""Strips or tiles: as many as one row per strip and four planes give."""
 MOST_VALUES = 16 * 2**20
-"""Bytes of all values together: tags may share one place in the file, read for each of them."""
+"""Bytes of all values: tags may share one place in the file, which is read for each."""
 PLAIN, NEW_JPEG, DEFLATE, YCBCR = 1, 7, (8, 32946), 6
 NAMES = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", NEW_JPEG: "JPEG"}
 WHOLE = (PLAIN, 5, *DEFLATE, 32773, 34925, 50000)
@@ -60,7 +60,7 @@ class _Entry(NamedTuple):
     kind: int
     values: int
     inside: bytes
-    """The value, or where it is."""
+    """The value, or its offset."""
 
     @property
     def size(self) -> int:
@@ -68,7 +68,7 @@ class _Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """What a TIFF's first directory says of its picture."""
+    """A TIFF's first directory."""
 
     tags: dict[int, tuple[int, ...]]
 
@@ -78,22 +78,22 @@ class Directory(NamedTuple):
 
     @property
     def compression(self) -> int:
-        """How its strips or tiles are compressed."""
+        """The compression of its strips or tiles."""
         return self.first(COMPRESSION, PLAIN)
 
 
 def examine_tiff(file: BinaryIO) -> Examined:
-    """Look at a TIFF's first directory.
+    """Examine a TIFF's first directory.
 
     Raises:
-        DataError: it is larger than is decoded, damaged, or not safe with this Pillow.
+        DataError: it is too large, damaged, or not safe with this Pillow.
     """
     found = read_directory(file)
     width, height = found.first(WIDTH, 0), found.first(HEIGHT, 0)
     bits, samples = max(found.tags.get(BITS, (1,)), default=1), found.first(SAMPLES, 1)
     if bits > 64 or samples > 64:
-        raise DataError(f"a TIFF of {samples} samples of {bits} bits a pixel, which is not read")
-    # One sample: the pixels, a copy of deep ones, greys; several are four bytes wherever they are.
+        raise DataError(f"TIFFs with {samples} samples of {bits} bits per pixel are not supported")
+    # One sample: the pixels, a copy of deep ones, greys; several take four bytes each time.
     deep = bits > 8
     wide = 17 if samples in (2, 4) else 9
     check_size(width, height, (2 * bits / 8 + 1 if deep else 3) if samples == 1 else wide)
@@ -104,7 +104,7 @@ def examine_tiff(file: BinaryIO) -> Examined:
 
 
 def _check_safe(found: Directory) -> None:
-    """Refuse what an older Pillow shows memory with: other people's images were in there."""
+    """Refuse what makes an older Pillow show memory, which may hold other people's images."""
     if int(PIL.__version__.partition(".")[0]) >= SAFE_PILLOW:
         return
     tiled = TILE_OFFSETS in found.tags and found.compression != PLAIN
@@ -119,10 +119,10 @@ def _check_safe(found: Directory) -> None:
 
 
 def read_directory(file: BinaryIO) -> Directory:
-    """The tags of a TIFF's first directory that its pixels depend on.
+    """Read the tags on which a TIFF's pixels depend.
 
     Raises:
-        DataError: it is damaged, or has more tags or longer values than is read.
+        DataError: it is damaged, or has too many tags or too long values.
     """
     file.seek(0)
     start = file.read(16)
@@ -150,7 +150,7 @@ def read_directory(file: BinaryIO) -> Directory:
 
 
 def _numbers(file: BinaryIO, order: str, entry: _Entry) -> tuple[int, ...]:
-    """A tag's numbers; none where it is of another kind, or cut short."""
+    """A tag's numbers; none if it is of another type or truncated."""
     letter = NUMBERS.get(entry.kind)
     if letter is None:
         return ()
@@ -167,7 +167,7 @@ def _numbers(file: BinaryIO, order: str, entry: _Entry) -> tuple[int, ...]:
 
 
 def damage_of_tiff(file: BinaryIO) -> list[str]:
-    """What zlib and libjpeg say of a TIFF's strips or tiles: libtiff's warnings Pillow hides."""
+    """Damage that zlib and libjpeg report of strips or tiles; Pillow hides libtiff's warnings."""
     found = read_directory(file)
     if found.compression in DEFLATE:
         reasons = [_inflated(content) for content in _pieces(file, found)]
@@ -181,7 +181,7 @@ def damage_of_tiff(file: BinaryIO) -> list[str]:
 
 
 def _inflated(content: bytes) -> str:
-    """What zlib says of a stream, its checksum included."""
+    """Damage that zlib reports of a stream, by its checksum too."""
     inflater = zlib.decompressobj()
     try:
         while content and not inflater.eof:
@@ -193,7 +193,7 @@ def _inflated(content: bytes) -> str:
 
 
 def _jpeg_damage(found: Directory, number: int, strip: bytes) -> str:
-    """What libjpeg says of a strip, whose tables may stand apart (TIFF Technical Note 2)."""
+    """Damage that libjpeg reports of a strip, whose tables may be separate (Technical Note 2)."""
     tables = bytes(found.tags.get(TABLES, ()))
     height = found.first(HEIGHT, 0)
     rows = found.first(TILE_ROWS, 0) or min(found.first(STRIP_ROWS, height), height)
@@ -204,7 +204,7 @@ def _jpeg_damage(found: Directory, number: int, strip: bytes) -> str:
 
 
 def _pieces(file: BinaryIO, found: Directory) -> Iterator[bytes]:
-    """Its strips' or tiles' content, as long as it is no more than a file may hold."""
+    """The content of strips or tiles, unless it exceeds `MOST_BYTES`."""
     tiled = TILE_OFFSETS in found.tags
     starts: Sequence[int] = found.tags.get(TILE_OFFSETS if tiled else OFFSETS, ())
     sizes: Sequence[int] = found.tags.get(TILE_COUNTS if tiled else COUNTS, ())

@@ -413,7 +413,7 @@ def refused(path):
 
 def test_several_frames_are_refused_with_their_number(tmp_path):
     made = dataset(np.tile(SHALLOW, (12, 1)), Rows=40, NumberOfFrames=12)
-    assert refused(saved(tmp_path / "a.dcm", made)) == "12 frames: give one frame a file"
+    assert refused(saved(tmp_path / "a.dcm", made)) == "12 frames: only one frame per file is read"
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_a_picture_of_another_size_than_the_file_says_is_refused(tmp_path):
         (j2k(large), uid.JPEG2000Lossless),
     ):
         path = compressed(tmp_path / "a.dcm", stream, DEEP, syntax, 12)
-        assert "and it says 56x40 of 1" in refused(path)
+        assert "the file says 56x40 of 1" in refused(path)
 
 
 @pytest.mark.parametrize("syntax", [uid.MPEG2MPML, "1.2.3.4.5", NAME])
@@ -612,7 +612,7 @@ def test_nothing_of_the_patient_is_told(tmp_path, capfd, caplog, recwarn):
         ({"BodyPartExamined": "HAND"}, "HAND by its Body Part Examined"),
         (
             {"PresentationIntentType": "FOR PROCESSING"},
-            "raw pixels, for processing and not for presentation",
+            "raw pixels, intended for processing and not for presentation",
         ),
         (
             {"Modality": "CT", "BodyPartExamined": "SKULL"},

@@ -80,7 +80,9 @@ def test_long_metadata_of_a_png_are_left_out_and_it_is_told(tmp_path, more):
     grey, warning = read_for_scoring(path)
     assert time.process_time() - started < 30  # 0.1: minutes, of which nothing bounded
     assert (np.asarray(grey) == FILM).all()
-    assert warning == f"{size:.1f} MiB of metadata are not read: it may be turned as they say"
+    assert (
+        warning == f"{size:.1f} MiB of metadata are not read: a rotation noted there is not applied"
+    )
 
 
 def test_long_metadata_of_a_jpeg_are_left_out_and_it_is_told(tmp_path):
