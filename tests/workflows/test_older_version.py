@@ -82,7 +82,7 @@ def test_a_run_is_scored_as_it_was(name, run):
 
 
 def test_a_training_that_was_stopped_ends_as_it_would_have(run, workspace):
-    result = run("train", "--resume", "stopped", "--workers", "0")
+    result = run("train", "--resume", "stopped", "--workers", "0", "--threads", "1")
     expected = pd.read_csv(EXPECTED / "history.csv")
     assert result["epochs"] == len(expected)
     history = pd.read_csv(workspace / "runs" / "stopped" / "history.csv")
