@@ -6,27 +6,23 @@ begun to write.
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
-from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.errors import DataError
 
 try:
     import fcntl
 except ImportError:  # Windows: what a killed process leaves there stays
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
-"""The `format` that every JSON file carries."""
 MOST_TEXT = 256 * 2**20
 """Bytes of a JSON, YAML or other small file that is read whole; ours are far below."""
 MADE_AGAIN = frozenset({".png", ".html", ".npy", ".tex", ".md"})
@@ -212,77 +208,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON with `format` first; NaN and infinity are refused (ValueError)."""
-    content = {"format": FORMAT, **values}
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path, instead: str = "") -> dict[str, Any]:
-    """Read a JSON file of ours; `schemas.read_as` also checks what stands in it.
-
-    Args:
-        path: the file's.
-        instead: what a user can do where it cannot be read.
-
-    Raises:
-        RunError: the file is missing, is not JSON, or is of another format than this version's.
-    """
-    way_on = f": {instead}" if instead else ""
-    try:
-        values = json.loads(read_text(path), object_pairs_hook=_each_once)
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing{way_on}") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}{way_on}") from None
-    except RecursionError:
-        raise RunError(f"{path} cannot be read: it is nested too deeply{way_on}") from None
-    except ValueError as error:
-        # Python tells a programmer how to read a number of more digits.
-        why = "a number in it has too many digits" if "digits" in str(error) else error
-        raise RunError(f"{path} cannot be read: {why}{way_on}") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise RunError(
-            f"{path} has format {shortened(found)}, this version of cxrtool reads format {FORMAT}: "
-            "use the version that wrote it, or make the file again"
-        )
-    return values
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of which no key is there twice: of two equal ones, which was meant?"""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{shortened(twice)} is there twice")
-    return found
-
-
-def shortened(value: object, most: int = 60) -> str:
-    """A value from JSON or YAML in at most so many characters, as JSON has it, for a message."""
-    if isinstance(value, list | dict):
-        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
-    if isinstance(value, int) and not -(10**15) < value < 10**15:
-        return "a number of many digits"
-    short = value[:most] if isinstance(value, str) else value
-    text = json.dumps(short, ensure_ascii=False, default=str)  # YAML has dates and bytes, too
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def seal_of(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
-    """The SHA-256 of a JSON file's values, however they are laid out in it.
-
-    Args:
-        values: of the file; `format` and `sealed`, which holds the result, do not count.
-        without: keys that do not count either.
-    """
-    left_out = {"format", "sealed", *without}
-    counted = {key: value for key, value in values.items() if key not in left_out}
-    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
-
-
 @contextmanager
 def claimed_folder(folder: Path, *, force: bool) -> Iterator[None]:
     """A folder for results, made or taken empty.
@@ -347,80 +272,3 @@ def refuse_existing(path: Path, *, force: bool, what: str) -> None:
     """Raise DataError where `path` exists and `force` is not given."""
     if path.exists() and not force:
         raise DataError(f"{path} exists: --force replaces {what}")
-
-
-@contextmanager
-def locked(folder: Path, what: str, instead: str = "take another workspace (-w)") -> Iterator[None]:
-    """Keep a second process out of `folder` while the block runs; the folder is made if needed.
-
-    A process that is killed leaves no lock behind: the system lets go of it.
-
-    Raises:
-        DataError: another process is in there.
-    """
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with _held(
-            folder / ".lock", f"another {what} is at work in {folder}: wait for it, or {instead}"
-        ):
-            yield
-    finally:
-        if made and folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-@contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Keep a second process from making the file `path` while the block runs.
-
-    Raises:
-        DataError: another process is at it.
-    """
-    made = [parent for parent in path.absolute().parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _held(
-            path.with_name(f".{path.name}.lock"),
-            f"another process is writing {path}: wait for it, or name another file",
-        ):
-            yield
-    finally:
-        for folder in made:
-            if folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
-
-
-@contextmanager
-def _held(lock_file: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock, which is gone with the process, or raise DataError with `refusal` at once."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(refusal) from None
-    except OSError as error:
-        raise DataError(f"{lock_file}: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        lock_file.unlink(missing_ok=True)
-        lock.release()
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a process holds a folder's lock (`locked`)."""
-    from filelock import FileLock, Timeout
-
-    lock = folder / ".lock"
-    try:
-        if not lock.is_file():
-            return False
-        with FileLock(lock, timeout=0):
-            return False  # a process that was killed left the file
-    except Timeout:
-        return True
-    except OSError:  # somebody else's
-        return False

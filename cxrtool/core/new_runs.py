@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import locked
+from cxrtool.core.locks import locked
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.unicode_forms import normal, on_disk
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import read_json, read_text, sha256
+from cxrtool.core.files import read_text, sha256
+from cxrtool.core.json_files import read_json
 
 CHEXPERT, NIH, MIMIC, DRAWN, OWN = "chexpert", "nih", "mimic", "drawn", "own"
 NAMES = {

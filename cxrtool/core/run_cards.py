@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import DataError, RunError, counted, first_few
-from cxrtool.core.files import read_json, seal_of, sha256
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, seal_of
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import (
     AGAIN,

@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from cxrtool.core.errors import RunError, counted, did_you_mean, first_few, near_names
-from cxrtool.core.files import read_json, read_text
+from cxrtool.core.files import read_text
+from cxrtool.core.json_files import read_json
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Inside, Workspace
 

@@ -25,7 +25,7 @@ from pydantic import (
 
 from cxrtool.core.config import options_of
 from cxrtool.core.errors import RunError, first_few
-from cxrtool.core.files import read_json, shortened
+from cxrtool.core.json_files import read_json, shortened
 
 LARGEST_SIDE = 16_384
 """Pixels of a square that images are squished to; a larger one is 268 MB an image."""

@@ -13,7 +13,8 @@ from safetensors.numpy import load, save_file
 
 from cxrtool.core.config import IMAGENET, NO_WEIGHTS
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import read_bytes, read_json, sha256, whole_file
+from cxrtool.core.files import read_bytes, sha256, whole_file
+from cxrtool.core.json_files import read_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import AncestorFacts, RunPatients, read_as

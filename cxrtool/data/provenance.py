@@ -3,7 +3,8 @@
 from typing import Any
 
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import read_json, sha256
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import DataInfo, Workspace

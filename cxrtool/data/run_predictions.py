@@ -1,7 +1,8 @@
 """A run's own predictions: a table, and beside it what says of which weights it is."""
 
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import read_json, seal_of, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, seal_of, write_json
 from cxrtool.core.run_cards import RunCard
 from cxrtool.core.runs import RunFolder
 

@@ -11,7 +11,8 @@ import pandas as pd
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
-from cxrtool.core.files import sha256, whole_file, write_json
+from cxrtool.core.files import sha256, whole_file
+from cxrtool.core.json_files import write_json
 from cxrtool.core.origin import Origin
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import label_columns, mean_and_deviation, write_manifest

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.origin import CHEXPERT, DRAWN_BY, Origin, whoever_made
 from cxrtool.core.workspace import DataInfo
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.json_files import JsonResult
 from cxrtool.data.labels import COMPETITION_LABELS, policy_name
 from cxrtool.evaluation.protocol import NOT_KNOWN, OTHER, PROTOCOLS, Protocol
 

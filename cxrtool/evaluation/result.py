@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.core.origin import Origin
 from cxrtool.evaluation.calibration import Calibrator

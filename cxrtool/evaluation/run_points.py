@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.errors import RunError, UsageError, first_few
-from cxrtool.core.files import read_json, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.numbers import or_none
 from cxrtool.core.run_cards import RunCard, sealed_thresholds
 from cxrtool.core.runs import RunFolder

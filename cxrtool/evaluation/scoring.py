@@ -7,7 +7,7 @@ import numpy as np
 
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError
-from cxrtool.core.json_edge import JsonResult
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.numbers import Estimate, or_none
 from cxrtool.core.origin import Origin
 from cxrtool.data.labels import COMPETITION_LABELS

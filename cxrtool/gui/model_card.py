@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import RunError, counted
-from cxrtool.core.files import read_json
+from cxrtool.core.json_files import read_json
 from cxrtool.core.numbers import Estimate, interval, number
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.run_cards import RunCard, read_card, sampling_remark

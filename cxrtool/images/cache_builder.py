@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import (
-    fsync,
-    names_file,
-    open_regular,
-    read_json,
-    read_text,
-    sha256,
-    write_json,
-    write_text,
-)
+from cxrtool.core.files import fsync, names_file, open_regular, read_text, sha256, write_text
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.images.cache import COLUMNS, CachePaths, Measured
 from cxrtool.images.depth import is_deep
 from cxrtool.images.reading import ImageError, file_state

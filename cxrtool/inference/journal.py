@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import DataError
-from cxrtool.core.files import FORMAT, open_regular
+from cxrtool.core.files import open_regular
+from cxrtool.core.json_files import FORMAT
 from cxrtool.data.prediction_rows import Row, json_line, row_of
 
 

@@ -12,7 +12,7 @@ from cxrtool import __version__
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import read_json, write_json
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.core.yaml_files import read_yaml

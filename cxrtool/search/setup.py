@@ -24,7 +24,8 @@ from cxrtool.core.errors import (
     first_few,
     near_names,
 )
-from cxrtool.core.files import is_locked, locked, sha256
+from cxrtool.core.files import sha256
+from cxrtool.core.locks import is_locked, locked
 from cxrtool.core.names import name_of_training
 from cxrtool.core.schemas import SearchFacts, checked, model_of
 from cxrtool.core.unicode_forms import normal, on_disk

@@ -11,7 +11,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from cxrtool.core.errors import NotWrittenError, RunError, UsageError
-from cxrtool.core.files import locked, open_regular, whole_file
+from cxrtool.core.files import open_regular, whole_file
+from cxrtool.core.locks import locked
 from cxrtool.search.study import StudyFolder, enqueue_again, experimental
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cxrtool.core.errors import NotWrittenError, RunError
-from cxrtool.core.files import FORMAT, open_regular, seal_of, shortened, whole_file
+from cxrtool.core.files import open_regular, whole_file
+from cxrtool.core.json_files import FORMAT, seal_of, shortened
 from cxrtool.core.processes import Processes
 from cxrtool.core.schemas import AGAIN, CheckpointFacts, checked, model_of
 from cxrtool.training.control import Control, ControlState

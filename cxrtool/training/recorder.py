@@ -19,7 +19,8 @@ from cxrtool.core.config import RECIPES, TrainConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import seal_of, sha256, whole_file, write_json, write_text
+from cxrtool.core.files import sha256, whole_file, write_text
+from cxrtool.core.json_files import seal_of, write_json
 from cxrtool.core.new_runs import OpenRun
 from cxrtool.core.numbers import number, or_none
 from cxrtool.core.run_cards import sealed_thresholds

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.errors import DataError, RunError, UsageError, first_few
-from cxrtool.core.files import read_json, sha256, shortened
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, shortened
 from cxrtool.core.runs import RunFolder, find_resumable
 from cxrtool.core.schemas import AGAIN, RunEnvironment, Seed, checked, model_of
 from cxrtool.core.workspace import Workspace

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import RunError, UsageError, did_you_mean, first_few, near_names
-from cxrtool.core.files import left_behind, locked
+from cxrtool.core.files import left_behind
+from cxrtool.core.locks import locked
 from cxrtool.core.runs import RunFolder, run_folders
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace

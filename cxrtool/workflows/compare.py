@@ -10,7 +10,8 @@ from typing import Any
 from cxrtool.core.config import CompareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError, counted, first_few
-from cxrtool.core.files import claimed_folder, write_json, write_text
+from cxrtool.core.files import claimed_folder, write_text
+from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.comparison import APART, differences_of, why_apart

@@ -21,7 +21,7 @@ from cxrtool.core.config import (
 )
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError
-from cxrtool.core.files import write_json
+from cxrtool.core.json_files import write_json
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import NO_FINDING, targets_and_mask
 from cxrtool.data.manifest import label_columns, read_manifest, read_split

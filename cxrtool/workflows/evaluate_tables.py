@@ -10,7 +10,8 @@ import numpy as np
 from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.files import claimed_folder, write_json
+from cxrtool.core.files import claimed_folder
+from cxrtool.core.json_files import write_json
 from cxrtool.core.names import names_for_files
 from cxrtool.evaluation.comparison import differences_of
 from cxrtool.evaluation.operating_points import (

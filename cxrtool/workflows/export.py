@@ -16,7 +16,8 @@ from cxrtool import __version__
 from cxrtool.core.config import ExportConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
-from cxrtool.core.files import FORMAT, check_writable, refuse_existing, seal_of, whole_file
+from cxrtool.core.files import check_writable, refuse_existing, whole_file
+from cxrtool.core.json_files import FORMAT, seal_of
 from cxrtool.core.run_cards import RunCard, read_card, sampling_remark
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import Metrics, read_as

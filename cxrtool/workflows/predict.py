@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from cxrtool.core.config import PredictConfig, worker_count
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
-from cxrtool.core.files import check_writable, only_writer
+from cxrtool.core.files import check_writable
+from cxrtool.core.locks import only_writer
 from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of

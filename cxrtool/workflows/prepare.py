@@ -11,7 +11,8 @@ from cxrtool.core.config import PrepareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, UsageError, first_few
-from cxrtool.core.files import check_writable, locked
+from cxrtool.core.files import check_writable
+from cxrtool.core.locks import locked
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.checks import check_copies, check_looks, check_rows

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import CxrToolError
-from cxrtool.core.files import is_locked, read_json, read_text
+from cxrtool.core.files import read_text
+from cxrtool.core.json_files import read_json
+from cxrtool.core.locks import is_locked
 from cxrtool.core.runs import RunFolder, finished_at, run_folders, trials_among
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.clear_runs import size_of, spare_parts

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import stat
 from pathlib import Path
@@ -9,16 +8,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from cxrtool.core import files as files
-from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.errors import DataError
 from cxrtool.core.files import (
     claimed_folder,
     fsync,
     names_file,
     read_bytes,
-    read_json,
     sha256,
     whole_file,
-    write_json,
     write_text,
 )
 
@@ -92,36 +89,6 @@ def test_others_may_read_the_file(tmp_path):
     assert len(modes) == 1
 
 
-def test_json_carries_its_format_and_refuses_nan(tmp_path):
-    write_json(tmp_path / "a.json", {"x": 1.5})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"format": 1, "x": 1.5}
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert read_json(tmp_path / "a.json")["x"] == 1.5
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', "{}", '{"format": 1, "format": 1}'])
-def test_json_of_another_kind_is_refused(tmp_path, text):
-    (tmp_path / "a.json").write_text(text)
-    with pytest.raises(RunError, match=r"a\.json"):
-        read_json(tmp_path / "a.json")
-
-
-def test_json_with_a_key_twice_is_refused_and_the_key_named(tmp_path):
-    """As where a threshold was edited by hand in another line than the one that counts."""
-    path = tmp_path / "a.json"
-    path.write_text('{"format": 1, "thresholds": {"A": 0.1, "Edema": 0.2, "Edema": 0.3}}')
-    with pytest.raises(RunError, match=r'a\.json cannot be read: "Edema" is there twice'):
-        read_json(path)
-    path.write_text('{"format": 1, "a": {"Edema": 0.2}, "b": {"Edema": 0.3}}')
-    assert read_json(path)["b"] == {"Edema": 0.3}
-
-
-def test_missing_json_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"a\.json is missing"):
-        read_json(tmp_path / "a.json")
-
-
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
@@ -148,21 +115,6 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
     assert read_bytes(path, 100) == bytes(100)
     with pytest.raises(OSError, match="larger than the 99 bytes"):
         read_bytes(path, 99)
-
-
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 100_000, '{"format": ' + "1" * 5000 + "}"]
-)
-def test_json_that_no_reader_survives_is_an_error_that_names_the_file(tmp_path, text):
-    path = tmp_path / "a.json"
-    path.write_text(text)
-    with pytest.raises(RunError, match=r"a\.json cannot be read"):
-        read_json(path)
-
-
-def test_a_pipe_in_place_of_json_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="pipe cannot be read: it is a named pipe"):
-        read_json(_pipe(tmp_path))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

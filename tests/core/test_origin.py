@@ -11,7 +11,7 @@ import pytest
 
 from cxrtool.cli.show import scores as show_scores
 from cxrtool.core.config import CommonConfig, CompareConfig, EvaluateConfig, PrepareConfig
-from cxrtool.core.files import read_json, write_json
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.origin import BANNER, DRAWN_BY, is_whole, published_origin
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder

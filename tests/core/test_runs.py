@@ -3,7 +3,7 @@ import os
 import pytest
 
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import write_json
+from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import RunFolder, best_trial, find_resumable, find_run, trials_among
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.runs import list_runs

@@ -14,7 +14,8 @@ import pytest
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import FORMAT, read_json, seal_of, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import FORMAT, read_json, seal_of, write_json
 from cxrtool.core.run_cards import read_card, remarks
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.workspace import Workspace

@@ -13,7 +13,8 @@ from PIL import Image
 
 from cxrtool.core.config import CompareConfig, EvaluateConfig, PrepareConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import seal_of, sha256
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import seal_of
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace

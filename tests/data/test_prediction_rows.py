@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import only_writer
+from cxrtool.core.locks import only_writer
 from cxrtool.data.prediction_rows import (
     Row,
     cells,

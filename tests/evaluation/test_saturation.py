@@ -9,7 +9,7 @@ import pytest
 
 from cxrtool.core import run_cards
 from cxrtool.core.config import EvaluateConfig
-from cxrtool.core.files import read_json, write_json
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import logits_of, mean_logits, probabilities_of

@@ -26,7 +26,7 @@ from PIL import Image
 from cxrtool.core.config import GuiConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError
-from cxrtool.core.files import read_json, write_json
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.run_cards import read_card, sampling_remark
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import logits_of

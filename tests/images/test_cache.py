@@ -15,7 +15,8 @@ from PIL import Image
 
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError
-from cxrtool.core.files import read_json, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.data import image_checks as prepare_images
 from cxrtool.data.image_checks import decode_images
 from cxrtool.data.problems import Problems

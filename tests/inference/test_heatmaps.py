@@ -10,7 +10,7 @@ from PIL import Image
 
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import read_json
+from cxrtool.core.json_files import read_json
 from cxrtool.core.runs import RunFolder
 from cxrtool.images.reading import load_pixels
 from cxrtool.networks.class_activation import load_explainer

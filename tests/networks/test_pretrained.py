@@ -12,7 +12,8 @@ from torchvision import models
 
 from cxrtool.core.config import ARCHS
 from cxrtool.core.errors import RunError, WeightsError
-from cxrtool.core.files import sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import RunFolder
 from cxrtool.networks.architectures import build_network, head_name, head_of
 from cxrtool.networks.pretrained import load_pretrained

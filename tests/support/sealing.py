@@ -1,6 +1,7 @@
 """Files of a run as cxrtool would have written them with other values."""
 
-from cxrtool.core.files import read_json, seal_of, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, seal_of, write_json
 from cxrtool.core.run_cards import sealed_thresholds
 
 

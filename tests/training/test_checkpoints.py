@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import read_json, write_json
+from cxrtool.core.json_files import read_json, write_json
 from cxrtool.core.new_runs import OpenRun
 from cxrtool.core.processes import ALONE
 from cxrtool.core.runs import RunFolder

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from cxrtool.cli.app import app
 from cxrtool.core.errors import DataError, RunError, UsageError
-from cxrtool.core.files import write_json
+from cxrtool.core.json_files import write_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_resumable
 from cxrtool.core.workspace import Workspace

@@ -14,7 +14,8 @@ from cxrtool.cli.app import app
 from cxrtool.core.config import CompareConfig, EvaluateConfig, SplitConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError, UsageError
-from cxrtool.core.files import sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import write_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.labels import CHEXPERT_LABELS

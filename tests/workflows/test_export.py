@@ -20,7 +20,7 @@ from PIL import Image
 from cxrtool.core.config import ExportConfig, PredictConfig
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, RunError, UsageError
-from cxrtool.core.files import seal_of
+from cxrtool.core.json_files import seal_of
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.evaluation.calibration import fit

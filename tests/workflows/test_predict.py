@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.errors import DataError, StoppedError, UsageError
-from cxrtool.core.files import only_writer
+from cxrtool.core.locks import only_writer
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.prediction_tables import read_predictions

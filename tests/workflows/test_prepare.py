@@ -16,7 +16,8 @@ from cxrtool.core import files as files
 from cxrtool.core.config import PrepareConfig, SplitConfig, worker_count
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import locked, sha256
+from cxrtool.core.files import sha256
+from cxrtool.core.locks import locked
 from cxrtool.core.workspace import Workspace
 from cxrtool.data import image_checks as prepare_images
 from cxrtool.data.figures import draw_cooccurrence, draw_label_counts

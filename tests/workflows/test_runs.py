@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cxrtool.cli.app import app
 from cxrtool.cli.show import data as show
 from cxrtool.core.config import CommonConfig
-from cxrtool.core.files import write_json
+from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.runs import list_runs

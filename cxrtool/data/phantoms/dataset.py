@@ -14,7 +14,9 @@ import numpy as np
 
 from cxrtool import __version__
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.core.files import locked, names_file, umask, write_json
+from cxrtool.core.files import names_file, umask
+from cxrtool.core.json_files import write_json
+from cxrtool.core.locks import locked
 from cxrtool.core.origin import MARK, OLD_MARK, OLD_WORDS, drawn_mark
 from cxrtool.core.pools import in_processes
 from cxrtool.data.labels import CHEXPERT_LABELS

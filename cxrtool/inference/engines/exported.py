@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import RunError, UsageError
-from cxrtool.core.files import open_regular, seal_of, shortened
+from cxrtool.core.files import open_regular
+from cxrtool.core.json_files import seal_of, shortened
 from cxrtool.inference.engines.base import FASTEST, Compute, Engine
 from cxrtool.inference.engines.choose import check_engine, graph_precision, open_graph
 from cxrtool.inference.engines.graph_files import Graph

@@ -18,7 +18,8 @@ from filelock import FileLock
 
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import RunError
-from cxrtool.core.files import read_json, seal_of, sha256, write_json
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import read_json, seal_of, write_json
 from cxrtool.core.run_cards import RunCard
 from cxrtool.core.runs import RunFolder
 from cxrtool.inference.engines.graph_files import Graph, read_graph

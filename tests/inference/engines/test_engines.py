@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 from cxrtool.core.errors import NotWrittenError, RunError, UsageError
-from cxrtool.core.files import read_json, seal_of, sha256, write_json
+from cxrtool.core.files import sha256
 from cxrtool.core.hardware import native_bf16
+from cxrtool.core.json_files import read_json, seal_of, write_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.logits import probabilities_of
