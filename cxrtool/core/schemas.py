@@ -1,8 +1,9 @@
 """What stands in our JSON files: a model for each file, with types, ranges and lengths.
 
-A key that is added to a file is added to its model, with a default where older files lack it. Of
-files that change a score unknown keys are refused: a newer version may mean something by them that
-this one would leave out. Others may hold more than is named here.
+A key that is added to a file is added to its model, with a default where older files lack it: of
+what a run or an exported model holds, a default of None stands for version 0.1. Unknown keys are
+refused in files that change a score: a newer version may mean something by them that this one would
+leave out. Others may hold more than is named here.
 """
 
 import math
@@ -27,10 +28,10 @@ from cxrtool.core.config import options_of
 from cxrtool.core.errors import RunError, first_few
 from cxrtool.core.json_files import read_json, shortened
 
-LARGEST_SIDE = 16_384
-"""Pixels of a square that images are squished to; a larger one is 268 MB an image."""
+LARGEST_IMAGE = 16_384
+"""Pixels of a side that images are squished to; a larger square is 268 MB an image."""
 MOST = 100_000_000
-"""Of rows, images and steps; `options` takes no more of anything that a run's files hold."""
+"""Of rows, images and steps; no option takes more of anything that a run's files hold."""
 MOST_KEY = 60
 """Characters of a key that a message names."""
 AGAIN = "restore it from a copy, or train again"
@@ -40,28 +41,22 @@ Text = Annotated[str, StringConstraints(max_length=100_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+ImageSize = Annotated[int, Field(ge=1, le=LARGEST_IMAGE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 # Just above the highest score, where nobody shall be positive, may be just above 1.
 Threshold = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))] | None
 
 
 def _no_twice(values: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
+    if twice := sorted({value for value in values if values.count(value) > 1}):
         raise ValueError(f"{first_few(twice)} is there twice")
     return values
 
 
 # JSON has lists, and we keep tuples.
-Labels = Annotated[
-    tuple[Word, ...],
-    Strict(False),
-    Field(min_length=1, max_length=1000),
-    AfterValidator(_no_twice),
-]
-Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1, max_length=10)]
 Words = Annotated[tuple[Word, ...], Strict(False), Field(max_length=1000)]
+Labels = Annotated[Words, Field(min_length=1), AfterValidator(_no_twice)]
+ImageSizes = Annotated[tuple[ImageSize, ...], Strict(False), Field(min_length=1, max_length=10)]
 Patients = Annotated[frozenset[Text], Strict(False), Field(max_length=MOST)]
 Ends = Annotated[tuple[Share, Share], Strict(False)]
 """Of an interval."""
@@ -69,7 +64,7 @@ ByLabel = dict[Word, Threshold]
 
 
 class Record(BaseModel):
-    """A file's content; what is not named is refused, and nothing is converted."""
+    """A file's content: unknown keys are refused, and nothing is converted."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
@@ -99,14 +94,13 @@ class RunModel(Record):
     arch: Word
     recipe: Word | None = None
     drop_rate: Annotated[float, Field(ge=0, lt=1)]
-    image_size: Side
-    squish: Sides
+    image_size: ImageSize
+    squish: ImageSizes
     fold: Count | None
     pixel_mean: Share
     pixel_std: Annotated[float, Field(gt=0, le=1)]
     weights_from: Text | None = None
     data: RunData | None = None
-    """None: of version 0.1."""
     sha256: dict[Word, Sha256]
     manifest_sha256: Sha256
     split_sha256: Sha256
@@ -118,9 +112,9 @@ class RunModel(Record):
     finished: Word | None = None
     """When training came to its end, in ISO 8601."""
     identity: Sha256 | None = None
-    """The same in a run's environment.json, model.json and checkpoint; None: of version 0.1."""
+    """The same in a run's environment.json, model.json and checkpoint."""
     sealed: Sha256 | None = None
-    """`files.seal_of` all the rest; None: of version 0.1."""
+    """`json_files.seal_of` all the rest."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -140,7 +134,7 @@ class Counts(Record):
     positives: Count
     n: Count
     drawn: Share | None = None
-    """The share of positives among the images drawn, of the n; None: of version 0.1."""
+    """The share of positives among the images drawn, of the n."""
 
 
 class RunLabels(Record):
@@ -162,11 +156,11 @@ class RunThresholds(Record):
     calibration: dict[str, Any] | None = None
     """As `points.Calibration` writes and reads it."""
     without: dict[Word, Text] | None = None
-    """Why labels have no threshold; None: of version 0.1, which took any that it found."""
+    """Why labels have no threshold; version 0.1 took any that it found."""
     weights_sha256: Sha256 | None = None
-    """Of the weights whose scores they were chosen on; None: of version 0.1."""
+    """Of the weights whose scores they were chosen on."""
     sealed: Sha256 | None = None
-    """`files.seal_of` all but `thresholds`, which may be edited; None: of version 0.1."""
+    """`json_files.seal_of` all but `thresholds`, which may be edited."""
 
 
 class AncestorFacts(Record):
@@ -191,32 +185,9 @@ class RunPatients(Record):
     train: Patients
     valid: Patients
     registers: Words | None = None
-    """In which data sets these ids are the same people (`origin.Origin`); None: of version 0.1,
-    whose ids count everywhere."""
+    """In which data sets these ids are the same people (`origin.Origin`); None: in all."""
     ancestors: tuple[AncestorFacts, ...] = Field(default=(), strict=False)
     inherited: tuple[InheritedFacts, ...] = Field(default=(), strict=False)
-
-
-class RunEnvironment(OpenRecord):
-    """environment.json: machine and data of the training."""
-
-    INSTEAD: ClassVar[str] = "restore it from a copy, or begin a new run"
-    began: Word
-    identity: Sha256
-    weights_from: Text
-    squish: Sides
-    manifest_sha256: Sha256
-    split_sha256: Sha256
-    epochs: Count
-    resumed: list[dict[str, Any]]
-    python: Word
-    system: Word
-    libraries: dict[str, str]
-    git_commit: Text | None
-    device: Word
-    processes: Count
-    threads: Count
-    workers: Count
 
 
 class OriginFacts(Record):
@@ -238,7 +209,6 @@ class DataFacts(OpenRecord):
     labels_by: dict[str, Text]
     asked: dict[str, Text]
     origin: OriginFacts | None = None
-    """None: of version 0.1."""
     views: Word | None = None
 
 
@@ -246,7 +216,7 @@ class CacheFacts(OpenRecord):
     """cache/cache.json: what seals the image cache."""
 
     INSTEAD: ClassVar[str] = "it is not as it was written"
-    side: Side
+    side: ImageSize
     rows: Count
     pixels_sha256: Word
     index_sha256: Sha256
@@ -270,44 +240,6 @@ class GraphFacts(Record):
     sealed: Sha256
 
 
-class CheckpointFacts(Record):
-    """What a checkpoint holds besides its tensors."""
-
-    control: dict[str, Any]
-    """As `control.ControlState` writes it; of that there is a model too, `model_of` it."""
-    frozen: Annotated[int, Field(ge=0, le=1000)]
-    """The first group of layers that learns; fastai's number of it."""
-    sampler: dict[str, Any]
-    scaler: dict[str, Any] | None
-    averaged: Count | None
-    world: Annotated[int, Field(ge=1, le=100_000)]
-    device: Word
-    run: Sha256 | None = None
-    """Its run's `identity`; None: of version 0.1."""
-    settings: dict[Word, Any] = {}
-    """Those of the training, as config.yaml had them."""
-    best_sha256: Sha256 | None = None
-    """Of the weights that are the best so far."""
-    tensors_sha256: Sha256 | None = None
-    sealed: Sha256 | None = None
-
-
-class SearchFacts(Record):
-    """What a study's database keeps of its search."""
-
-    INSTEAD: ClassVar[str] = "restore its database from a copy, or begin another study"
-    backend: Word
-    space: dict[Word, Any]
-    """As a file of `tune --space`, which is checked as such."""
-    settings: dict[Word, Any]
-    """Of the trials, and their seed."""
-    seed: Seed
-    manifest_sha256: Sha256
-    split_sha256: Sha256
-    trials: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    sweep: Word | None = None
-
-
 class ExportedFacts(Record):
     """What an exported model says of itself in its metadata."""
 
@@ -324,7 +256,7 @@ class ExportedFacts(Record):
     """What weighted sampling did to the probabilities, in words."""
     uncertainty: Word
     blank: Word
-    squish: Sides
+    squish: ImageSizes
     pixel_mean: Share
     pixel_std: Annotated[float, Field(gt=0, le=1)]
     weights_sha256: Sha256
@@ -336,9 +268,9 @@ class ExportedFacts(Record):
     notice: Text
     graph_sha256: Sha256
     model_sha256: Sha256 | None = None
-    """Of all but the metadata; None: of version 0.1."""
+    """Of all but the metadata."""
     sealed: Sha256 | None = None
-    """`files.seal_of` all the rest, the two before it too; None: of version 0.1."""
+    """`json_files.seal_of` all the rest, the two before it too."""
 
     @model_validator(mode="after")
     def _each_has_one(self) -> Self:
@@ -397,8 +329,8 @@ def read_as(path: Path, model: type[Model]) -> Model:
     """Read one of our JSON files as what it should be.
 
     Raises:
-        RunError: as `files.read_json`; or a key is missing, unknown or of another kind or range:
-            the message names the file, the keys, and what to do.
+        RunError: as `read_json`; or a key is missing, unknown or of another kind or range: the
+            message names the file, the keys, and what to do.
     """
     return checked(read_json(path, model.INSTEAD), model, path)
 
@@ -409,9 +341,8 @@ def checked(values: dict[str, Any], model: type[Model], where: object) -> Model:
     Raises:
         RunError: as `read_as`.
     """
-    content = {key: value for key, value in values.items() if key != "format"}
     try:
-        return model.model_validate(content)
+        return model.model_validate({key: one for key, one in values.items() if key != "format"})
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A list without its bad items seems too short besides.

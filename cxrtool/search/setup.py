@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
+from pydantic import Field
 
 from cxrtool.core.config import TrainConfig, TuneConfig
 from cxrtool.core.console import Reporter
@@ -27,7 +28,7 @@ from cxrtool.core.errors import (
 from cxrtool.core.files import sha256
 from cxrtool.core.locks import is_locked, locked
 from cxrtool.core.names import name_of_training
-from cxrtool.core.schemas import SearchFacts, checked, model_of
+from cxrtool.core.schemas import MOST, Record, Seed, Sha256, Word, checked, model_of
 from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest, read_split
@@ -51,6 +52,22 @@ from cxrtool.training.resume import HERE_ONLY
 
 BEFORE_PRUNING = 3
 """Trials that are trained to their end before one is stopped for being below their median."""
+
+
+class SearchFacts(Record):
+    """What a study's database keeps of its search."""
+
+    INSTEAD: ClassVar[str] = "restore its database from a copy, or begin another study"
+    backend: Word
+    space: dict[Word, Any]
+    """As a file of `tune --space`, which is checked as such."""
+    settings: dict[Word, Any]
+    """Of the trials, and their seed."""
+    seed: Seed
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    trials: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    sweep: Word | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,12 +19,34 @@ from cxrtool.core.errors import NotWrittenError, RunError
 from cxrtool.core.files import open_regular, whole_file
 from cxrtool.core.json_files import FORMAT, seal_of, shortened
 from cxrtool.core.processes import Processes
-from cxrtool.core.schemas import AGAIN, CheckpointFacts, checked, model_of
+from cxrtool.core.schemas import AGAIN, Count, Record, Sha256, Word, checked, model_of
 from cxrtool.training.control import Control, ControlState
 from cxrtool.training.learner import CXRLearner
 
 BEST_LOGITS = "best_logits"
 """The tensor of what the best weights so far said on valid: (images, labels)."""
+
+
+class CheckpointFacts(Record):
+    """What a checkpoint holds besides its tensors."""
+
+    control: dict[str, Any]
+    """As `control.ControlState` writes it; of that there is a model too, `model_of` it."""
+    frozen: Annotated[int, Field(ge=0, le=1000)]
+    """The first group of layers that learns; fastai's number of it."""
+    sampler: dict[str, Any]
+    scaler: dict[str, Any] | None
+    averaged: Count | None
+    world: Annotated[int, Field(ge=1, le=100_000)]
+    device: Word
+    run: Sha256 | None = None
+    """Its run's `identity`."""
+    settings: dict[Word, Any] = Field(default_factory=dict)
+    """Those of the training, as config.yaml had them."""
+    best_sha256: Sha256 | None = None
+    """Of the weights that are the best so far."""
+    tensors_sha256: Sha256 | None = None
+    sealed: Sha256 | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,18 @@ from cxrtool.core.errors import DataError, RunError, UsageError, first_few
 from cxrtool.core.files import sha256
 from cxrtool.core.json_files import read_json, shortened
 from cxrtool.core.runs import RunFolder, find_resumable
-from cxrtool.core.schemas import AGAIN, RunEnvironment, Seed, checked, model_of
+from cxrtool.core.schemas import (
+    AGAIN,
+    Count,
+    ImageSizes,
+    OpenRecord,
+    Seed,
+    Sha256,
+    Text,
+    Word,
+    checked,
+    model_of,
+)
 from cxrtool.core.workspace import Workspace
 from cxrtool.core.yaml_files import read_yaml
 from cxrtool.data.starts import is_recorded
@@ -31,6 +42,28 @@ HERE_ONLY = (
 """Options that say where or how a training runs, not what it is: not in a run's config.yaml."""
 LONGER = ("epochs", "patience", "keep_checkpoint")
 """What a run that is resumed may have more of."""
+
+
+class RunEnvironment(OpenRecord):
+    """environment.json: machine and data of the training."""
+
+    INSTEAD: ClassVar[str] = "restore it from a copy, or begin a new run"
+    began: Word
+    identity: Sha256
+    weights_from: Text
+    squish: ImageSizes
+    manifest_sha256: Sha256
+    split_sha256: Sha256
+    epochs: Count
+    resumed: list[dict[str, Any]]
+    python: Word
+    system: Word
+    libraries: dict[str, str]
+    git_commit: Text | None
+    device: Word
+    processes: Count
+    threads: Count
+    workers: Count
 
 
 @dataclass(frozen=True)

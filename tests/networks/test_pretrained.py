@@ -430,7 +430,9 @@ def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path, form, number):
         path.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(WeightsError, match=r"evil.pth is refused: it contains code .*none of it was run"):
+    with pytest.raises(
+        WeightsError, match=r"evil.pth is refused: it contains code .*none of it was run"
+    ):
         read_tensors(path)
     assert not trace.exists()
     # The test means something only if the file does run when it is read without care.
@@ -455,7 +457,9 @@ def test_torchscript_is_refused_as_code(tmp_path):
 
 def test_a_whole_network_is_refused_as_code(tmp_path, resnet18):
     torch.save({"model": resnet18}, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match=r"torchvision.models.resnet.ResNet.*Save only the tensors"):
+    with pytest.raises(
+        WeightsError, match=r"torchvision.models.resnet.ResNet.*Save only the tensors"
+    ):
         read_tensors(tmp_path / "w.pt")
 
 
