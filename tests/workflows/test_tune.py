@@ -359,7 +359,7 @@ def test_force_replaces_a_study_and_nothing_else(pretended):
     stranger = pretended.studies / "mine"
     stranger.mkdir()
     (stranger / "thesis.txt").write_text("all of it")
-    with pytest.raises(DataError, match="is no study"):
+    with pytest.raises(DataError, match="is not a study"):
         search(pretended, name="mine", force=True)
     assert (stranger / "thesis.txt").exists()
 
