@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 spin_briefly()  # here, since it must come before torch, whichever way in is taken
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "load_run", "xray_block", "xray_learner"]
 
 _HOMES = {
