@@ -14,8 +14,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torchvision.models
 import typer
 import yaml
 from PIL import Image
@@ -24,12 +26,14 @@ from cxrtool.cli.app import app
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.phantoms import draw_dataset
 from tests.support.dicoms import dicom
+from tests.support.smaller import get_smaller
 
 ROOT = Path(__file__).parents[1]
 README, GUIDES = ROOT / "README.md", ROOT / "examples" / "guides"
 DOCUMENTS = [README, ROOT / "examples" / "README.md", *sorted(GUIDES.glob("*.md"))]
 WRITTEN = [document for document in DOCUMENTS if document.name != "commands.md"]
-COMMANDS = typer.main.get_command(app).commands
+PROGRAM = typer.main.get_command(app)
+COMMANDS = PROGRAM.commands
 MOST_LINES = 250
 BEFORE = {
     "training.md": ["prepare", "split"],
@@ -121,7 +125,7 @@ def test_the_files_that_it_names_exist(document):
 def test_the_options_that_it_names_exist(document):
     known = {name for one in COMMANDS.values() for option in one.params for name in option.opts}
     known |= {name for one in COMMANDS.values() for o in one.params for name in o.secondary_opts}
-    known |= {"--version", "--help"}
+    known |= {"--help", *(name for option in PROGRAM.params for name in option.opts)}
     prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
     for code in re.findall(r"`([^`]+)`", prose):
         if "tests/benchmarks/" not in code and "pip install" not in code:
@@ -202,19 +206,21 @@ def sh(code):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", WRITTEN, ids=place)
-def test_its_code_runs(document, folder):
+def test_its_code_runs(document, folder, monkeypatch):
+    monkeypatch.setattr(torchvision.models, "get_model", get_smaller)
     for command in BEFORE.get(document.name, ()):
         sh(f"cxrtool {command}")
     if document.name == "scores.md":  # another hospital
         draw_dataset(folder / "there", patients=20, seed=8, valid_patients=1)
         sh("cxrtool prepare there/CheXpert-v1.0-small -w other && cxrtool split -w other")
     names = {}
+    plt.switch_backend("agg")
     for block in blocks_of(document):
         if block.comment:
             continue
         if block.language == "sh":
             sh(block.code)
         elif block.language == "python":
-            exec(block.code, names)
+            exec(block.code.replace("image_size=224", "image_size=32"), names)
         elif block.language == "yaml":
             (folder / "own.yaml").write_text(block.code)

@@ -1,5 +1,7 @@
 """A finished run's network, with its weights, on a device."""
 
+from textwrap import shorten
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -23,6 +25,6 @@ def load_network(run: RunFolder, card: RunCard, device: torch.device | str) -> n
     try:
         network.load_state_dict(load_file(run.weights))
     except (RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+        reason = shorten(str(error), 300, placeholder=" ...")  # torch lists every tensor
         raise RunError(f"{run.weights} does not fit {run.model.name}: {reason}") from None
     return network.to(device).to(memory_format=torch.channels_last).eval()
