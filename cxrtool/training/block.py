@@ -162,8 +162,8 @@ def xray_block(
             label, of 1, 0, -1 (uncertain) and NaN (not mentioned). Its `is_valid` column, or its
             `split` column, says what is valid; without either, a fifth of the patients is
             (`patient_id`, or each image for itself).
-        labels: those to train on, in the order of the network's logits; None: all that there are
-            (of a table, all columns of numbers).
+        labels: those to train on, in the order of the network's logits (of a workspace, in the
+            manifest's); None: all that there are (of a table, all columns of numbers).
         image_size: side of the network's square input, in pixels.
         uncertainty: what an uncertain label becomes, as `train --uncertainty` has it.
         blank: what a label becomes that is not mentioned: `zeros` or `ignore`.

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.data.block import DataBlock
+from fastai.data.block import DataBlock, TransformBlock
+from fastai.data.transforms import ColReader, ColSplitter, IntToFloatTensor
 from fastai.torch_core import set_seed
 from torch import Tensor
 
@@ -20,9 +21,13 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.reading import load_pixels
+from cxrtool.training.augmentation import Affine, DrawTargets, Normalise
 from cxrtool.training.choices import resolve
+from cxrtool.training.dataloaders import XRayLoader
+from cxrtool.training.reading import NamedFindings, ReadTargets, ReadXRay
 from cxrtool.training.sampling import sample_weights
 from cxrtool.training.setup import set_up
+from cxrtool.training.targets import Targets
 from cxrtool.workflows.prepare import prepare_manifest
 from tests.conftest import TINY
 
@@ -96,6 +101,34 @@ def test_a_block_made_by_hand_gives_the_batches_of_train(
         theirs = of_train().learner.dls
         for part in ("train", "valid", "train"):  # two epochs of training
             assert_same(batches(getattr(ours, part)), batches(getattr(theirs, part)))
+
+
+@pytest.mark.parametrize("policy", ["ones", "smooth"])
+def test_fastais_own_datablock_of_the_same_pieces_gives_the_batches_of_train(roomy, folder, policy):
+    config = replace(TINY, uncertainty=policy)
+    setup = set_up(*resolve(config), roomy, seed=42, reporter=SILENT)
+    data, noise = setup.data, torch.Generator().manual_seed(42)
+    targets = Targets(labels=tuple(LABELS), every=tuple(LABELS), uncertainty=policy)
+    block = DataBlock(
+        blocks=(
+            TransformBlock([ReadXRay(folder, 32, data.cache, augmented=True)]),
+            TransformBlock([NamedFindings(LABELS)]),
+        ),
+        dl_type=XRayLoader,
+        get_x=ColReader("path"),
+        get_y=ReadTargets(targets),
+        splitter=ColSplitter("is_valid"),
+        batch_tfms=[
+            IntToFloatTensor(),
+            Affine(32, generator=noise),
+            DrawTargets(noise),
+            Normalise(data.mean, data.std),
+        ],
+    )
+    own = [{"weights": setup.sampling.weights, "seed": 42}, {"seed": 42}]
+    ours = block.dataloaders(data.frame, bs=16, num_workers=0, device=CPU, dl_kwargs=own)
+    for part in ("train", "valid", "train"):
+        assert_same(batches(getattr(ours, part)), batches(getattr(setup.learner.dls, part)))
 
 
 def test_weighted_sampling_weighs_as_train_does(table, folder):
