@@ -147,7 +147,7 @@ def commands_in(code):
 def test_what_is_not_run_is_well_formed(document):
     """Each command and option exists, and each value is one that it takes."""
     for block in blocks_of(document):
-        assert block.language in ("sh", "python", "yaml", "text"), block
+        assert block.language in ("sh", "python", "yaml", "text", "bibtex"), block
         if block.comment:
             without_files = re.sub(r"--config \S+", "", block.code)
             for name, *words in commands_in(without_files):
