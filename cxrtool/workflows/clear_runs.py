@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cxrtool.core.errors import RunError, UsageError, did_you_mean, first_few, near_names
 from cxrtool.core.files import left_behind
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.locks import locked
 from cxrtool.core.runs import RunFolder, run_folders
 from cxrtool.core.unicode_forms import on_disk
@@ -23,7 +23,7 @@ OLDER = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.\w+)?")
 
 
 @dataclass(frozen=True)
-class ClearResult:
+class ClearResult(JsonResult):
     """What was removed."""
 
     action: str
@@ -31,10 +31,6 @@ class ClearResult:
     """Bytes of each run of which something was removed."""
     left: tuple[str, ...] = ()
     """Runs that are not finished, and were left as they are."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {"action": self.action, "freed": self.freed, "left": list(self.left)}
 
 
 def remove_runs(workspace: Workspace, names: Sequence[str]) -> ClearResult:
@@ -48,11 +44,9 @@ def remove_runs(workspace: Workspace, names: Sequence[str]) -> ClearResult:
     if not names:
         raise UsageError("runs rm: name the runs to remove, such as `cxrtool runs rm NAME`")
     runs = _named(workspace, names)
-    freed = {}
+    freed = {run.name: size_of(run.path) for run in runs}
     for run in runs:
-        size = size_of(run.path)
         _remove(run)
-        freed[run.name] = size
     return ClearResult(REMOVE, freed)
 
 
@@ -89,7 +83,7 @@ def slim_runs(workspace: Workspace, names: Sequence[str]) -> ClearResult:
 
 def spare_parts(run: RunFolder) -> list[Path]:
     """What a finished run does without: its checkpoint, which only more epochs need, graphs, which
-    are made again when they are wanted, and what writers that were killed left behind."""
+    are made again when needed, and what writers that were killed left behind."""
     parts = [run.checkpoints, run.graphs]
     folders = [run.path, run.predictions("test").parent, run.metrics("test").parent]
     older = [path for folder in folders for path in folder.glob(".*-*") if _is_older(path)]
@@ -107,12 +101,10 @@ def _is_older(path: Path) -> bool:
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder and below; links count as themselves."""
     total = 0
-    with suppress(OSError):
-        total = 0 if path.is_dir() else path.lstat().st_size
-    for folder, _, files in os.walk(path):
-        for name in files:
-            with suppress(OSError):  # it went meanwhile
-                total += Path(folder, name).lstat().st_size
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for file in files or [path]:
+        with suppress(OSError):  # it went meanwhile
+            total += 0 if file.is_dir() else file.lstat().st_size
     return total
 
 

@@ -6,7 +6,6 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from cxrtool.core.config import (
 )
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError
-from cxrtool.core.json_files import write_json
+from cxrtool.core.json_files import JsonResult, write_json
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import NO_FINDING, targets_and_mask
 from cxrtool.data.manifest import label_columns, read_manifest, read_split
@@ -55,46 +54,20 @@ EXPECTED_PER_PATIENT = 2.6
 
 
 @dataclass(frozen=True)
-class DrawnResult:
-    """A drawn data set."""
-
-    folder: Path
-    images: int
-    frontal: int
-    patients: int
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {**vars(self), "folder": str(self.folder)}
-
-
-@dataclass(frozen=True)
-class DemoResult:
+class DemoResult(JsonResult):
     """What the chain came to on the drawings."""
 
     workspace: Path
-    scores: EvaluationResult
-    prediction: PredictResult
+    evaluate: EvaluationResult
+    predict: PredictResult
     findings: tuple[str, ...]
     """What the table says of the image that is predicted."""
-    linear_auroc: float
+    linear_mean_auroc: float
     seconds: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {
-            "workspace": str(self.workspace),
-            "evaluate": self.scores.as_json(),
-            "predict": self.prediction.as_json(),
-            "findings": list(self.findings),
-            "linear_mean_auroc": self.linear_auroc,
-            "seconds": self.seconds,
-        }
 
-
-def draw_only(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> DrawnResult:
-    """Draw the data set into `config.only_data` and do nothing else.
+def draw_only(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> DrawnDataset:
+    """Draw the data set into `config.only_data`.
 
     Raises:
         DataError: the folder holds one already, and `force` is not given.
@@ -116,17 +89,17 @@ def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> D
     reporter.note("This is a drawing: invented patients, no download, nothing leaves the machine.")
     drawn = _draw(config.workspace / "data", config, seed, reporter)
     workspace = Workspace(config.workspace)
-    _heading("prepare", reporter)
+    reporter.note("--- prepare")
     prepared = prepare_manifest(
         PrepareConfig(data=drawn.folder, cache_size=NETWORK.image_size), workspace, reporter
     )
     reporter.note(f"{prepared.images:,} frontal images of {prepared.patients:,} patients")
-    _heading("split", reporter)
+    reporter.note("--- split")
     parts = split_manifest(SplitConfig(), workspace, seed=seed, reporter=reporter)
     reporter.note(", ".join(f"{part} {size:,}" for part, size in parts.sizes.items()))
-    _heading("train", reporter)
+    reporter.note("--- train")
     train_model(NETWORK, workspace, seed=seed, reporter=reporter)
-    _heading("evaluate, predict", reporter)
+    reporter.note("--- evaluate, predict")
     scores = evaluate_run(EvaluateConfig(), workspace, seed=seed, reporter=reporter)
     image, findings = _a_test_image(workspace)
     prediction = predict_images(PredictConfig(), [str(drawn.folder / image)], workspace, reporter)
@@ -134,10 +107,10 @@ def run_demo(config: DemoConfig, *, seed: int, reporter: Reporter = SILENT) -> D
         linear = thumbnail_auroc(workspace, drawn.folder)
     return DemoResult(
         workspace=config.workspace,
-        scores=scores,
-        prediction=prediction,
+        evaluate=scores,
+        predict=prediction,
         findings=findings,
-        linear_auroc=linear,
+        linear_mean_auroc=linear,
         seconds=time.perf_counter() - started,
     )
 
@@ -154,17 +127,13 @@ def _make_room(config: DemoConfig) -> None:
     shutil.rmtree(folder)
 
 
-def _heading(name: str, reporter: Reporter) -> None:
-    reporter.note(f"--- {name}")
-
-
-def _draw(folder: Path, config: DemoConfig, seed: int, reporter: Reporter) -> DrawnResult:
+def _draw(folder: Path, config: DemoConfig, seed: int, reporter: Reporter) -> DrawnDataset:
     target = folder / "CheXpert-v1.0-small"
     if config.force and (target / "boxes.csv").is_file():
         shutil.rmtree(target)
     about = int(config.patients * EXPECTED_PER_PATIENT)
     with reporter.steps("drawing", about) as advance:
-        drawn: DrawnDataset = draw_dataset(
+        return draw_dataset(
             folder,
             patients=config.patients,
             seed=seed,
@@ -172,7 +141,6 @@ def _draw(folder: Path, config: DemoConfig, seed: int, reporter: Reporter) -> Dr
             workers=os.cpu_count() or 1,
             on_image=advance,
         )
-    return DrawnResult(drawn.folder, drawn.images, drawn.frontal, drawn.patients, drawn.seconds)
 
 
 def _a_test_image(workspace: Workspace) -> tuple[str, tuple[str, ...]]:
@@ -210,6 +178,7 @@ def _linear_scores(
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
+    """(test images, labels) probabilities; 0 for a label that train has in one class alone."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -217,12 +186,12 @@ def _linear_scores(
 
     scores = np.zeros((int(test.sum()), targets.shape[1]))
     for column in range(targets.shape[1]):
-        wanted = targets[train, column]
-        if wanted.min() == wanted.max():
+        target = targets[train, column]
+        if target.min() == target.max():
             continue
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features[train], wanted)
+            model.fit(features[train], target)
         scores[:, column] = model.predict_proba(features[test])[:, 1]
     return scores

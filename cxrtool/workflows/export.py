@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from cxrtool.core.config import ExportConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.files import check_writable, refuse_existing, whole_file
-from cxrtool.core.json_files import FORMAT, seal_of
+from cxrtool.core.json_files import FORMAT, JsonResult, seal_of
 from cxrtool.core.run_cards import RunCard, read_card, sampling_remark
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import Metrics, read_as
@@ -32,36 +33,32 @@ from cxrtool.inference.scorer import EXPORTED
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 IMAGES = 16
-"""Real ones that the graph is held against the run on."""
+"""Real ones that the graph is compared with the run on."""
 TOLERANCE = 1e-4
 """The largest difference of a probability from fp32 torch's."""
 NOTICE = "Research software, not a medical device. No clinical decision may rest on it."
 
 
 @dataclass(frozen=True)
-class ExportResult:
+class ExportResult(JsonResult):
     """An exported model, and how it was checked."""
 
     run: str
     output: Path
     bytes: int
     images: int
-    """On how many it was held against the run."""
+    """On how many it was compared with the run."""
     difference: float
     """The largest of a probability."""
     labels: tuple[str, ...]
     image_size: int
     seconds: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {**vars(self), "output": str(self.output), "labels": list(self.labels)}
-
 
 def export_run(
     config: ExportConfig, workspace: Workspace, reporter: Reporter = SILENT
 ) -> ExportResult:
-    """Write a run as one ONNX file, and hold it against the run before it is there.
+    """Write a run as one ONNX file, compared with the run before it gets its name.
 
     Its input `images` is grey bytes (n, image_size, image_size), its outputs are `probabilities`
     and `logits`, both (n, labels).
@@ -97,7 +94,7 @@ def export_run(
         if not difference <= TOLERANCE:
             raise RunError(
                 f"{run.name}: the exported graph gives other probabilities than the run, up to "
-                f"{difference:.1e} apart ({TOLERANCE:.0e} is borne): it was not written"
+                f"{difference:.1e} apart (at most {TOLERANCE:.0e} is accepted): it was not written"
             )
         size = temporary.stat().st_size
     return ExportResult(
@@ -114,22 +111,22 @@ def export_run(
 
 def _real_images(config: ExportConfig, card: RunCard, workspace: Workspace) -> NDArray[np.uint8]:
     """Those named, or some of valid, as the network sees them: (n, image_size, image_size)."""
+
+    def seen(file: Path) -> NDArray[np.uint8]:
+        return squish(read_for_scoring(file)[0], *card.image_sizes)
+
     if config.check:
         files = list_images([str(path) for path in config.check]).files[:IMAGES]
-        return np.stack(
-            [squish(read_for_scoring(Path(file))[0], *card.image_sizes) for file in files]
-        )
+        return np.stack([seen(Path(file)) for file in files])
     found: list[NDArray[np.uint8]] = []
     for file in _valid_images(card, workspace):
-        try:
-            found.append(squish(read_for_scoring(file)[0], *card.image_sizes))
-        except ImageError:
-            continue
+        with suppress(ImageError):
+            found.append(seen(file))
         if len(found) == IMAGES:
             break
     if not found:
         raise RunError(
-            "there is no image of the valid part to hold the graph against the run on: name some "
+            "there is no image of the valid part to compare the graph with the run on: name some "
             "with --check FILE or FOLDER"
         )
     return np.stack(found)
@@ -150,7 +147,7 @@ def _valid_images(card: RunCard, workspace: Workspace) -> Iterator[Path]:
 
 
 def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
-    """What the file says of itself: nothing of patients, and no place on this machine."""
+    """What the file says of itself: nothing of patients, and no path of this machine."""
     scored = run.metrics("test")
     metrics = read_as(scored, Metrics) if scored.is_file() else None
     data = data_of_run(run)

@@ -6,14 +6,14 @@ import io
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import CxrToolError
 from cxrtool.core.files import read_text
-from cxrtool.core.json_files import read_json
+from cxrtool.core.json_files import JsonResult, read_json
 from cxrtool.core.locks import is_locked
 from cxrtool.core.runs import RunFolder, finished_at, run_folders, trials_among
 from cxrtool.core.workspace import Workspace
@@ -32,14 +32,14 @@ Reader = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedRun:
+class ListedRun(JsonResult):
     """What a run's small files say of it; None where they do not."""
 
     run: str
     study: str | None = None
     """The search that it is a trial of."""
     state: str
-    """`finished`: with a model; `unfinished`: without, and `train --resume` can go on; `training`:
+    """`finished`: with a model; `unfinished`: without, and `train --resume` resumes it; `training`:
     at work now; `broken`: a file that it needs is missing or cannot be read."""
     problems: tuple[str, ...] = ()
     """Why it is broken."""
@@ -69,10 +69,6 @@ class ListedRun:
         if self.uncertainty is None or self.blank in (None, "zeros"):
             return self.uncertainty
         return f"{self.uncertainty}, blank {self.blank}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The run as `--json` prints it."""
-        return {**asdict(self), "written": self.written.isoformat(timespec="seconds")}
 
 
 def list_runs(workspace: Workspace) -> list[ListedRun]:

@@ -23,9 +23,10 @@ from cxrtool.core.numbers import duration, megabytes, number
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.core.workspace import Workspace
+    from cxrtool.data.phantoms import DrawnDataset
     from cxrtool.data.summary import PrepareResult
     from cxrtool.workflows.clear_runs import ClearResult
-    from cxrtool.workflows.demo import DemoResult, DrawnResult
+    from cxrtool.workflows.demo import DemoResult
     from cxrtool.workflows.runs import ListedRun
     from cxrtool.workflows.split import SplitResult
     from cxrtool.workflows.train import TrainResult
@@ -292,7 +293,7 @@ def _after_runs(runs: list[ListedRun]) -> str | None:
     return f"predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
 
 
-def drawn(result: DrawnResult, common: CommonConfig) -> None:
+def drawn(result: DrawnDataset, common: CommonConfig) -> None:
     """Where the drawn data set is."""
     if without_tables(result, common):
         return
@@ -307,12 +308,12 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
     """The scores of the demo's network, and what a linear model makes of thumbnails."""
     if without_tables(result, common):
         return
-    show_scores.show_scores(result.scores)
+    show_scores.show_scores(result.evaluate)
     print_line(
-        f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_auroc)} "
+        f"logistic regression on 16x16 thumbnails: mean AUROC {number(result.linear_mean_auroc)} "
         "over the same labels"
     )
-    prediction = result.prediction
+    prediction = result.predict
     for row in prediction.rows:
         show_predict.print_prediction(
             row, prediction.model, prediction.labels, prediction.thresholds
@@ -322,7 +323,7 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
         "The scores say that the chain works, and nothing about real X-rays."
     )
-    if result.scores.written:
-        print_line(f"the page to look at: {result.scores.written[0]}")
+    if result.evaluate.written:
+        print_line(f"the page to look at: {result.evaluate.written[0]}")
     print_line(f"{result.seconds:.0f} s in all")
     next_command("prepare PATH/TO/CheXpert-v1.0-small", common)

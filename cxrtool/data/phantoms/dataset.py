@@ -15,7 +15,7 @@ import numpy as np
 from cxrtool import __version__
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.files import names_file, umask
-from cxrtool.core.json_files import write_json
+from cxrtool.core.json_files import JsonResult, write_json
 from cxrtool.core.locks import locked
 from cxrtool.core.origin import MARK, OLD_MARK, OLD_WORDS, drawn_mark
 from cxrtool.core.pools import in_processes
@@ -55,7 +55,7 @@ CheXpert-v1.0-small; nothing else does. Nothing that is measured here says anyth
 
 
 @dataclass(frozen=True)
-class DrawnDataset:
+class DrawnDataset(JsonResult):
     """What was drawn, and where it lies."""
 
     folder: Path
