@@ -389,10 +389,11 @@ def cases(scratch: Path) -> Iterator[tuple[str, Case]]:
     slim = ["runs", "slim", "run"]
     yield "train", Case(named, workspace, [resume, slim])
     resume_last = ["train", "--resume", "last", "--workers", "0"]
-    yield "train-default-name", Case(TRAIN, workspace, [resume_last], again=False)
+    slim_last = ["runs", "slim"]
+    yield "train-default-name", Case(TRAIN, workspace, [resume_last, slim_last], again=False)
     next_one(named)
     force = [*named, "--seed", "7", "--force"]
-    yield "train-force", Case(force, workspace, [resume])
+    yield "train-force", Case(force, workspace, [resume, slim])
     yield "evaluate", Case(["evaluate", "run", "--bootstrap", "0"], workspace)
     predict = ["predict", image, "--run", "run", "--engine", "torch", "--output", "out.csv"]
     heat = [*predict, "--heatmaps", "heat"]
