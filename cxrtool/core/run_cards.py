@@ -261,11 +261,10 @@ def shift_remark(run: str, labels: Sequence[str] | None, place: str = "") -> str
         labels: of `shifted_labels`; None: not known, as of a run of version 0.1.
         place: the option that names its workspace, for a terminal; files hold no paths.
     """
-    drew = "by weights"
-    if labels is not None:
-        drew = f"{first_few(labels, 3)} more or less often than they are"
+    shown = "labels" if labels is None else first_few(labels, 3)
     return (
-        f"{run} was trained with weighted sampling, which drew {drew}: probabilities, mostly "
-        "those of rare labels, are too high (ranks, thresholds and decisions stand); "
-        f"`cxrtool evaluate {run} --calibrate platt --keep{place}` fits them to valid"
+        f"{run} was trained with weighted sampling, which showed it {shown} at other rates than "
+        "the data have: probabilities, mostly those of rare labels, are too high (ranks, "
+        "thresholds and decisions are not affected); "
+        f"`cxrtool evaluate {run} --calibrate platt --keep{place}` calibrates them on valid"
     )

@@ -443,12 +443,12 @@ def main(names: list[str], most: int | None, disk: Path | None = None) -> int:
     """Go through the commands that are named, or all; how many faults were not withstood."""
     import matplotlib.pyplot  # noqa: F401
 
-    from cxrtool import score_figures
-    from cxrtool.data import figures as figures
-    from cxrtool.training import recorder as train_record
+    from cxrtool.data import figures as data_figures
+    from cxrtool.reports import figures as score_figures
+    from cxrtool.training import recorder
     from cxrtool.workflows import compare, evaluate, export, predict, tune  # noqa: F401
 
-    _draw_nothing(figures, score_figures, train_record)
+    _draw_nothing(data_figures, score_figures, recorder)
     gc.freeze()
     wrong = 0
     with tempfile.TemporaryDirectory(dir=disk) as folder:
