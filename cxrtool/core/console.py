@@ -32,7 +32,7 @@ Advance = Callable[[int], None]
 
 
 class TrainingDisplay:
-    """What is seen of a training while it goes on: nothing here, where there is no terminal."""
+    """What is seen of a training while it runs: nothing here, where there is no terminal."""
 
     live = False
     loss: float | None = None
@@ -49,12 +49,12 @@ class TrainingDisplay:
 
 
 class SearchDisplay:
-    """What is seen of a search while it goes on: nothing here, where there is no terminal."""
+    """What is seen of a search while it runs: nothing here, where there is no terminal."""
 
     live = False
 
     def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
-        """Its trials so far, and a line about what goes on."""
+        """Its trials so far, and a line about the current ones."""
 
 
 class LiveSearch(SearchDisplay):
@@ -66,7 +66,7 @@ class LiveSearch(SearchDisplay):
         self.content: Group | Text = Text("")
 
     def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
-        """Its trials so far, and a line about what goes on."""
+        """Show them."""
         self.content = Group(table("", columns, rows), Text(visible(status)))
 
     def render(self) -> Group | Text:
@@ -95,17 +95,17 @@ class LiveTraining(TrainingDisplay):
         self._title, self._scored = "", ""
 
     def begin(self, title: str, total: int) -> None:
-        """A pass over `total` images begins."""
+        """Show its title and an empty bar."""
         self._title = visible(title)
         self._bar.reset(self._pass, total=total)
 
     def advance(self, images: int) -> None:
-        """So many images more are done."""
+        """Move the bar."""
         self._bar.advance(self._pass, images)
         self._whole.advance(self._all, images)
 
     def scores(self, auroc: float, best: float | None) -> None:
-        """A validation came to an end."""
+        """Show them from now on."""
         self._scored = f", valid AUROC {number(auroc, 4)}, best {number(best, 4)}"
 
     def render(self) -> Group:
@@ -156,7 +156,7 @@ class Reporter:
     """What a command says while it works, on stderr."""
 
     repeats = False
-    """Whether the same warning is told again."""
+    """Whether the same warning is shown again."""
 
     def __init__(
         self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
@@ -177,14 +177,14 @@ class Reporter:
             self.note(text)
 
     def warn(self, text: str) -> None:
-        """A warning, also when quiet; the same one is told once."""
+        """A warning, also when quiet; the same one is shown once."""
         if self.repeats or text not in self._warned:
             self._warned.add(text)
             _say(self.console, text, "[yellow]warning:[/yellow] ")
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
-        """Show that something whose length is not known goes on; nothing without a terminal."""
+        """Show that a step of unknown length is at work; nothing without a terminal."""
         with self.console.status(_plain(what)) if self.bars else nullcontext():
             yield
 

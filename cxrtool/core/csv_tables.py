@@ -28,7 +28,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-UTF8, FALLBACK = "utf-8", "cp1252"
+FALLBACK = "cp1252"
+"""What is not UTF-8 is taken for: Windows-1252, the usual other one."""
 OTHER_SEPARATORS = (";", "\t", "|")
 
 
@@ -52,7 +53,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 class Foreign(NamedTuple):
-    """A table that others wrote, and what callers tell of how it was read."""
+    """A table that others wrote, and how it was read."""
 
     frame: pd.DataFrame
     encoding: str
@@ -61,11 +62,7 @@ class Foreign(NamedTuple):
 
 
 def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
-    """Read a CSV that may be gzipped or in another encoding.
-
-    A file without a byte order mark that is not UTF-8 is taken for Windows-1252, the usual other
-    one. Raises DataError as `read_table`.
-    """
+    """Read a CSV that may be gzipped or in another encoding. Raises DataError as `read_table`."""
     try:
         text, encoding = _decode(_read_bytes(path))
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -91,7 +88,13 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
         )
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
-    _check_columns(frame, columns, path)
+    if missing := [column for column in columns if column not in header]:
+        other = _other_separator(header)
+        hint = f" (separated by {other!r}? save it with commas)" if other else ""
+        raise DataError(
+            f"{path} has no column {first_few(missing, 20)}: "
+            f"its columns are {first_few(header, 30)}{hint}"
+        )
     if frame.empty:
         raise DataError(f"{path} has no rows")
     return Foreign(frame, encoding, ended)
@@ -114,7 +117,7 @@ def _decode(content: bytes) -> tuple[str, str]:
     if b"\0" in content:
         raise ValueError("it holds zero bytes: it is no text, or UTF-16 without its mark")
     try:
-        return content.decode(UTF8), UTF8
+        return content.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         return content.decode(FALLBACK, errors="replace"), FALLBACK
 
@@ -122,7 +125,7 @@ def _decode(content: bytes) -> tuple[str, str]:
 def _check_fields(text: str, path: Path) -> list[str]:
     """The header's names; refuses a table in which a line has more or fewer fields than those.
 
-    pandas fills what a cut-off line lacks with blanks, and a blank label has a meaning. It also
+    pandas fills the rest of a cut-off line with blanks, and a blank label has a meaning. It also
     renames a column that is there twice.
     """
     header = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
@@ -137,10 +140,9 @@ def _check_fields(text: str, path: Path) -> list[str]:
     expected = len(header)
     wrong = [f"line {line} has {count}" for line, count in counts if count != expected]
     if wrong:
-        other = [mark for mark in OTHER_SEPARATORS if len(header) == 1 and mark in header[0]]
         advice = "is it cut off? Copy it again, or correct the lines"
-        if other:
-            advice = f"is it separated by {other[0]!r}? Save it with commas, and decimal points"
+        if other := _other_separator(header):
+            advice = f"is it separated by {other!r}? Save it with commas, and decimal points"
         raise DataError(
             f"{path}: {len(wrong)} of {len(counts):,} lines have not the header's {expected} "
             f"fields ({first_few(wrong)}): {advice}"
@@ -148,17 +150,9 @@ def _check_fields(text: str, path: Path) -> list[str]:
     return header
 
 
-def _check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    missing = [column for column in columns if column not in frame.columns]
-    if not missing:
-        return
-    found = [str(column) for column in frame.columns]
-    other = [mark for mark in OTHER_SEPARATORS if len(found) == 1 and mark in found[0]]
-    hint = f" (separated by {other[0]!r}? save it with commas)" if other else ""
-    raise DataError(
-        f"{path} has no column {first_few(missing, 20)}: "
-        f"its columns are {first_few(found, 30)}{hint}"
-    )
+def _other_separator(header: Sequence[str]) -> str | None:
+    """What seems to stand between the names of a header that has no comma."""
+    return next((one for one in OTHER_SEPARATORS if len(header) == 1 and one in header[0]), None)
 
 
 def line_numbers(bad: NDArray[np.bool_]) -> list[int]:

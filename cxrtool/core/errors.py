@@ -27,7 +27,7 @@ class WeightsError(CxrToolError):
 
 
 class StoppedError(CxrToolError):
-    """Work that was asked to stop, and did so in order: the message says how to go on."""
+    """Work that was asked to stop, and did so in order: the message says how to resume it."""
 
     exit_code = 130
 
@@ -67,8 +67,8 @@ def unknown_names(what: str, unknown: Sequence[str], names: Sequence[str]) -> st
     """The same for several at once, each with what may have been meant."""
     if len(unknown) == 1:
         return unknown_name(what, unknown[0], names)
-    told = [f"{name!r}{did_you_mean(near_names(name, names))}" for name in unknown]
-    return f"{len(told)} {what}s are not known: {', '.join(told)}; there are {', '.join(names)}"
+    found = [f"{name!r}{did_you_mean(near_names(name, names))}" for name in unknown]
+    return f"{len(found)} {what}s are not known: {', '.join(found)}; there are {', '.join(names)}"
 
 
 def near_names(name: str, names: Sequence[str]) -> list[str]:

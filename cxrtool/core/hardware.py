@@ -21,7 +21,7 @@ and more, since each has to be woken (tests/benchmarks/bench_busy.py)."""
 WINDOWS, WINDOW = 4, 0.15
 """How often, and for how many seconds each time, the cores are looked at before a training."""
 CROWDED = 1 / 3
-"""The share of its time that a thread waits for a core above which users are told."""
+"""The share of its time that a thread waits for a core above which a hint is given."""
 LEAST_SECONDS = 5.0
 """A shorter stretch of training says nothing about the machine."""
 
@@ -32,7 +32,7 @@ def native_bf16() -> bool:
 
 
 def _cpu_flags() -> list[str]:
-    """The processor's feature flags, where the system tells them (Linux)."""
+    """The processor's feature flags, where the system has them (Linux)."""
     path = Path("/proc/cpuinfo")
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.lower().startswith(("flags", "features")):
@@ -41,7 +41,7 @@ def _cpu_flags() -> list[str]:
 
 
 def physical_memory() -> int | None:
-    """Bytes of this machine's memory; None where the system does not tell."""
+    """Bytes of this machine's memory; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows; a system without the names
@@ -80,7 +80,7 @@ def cores_in_use(stat: Path = Path("/proc/stat")) -> float | None:
         stat: Linux's table of how long each core was idle, since the machine began.
 
     Returns:
-        A number of cores, 0.0 where all are free; None where the system does not tell.
+        A number of cores, 0.0 where all are free; None where the system does not say.
     """
     before, found = _idle_seconds(stat), []
     for _ in range(WINDOWS if before is not None else 0):
@@ -97,7 +97,7 @@ def cores_in_use(stat: Path = Path("/proc/stat")) -> float | None:
 
 
 def _idle_seconds(stat: Path) -> dict[int, float] | None:
-    """How long each core that this process may use has been idle; None where nothing tells."""
+    """How long each core that this process may use has been idle; None where nothing says it."""
     try:
         mine = os.sched_getaffinity(0)
         rows = [line.split() for line in stat.read_text().splitlines()]
@@ -125,7 +125,7 @@ def core_waits(process: Path = Path("/proc/self")) -> dict[str, float]:
     """How long each thread of this process was ready to compute and had no core, so far.
 
     Returns:
-        Seconds by the thread's number; empty where the system does not tell them (Linux does:
+        Seconds by the thread's number; empty where the system does not count them (Linux does:
         the second figure of a thread's `schedstat`, in nanoseconds).
     """
     found = {}

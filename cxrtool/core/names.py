@@ -1,8 +1,8 @@
 """Names of files that come from labels, policies and other people's tables: one for each of them.
 
-Names differ in more than file systems can tell apart: some see no difference of case, or between
-two ways to write an accent; most take no `/`, and none takes a name without end. What would be
-lost is made up for by a few digits of the text's SHA-256.
+File systems cannot tell all texts apart: some see no difference of case, or between two ways to
+write an accent; most take no `/`, and none a name of any length. A few digits of the text's SHA-256
+make up for what is lost.
 """
 
 import hashlib
@@ -16,11 +16,10 @@ from cxrtool.core.config import POLICIES
 LONGEST = 60
 """Letters of a text in a file's name."""
 MOST_BYTES = 100
-"""Of them in UTF-8: a name has 255 at most, and may be made of two, with digits behind each, and
-what is put before and after."""
+"""Of them in UTF-8: a name has 255 at most, and may be made of two with digits, a prefix and a
+suffix."""
 LONGEST_POLICY = 180
 """Letters of a policy in a file's name: it may name many labels."""
-_DIGITS = 8
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What Windows takes for a device."""
 _WORDS = frozenset("-".join((*POLICIES, "blank", "study", "mean", "max")).split("-"))
@@ -50,20 +49,20 @@ def names_for_files(texts: Iterable[str], separator: str = "_") -> dict[str, str
     ['A_B', 'A_B-998d3ed8', 'Edema']
     """
     plain = {text: plain_name(text, separator) for text in texts}
+    words = {text for text, name in plain.items() if name.replace(separator, " ") == text}
     alike = Counter(map(_folded, plain.values()))
-    kept = Counter(
-        _folded(name) for text, name in plain.items() if _is_words(text, name, separator)
-    )
+    kept = Counter(_folded(plain[text]) for text in words)
 
-    def tells(text: str, name: str) -> bool:
-        if not name or _RESERVED.fullmatch(name):
-            return False
-        of_words = _is_words(text, name, separator)
-        return alike[_folded(name)] == 1 or (of_words and kept[_folded(name)] == 1)
+    def suffices(text: str, name: str) -> bool:
+        alone = alike[_folded(name)] == 1 or (text in words and kept[_folded(name)] == 1)
+        return bool(name) and not _RESERVED.fullmatch(name) and alone
 
-    named = {text: name if tells(text, name) else _told(text, name) for text, name in plain.items()}
+    named = {
+        text: name if suffices(text, name) else _with_digits(text, name)
+        for text, name in plain.items()
+    }
     if len(set(map(_folded, named.values()))) < len(named):  # one looks like another with digits
-        named = {text: _told(text, name, 64) for text, name in plain.items()}
+        named = {text: _with_digits(text, name, 64) for text, name in plain.items()}
     return named
 
 
@@ -90,7 +89,7 @@ def name_of_policy(policy: str, labels: Sequence[str]) -> str:
         return plain
     default, *pairs = (part.strip() for part in policy.split(","))
     canonical = ",".join([default, *sorted(pairs)])
-    return _told(canonical, _dashed(canonical)[:LONGEST])
+    return _with_digits(canonical, _dashed(canonical)[:LONGEST])
 
 
 def name_of_training(arch: str, policy: str) -> str:
@@ -103,15 +102,11 @@ def name_of_training(arch: str, policy: str) -> str:
     folder = plain.isprintable() and not set(plain) & set('/\\:*?"<>|')
     if folder and len(plain.encode()) <= LONGEST_POLICY:
         return f"{arch}-{plain}"
-    return f"{arch}-{_told(policy, plain_name(policy, '-'))}"
+    return f"{arch}-{_with_digits(policy, plain_name(policy, '-'))}"
 
 
 def _dashed(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
-
-
-def _is_words(text: str, name: str, separator: str) -> bool:
-    return name.replace(separator, " ") == text
 
 
 def _folded(name: str) -> str:
@@ -119,8 +114,9 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
-def _told(text: str, name: str, digits: int = _DIGITS) -> str:
-    told = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+def _with_digits(text: str, name: str, digits: int = 8) -> str:
+    """A name with digits of the SHA-256 of the text that it stands for."""
+    sha = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
     if _RESERVED.fullmatch(name):
         name = f"file-{name}"
-    return f"{name}-{told}" if name else told
+    return f"{name}-{sha}" if name else sha

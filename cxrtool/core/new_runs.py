@@ -173,7 +173,7 @@ def _make_room(run: RunFolder) -> Path:
 
 @contextmanager
 def resumed_run(run: RunFolder) -> Iterator[OpenRun]:
-    """The folder of a run that goes on; no second training may be at work in it.
+    """The folder of a run that is resumed; no second training may be at work in it.
 
     Raises:
         DataError: another training is.

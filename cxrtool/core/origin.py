@@ -6,13 +6,14 @@ A table that is laid out like a published one is not that one: the kinds below a
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_text, sha256
-from cxrtool.core.json_files import read_json
+from cxrtool.core.json_files import JsonResult, read_json
 
 CHEXPERT, NIH, MIMIC, DRAWN, OWN = "chexpert", "nih", "mimic", "drawn", "own"
 NAMES = {
@@ -32,7 +33,7 @@ BANNER = (
     "says anything about X-rays or people."
 )
 MISSING = 0.01
-"""The share of a large table's rows that a copy may lack and be the table still."""
+"""The share of a large table's rows that a copy may lack and still be that table."""
 WHOLE = {"nih": (112_120, 30_805), "mimic": (377_110, 65_379)}
 """Images and patients of the other data sets."""
 OLDER = {
@@ -43,8 +44,8 @@ OLDER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where images are from."""
+class Origin(JsonResult):
+    """Where images are from; as JSON, as data.json has it."""
 
     kind: str
     """One of the five above."""
@@ -60,15 +61,6 @@ class Origin:
     def drawn(self) -> bool:
         """Whether a program drew the images."""
         return self.kind == DRAWN
-
-    def as_json(self) -> dict[str, Any]:
-        """The origin as data.json has it."""
-        return {
-            "kind": self.kind,
-            "description": self.description,
-            "registers": list(self.registers),
-            "published": list(self.published),
-        }
 
     def for_readers(self) -> dict[str, str]:
         """What a result says of the data that it was measured on."""
@@ -89,7 +81,7 @@ def own_origin(
         description: in words.
         folder: where its images are.
         tables: the files that were read.
-        published: sources whose table is a published one all the same.
+        published: sources whose table is a published one nevertheless.
     """
     contents = hashlib.sha256("".join(sha256(path) for path in tables).encode()).hexdigest()
     return Origin(
@@ -117,32 +109,21 @@ def drawn_mark(seed: int, rates: str, program: str) -> dict[str, Any]:
 def drawn_origin(folders: Iterable[Path]) -> Origin | None:
     """The origin of drawn images, where one of these folders has their mark."""
     for folder in folders:
-        if not (folder / MARK).is_file():
-            if _has_old_mark(folder):
-                return _drawn(_register_of(folder))
-            continue
-        try:
-            values = read_json(folder / MARK)
-            # A patient's number is the same drawing wherever seed and rates are the same.
-            return _drawn(f"drawn-{int(values['seed'])}-{values['rates']}")
-        except (RunError, KeyError, TypeError, ValueError):
-            return _drawn(_register_of(folder))
+        register, marked = _register_of(folder), (folder / MARK).is_file()
+        with suppress(OSError, RunError, KeyError, TypeError, ValueError):
+            if marked:
+                values = read_json(folder / MARK)
+                # A patient's number is the same drawing wherever seed and rates are the same.
+                register = f"drawn-{int(values['seed'])}-{values['rates']}"
+            else:
+                marked = read_text(folder / OLD_MARK, most=2**16).startswith(OLD_WORDS)
+        if marked:
+            return Origin(kind=DRAWN, description=DRAWINGS, registers=(register,))
     return None
 
 
-def _drawn(register: str) -> Origin:
-    return Origin(kind=DRAWN, description=DRAWINGS, registers=(register,))
-
-
-def _has_old_mark(folder: Path) -> bool:
-    try:
-        return read_text(folder / OLD_MARK, most=2**16).startswith(OLD_WORDS)
-    except (OSError, ValueError):
-        return False
-
-
 def older_origin(values: Mapping[str, Any]) -> Origin:
-    """The origin of data that version 0.1 prepared, by what its data.json counted.
+    """The origin of data that version 0.1 prepared, by the counts in its data.json.
 
     Raises:
         KeyError, TypeError, ValueError: it is not as written.
@@ -152,7 +133,7 @@ def older_origin(values: Mapping[str, Any]) -> Origin:
     drawn = drawn_origin([folder])
     if drawn is not None:
         return drawn
-    if was_published(dataset, values):
+    if _was_published(dataset, values):
         return published_origin(dataset, dict(values["labels_by"]))
     laid_out = "" if dataset == "csv" else f", laid out as {dataset}"
     there = [folder / name for name in names if (folder / name).is_file()]
@@ -184,20 +165,15 @@ def is_whole(dataset: str, rows: int, patients: int) -> bool:
     return 0 <= missing <= MISSING * all_rows and 0 <= all_patients - patients <= missing
 
 
-def was_published(dataset: str, values: Mapping[str, Any]) -> bool:
-    """Whether data.json of version 0.1 counts what the published tables hold.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not as written.
-    """
-    if dataset in WHOLE:
-        missing = WHOLE[dataset][0] - int(values["rows"])
-        return 0 <= missing <= MISSING * WHOLE[dataset][0]
-    totals = OLDER.get(tuple(map(str, values["tables"]))) if dataset == "chexpert" else None
+def _was_published(dataset: str, values: Mapping[str, Any]) -> bool:
+    """Whether data.json of version 0.1 counts what the published tables hold."""
+    counts = {"rows": values["rows"]}
+    totals = {"rows": WHOLE[dataset][0]} if dataset in WHOLE else None
+    if dataset == CHEXPERT:
+        counts |= {**values["sex"], **values["orientation"]}
+        totals = OLDER.get(tuple(map(str, values["tables"])))
     if totals is None:
         return False
-    counts = {"rows": values["rows"], **values["sex"], **values["orientation"]}
     missing = totals["rows"] - int(counts["rows"])
-    if not 0 <= missing <= MISSING * totals["rows"]:
-        return False
-    return all(0 <= total - int(counts.get(key, 0)) <= missing for key, total in totals.items())
+    few = 0 <= missing <= MISSING * totals["rows"]
+    return few and all(0 <= n - int(counts.get(key, 0)) <= missing for key, n in totals.items())

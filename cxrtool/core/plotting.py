@@ -76,7 +76,7 @@ def readable(text: str) -> str:
 
 
 def readable_names(given: Iterable[str]) -> list[str]:
-    """Names as they can be written: with a number where boxes alone would tell nobody apart."""
+    """Names as they can be written: with a number where boxes alone would look the same."""
     shown = [readable(name) for name in given]
     return [
         f"no. {place}: {name}" if BOX in name or not name else name

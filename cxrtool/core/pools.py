@@ -32,7 +32,7 @@ def in_processes(
         chunk: how many a process takes at once.
         processes: at most so many; fewer than 2: this one does it.
         doing: what a process does, for the message if one is killed.
-        advance: told how many items were done.
+        advance: called with the number of items done.
 
     Raises:
         DataError: a process was killed.

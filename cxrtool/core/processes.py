@@ -27,7 +27,7 @@ from cxrtool.core.signals import signals_handled
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun and accelerate set for each process that they start."""
 _TALK_SECONDS = 5.0
-"""How long an error that is told waits at most for the store that says whether it was told."""
+"""How long an error waits at most for the store that says whether it was shown already."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Processes:
         """For each flag, whether it is set in any process."""
         if self.world == 1:
             return flags
-        told = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return [bool(flag) for flag in told]
+        common = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(common, dist.ReduceOp.MAX)
+        return [bool(flag) for flag in common]
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes; its gradient stays this process's own."""
@@ -101,28 +101,28 @@ class Processes:
         """The first process's text."""
         if self.world == 1:
             return text
-        told = [text]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
+        sent = [text]
+        dist.broadcast_object_list(sent, src=0)
+        return sent[0]
 
     def differing(self, facts: dict[str, Any]) -> list[str]:
         """The names of those facts that are not the same in all processes."""
         if self.world == 1:
             return []
-        told: list[dict[str, Any]] = [{} for _ in range(self.world)]
-        dist.all_gather_object(told, facts)
-        return [name for name in told[0] if any(other[name] != told[0][name] for other in told)]
+        every: list[dict[str, Any]] = [{} for _ in range(self.world)]
+        dist.all_gather_object(every, facts)
+        return [name for name in every[0] if any(one[name] != every[0][name] for one in every)]
 
     def wait(self) -> None:
         """Wait for all."""
-        self.any([True])  # a barrier of NCCL's would warn of a device that it was not told
+        self.any([True])  # a barrier of NCCL's would warn of a device that it does not know
 
 
 ALONE = Processes()
 
 
 def launched() -> Processes:
-    """This process's place, as torchrun or accelerate tells it.
+    """This process's place, as torchrun or accelerate gives it.
 
     Raises:
         UsageError: several processes were announced, but not how they reach each other.
@@ -138,7 +138,7 @@ def launched() -> Processes:
         )
     rank, local = (_number(name, least=0) for name in ("RANK", "LOCAL_RANK"))
     if rank >= world:
-        raise UsageError(f"RANK={rank} is none of WORLD_SIZE={world}: they count from 0")
+        raise UsageError(f"RANK={rank} is not below WORLD_SIZE={world}: ranks count from 0")
     return Processes(rank, world, local)
 
 
@@ -151,9 +151,9 @@ def _number(name: str, *, least: int) -> int:
 
 def lost_others(error: RuntimeError, processes: Processes) -> bool:
     """Whether an error says that another process cannot be reached any more."""
-    told = str(error).lower()
+    text = str(error).lower()
     signs = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
-    distributed = isinstance(error, dist.DistError) or any(sign in told for sign in signs)
+    distributed = isinstance(error, dist.DistError) or any(sign in text for sign in signs)
     return processes.world > 1 and distributed
 
 
@@ -196,7 +196,7 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def one_voice(processes: Processes) -> Iterator[None]:
-    """Have an error that several processes meet alike told once, by the first that meets it.
+    """Have an error that several processes meet alike shown once, by the first that meets it.
 
     The others raise it without its text. torchrun is given the text for its own report, and may
     not end a process any more that has something to say.
@@ -214,7 +214,7 @@ def one_voice(processes: Processes) -> Iterator[None]:
         if not isinstance(error, CxrToolError) or isinstance(error, StoppedError):
             raise
         _tell_launcher(str(error))
-        if _told_before(str(error)):
+        if _shown_before(str(error)):
             raise type(error)("") from None
         raise
 
@@ -229,8 +229,8 @@ def _tell_launcher(text: str) -> None:
             Path(path).write_text(json.dumps(message), encoding="utf-8")
 
 
-def _told_before(text: str) -> bool:
-    """Whether another process told this; False also where that cannot be known."""
+def _shown_before(text: str) -> bool:
+    """Whether another process showed this; False also where that cannot be known."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return False  # the store would be the first process's, which may be gone
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -183,7 +183,7 @@ def sealed_thresholds(values: Mapping[str, Any], weights_sha256: str) -> dict[st
 
 
 def _estimated(model: RunModel, labels: RunLabels) -> dict[str, str]:
-    """Of a run of version 0.1, the labels that had too few images on valid, as far as train tells.
+    """Of a run of version 0.1, the labels that had too few images on valid, judged by train.
 
     It chose thresholds whatever valid held and did not count it, but valid and train are balanced.
     """

@@ -43,7 +43,7 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 ImageSize = Annotated[int, Field(ge=1, le=LARGEST_IMAGE)]
 Share = Annotated[float, Field(ge=0, le=1)]
-# Just above the highest score, where nobody shall be positive, may be just above 1.
+# Just above the highest score, where nobody is positive, may be just above 1.
 Threshold = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))] | None
 
 

@@ -1,4 +1,4 @@
-"""stdout and stderr that outlast their readers: what nobody reads is dropped, and work goes on."""
+"""stdout and stderr that outlast their readers: what nobody reads is dropped, work continues."""
 
 import errno
 import io
@@ -74,8 +74,13 @@ def _lasting(stream: TextIO | None, number: int, *, forgiving: bool) -> TextIO:
 
 def is_read(stream: TextIO) -> bool:
     """Whether a stream's reader is there, as far as writing to it has shown."""
+    raw = _raw(stream)
+    return raw is None or not raw.gone
+
+
+def _raw(stream: TextIO) -> _Lasting | None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return not (isinstance(raw, _Lasting) and raw.gone)
+    return raw if isinstance(raw, _Lasting) else None
 
 
 def flush_results() -> OSError | None:
@@ -83,8 +88,7 @@ def flush_results() -> OSError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-        if isinstance(raw, _Lasting):
+        if (raw := _raw(sys.stdout)) is not None:
             raw.gone = True
         return error
     return None

@@ -53,10 +53,5 @@ def _in_other_form(folder: Path, name: str) -> str | None:
 
 @lru_cache(maxsize=8)
 def _by_form(folder: Path, changed: int) -> dict[str, str]:
-    """The names in a folder, by the form in which names are compared.
-
-    Args:
-        folder: whose names.
-        changed: when names in it were last added or removed.
-    """
+    """The names in a folder, by the form in which they are compared, as of its last change."""
     return {normal(name): name for name in os.listdir(folder)}  # noqa: PTH208 - names alone

@@ -117,7 +117,7 @@ def open_page(
 def _temporary_files_in(folder: Path) -> Iterator[None]:
     """While the block runs, all temporary files go to a folder."""
     variables, tempdir = dict(os.environ), tempfile.tempdir
-    # Gradio does much that variables tell it to: share links, other folders to serve, telemetry.
+    # Gradio obeys many variables: share links, other folders to serve, telemetry.
     for name in [name for name in variables if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ |= {**SILENCE, "GRADIO_TEMP_DIR": str(folder)}

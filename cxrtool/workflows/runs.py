@@ -112,7 +112,7 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
         try:
             known |= read(path, known)
         except CANNOT_BE_READ as error:
-            problems.append(_told(run, path, error))
+            problems.append(_problem(run, path, error))
     problems += _missing(run, finished)
     state = BROKEN if problems else FINISHED if finished else UNFINISHED
     if is_locked(run.checkpoints):
@@ -213,7 +213,7 @@ def _score(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _told(run: RunFolder, path: Path, error: Exception) -> str:
+def _problem(run: RunFolder, path: Path, error: Exception) -> str:
     """An error in one line, without the path of the run's folder."""
     name = path.relative_to(run.path).as_posix()
     if isinstance(error, CxrToolError):

@@ -292,7 +292,7 @@ def test_a_process_knows_its_place(environment, place, monkeypatch):
         ("WORLD_SIZE=two", "WORLD_SIZE=two"),
         ("WORLD_SIZE=0", "WORLD_SIZE=0"),
         (f"WORLD_SIZE=2 RANK=-1 LOCAL_RANK=0 {TOLD}", "RANK=-1"),
-        (f"WORLD_SIZE=2 RANK=2 LOCAL_RANK=0 {TOLD}", "RANK=2 is none of WORLD_SIZE=2"),
+        (f"WORLD_SIZE=2 RANK=2 LOCAL_RANK=0 {TOLD}", "RANK=2 is not below WORLD_SIZE=2"),
     ],
 )
 def test_half_an_announcement_is_refused(environment, told, monkeypatch):
