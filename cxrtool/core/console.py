@@ -49,29 +49,19 @@ class TrainingDisplay:
 
 
 class SearchDisplay:
-    """What is seen of a search while it runs: nothing here, where there is no terminal."""
+    """A table of trials at the foot of a terminal; where there is none, `live` is False."""
 
-    live = False
+    def __init__(self, *, live: bool) -> None:
+        self.live = live
+        self._content: Group | Text = Text("")
 
     def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
         """Its trials so far, and a line about the current ones."""
-
-
-class LiveSearch(SearchDisplay):
-    """A table of trials at the foot of a terminal."""
-
-    live = True
-
-    def __init__(self) -> None:
-        self.content: Group | Text = Text("")
-
-    def show(self, columns: dict[str, str], rows: list[list[str]], status: str) -> None:
-        """Show them."""
-        self.content = Group(table("", columns, rows), Text(visible(status)))
+        self._content = Group(table("", columns, rows), Text(visible(status)))
 
     def render(self) -> Group | Text:
         """What the terminal shows now."""
-        return self.content
+        return self._content
 
 
 class LiveTraining(TrainingDisplay):
@@ -227,11 +217,9 @@ class Reporter:
     @contextmanager
     def searching(self) -> Iterator[SearchDisplay]:
         """Show the trials of a search."""
-        if not self.bars:
-            yield SearchDisplay()
-            return
-        display = LiveSearch()
-        with Live(console=self.console, transient=True, get_renderable=display.render):
+        display = SearchDisplay(live=self.bars)
+        live = Live(console=self.console, transient=True, get_renderable=display.render)
+        with live if self.bars else nullcontext():
             yield display
 
 

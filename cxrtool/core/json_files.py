@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -112,4 +112,6 @@ def plain(value: Any) -> Any:
         return value.isoformat(timespec="seconds")
     if isinstance(value, Path):
         return str(value)
+    if is_dataclass(value) and not hasattr(value, "as_json"):
+        return {key: plain(one) for key, one in vars(value).items()}
     return value.as_json() if hasattr(value, "as_json") else value

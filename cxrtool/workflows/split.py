@@ -14,6 +14,7 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import read_table, write_table
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.files import refuse_existing
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.balance import label_distribution, label_pair_distribution
 from cxrtool.data.labels import targets_and_mask
@@ -38,7 +39,7 @@ class Balance:
 
 
 @dataclass(frozen=True)
-class SplitResult:
+class SplitResult(JsonResult):
     """How large the parts are and how well the labels are balanced over them."""
 
     sizes: dict[str, int]
@@ -54,10 +55,6 @@ class SplitResult:
     """The labels of which a part has no positive or no negative patient, by part, and which."""
     folds: dict[str, Any] = field(default_factory=dict)
     """With folds: their `sizes`, `patients_in_two_folds`, `undefined`, `ld` and `lpd`."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return dict(vars(self))
 
 
 def split_manifest(

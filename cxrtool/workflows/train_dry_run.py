@@ -13,6 +13,7 @@ import torch
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.new_runs import check_new_name
 from cxrtool.core.workspace import Workspace
 from cxrtool.networks.architectures import block_sizes
@@ -43,7 +44,7 @@ class PlannedPhase:
 
 
 @dataclass(frozen=True)
-class PlanResult:
+class PlanResult(JsonResult):
     """What a training would be."""
 
     arch: str
@@ -65,10 +66,6 @@ class PlanResult:
     device: str
     precision: str
     checkpoint_bytes: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {**vars(self), "phases": [vars(phase) for phase in self.phases]}
 
 
 class Stopwatch(Callback):  # type: ignore[misc]

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import whole_file
+from cxrtool.core.json_files import JsonResult
 from cxrtool.core.workspace import Workspace
 from cxrtool.training.advice import say_plan
 from cxrtool.training.fastai_parts import Callback, CancelFitException, CancelValidException, valley
@@ -30,7 +30,7 @@ SMOOTHING = 0.98
 
 
 @dataclass(frozen=True)
-class RatesResult:
+class RatesResult(JsonResult):
     """What a learning-rate range test came to."""
 
     suggestion: float
@@ -40,10 +40,6 @@ class RatesResult:
     steps: int
     figure: Path
     table: Path
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `--json` prints it."""
-        return {**vars(self), "figure": str(self.figure), "table": str(self.table)}
 
 
 class RisingRates(Callback):  # type: ignore[misc]
