@@ -224,7 +224,7 @@ def test_another_seed_contradicts_the_run(finished):
 
 def test_fewer_epochs_than_it_was_begun_for_are_refused(finished):
     resume(finished, epochs=2)
-    with pytest.raises(UsageError, match="begun for 2 epochs"):
+    with pytest.raises(UsageError, match="started with 2 epochs"):
         resume(finished, epochs=1)
 
 
@@ -302,7 +302,7 @@ def test_a_full_disk_ends_training_and_the_last_checkpoint_is_whole(alone, prepa
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints_module, "save_file", full)
-        with pytest.raises(RunError, match=r"No space left.*is whole.*--resume run"):
+        with pytest.raises(RunError, match=r"No space left.*is intact.*--resume run"):
             train_model(CONFIG, prepared, seed=5)
     run = RunFolder(prepared.runs / "run")
     assert read_checkpoint(run.checkpoint).facts["control"]["step"] > 0
@@ -326,7 +326,7 @@ def test_a_full_disk_before_a_step_is_saved_leaves_the_run_or_the_one_it_replace
         train_model(replace(quick, name="run", force=True), finished, seed=5)
     assert RunFolder(finished.runs / "run").weights.read_bytes() == before
     assert [path.name for path in finished.runs.iterdir()] == ["run"]
-    with pytest.raises(RunError, match=r"No space left.*is whole.*--resume new"):
+    with pytest.raises(RunError, match=r"No space left.*is intact.*--resume new"):
         train_model(replace(quick, name="new"), finished, seed=5)
     assert RunFolder(finished.runs / "new").checkpoint.is_file()
 
@@ -343,7 +343,7 @@ def test_a_training_that_goes_on_elsewhere_says_that_it_is_not_the_same(finished
     listening = Listening()
     result = resume(finished, epochs=2, reporter=listening)
     assert result.epochs == 2
-    assert any("begun on cuda in 1 processes" in warning for warning in listening.warnings)
+    assert any("started on cuda in 1 processes" in warning for warning in listening.warnings)
 
 
 def test_a_stretched_cosine_is_told(prepared):

@@ -694,7 +694,7 @@ def test_rare_findings_are_not_to_be_counted_twice(prepared):
     [
         ({"validations": 99}, "--validations 99: an epoch has 5 batches"),
         ({"schedule": "one-cycle", "warmup": 1.0}, "has a warm-up of its own"),
-        ({"pos_weight": "much"}, "use none, balanced or a number"),
+        ({"pos_weight": "much"}, "not none, balanced or a number"),
         ({"loss": "auc", "pos_weight": "balanced"}, "--pos-weight belongs to --loss bce"),
         ({"uncertainty": "ones,Edemma=zeros"}, "did you mean Edema"),
     ],
