@@ -15,7 +15,7 @@ from cxrtool.core.errors import RunError, counted, did_you_mean, first_few, near
 from cxrtool.core.files import read_text
 from cxrtool.core.json_files import read_json
 from cxrtool.core.unicode_forms import on_disk
-from cxrtool.core.workspace import Inside, Workspace
+from cxrtool.core.workspace import Inside, NamedFolder, Workspace
 
 LATEST = 10**11
 """Seconds since 1970: no run finishes after the year 5138, where dates have their end, too."""
@@ -24,14 +24,8 @@ STUDY = "study"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(NamedFolder):
     """The paths in `runs/<name>/`. `model.json` is written last: with it the run is finished."""
-
-    path: Path
-
-    def __fspath__(self) -> str:
-        """The folder's path."""
-        return str(self.path)
 
     config = Inside("config.yaml")
     """All options of the training, as a file for `train --config`."""
@@ -59,11 +53,6 @@ class RunFolder:
     """The last state of the training."""
     graphs = Inside("graphs")
     """The network's graphs for engines other than torch."""
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
 
     def predictions(self, split: str) -> Path:
         """The probabilities on a split."""

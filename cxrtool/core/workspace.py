@@ -25,6 +25,22 @@ class Inside:
         return Path(owner, *self.parts)
 
 
+@dataclass(frozen=True)
+class NamedFolder:
+    """The folder of a run or a study, whose files are declared with `Inside`."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        """The folder's path."""
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+
 def workspace_option(folder: Path) -> str:
     """The -w option that a command about a workspace needs, if any."""
     usual = folder == CommonConfig.workspace

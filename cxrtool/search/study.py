@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from cxrtool.core.workspace import Inside, NamedFolder
 from cxrtool.search.sampler import AGAIN, SteeredSampler
 from cxrtool.search.space import Space, Value, holds
 
@@ -26,40 +26,19 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
-class StudyFolder:
+class StudyFolder(NamedFolder):
     """The paths in `studies/<name>/`."""
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
-
-    @property
-    def database(self) -> Path:
-        """The trials, as Optuna keeps them."""
-        return self.path / "study.db"
-
-    @property
-    def space(self) -> Path:
-        """What is searched, as a file for `tune --space`."""
-        return self.path / "space.yaml"
-
-    @property
-    def trials(self) -> Path:
-        """A row a trial."""
-        return self.path / "trials.csv"
-
-    @property
-    def best(self) -> Path:
-        """The best trial's options, a file for `train --config`."""
-        return self.path / "best.yaml"
-
-    @property
-    def figures(self) -> Path:
-        """Pictures of the search."""
-        return self.path / "figures"
+    database = Inside("study.db")
+    """The trials, as Optuna keeps them."""
+    space = Inside("space.yaml")
+    """What is searched, as a file for `tune --space`."""
+    trials = Inside("trials.csv")
+    """A row a trial."""
+    best = Inside("best.yaml")
+    """The best trial's options, a file for `train --config`."""
+    figures = Inside("figures")
+    """Pictures of the search."""
 
     @property
     def never_began(self) -> bool:
