@@ -1,0 +1,94 @@
+"""TIFF files: their tags, and strips that are damaged or short."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL
+import pytest
+from PIL import Image
+
+from cxrtool.images.reading import ImageError, read_file, read_for_scoring
+from tests.support.formats import FILM, encoded, refused, stored
+
+NEW_PILLOW = int(PIL.__version__.partition(".")[0]) >= 13
+
+
+def test_tags_that_share_one_long_value_are_refused(tmp_path):
+    tags = b"".join(struct.pack("<HHII", 40_000 + n, 1, 2**20, 8) for n in range(100))
+    content = struct.pack("<2sHIH", b"II", 42, 8, 100) + tags + bytes(2**20)
+    assert "MiB of tags" in refused(stored(tmp_path, content))
+
+
+def tiff(strip, compression, rows, bits=8):
+    """A TIFF of one strip, written out by hand (TIFF 6.0, section 4)."""
+    tags = {256: 112, 257: rows, 258: bits, 259: compression, 262: 1, 273: 8, 277: 1, 278: rows}
+    tags[279] = len(strip)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(strip))
+    return start + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_what_zlib_says_of_damaged_strips_is_told(tmp_path):
+    """libtiff stops where the strip is full, and does not see the checksum."""
+    strip = bytearray(zlib.compress(FILM.tobytes() + bytes(5000)))
+    strip[-1] ^= 1
+    grey, warning = read_for_scoring(stored(tmp_path, tiff(strip, 8, 128)))
+    assert (np.asarray(grey) == FILM).all()
+    assert "incorrect data check (zlib), in 1 of 1 strips" in warning
+
+
+@pytest.mark.skipif(not NEW_PILLOW, reason="refused with Pillow 12")
+def test_what_libtiff_writes_of_damage_is_told_and_not_printed(tmp_path, capfd):
+    content = bytearray(encoded("TIFF", "1", compression="group4"))
+    with Image.open(io.BytesIO(content)) as image:
+        start = image.tag_v2[273][0]
+    told = 0
+    for place in range(start + 40, start + 240, 20):
+        damaged = content.copy()
+        damaged[place] ^= 0xFF
+        told += "damaged: Fax4Decode" in read_for_scoring(stored(tmp_path, damaged))[1]
+    assert told >= 8
+    assert capfd.readouterr().err == ""
+
+
+def short_strip(kind):
+    """A TIFF whose strip has 16 rows, of a picture of 512."""
+    file, mode = io.BytesIO(), "1" if kind == "group4" else "L"
+    Image.fromarray(FILM[:16]).convert(mode).save(file, "TIFF", compression=kind)
+    with Image.open(file) as image:
+        start, size = image.tag_v2[273][0], image.tag_v2[279][0]
+        strip = file.getvalue()[start : start + size]
+        if kind == "jpeg":  # with its tables in the strip
+            whole = io.BytesIO()
+            Image.fromarray(FILM[:16]).save(whole, "JPEG")
+            strip = whole.getvalue()
+        return tiff(strip, image.tag_v2[259], 512, bits=1 if mode == "1" else 8)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "group4", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_a_strip_that_is_short_shows_nobody_elses_pixels(tmp_path, kind):
+    """Refused, or read with what is missing in one grey, after many images were decoded."""
+    marked = np.full((512, 112), 201, np.uint8)
+    marked[::2] = 77
+    for number in range(12):
+        file = io.BytesIO()
+        Image.fromarray(np.roll(marked, number)).save(file, "TIFF", compression="tiff_lzw")
+        read_file(stored(tmp_path, file.getvalue()), look=False)
+    path, seen = stored(tmp_path, short_strip(kind)), set()
+    refusals = []
+    for _ in range(4):
+        try:
+            read = read_file(path, look=False)
+        except ImageError as error:
+            refusals.append(str(error))
+            continue
+        below = np.asarray(read.grey)[16:]
+        seen.add(below.tobytes())
+        assert (below == below[0, 0]).all() or kind == "group4"
+        assert "damaged" in read.warning or kind == "group4"
+    assert len(seen) <= int(NEW_PILLOW)
+    if kind in ("jpeg", "group4") and not NEW_PILLOW:
+        assert all("strips, which Pillow" in one for one in refusals)
+        assert all("pip install 'pillow>=13'" in one for one in refusals)
