@@ -1,6 +1,5 @@
 """Decoding in a process of its own: what goes wrong there is one image's error, and no more."""
 
-import io
 import os
 import signal
 import subprocess
@@ -11,57 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from pydicom import uid
 
 from cxrtool.images import apart as apart
-from cxrtool.images.apart import APART, Apart
-from cxrtool.images.apart_process import MODES
+from cxrtool.images.apart import APART
 from cxrtool.images.decoding import decode_batches
-from cxrtool.images.reading import ImageError, read_file, read_for_scoring, read_sent
-from tests.support.dicoms import compressed, dataset, dicom, saved
-from tests.support.lossless import wavy
-
-FILM = np.arange(60 * 80, dtype=np.uint8).reshape(60, 80)
-
-
-def content(kind="PNG", pixels=FILM, **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
-
-
-def picture(mode):
-    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
-    return (
-        Image.fromarray(FILM.astype(deep[mode]))
-        if mode in deep
-        else Image.fromarray(FILM).convert(mode)
-    )
-
-
-@pytest.mark.parametrize("kind", [*MODES, "DICOM"])
-def test_what_was_sent_is_read_as_a_file_of_it_would_be(tmp_path, kind):
-    """Also by decoders that load more where they are first used: there is nothing to load from."""
-    paths = []
-    for mode in MODES.get(kind, ()):
-        paths.append(tmp_path / mode.replace(";", ""))
-        picture(mode).save(paths[-1], kind)
-    if kind == "DICOM":
-        deep = wavy(40, 56, 12)
-        paths = [dicom(tmp_path / "plain.dcm", deep, 12)]
-        for syntax, plugin in ((uid.RLELossless, "pydicom"), (uid.JPEGLSLossless, "pyjpegls")):
-            made = dataset(deep, 12)
-            made.compress(syntax, encoding_plugin=plugin)
-            paths.append(saved(tmp_path / f"{plugin}.dcm", made))
-        stream = io.BytesIO()
-        Image.fromarray(deep).save(stream, "JPEG2000", no_jp2=True)
-        syntax = uid.JPEG2000Lossless
-        paths.append(compressed(tmp_path / "a.dcm", stream.getvalue(), deep, syntax, 12))
-    for path in paths:
-        sent, here = read_sent(path.name, path.read_bytes()), read_file(path, look=True)
-        assert (np.asarray(sent[0]) == np.asarray(here.grey)).all()
-        assert sent[1] == here.warning
+from cxrtool.images.reading import ImageError, read_for_scoring, read_sent
+from tests.support.apart import FILM, content
 
 
 def test_errors_name_the_file_once(tmp_path):
@@ -72,44 +26,6 @@ def test_errors_name_the_file_once(tmp_path):
     with pytest.raises(ImageError) as caught:
         read_for_scoring(tmp_path / "a.tif")
     assert str(caught.value).count("a.tif") == 1
-
-
-@pytest.fixture
-def broken(monkeypatch, tmp_path):
-    """Processes whose decoder does something else; with it, how they are told to."""
-    (tmp_path / "broken.py").write_text(
-        "import os, signal, socket, time, warnings\n"
-        "import cxrtool.images.apart_process as process, cxrtool.images.reading as images\n"
-        "real, before = images.read_content, []\n"
-        "def read(name, content, *, look):\n"
-        "    if name == 'crash': os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    if name == 'hang':\n"
-        "        while True: pass\n"
-        "    if name == 'wait': time.sleep(600)\n"
-        "    if name == 'eat': bytes(3 * 10**9)\n"
-        "    if name == 'shout': os.write(2, b'libtiff: so it is\\n'); print('and so')\n"
-        "    if name == 'warn': warnings.warn('in ' + __file__)\n"
-        "    if name == 'before':\n"
-        "        before.append(content)\n"
-        "        os.write(2, b'%d' % len(before))\n"
-        "    if name == 'open':\n"
-        "        for take in (lambda: open('/etc/hostname'), socket.socket, os.pipe):\n"
-        "            try: take()\n"
-        "            except OSError as error: os.write(2, error.strerror.encode() + b'\\n')\n"
-        "    return real(name, content, look=look)\n"
-        "process.SECONDS = 0\n"
-        "process.read_content = read\n"
-        "process.main()\n"
-    )
-    monkeypatch.setattr(apart, "MODULE", "broken")
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    )
-    made = Apart()
-    yield lambda name, fresh=True: made.decode(
-        name, content(), look=False, dicom=False, fresh=fresh
-    )
-    made.close()
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -134,22 +50,6 @@ def test_what_is_waited_for_too_long_is_given_up(broken, monkeypatch):
     monkeypatch.setattr(apart, "PATIENCE", 1)
     with pytest.raises(apart.DataError, match="longer than"):
         broken("wait")
-
-
-def test_what_a_library_writes_is_a_warning_and_no_answer_is_broken_by_it(broken):
-    answer, pixels = broken("shout")
-    assert answer["warning"] == "damaged: libtiff: so it is (libtiff)"
-    assert pixels == FILM.tobytes()
-
-
-def test_a_warning_of_pythons_is_no_damage_and_names_no_place_of_this_machine(broken):
-    assert broken("warn")[0]["warning"] == ""
-
-
-def test_what_was_sent_is_decoded_where_no_other_image_was_and_nothing_can_be_opened(broken):
-    for _ in range(3):
-        assert broken("before")[0]["warning"] == "damaged: 1 (libtiff)"
-    assert broken("open")[0]["warning"] == "damaged: Too many open files, and 2 more (libtiff)"
 
 
 def hanging(broken):

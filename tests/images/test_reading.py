@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cxrtool.images.depth import AT_ONCE, shallow
 from cxrtool.images.reading import (
     QUIET,
     ImageError,
@@ -24,85 +23,11 @@ from cxrtool.images.reading import (
     read_header,
 )
 from tests.support.dicoms import dicom
-
-RAMP = np.linspace(0, 255, 40 * 50).reshape(40, 50).astype(np.uint8)
-
-
-def grey(path):
-    return np.asarray(read_grey(path)).astype(int)
-
-
-def saved(path, array, **options):
-    Image.fromarray(array).save(path, **options)
-    return path
+from tests.support.greys import RAMP, grey, plain_tiff, saved
 
 
 def test_eight_bit_grey_is_read_as_it_is(tmp_path):
     assert (grey(saved(tmp_path / "a.png", RAMP)) == RAMP).all()
-
-
-def deep(array, white=1):
-    return np.floor(array.astype(np.float64) * white / 255 + 0.5)
-
-
-FILM = np.clip(RAMP.astype(int) + np.arange(50) % 7 * 5, 0, 250).astype(np.uint8)
-"""A picture that does not reach the end of its scale, as most do not."""
-
-
-def marked(array, value):
-    """With a marker burnt in, on 1 % of the pixels."""
-    array = array.copy()
-    array[2:6, 3:8] = value
-    return array
-
-
-@pytest.mark.parametrize("kind", ["png", "tif"])
-@pytest.mark.parametrize(("bits", "error"), [(8, 0), (10, 1), (12, 1), (14, 1), (16, 0)])
-def test_one_picture_has_one_grey_form_at_any_depth(tmp_path, kind, bits, error):
-    """Also where its greatest value is not its depth's, and 8 bits in 16 (times 257) exactly."""
-    plain = grey(saved(tmp_path / "plain.png", FILM))
-    stored = saved(tmp_path / f"deep.{kind}", deep(FILM, 2**bits - 1).astype(np.uint16))
-    assert read_for_scoring(stored)[1] == ""
-    assert np.abs(grey(stored) - plain).max() <= error
-
-
-@pytest.mark.parametrize("white", [4095, 16383])
-def test_a_burnt_in_marker_does_not_blacken_the_picture_and_is_told(tmp_path, white):
-    pixels = marked(deep(FILM, white), 65535)
-    stored = saved(tmp_path / "a.png", pixels.astype(np.uint16))
-    assert np.abs(grey(stored) - marked(FILM, 255)).max() <= 1
-    (said,) = read_for_scoring(stored)[1].split("; ")
-    assert said == (
-        f"1.0% of its pixels are above {white:,} (up to 65,535): taken for a marker and clipped"
-    )
-
-
-def test_a_dark_picture_of_eight_bits_in_sixteen_stays_dark(tmp_path):
-    dark = (FILM // 8).astype(np.uint16) * 257
-    assert (grey(saved(tmp_path / "a.png", dark)) == FILM // 8).all()
-
-
-@pytest.mark.parametrize("white", [1, 255, 4095, 65535, 1e-3])
-def test_float_pixels_are_of_the_scale_that_they_fit_into(tmp_path, white):
-    stored = saved(tmp_path / "a.tif", (RAMP / 255 * white).astype(np.float32))
-    assert np.abs(grey(stored) - RAMP).max() <= (1 if white >= 1 else 6)
-
-
-def test_negative_pixels_are_told(tmp_path):
-    stored = saved(tmp_path / "a.tif", (RAMP / 255 - 0.5).astype(np.float32))
-    assert "50.2% of its pixels are negative: read as 0" in read_for_scoring(stored)[1]
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_of_deep_pictures_little_more_than_themselves_is_in_memory(dtype):
-    pixels = np.zeros((3000, 3000), dtype)
-    pixels[::2] = 40_000
-    image = Image.fromarray(pixels)
-    tracemalloc.start()
-    shallow(image)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < pixels.nbytes + pixels.size + 30 * AT_ONCE
 
 
 def test_palette_and_colour_give_the_same_grey(tmp_path):
@@ -220,24 +145,6 @@ def test_every_mode_gives_the_same_grey(tmp_path, mode, kind):
     assert np.abs(grey(tmp_path / "a") - levels).max() <= (6 if kind == "JPEG" else 1)
     stored = {"YCbCr": "RGB"}.get(mode, mode)
     assert decode(tmp_path / "a")[1] == stored == read_header(tmp_path / "a")[2]
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("white_is_zero", [False, True])
-def test_a_tiff_says_which_end_is_white(tmp_path, bits, white_is_zero):
-    levels = (RAMP / 255 * (2**bits - 1)).astype(f"<u{bits // 8}")
-    (tmp_path / "a.tif").write_bytes(plain_tiff(levels, 0 if white_is_zero else 1))
-    assert np.abs(grey(tmp_path / "a.tif") - (255 - RAMP if white_is_zero else RAMP)).max() <= 1
-
-
-def plain_tiff(levels, photometric):
-    """A TIFF written out by hand (TIFF 6.0, section 4)."""
-    (rows, columns), content = levels.shape, levels.tobytes()
-    tags = {256: columns, 257: rows, 258: 8 * levels.itemsize, 259: 1, 262: photometric}
-    tags |= {273: 8, 277: 1, 278: rows, 279: len(content)}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    start = struct.pack("<2sHI", b"II", 42, 8 + len(content))
-    return start + content + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 def test_of_several_pages_the_first_is_read_and_it_is_told(tmp_path):

@@ -1,5 +1,7 @@
 """What the tests of `tune` share: trainings that take no time, and a search as a process."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,11 +9,14 @@ from dataclasses import replace
 from math import log10
 from pathlib import Path
 
+import pytest
+
 from cxrtool.core.config import TuneConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.workspace import Workspace
 from cxrtool.search import worker as tune_worker
 from cxrtool.search.trial_process import Outcome
+from cxrtool.workflows import tune
 from cxrtool.workflows.tune import tune_model
 from tests.conftest import TINY
 
@@ -46,6 +51,26 @@ def search(workspace, reporter=None, given=(), **options):
     told = {} if reporter is None else {"reporter": reporter}
     given = {*given, *({"trials"} & set(options))}
     return tune_model(config, workspace, seed=1, given=given, **told)
+
+
+def interrupted(config, workspace, seed, *, on_message, shall_stop):
+    """A trial during which Ctrl-C is pressed."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return Outcome("stopped") if shall_stop() else None
+
+
+@pytest.fixture
+def pretended(prepared, monkeypatch):
+    """A workspace in which trials are not trained."""
+    monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    return prepared
+
+
+@pytest.fixture
+def undrawn(pretended, monkeypatch):
+    """As above, and the search is not drawn, which takes most of its time here."""
+    monkeypatch.setattr(tune, "draw_study", lambda *_: [])
+    return pretended
 
 
 def search_as_process(warm, folder, storage, slow, *options):
