@@ -1,8 +1,11 @@
 """What the tests share: drawn data, and one training per session."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 # Help must read the same wherever the tests run; Typer looks at these when it is imported.
 os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
@@ -18,13 +21,17 @@ sys.modules.setdefault("openvino_telemetry", None)
 cores = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count() or 1)
 os.environ.setdefault("OMP_NUM_THREADS", cores)
 
+# Hundreds of tests write weights and wait for the disk; for memory, where there is room, they do not.
+memory = Path("/dev/shm")
+if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > 6 * 2**30:
+    os.environ["TMPDIR"], tempfile.tempdir = str(memory), None
+
 # A shell that starts the tests in the background has Ctrl-C ignored, which whoever they start would
 # inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
