@@ -21,7 +21,7 @@ sys.modules.setdefault("openvino_telemetry", None)
 cores = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count() or 1)
 os.environ.setdefault("OMP_NUM_THREADS", cores)
 
-# Hundreds of tests write weights and wait for the disk; for memory, where there is room, they do not.
+# Hundreds of tests write weights and wait for the disk: not so in memory, where there is room.
 memory = Path("/dev/shm")
 if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > 6 * 2**30:
     os.environ["TMPDIR"], tempfile.tempdir = str(memory), None
