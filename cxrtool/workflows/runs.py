@@ -96,9 +96,9 @@ def _written(run: RunFolder) -> int | None:
 
 
 def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
-    finished = _is_file(run.model)
+    finished = _seen(run.model.is_file)
     readers: list[tuple[Path, Reader]] = [(run.config, _from_config)]
-    if not _never_began(run):
+    if not (never_began := _seen(lambda: run.never_began)):
         readers.append((run.environment, _nothing))
     if finished:
         # After the settings: its name of the recipe wins, where it has one.
@@ -113,7 +113,7 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
             known |= read(path, known)
         except CANNOT_BE_READ as error:
             problems.append(_problem(run, path, error))
-    problems += _missing(run, finished)
+    problems += _missing(run, finished, never_began)
     state = BROKEN if problems else FINISHED if finished else UNFINISHED
     if is_locked(run.checkpoints):
         state, problems = TRAINING, []  # it may be writing what is missing
@@ -130,27 +130,20 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
     )
 
 
-def _missing(run: RunFolder, finished: bool) -> list[str]:
-    """What is said of the large files that are not there; they are not read."""
+def _missing(run: RunFolder, finished: bool, never_began: bool) -> list[str]:
+    """The large files that are not there; they are not read."""
     if finished:
         needed = (run.weights, run.patients)
-        return [f"{path.name} is missing" for path in needed if not _is_file(path)]
-    if _is_file(run.checkpoint) or _never_began(run):
+        return [f"{path.name} is missing" for path in needed if not _seen(path.is_file)]
+    if _seen(run.checkpoint.is_file) or never_began:
         return []  # `train --resume` begins what never did
     checkpoint = run.checkpoint.relative_to(run.path).as_posix()
     return [f"neither {run.model.name} nor {checkpoint} is there: train again"]
 
 
-def _never_began(run: RunFolder) -> bool:
+def _seen(ask: Callable[[], bool]) -> bool:
     try:
-        return run.never_began
-    except OSError:  # a folder that is closed to this user
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
+        return ask()
     except OSError:  # a folder that is closed to this user
         return False
 
