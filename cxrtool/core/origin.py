@@ -101,7 +101,7 @@ def whoever_made(table: str) -> str:
     return f"whoever made {table}"
 
 
-def drawn_mark(seed: int, rates: str, program: str) -> dict[str, Any]:
+def drawn_mark(seed: int, rates: str, program: str) -> dict[str, str | int]:
     """What the mark file in a folder of drawn images says."""
     return {"drawn_by": program, "seed": seed, "rates": rates, "note": OLD_WORDS}
 

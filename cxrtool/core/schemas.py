@@ -23,6 +23,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from cxrtool.core.config import options_of
 from cxrtool.core.errors import RunError, first_few
@@ -351,7 +352,7 @@ def checked(values: dict[str, Any], model: type[Model], where: object) -> Model:
         raise RunError(f"{where}: {first_few(problems)}: {model.INSTEAD}") from None
 
 
-def _problem(error: Any) -> str:
+def _problem(error: ErrorDetails) -> str:
     """What is wrong with a key, in words that say what was found, as far as it is short."""
     key, found = ".".join(str(part)[:MOST_KEY] for part in error["loc"]), shortened(error["input"])
     limits = error.get("ctx", {})
