@@ -95,26 +95,20 @@ def _values_in(path: Path, ctx: typer.Context) -> dict[str, object]:
     names = [str(parameter.name) for parameter in ctx.command.params if parameter.name != "config"]
     unknown = [str(key) for key in values if key not in names]
     if unknown:
-        raise typer.BadParameter(_no_such_keys(path, unknown, sorted(names)))
+        names.sort()
+        described = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
+        are = "key is" if len(unknown) == 1 else f"{len(unknown)} keys are"
+        raise typer.BadParameter(
+            f"{path}: {are} not known: {', '.join(described)}; there are {', '.join(names)}"
+        )
     several = {str(p.name) for p in ctx.command.params if getattr(p, "multiple", False)}
-    return {
-        key: _each_as_written(value) if key in several else _as_written(value)
-        for key, value in values.items()
-    }
-
-
-def _no_such_keys(path: Path, unknown: list[str], names: list[str]) -> str:
-    """All keys of a file that are no option, each with the one that was meant."""
-    described = [f"{key!r}{did_you_mean(meant(key, names, OPTION_WORDS))}" for key in unknown]
-    are = "key is" if len(unknown) == 1 else f"{len(unknown)} keys are"
-    return f"{path}: {are} not known: {', '.join(described)}; there are {', '.join(names)}"
-
-
-def _each_as_written(value: object) -> list[object] | None:
-    """The values of an option that may be given several times: one of them needs no list."""
-    if value is None:
-        return None
-    return [_as_written(one) for one in (value if isinstance(value, list) else [value])]
+    found = {key: _as_written(value) for key, value in values.items()}
+    for key in several & set(values):
+        value = values[key]
+        if value is not None:  # one value needs no list
+            each = value if isinstance(value, list) else [value]
+            found[key] = [_as_written(one) for one in each]
+    return found
 
 
 def _as_written(value: object) -> object:

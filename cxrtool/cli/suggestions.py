@@ -151,9 +151,7 @@ class SuggestingGroup(GroupedCommands):
         """Click's, with another message for a command that there is not."""
         names = list(self.commands)
         if args and args[0] not in names and not args[0].startswith("-"):
-            self._no_command(ctx, visible(args[0]), names)
+            name = visible(args[0])
+            found = did_you_mean(meant(name, names, COMMAND_WORDS))
+            ctx.fail(f"No such command '{name}'{found or ': there are ' + ', '.join(names)}")
         return super().resolve_command(ctx, args)
-
-    def _no_command(self, ctx: Any, name: str, names: list[str]) -> None:
-        found = did_you_mean(meant(name, names, COMMAND_WORDS))
-        ctx.fail(f"No such command '{name}'{found or ': there are ' + ', '.join(names)}")

@@ -1,6 +1,6 @@
 """The errors that a user can mend: raised anywhere, shown once, by the command line's boundary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -54,6 +54,18 @@ def counted(number: int, noun: str) -> str:
     """So many things: `1 image`, `2,000 images`, `3 studies`."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else many}"
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names of which one thing is said, by what it is: pairs give that, and a name.
+
+    >>> grouped([("rare", "Fracture"), ("absent", "Edema"), ("rare", "Pneumonia")])
+    {'rare': ['Fracture', 'Pneumonia'], 'absent': ['Edema']}
+    """
+    found: dict[str, dict[str, None]] = {}
+    for said, name in pairs:
+        found.setdefault(said, {})[name] = None
+    return {said: list(names) for said, names in found.items()}
 
 
 def unknown_name(what: str, name: str, names: Sequence[str]) -> str:

@@ -24,6 +24,15 @@ class Estimate:
         known = low == low and high == high
         return cls(None if value is None else or_none(value), (low, high) if known else None)
 
+    @classmethod
+    def each(
+        cls, values: Iterable[float], ends: Iterable[Iterable[float]] | None = None
+    ) -> list["Estimate"]:
+        """The same of several."""
+        if ends is None:
+            return [cls.of(value) for value in values]
+        return [cls.of(*one) for one in zip(values, ends, strict=True)]
+
 
 def or_none(value: float) -> float | None:
     """A figure for JSON: null where it is not defined."""

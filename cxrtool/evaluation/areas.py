@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrtool.core.numbers import Estimate
-from cxrtool.evaluation.bootstrap import Rankings
+from cxrtool.evaluation.bootstrap import Draws, Rankings, bootstrap_rankings
 from cxrtool.evaluation.intervals import mean_freedom
 from cxrtool.evaluation.metrics import Floats, auprc, auroc
 from cxrtool.evaluation.sample import Sample, measured
@@ -32,9 +32,9 @@ class Areas:
         """Each label's value and its interval."""
         values = self.values[measure]
         if self.drawn is None:
-            return [Estimate.of(value) for value in values]
+            return Estimate.each(values)
         ends = self.interval_of[measure](getattr(self.drawn, measure), values, self.freedom)
-        return [Estimate.of(*one) for one in zip(values, ends, strict=True)]
+        return Estimate.each(values, ends)
 
     def defined(self, columns: Sequence[int]) -> list[int]:
         """Those of the columns whose AUROC is defined."""
@@ -51,6 +51,11 @@ class Areas:
         return Estimate.of(value, self.interval_of[measure](means, [value], [freedom])[0])
 
 
-def areas_of(sample: Sample) -> dict[str, Floats]:
-    """Each label's AUROC and AUPRC."""
-    return {"auroc": measured(auroc, sample), "auprc": measured(auprc, sample)}
+def measured_areas(
+    sample: Sample, draws: Draws | None
+) -> tuple[dict[str, Floats], Rankings | None]:
+    """Each label's AUROC and AUPRC, and the same in each draw of the sample's patients."""
+    values = {"auroc": measured(auroc, sample), "auprc": measured(auprc, sample)}
+    if draws is None:
+        return values, None
+    return values, bootstrap_rankings(sample.targets, sample.ranked, sample.mask, draws)

@@ -193,7 +193,8 @@ def _rank(patient: Counts, positive: NDArray[np.bool_], score: Floats) -> _Ranks
 
 def _areas(ranks: _Ranks, weights: Weights) -> tuple[Floats, Floats]:
     """AUROC and AUPRC, each (rows,), with each row weighing as its patient in (rows, patients)."""
-    total = _running(weights, ranks.patients)
+    total = weights.take(ranks.patients, axis=1)
+    np.cumsum(total, axis=1, out=total)
     positive = weights.take(ranks.positives, axis=1)
     found = np.cumsum(positive, axis=1, dtype=np.int32)
     all_positive = found[:, -1:].astype(np.float64)
@@ -217,9 +218,3 @@ def _areas(ranks: _Ranks, weights: Weights) -> tuple[Floats, Floats]:
     gained = np.einsum("ri,ri->r", positive, precision)
     auprc[defined] = gained[defined] / all_positive[defined, 0]
     return auroc, auprc
-
-
-def _running(weights: Weights, patients: Counts) -> Weights:
-    """The weights of the rows added up from the highest score down (rows, n)."""
-    taken = weights.take(patients, axis=1)
-    return np.cumsum(taken, axis=1, out=taken)

@@ -7,8 +7,8 @@ import numpy as np
 
 from cxrtool.core.errors import DataError
 from cxrtool.data.labels import COMPETITION_LABELS
-from cxrtool.evaluation.areas import Areas, areas_of
-from cxrtool.evaluation.bootstrap import Draws, Rankings, bootstrap_rankings, draw_patients
+from cxrtool.evaluation.areas import Areas, measured_areas
+from cxrtool.evaluation.bootstrap import Draws, Rankings, draw_patients
 from cxrtool.evaluation.intervals import bootstrap_interval
 from cxrtool.evaluation.result import Difference, MeanDifference, PairedDifferences
 from cxrtool.evaluation.sample import Sample, patients_of_classes
@@ -62,13 +62,8 @@ def paired_differences(
     """How much higher `one` scores than `other`: of each label, and of means over labels.
 
     Both are compared with the same truth on the same rows, and each draw of patients gives one
-    difference: what the two have in common, the luck of the patients, is gone from it.
-
-    Args:
-        one: the rows and labels of both; labels may stand in another order.
-        other: what it is compared with.
-        draws: of the samples' patients; None: no intervals.
-        names: what the two are called.
+    difference: what the two have in common, the luck of the patients, is gone from it. Labels may
+    stand in another order; without draws there are no intervals. `names` are those of the two.
 
     Raises:
         DataError: the rows or their truth differ, or no label is common.
@@ -95,29 +90,23 @@ def paired_differences(
 def _check_truth(one: Sample, other: Sample) -> None:
     if not np.array_equal(one.keys, other.keys):
         raise DataError("the rows are not the same: score both on the same images")
-    same = (one.mask == other.mask).all() and (
-        (one.targets & one.mask) == (other.targets & other.mask)
-    ).all()
-    if not same:
+    masks, truths = (one.mask, other.mask), (one.targets & one.mask, other.targets & other.mask)
+    if not (np.array_equal(*masks) and np.array_equal(*truths)):
         raise DataError("the truth is not the same: pass --uncertainty to score both against one")
 
 
 def _apart(one: Sample, other: Sample, draws: Draws | None) -> Areas:
     """The differences of each label's AUROC and AUPRC."""
-    ours, theirs, drawn = areas_of(one), areas_of(other), None
-    if draws is not None:
-        pairs = zip(*(_drawn(of, draws) for of in (one, other)), strict=True)
-        drawn = Rankings(*(mine - yours for mine, yours in pairs))
+    (ours, mine), (theirs, yours) = (measured_areas(of, draws) for of in (one, other))
+    drawn = None
+    if mine is not None and yours is not None:
+        drawn = Rankings(mine.auroc - yours.auroc, mine.auprc - yours.auprc)
     return Areas(
         {measure: ours[measure] - theirs[measure] for measure in ours},
         drawn,
         patients_of_classes(one, one.mask).min(axis=0) - 1.0,
         dict.fromkeys(ours, bootstrap_interval),
     )
-
-
-def _drawn(sample: Sample, draws: Draws) -> Rankings:
-    return bootstrap_rankings(sample.targets, sample.ranked, sample.mask, draws)
 
 
 def _mean(apart: Areas, columns: Sequence[int]) -> MeanDifference:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cxrtool.core.errors import first_few
+from cxrtool.core.errors import first_few, grouped
 from cxrtool.core.numbers import number_pair
 from cxrtool.data.labels import NO_FINDING
 from cxrtool.data.prediction_rows import decide
@@ -92,10 +92,7 @@ def named(positive: Sequence[str]) -> str:
 
 def why_none(without: Mapping[str, str], labels: Sequence[str]) -> list[str]:
     """Why labels have no threshold, or one that says little: a line a reason."""
-    reasons: dict[str, list[str]] = {}
-    for label in labels:
-        if label in without:
-            reasons.setdefault(without[label], []).append(label)
+    reasons = grouped((without[label], label) for label in labels if label in without)
     return [f"{reason}: {', '.join(those)}" for reason, those in reasons.items()]
 
 

@@ -56,8 +56,7 @@ def bootstrap_interval(
     >>> bootstrap_interval(values, [0.3], [1e9], level=0.5).round(2).tolist()
     [[0.2, 0.4]]
     """
-    values, estimate, degrees = _checked(replicates, estimates, freedom, level)
-    return _of_columns(values, estimate, degrees, level, _percentiles)
+    return _of_columns(replicates, estimates, freedom, level, _percentiles)
 
 
 def area_interval(
@@ -77,13 +76,17 @@ def area_interval(
     >>> area_interval([[0.5], [0.5], [0.6], [0.4]], [0.5], [1e9]).round(3).tolist()
     [[0.363, 0.637]]
     """
-    values, estimate, degrees = _checked(replicates, estimates, freedom, level)
-    return _of_columns(values, estimate, degrees, level, _by_log_odds)
+    return _of_columns(replicates, estimates, freedom, level, _by_log_odds)
 
 
-def _checked(
-    replicates: ArrayLike, estimates: ArrayLike, freedom: ArrayLike, level: float
-) -> tuple[Floats, Floats, Floats]:
+def _of_columns(
+    replicates: ArrayLike,
+    estimates: ArrayLike,
+    freedom: ArrayLike,
+    level: float,
+    ends_of: Callable[[Floats, float, float, float], Floats],
+) -> Floats:
+    """The ends of each column where they are defined, NaN elsewhere; the arguments are checked."""
     values, estimate = np.asarray(replicates, np.float64), np.asarray(estimates, np.float64)
     degrees = np.asarray(freedom, np.float64)
     _check_level(level)
@@ -92,37 +95,28 @@ def _checked(
             f"replicates {values.shape}, estimates {estimate.shape} and freedom {degrees.shape}: "
             "expected (replicates, scores), (scores,) and (scores,)"
         )
-    return values, estimate, degrees
-
-
-def _of_columns(
-    values: Floats,
-    estimates: Floats,
-    freedom: Floats,
-    level: float,
-    ends_of: Callable[[Floats, float, float, float], Floats],
-) -> Floats:
-    """The ends of each column where they are defined, NaN elsewhere."""
     out = np.full((values.shape[1], 2), np.nan)
     for column, of_this in enumerate(values.T):
         defined = of_this[~np.isnan(of_this)]
         enough = len(defined) and len(defined) >= LEAST_DEFINED * len(of_this)
         varied = enough and defined.min() < defined.max()
-        if varied and freedom[column] >= 1 and not np.isnan(estimates[column]):
-            out[column] = ends_of(defined, float(estimates[column]), float(freedom[column]), level)
+        if varied and degrees[column] >= 1 and not np.isnan(estimate[column]):
+            out[column] = ends_of(defined, float(estimate[column]), float(degrees[column]), level)
     return out
 
 
 def _percentiles(replicates: Floats, estimate: float, freedom: float, level: float) -> Floats:
-    ends: Floats = np.quantile(replicates, _levels(replicates, estimate, freedom, level))
+    below = np.sum(replicates < estimate) + np.sum(replicates == estimate) / 2
+    # Half a replicate on either side keeps the quantile finite.
+    shift = ndtri((below + 0.5) / (len(replicates) + 1))
+    width = _width(freedom, level)
+    ends: Floats = np.quantile(replicates, ndtr(2 * shift + np.array([-width, width])))
     return ends
 
 
 def _by_log_odds(replicates: Floats, estimate: float, freedom: float, level: float) -> Floats:
-    if not 0 < estimate < 1:
-        return np.full(2, np.nan)
     inside = replicates[(replicates > 0) & (replicates < 1)]
-    if not len(inside):
+    if not 0 < estimate < 1 or not len(inside):
         return np.full(2, np.nan)
     kept = np.clip(replicates, inside.min() / 2, (1 + inside.max()) / 2)
     half = _width(freedom, level) * np.std(logit(kept))
@@ -133,16 +127,6 @@ def _by_log_odds(replicates: Floats, estimate: float, freedom: float, level: flo
 def _width(freedom: float, level: float) -> float:
     """Standard deviations of replicates on either side of an estimate."""
     return float(stdtrit(freedom, (1 + level) / 2) * np.sqrt((freedom + 1) / freedom))
-
-
-def _levels(replicates: Floats, estimate: float, freedom: float, level: float) -> Floats:
-    """Which quantiles of the replicates are the interval's ends."""
-    below = np.sum(replicates < estimate) + np.sum(replicates == estimate) / 2
-    # Half a replicate on either side keeps the quantile finite.
-    shift = ndtri((below + 0.5) / (len(replicates) + 1))
-    width = _width(freedom, level)
-    ends: Floats = ndtr(2 * shift + np.array([-width, width]))
-    return ends
 
 
 def mean_freedom(replicates: ArrayLike, freedom: ArrayLike) -> float:

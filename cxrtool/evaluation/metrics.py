@@ -36,7 +36,8 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
     _, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     # A negative loses to every positive above its score and to half of those that share it.
     twice_lost = np.sum(np.diff(fp) * (tp[:-1] + tp[1:]))
-    return _ratio(int(twice_lost), int(2 * tp[-1] * fp[-1]))
+    pairs = int(tp[-1] * fp[-1])
+    return float(int(twice_lost) / (2 * pairs)) if pairs else float("nan")
 
 
 def auprc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) -> float:
@@ -138,10 +139,6 @@ def auroc_per_label(targets: ArrayLike, scores: ArrayLike, mask: ArrayLike) -> F
     """
     columns = columns_that_count(targets, scores, mask)
     return np.array([auroc(y_true, y_score) for _, y_true, y_score in columns], np.float64)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
 
 
 def _check_shapes(dimensions: int, **arrays: NDArray[np.generic]) -> None:

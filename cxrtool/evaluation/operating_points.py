@@ -139,21 +139,14 @@ def stored_point(card: RunCard) -> OperatingPoint:
     return OperatingPoint(chosen=chosen, thresholds=numbers, without=card.without)
 
 
-def stored_calibration(card: RunCard) -> Calibration | None:
-    """The calibration that `predict` uses, if any.
+def stored_calibration(stored: Mapping[str, Any] | None) -> Calibration | None:
+    """The calibration that `predict` uses, as thresholds.json, or an exported model, holds it.
 
     Raises:
         RunError: what is stored is none.
     """
-    return None if card.calibration is None else calibration_of(card.calibration)
-
-
-def calibration_of(stored: Mapping[str, Any]) -> Calibration:
-    """A calibration as thresholds.json, or an exported model, holds it.
-
-    Raises:
-        RunError: what is stored is none.
-    """
+    if stored is None:
+        return None
     try:
         return Calibration(
             method=str(stored["method"]),

@@ -62,13 +62,7 @@ def protocol_of_rows(
 ) -> Protocol:
     """What a score on these rows of a manifest is a score of.
 
-    Args:
-        rows: of the manifest, those that are scored.
-        info: of the data set that they are of.
-        policy: for uncertain labels of the truth.
-        blank: the same for labels not mentioned.
-        by_image: the split parted images and not patients.
-        trained_on: as `Protocol` has it.
+    `by_image`: the split parted images and not patients. The others are as in `Protocol`.
     """
     sources = sorted(rows["source"].unique())
     published = info.dataset == CHEXPERT and set(sources) <= set(info.origin.published)
@@ -99,9 +93,7 @@ def protocol_of_table(
         file: the table's name.
         part: the part of CheXpert that it is; None where it is none.
         origin: of its images.
-        policy: for uncertain labels.
-        blank: the same for labels not mentioned.
-        views: of its images.
+        policy, blank, views: as in `Protocol`.
     """
     nobody = DRAWN_BY if origin.drawn else whoever_made(file)
     name, labels_by = OF_TABLES.get(part or "", (OTHER, nobody))

@@ -56,19 +56,19 @@ class Outcomes:
         """The rate part / (part + rest), such as the sensitivity of `tp` and `fn`."""
         values = _divide(self._totals[part], self._totals[part] + self._totals[rest])
         if self._drawn is None:
-            return Rate(values, None, [Estimate.of(value) for value in values])
+            return Rate(values, None, Estimate.each(values))
         drawn = _divide(self._drawn[part], self._drawn[part] + self._drawn[rest])
         among = self._rows[part] | self._rows[rest]
         ends = share_interval(values, drawn, among.sum(axis=0), self._patients_of(among))
-        return Rate(values, drawn, _estimates(values, ends))
+        return Rate(values, drawn, Estimate.each(values, ends))
 
     def f1(self) -> list[Estimate]:
         """Of each label, 2 tp / (2 tp + fp + fn)."""
         values = _f1(self._totals)
         if self._drawn is None:
-            return [Estimate.of(value) for value in values]
+            return Estimate.each(values)
         freedom = [whom - 1.0 for whom in self._patients_of(self._rows["tp"] | self._rows["fn"])]
-        return _estimates(values, bootstrap_interval(_f1(self._drawn), values, freedom))
+        return Estimate.each(values, bootstrap_interval(_f1(self._drawn), values, freedom))
 
     def _patients_of(self, among: NDArray[np.bool_]) -> list[int]:
         return [len(np.unique(self._patients[rows])) for rows in among.T]
@@ -82,7 +82,3 @@ def _divide(part: Floats, whole: Floats) -> Floats:
     out = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=out, where=whole > 0)
     return out
-
-
-def _estimates(values: Floats, ends: Floats) -> list[Estimate]:
-    return [Estimate.of(*one) for one in zip(values, ends, strict=True)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from cxrtool.core.errors import counted
 from cxrtool.core.json_files import JsonResult
 from cxrtool.data.labels import COMPETITION_LABELS, policy_name
 from cxrtool.evaluation.protocol import NOT_KNOWN, OTHER, PROTOCOLS, Protocol
@@ -142,8 +143,7 @@ def sort_references(
         rows: how many of them.
         labels: of the run. A figure of another label, or a mean over none of these, is left out.
     """
-    same: list[Reference] = []
-    other: list[OtherReference] = []
+    same, other = [], []
     for reference in read_references():
         of = LABEL_SETS[reference.labels] if reference.labels else [reference.label]
         if not set(of) & set(labels):
@@ -175,21 +175,15 @@ def _data_reasons(
         return [f"{wanted}, here patients that the run was trained or chosen on"]
     if name != reference.protocol:
         return [f"{wanted}, here {HERE.get(name, PROTOCOLS[OTHER])}"]
-    counted = f"{rows:,} {_plural(unit, rows)}"
+    scored = counted(rows, unit)
     if name == "holdout":
         if rows >= LEAST_HOLDOUT:
             return []
-        return [f"a tenth of CheXpert, here {counted} laid out as CheXpert"]
+        return [f"a tenth of CheXpert, here {scored} laid out as CheXpert"]
     fewest, most = SAMPLES[name][unit]
     if fewest <= rows <= most:
         return []
-    return [f"{wanted}, here another sample of {counted}"]
-
-
-def _plural(unit: str, count: int) -> str:
-    if count == 1:
-        return unit
-    return "studies" if unit == "study" else f"{unit}s"
+    return [f"{wanted}, here another sample of {scored}"]
 
 
 def _truth_reasons(reference: Reference, protocol: Protocol) -> list[str]:

@@ -47,21 +47,21 @@ def chosen_points(
         raise UsageError("--keep: `predict` scores images, so thresholds of studies are not kept")
     if config.keep and config.operating_point is None and config.calibrate is None:
         raise UsageError("--keep: say what to keep, with --operating-point or --calibrate")
-    point, calibration = stored_point(card), stored_calibration(card)
+    point, calibration = stored_point(card), stored_calibration(card.calibration)
     rule, method = config.operating_point, config.calibrate
     if config.unit != "image":
         # What is stored was chosen on images; studies get their own by the same rules.
         rule = rule or card.operating_point
         method = method or (calibration.method if calibration else None)
-    fits = method not in (None, NO_CALIBRATION)
-    valid = _valid_sample(run, card, workspace, config) if rule is not None or fits else None
-    if method is not None:
-        calibration = None
-    if method is not None and fits and valid is not None:
-        calibration = fit_calibration(method, valid, VALID)
-    if rule is not None and valid is not None:
-        point = choose_point(parse_rule(rule), valid, VALID)
-        _store(run, card, point, config)
+    if method == NO_CALIBRATION:
+        calibration = method = None
+    if rule is not None or method is not None:
+        valid = _valid_sample(run, card, workspace, config)
+        if method is not None:
+            calibration = fit_calibration(method, valid, VALID)
+        if rule is not None:
+            point = choose_point(parse_rule(rule), valid, VALID)
+            _store(run, card, point, config)
     if config.keep:
         _keep(run, card, point, calibration)
     return point, calibration

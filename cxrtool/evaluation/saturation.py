@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cxrtool.core.errors import grouped
 from cxrtool.data.logits import logits_of
 
 SURE = 24 * np.log(2)
@@ -50,11 +51,8 @@ def saturated(sure: int, images: int) -> str:
 
 def collapse_warnings(reasons: Mapping[str, str]) -> list[str]:
     """A warning for each kind of reason that `collapse_of` gives of labels."""
-    by_kind: dict[str, list[str]] = {}
-    for label, reason in reasons.items():
-        if reason:
-            kind = reason if reason in _WARNINGS else ""
-            by_kind.setdefault(kind, []).append(label)
+    known = {label: reason for label, reason in reasons.items() if reason}
+    by_kind = grouped((why if why in _WARNINGS else "", label) for label, why in known.items())
     return [f"{', '.join(labels)}: {_WARNINGS[kind]}" for kind, labels in by_kind.items()]
 
 

@@ -6,19 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cxrtool.core.console import Reporter
-from cxrtool.core.errors import DataError
+from cxrtool.core.errors import DataError, grouped
 from cxrtool.core.json_files import JsonResult
 from cxrtool.core.numbers import Estimate, or_none
 from cxrtool.core.origin import Origin
 from cxrtool.data.labels import COMPETITION_LABELS
-from cxrtool.evaluation.areas import Areas, areas_of
-from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings, draw_patients
-from cxrtool.evaluation.intervals import (
-    LEAST_PATIENTS,
-    LEVEL,
-    area_interval,
-    bootstrap_interval,
-)
+from cxrtool.evaluation.areas import Areas, measured_areas
+from cxrtool.evaluation.bootstrap import Draws, draw_patients
+from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL, area_interval, bootstrap_interval
 from cxrtool.evaluation.metrics import Floats, mean_defined
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
 from cxrtool.evaluation.protocol import Protocol, dataset_of
@@ -93,14 +88,12 @@ def score_sample(
         DataError: a score that counts is not finite, or is no probability and was to be
             calibrated.
     """
-    none = np.full(len(sample.labels), np.nan)
-    thresholds = none if point is None else point.thresholds
     raw = sample
+    thresholds = np.full(len(sample.labels), np.nan) if point is None else point.thresholds
     if calibration is not None:
         if not sample.probabilities:
             raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
-        scores = calibration.of_scores(sample.labels, sample.scores)
-        sample = replace(sample, scores=scores)
+        sample = replace(sample, scores=calibration.of_scores(sample.labels, sample.scores))
         thresholds = calibration.of_thresholds(sample.labels, thresholds)
     draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
     found = assess(sample, thresholds, draws)
@@ -143,19 +136,11 @@ def score_sample(
 def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessment:
     """All figures of a sample, but those of subgroups.
 
-    Args:
-        sample: of n rows and C labels.
-        thresholds: (C,) a score at or over it is positive; NaN for none.
-        draws: of the sample's patients; None: no intervals.
-
-    Raises:
-        DataError: a score that counts is not finite.
+    `thresholds` (C,) are NaN for none; without draws of the sample's patients there are no
+    intervals. Raises DataError for a score that counts and is not finite.
     """
     patients = patients_of_classes(sample, sample.mask)
-    drawn = None
-    if draws is not None:
-        drawn = bootstrap_rankings(sample.targets, sample.ranked, sample.mask, draws)
-    areas = Areas(areas_of(sample), drawn, patients.min(axis=0) - 1.0, INTERVALS)
+    areas = Areas(*measured_areas(sample, draws), patients.min(axis=0) - 1.0, INTERVALS)
     aurocs, auprcs = areas.of_labels("auroc"), areas.of_labels("auprc")
     outcomes = Outcomes(sample, thresholds, sample.mask, draws)
     sensitivity, specificity = outcomes.share("tp", "fn"), outcomes.share("tn", "fp")
@@ -183,19 +168,17 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
         )
     five = [at for at, name in enumerate(sample.labels) if name in COMPETITION_LABELS]
     columns = range(len(sample.labels))
-    competition = None
-    if five:
-        competition = CompetitionMean(
-            labels=tuple(sample.labels[at] for at in five),
-            mean_auroc=_mean(areas, "auroc", five),
-            defined=len(areas.defined(five)),
-        )
+    competition = CompetitionMean(
+        labels=tuple(sample.labels[at] for at in five),
+        mean_auroc=_mean(areas, "auroc", five),
+        defined=len(areas.defined(five)),
+    )
     return Assessment(
         labels=labels,
         mean_auroc=_mean(areas, "auroc", columns),
         defined=len(areas.defined(columns)),
         mean_auprc=_mean(areas, "auprc", columns),
-        competition=competition,
+        competition=competition if five else None,
     )
 
 
@@ -217,12 +200,10 @@ def _calibration_error(sample: Sample, at: int) -> CalibrationError:
 
 def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
     """Warn of what scoring found: once of what was found of all, else with whose it is."""
-    owners: dict[str, list[str]] = {}
-    for one in scored:
-        for text in one.warnings:
-            owners.setdefault(text, []).append(one.result.run)
+    runs = {one.result.run for one in scored}
+    owners = grouped((text, one.result.run) for one in scored for text in one.warnings)
     for text, names in owners.items():
-        whose = "" if len(names) == len(scored) else f"{', '.join(names)}: "
+        whose = "" if len(names) == len(runs) else f"{', '.join(names)}: "
         reporter.warn(f"{whose}{text}")
 
 
@@ -256,12 +237,11 @@ def _few(found: Assessment) -> list[str]:
         for label, one in found.labels.items()
         if one.auroc.value is not None and one.positive_patients < LEAST_PATIENTS
     ]
-    if not few:
-        return []
-    return [
+    warning = (
         f"fewer than {LEAST_PATIENTS} patients with a positive: {', '.join(few)}: "
         "such a label's scores say next to nothing"
-    ]
+    )
+    return [warning] if few else []
 
 
 def _without_threshold(found: Assessment, point: OperatingPoint | None) -> list[str]:
@@ -285,10 +265,8 @@ def _not_calibrated(labels: Sequence[str], calibration: Calibration | None) -> l
     """A warning a reason: the probabilities of these labels are the network's own."""
     if calibration is None:
         return []
-    reasons: dict[str, list[str]] = {}
-    for label in labels:
-        if label in calibration.left_out:
-            reasons.setdefault(calibration.left_out[label], []).append(label)
+    out = calibration.left_out
+    reasons = grouped((out[label], label) for label in labels if label in out)
     return [
         f"{calibration.method} left the probabilities of {', '.join(those)} as they were: {reason}"
         for reason, those in reasons.items()

@@ -111,7 +111,8 @@ def assess_groups(sample: Sample, thresholds: Floats, draws: Draws | None) -> di
 def _assess_column(
     sample: Sample, values: Names, thresholds: Floats, draws: Draws | None
 ) -> Subgroups:
-    names = sorted(np.unique(values).tolist(), key=_group_order)
+    names = np.unique(values).tolist()
+    names.sort(key=lambda name: name in (NOT_KNOWN, "several"))
     masks = [sample.mask & (values == name)[:, None] for name in names]
     groups = dict(zip(names, _assess_each(sample, masks, thresholds, draws), strict=True))
     return Subgroups(
@@ -129,10 +130,6 @@ def _assess_column(
         },
         within=_within(sample, masks, list(groups.values())),
     )
-
-
-def _group_order(name: str) -> tuple[bool, str]:
-    return name in (NOT_KNOWN, "several"), name
 
 
 def _assess_each(

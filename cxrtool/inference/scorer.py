@@ -193,6 +193,6 @@ def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Sco
 def _calibration(stored: dict[str, Any] | None) -> "Calibration | None":
     if stored is None:
         return None
-    from cxrtool.evaluation.operating_points import calibration_of
+    from cxrtool.evaluation.operating_points import stored_calibration
 
-    return calibration_of(stored)
+    return stored_calibration(stored)

@@ -48,27 +48,19 @@ RECIPE = (
 def write_scores(result: EvaluationResult, json_file: Path) -> list[Path]:
     """The figures as JSON and, beside it, as CSV: a row a label; a row a group and label."""
     write_json(json_file, result.as_json())
-    tables = {json_file.with_suffix(".csv"): _label_table(result)}
-    if result.subgroups:
-        tables[json_file.with_name(f"{json_file.stem}-subgroups.csv")] = _group_table(result)
-    for file, table in tables.items():
-        write_table(table, file)
+    of_labels = [{"label": label, **_flat(one)} for label, one in result.labels.items()]
+    of_groups = [
+        {"column": column, "group": name, "label": label, **_flat(scores)}
+        for column, subgroups in result.subgroups.items()
+        for name, group in subgroups.groups.items()
+        for label, scores in group.labels.items()
+    ]
+    tables = {json_file.with_suffix(".csv"): of_labels}
+    if of_groups:
+        tables[json_file.with_name(f"{json_file.stem}-subgroups.csv")] = of_groups
+    for file, rows in tables.items():
+        write_table(pd.DataFrame(rows), file)
     return [json_file, *tables]
-
-
-def _label_table(result: EvaluationResult) -> pd.DataFrame:
-    return pd.DataFrame([{"label": label, **_flat(one)} for label, one in result.labels.items()])
-
-
-def _group_table(result: EvaluationResult) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"column": column, "group": name, "label": label, **_flat(scores)}
-            for column, subgroups in result.subgroups.items()
-            for name, group in subgroups.groups.items()
-            for label, scores in group.labels.items()
-        ]
-    )
 
 
 def _flat(scores: LabelScores | GroupScores) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrtool import __version__
-from cxrtool.core.errors import DataError, UsageError, counted, first_few
+from cxrtool.core.errors import DataError, UsageError, counted, first_few, grouped
 from cxrtool.core.files import whole_file
 from cxrtool.core.numbers import Estimate, interval, number, percent, published
 from cxrtool.core.origin import BANNER
@@ -199,9 +199,7 @@ def _uncertain(result: EvaluationResult) -> str:
         policies = parse_policy(protocol.uncertainty, labels)
     except UsageError:  # it also names labels that the scores have not
         return f"Labels called uncertain follow the policy {protocol.uncertainty}."
-    meanings: dict[str, list[str]] = {}
-    for label, name in policies.items():
-        meanings.setdefault(COUNTS_AS.get(name, ""), []).append(label)
+    meanings = grouped((COUNTS_AS.get(name, ""), label) for label, name in policies.items())
     parts: list[str] = []
     for meaning, of in sorted(meanings.items(), key=lambda item: len(item[1])):
         whom = "" if len(meanings) == 1 else f" for {', '.join(of)}"

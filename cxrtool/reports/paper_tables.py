@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from cxrtool.core.errors import UsageError
-from cxrtool.core.numbers import Estimate, Interval, change, number
+from cxrtool.core.errors import UsageError, counted, grouped
+from cxrtool.core.numbers import Estimate, change, number
 from cxrtool.data.labels import policy_name
 from cxrtool.evaluation.protocol import NOT_KNOWN, OTHER, PROTOCOLS
 from cxrtool.evaluation.result import EvaluationResult, LabelScores, PairedDifferences
@@ -13,16 +13,13 @@ Results = Sequence[EvaluationResult]
 Cells = list[str | None]
 
 
-def auroc_table(results: Results, *, digits: int = 2, intervals: bool = False) -> PaperTable:
+def auroc_table(results: Results, *, digits: int = 2) -> PaperTable:
     """The AUROC of each label and their mean: a row a label, a column a run.
 
     The best of a row is bold where all runs have one protocol, unit, number of images and truth;
     equal as printed is equal. A mean is bold only where it is over the same labels.
 
-    Args:
-        results: of the runs.
-        digits: after the point.
-        intervals: whether each score has its interval beside it.
+
 
     Raises:
         UsageError: there are no results.
@@ -36,7 +33,7 @@ def auroc_table(results: Results, *, digits: int = 2, intervals: bool = False) -
     alike = len(set(counts)) == 1
     names = [*labels, f"mean over {counts[0]}" if alike else "mean"]
     rows: list[Cells] = [
-        [name, *(_score(one, digits, intervals) for one in row)]
+        [name, *(None if one.value is None else number(one.value, digits) for one in row)]
         for name, row in zip(names, scores, strict=True)
     ]
     if not alike:
@@ -44,8 +41,10 @@ def auroc_table(results: Results, *, digits: int = 2, intervals: bool = False) -
             cell and f"{cell} ({counted})"
             for cell, counted in zip(rows[-1][1:], counts, strict=True)
         ]
-    notes = [*protocol_notes(results), *_data_notes(results)]
-    notes += _interval_notes(results) if intervals else []
+    origins = [result.data.description for result in results]
+    notes = protocol_notes(results)
+    notes += _notes("Images", "Images of ", zip(origins, run_names(results), strict=True))
+
     if any(cell is None for row in rows for cell in row):
         notes.append(f"{MISSING}: only one class occurs, or the run has no such label.")
     return PaperTable(
@@ -62,13 +61,6 @@ def need(things: Sequence[object], what: str) -> None:
     """Refuse to make a table of nothing."""
     if not things:
         raise UsageError(f"a table needs one {what} or more, and there is none")
-
-
-def _score(one: Estimate, digits: int, shown: bool) -> str | None:
-    if one.value is None:
-        return None
-    ends = [number(end, digits) for end in one.interval or ()]
-    return number(one.value, digits) + (f" [{', '.join(ends)}]" if shown and ends else "")
 
 
 def _best(
@@ -124,45 +116,26 @@ def _protocol_text(result: EvaluationResult) -> str:
         by = "" if protocol.split_by == NOT_KNOWN else "by "
         parts += [f"truth by {policy_name(protocol.uncertainty)}", f"split {by}{protocol.split_by}"]
     parts.append(f"{' and '.join(protocol.views) or NOT_KNOWN} views")
-    plural = "studies" if result.unit == "study" else f"{result.unit}s"
-    return f"{'; '.join(parts)}; {result.n:,} {plural} of {result.patients:,} patients"
+    over = f"{counted(result.n, result.unit)} of {counted(result.patients, 'patient')}"
+    return f"{'; '.join(parts)}; {over}"
 
 
 def protocol_notes(results: Results) -> list[str]:
     """How the runs were scored."""
-    by_text = grouped(zip(map(_protocol_text, results), run_names(results), strict=True))
-    if len(by_text) == 1:
-        return [f"Protocol: {next(iter(by_text))}."]
-    notes = [f"{', '.join(names)}: {text}." for text, names in by_text.items()]
-    return [*notes, "Scores of different protocols are not to be ranked."]
-
-
-def _data_notes(results: Results) -> list[str]:
-    """Where the images are from."""
-    origins = [result.data.description for result in results]
-    by_text = grouped(zip(origins, run_names(results), strict=True))
-    if len(by_text) == 1:
-        return [f"Images: {next(iter(by_text))}."]
-    return [f"Images of {', '.join(names)}: {text}." for text, names in by_text.items()]
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The second of the pairs that share a first, each once."""
-    found: dict[str, dict[str, None]] = {}
-    for key, name in pairs:
-        found.setdefault(key, {})[name] = None
-    return {key: list(names) for key, names in found.items()}
-
-
-def _interval_notes(results: Results) -> list[str]:
-    by_text = grouped(
-        (f"{100 * made.level:g} % intervals, patients resampled {made.replicates:,} times", one.run)
-        for one in results
-        if (made := one.intervals)
+    notes = _notes(
+        "Protocol", "", zip(map(_protocol_text, results), run_names(results), strict=True)
     )
+    if len(notes) > 1:
+        notes.append("Scores of different protocols are not to be ranked.")
+    return notes
+
+
+def _notes(what: str, of: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """What is said of all runs; or of each, by pairs of a text and a run's name."""
+    by_text = grouped(pairs)
     if len(by_text) == 1:
-        return [f"In brackets: {next(iter(by_text))}."]
-    return [f"In brackets, {', '.join(names)}: {text}." for text, names in by_text.items()]
+        return [f"{what}: {next(iter(by_text))}."]
+    return [f"{of}{', '.join(names)}: {text}." for text, names in by_text.items()]
 
 
 def differences_table(differences: Sequence[PairedDifferences]) -> PaperTable:
@@ -198,8 +171,5 @@ def differences_table(differences: Sequence[PairedDifferences]) -> PaperTable:
 def _change(one: Estimate) -> str | None:
     if one.value is None:
         return None
-    return change(one.value) + _in_brackets(one.interval)
-
-
-def _in_brackets(ends: Interval) -> str:
-    return "" if ends is None else f" [{change(ends[0])}, {change(ends[1])}]"
+    ends = ", ".join(map(change, one.interval or ()))
+    return change(one.value) + (f" [{ends}]" if ends else "")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cxrtool.core.errors import grouped
 from cxrtool.core.numbers import number
 from cxrtool.data.labels import COMPETITION_LABELS
 from cxrtool.evaluation.references import Reference
@@ -11,7 +12,6 @@ from cxrtool.reports.markup import MISSING, PaperTable
 from cxrtool.reports.paper_tables import (
     Cells,
     Results,
-    grouped,
     need,
     protocol_notes,
     run_names,
@@ -60,11 +60,13 @@ def _same_table(results: Results, labels: Sequence[str]) -> PaperTable | None:
         ends.append(len(rows) - 1)
     if not found:
         return None
+    of = grouped((one.what, one.name) for figures in found for one in figures)
+    measured = [f"{'; '.join(those)}: {text}." for text, those in of.items()]
     table = PaperTable(
         caption=f"AUROC beside published scores of the same protocol{split_name(results)}",
         columns=("", *labels, *MEANS.values()),
         rows=rows,
-        notes=(*protocol_notes(results), *_measured_notes(found), *_source_notes(found), BLANKS),
+        notes=(*protocol_notes(results), *measured, *_source_notes(found), BLANKS),
         rules_after=tuple(dict.fromkeys(ends[:-1])),
     )
     return _without_empty(table)
@@ -116,12 +118,6 @@ def _printed(one: Reference) -> str:
         for value in values
         if value is not None
     )
-
-
-def _measured_notes(found: Iterable[Sequence[Reference]]) -> list[str]:
-    """What the published scores are of."""
-    by_text = grouped((one.what, one.name) for of in found for one in of)
-    return [f"{'; '.join(names)}: {text}." for text, names in by_text.items()]
 
 
 def _source_notes(found: Iterable[Sequence[Reference]]) -> list[str]:

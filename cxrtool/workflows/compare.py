@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ class CompareResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return _as_json(self.results, self.differences)
+        return {
+            "results": [one.as_json() for one in self.results],
+            "differences": [one.as_json() for one in self.differences],
+        }
 
 
 def compare_runs(
@@ -77,14 +80,17 @@ def compare_runs(
     if files:
         scored = score_files_alone(files, config, seed=seed, reporter=reporter)
     else:
-        scored = _score_runs(config, names, workspace, seed, reporter)
+        # All are found before the first is scored: that may take long.
+        runs = [find_run(workspace.runs, name) for name in names]
+        parts = [choose_part(run, config, workspace, reporter) for run in runs]
+        scored = [score_part(part, config, seed=seed, reporter=reporter) for part in parts]
     tell_warnings(scored, reporter)
-    differences = differences_of(scored)
     _tell_pairs_apart(scored, reporter)
-    results = [one.result for one in scored]
-    tables = _tables(results, differences)
-    written = [] if config.output is None else _write(config, results, differences, tables)
-    return CompareResult(results, differences, tables, tuple(written))
+    results, differences = [one.result for one in scored], differences_of(scored)
+    result = CompareResult(results, differences, _tables(results, differences))
+    if config.output is None:
+        return result
+    return replace(result, written=tuple(_write(result, config.output, force=config.force)))
 
 
 def _tell_pairs_apart(scored: Sequence[Scored], reporter: Reporter) -> None:
@@ -97,59 +103,30 @@ def _tell_pairs_apart(scored: Sequence[Scored], reporter: Reporter) -> None:
         )
 
 
-def _score_runs(
-    config: CompareConfig,
-    names: Sequence[str],
-    workspace: Workspace,
-    seed: int,
-    reporter: Reporter,
-) -> list[Scored]:
-    # All are found before the first is scored: that may take long.
-    parts = [
-        choose_part(find_run(workspace.runs, name), config, workspace, reporter) for name in names
-    ]
-    return [score_part(part, config, seed=seed, reporter=reporter) for part in parts]
-
-
 def _tables(
     results: Sequence[EvaluationResult], differences: Sequence[PairedDifferences]
 ) -> dict[str, PaperTable]:
     """The tables there are something for, in the order of a paper."""
     same, other = references_tables(results)
     found = {
-        "aurocs": auroc_table(results, digits=3, intervals=False),
+        "aurocs": auroc_table(results, digits=3),
         "references": same,
         "other_references": other,
+        "differences": differences_table(differences) if differences else None,
     }
-    if differences:
-        found["differences"] = differences_table(differences)
     return {name: table for name, table in found.items() if table is not None}
 
 
-def _as_json(
-    results: Sequence[EvaluationResult], differences: Sequence[PairedDifferences]
-) -> dict[str, Any]:
-    return {
-        "results": [one.as_json() for one in results],
-        "differences": [one.as_json() for one in differences],
-    }
-
-
-def _write(
-    config: CompareConfig,
-    results: Sequence[EvaluationResult],
-    differences: Sequence[PairedDifferences],
-    tables: dict[str, PaperTable],
-) -> list[Path]:
-    folder = Path(str(config.output))
+def _write(result: CompareResult, folder: Path, *, force: bool) -> list[Path]:
     written = [folder / "compare.json", folder / "aurocs.png"]
     aurocs = {
-        one.run: {label: scores.auroc for label, scores in one.labels.items()} for one in results
+        one.run: {label: scores.auroc for label, scores in one.labels.items()}
+        for one in result.results
     }
-    with claimed_folder(folder, force=config.force):
-        write_json(written[0], _as_json(results, differences))
+    with claimed_folder(folder, force=force):
+        write_json(written[0], result.as_json())
         save_figure(comparison_figure(aurocs), written[1])
-        for name, table in tables.items():
+        for name, table in result.tables.items():
             for suffix, write in WRITERS.items():
                 written.append(folder / f"{name}{suffix}")
                 write_text(written[-1], write(table))

@@ -47,23 +47,20 @@ class RisingRates(Callback):  # type: ignore[misc]
 
     order = 60
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, learner: CXRLearner) -> None:
         super().__init__()
-        self.steps = steps
+        # Kept from before the fit: fastai's sets one rate for all groups.
+        groups = learner.opt.opt.param_groups
+        head = groups[-1]["lr"]
+        self._shares = [group["lr"] / head if head else 1.0 for group in groups]
         self.rates: list[float] = []
         self.raw: list[float] = []
         self.smoothed: list[float] = []
         self._average = 0.0
 
-    def before_fit(self) -> None:
-        """Keep how the groups' rates are related."""
-        groups = self.opt.opt.param_groups
-        head = groups[-1]["lr"]
-        self._shares = [group["lr"] / head if head else 1.0 for group in groups]
-
     def before_batch(self) -> None:
         """Set the step's rates."""
-        done = len(self.rates) / (self.steps - 1)
+        done = len(self.rates) / (STEPS - 1)
         rate = LOWEST * (HIGHEST / LOWEST) ** done
         for share, group in zip(self._shares, self.opt.opt.param_groups, strict=True):
             group["lr"] = rate * share
@@ -76,7 +73,7 @@ class RisingRates(Callback):  # type: ignore[misc]
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
         self.smoothed.append(self._average / (1 - SMOOTHING ** len(self.raw)))
         worse = self.smoothed[-1] > DIVERGED * min(self.smoothed)
-        if not math.isfinite(loss) or worse or len(self.raw) >= self.steps:
+        if not math.isfinite(loss) or worse or len(self.raw) >= STEPS:
             raise CancelFitException("the test is over")
 
 
@@ -101,12 +98,15 @@ def find_rate(
             ran out.
         UsageError, DataError, WeightsError: as `train_model`.
     """
-    test = RisingRates(STEPS)
     with tried(config, workspace, "--lr-find", seed=seed, reporter=reporter) as setup:
         config = setup.config
         say_plan(setup, reporter)
         with reporter.busy(f"trying {STEPS} learning rates"):
-            _fit(setup.learner, test, HEAD if config.freeze_epochs else str(config.unfreeze))
+            phase = HEAD if config.freeze_epochs else str(config.unfreeze)
+            learner, test = setup.learner, RisingRates(setup.learner)
+            learner.opt.freeze_to(FROZEN_GROUPS[phase])
+            epochs = math.ceil(STEPS / learner.dls.train.epoch_batches)
+            learner.fit(epochs, cbs=[test, NoValidation()])
     return _result(test, config, workspace)
 
 
@@ -133,21 +133,3 @@ def _result(test: RisingRates, config: TrainConfig, workspace: Workspace) -> Rat
     share = config.body_lr / config.lr if config.body_lr is not None and config.lr else 1.0
     body = None if config.body_lr is None else suggestion * share
     return RatesResult(suggestion, body, len(finite), figure, table)
-
-
-def _fit(learner: CXRLearner, test: RisingRates, phase: str) -> None:
-    learner.opt.freeze_to(FROZEN_GROUPS[phase])
-    groups = learner.opt.opt.param_groups
-    shares = [group["lr"] for group in groups]
-
-    class KeepRates(Callback):  # type: ignore[misc]
-        """fastai's fit sets one rate for all groups."""
-
-        order = 59
-
-        def before_fit(self) -> None:
-            for rate, group in zip(shares, self.opt.opt.param_groups, strict=True):
-                group["lr"] = rate
-
-    epochs = math.ceil(STEPS / learner.dls.train.epoch_batches)
-    learner.fit(epochs, cbs=[KeepRates(), test, NoValidation()])

@@ -46,19 +46,6 @@ def test_a_label_that_a_run_lacks_is_not_given():
     assert not any(note.startswith("n/a:") for note in auroc_table([result()]).notes)
 
 
-def test_intervals_stand_beside_the_scores():
-    one = result(aurocs={"Edema": 0.8, "Fracture": None})
-    made = auroc_table([one], intervals=True)
-    assert cells(made, "Edema") == ["0.80 [0.78, 0.82]"]
-    assert cells(made, "Fracture") == [None]
-    assert made.rows[-1][1].endswith(" [0.70, 0.80]")
-    assert "In brackets: 95 % intervals, patients resampled 1,000 times." in made.notes
-    bare = values_of(aurocs={"Edema": 0.8}, intervals=None)
-    bare["labels"]["Edema"]["auroc_ci"] = None
-    assert cells(auroc_table([result_of(bare)], intervals=True), "Edema") == ["0.80"]
-    assert not any("brackets" in note for note in auroc_table([one]).notes)
-
-
 def test_one_run_on_two_parts_has_two_names():
     made = auroc_table([result("a"), expert("a", split="expert"), result("b")])
     assert made.columns == ("label", "a (test)", "a (expert)", "b")

@@ -1,6 +1,6 @@
 """Pictures of what a label's scores are worth: ROC and precision-recall, reliability, scores."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -38,10 +38,8 @@ POINT: dict[str, Any] = {
 
 def roc_figure(curves: Mapping[str, Curve]) -> Figure:
     """The labels' ROC curves, each with its operating point: a panel a label, in their order."""
-    legend = [Line2D([], [], color=BLUE, linewidth=1.7, label="ROC curve")]
-    legend += _point_in_legend(curves.values())
-    legend += [Line2D([], [], label="chance", **CHANCE)]
-    return _curves_figure(curves, "AUROC", ("1 − specificity", "sensitivity"), legend)
+    chance = Line2D([], [], label="chance", **CHANCE)
+    return _curves_figure(curves, "ROC", "AUROC", ("1 − specificity", "sensitivity"), chance)
 
 
 def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
@@ -50,22 +48,19 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
     Drawn in steps, each precision from the recall before it: the area under the line is the
     average precision, which straight lines would flatter (Davis & Goadrich 2006, ICML).
     """
-    legend = [Line2D([], [], color=BLUE, linewidth=1.7, label="precision-recall curve")]
-    legend += _point_in_legend(curves.values())
     dotted = CHANCE | {"linestyle": ":", "color": GREY, "linewidth": 1.3}
-    legend += [Line2D([], [], label="prevalence (chance)", **dotted)]
+    chance = Line2D([], [], label="prevalence (chance)", **dotted)
     words = ("recall (sensitivity)", "precision (PPV)")
-    return _curves_figure(curves, "AUPRC", words, legend)
-
-
-def _point_in_legend(curves: Iterable[Curve]) -> list[Line2D]:
-    pointed = any(curve.point for curve in curves)
-    return [Line2D([], [], label="operating point", **POINT)] if pointed else []
+    return _curves_figure(curves, "precision-recall", "AUPRC", words, chance)
 
 
 def _curves_figure(
-    curves: Mapping[str, Curve], area: str, words: tuple[str, str], legend: Sequence[Line2D]
+    curves: Mapping[str, Curve], name: str, area: str, words: tuple[str, str], chance: Line2D
 ) -> Figure:
+    legend = [Line2D([], [], color=BLUE, linewidth=1.7, label=f"{name} curve")]
+    if any(curve.point for curve in curves.values()):
+        legend.append(Line2D([], [], label="operating point", **POINT))
+    legend.append(chance)
     under = {
         label: [f"{area} {with_interval(curve.area)}", curve.note] if curve.x.size else []
         for label, curve in curves.items()
@@ -150,6 +145,6 @@ def distributions_figure(scores: Mapping[str, Scores]) -> Figure:
         room = 0.03 * (max(ends) - min(ends))
         axes.set_xlim(min(ends) - room, max(ends) + room)
         axes.set_ylim(0, 1.06 * max(one.positive.max(), one.negative.max()))
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     return figure

@@ -137,8 +137,8 @@ def _write_beside(axes: Axes, edge: float, height: float, text: str, ink: str) -
     )
 
 
-def comparison_figure(runs: Mapping[str, Mapping[str, Estimate]], *, level: float = 0.95) -> Figure:
-    """The AUROC of each label in each run, with intervals of a level: a row a label.
+def comparison_figure(runs: Mapping[str, Mapping[str, Estimate]]) -> Figure:
+    """The AUROC of each label in each run, with intervals: a row a label.
 
     A label that a run lacks, or whose AUROC is not defined there, has no mark of it.
 
@@ -194,16 +194,12 @@ def _draw_runs(axes: Axes, row: int, values: Sequence[Estimate | None], step: fl
 
 def _whiskered(name: str, colour: str, marker: str, *, hollow: bool = False) -> Line2D:
     """A dot on its whisker, for a legend."""
-    return Line2D(
-        [],
-        [],
-        color=colour,
-        marker=marker,
-        markersize=4.8,
-        markerfacecolor="white" if hollow else colour,
-        linewidth=1.1,
-        label=name,
-    )
+    return Line2D([], [], linewidth=1.1, label=name, **_dot(colour, marker, hollow))
+
+
+def _dot(colour: str, marker: str, hollow: bool) -> dict[str, Any]:
+    inside = "white" if hollow else colour
+    return {"color": colour, "marker": marker, "markersize": 4.8, "markerfacecolor": inside}
 
 
 def _draw_whisker(
@@ -219,16 +215,7 @@ def _draw_whisker(
         return False
     if estimate.interval:
         axes.plot(estimate.interval, [height, height], color=colour, **WHISKER)
-    inside = "white" if hollow else colour
-    axes.plot(
-        estimate.value,
-        height,
-        color=colour,
-        marker=marker,
-        markersize=4.8,
-        markerfacecolor=inside,
-        zorder=4,
-    )
+    axes.plot(estimate.value, height, zorder=4, **_dot(colour, marker, hollow))
     return True
 
 
