@@ -147,7 +147,7 @@ def loaded_after(code):
 
 
 def test_the_command_line_imports_nothing_heavy():
-    code = "import cxrtool.cli.app, cxrtool.cli.show.data, cxrtool.cli.show.scores"
+    code = "import cxrtool.cli.app, cxrtool.cli.show.results, cxrtool.cli.show.scores"
     assert loaded_after(code) == set()
 
 

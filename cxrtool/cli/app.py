@@ -83,7 +83,7 @@ def about(
 @command(app, PrepareConfig, PREPARING)
 def prepare(config: PrepareConfig, call: Call) -> None:
     """Check a data set and its images; write the manifest and the image cache."""
-    from cxrtool.cli.show import data as show
+    from cxrtool.cli.show import results as show
     from cxrtool.workflows.prepare import prepare_manifest
 
     result = prepare_manifest(config, call.workspace, call.reporter)
@@ -93,7 +93,7 @@ def prepare(config: PrepareConfig, call: Call) -> None:
 @command(app, SplitConfig, PREPARING)
 def split(config: SplitConfig, call: Call) -> None:
     """Split the data into train, valid and test, with balanced labels."""
-    from cxrtool.cli.show import data as show
+    from cxrtool.cli.show import results as show
     from cxrtool.workflows.split import split_manifest
 
     result = split_manifest(config, call.workspace, seed=call.seed, reporter=call.reporter)
@@ -103,7 +103,7 @@ def split(config: SplitConfig, call: Call) -> None:
 @command(app, TrainConfig, TRAINING)
 def train(config: TrainConfig, call: Call) -> None:
     """Train a network. The test part is never read."""
-    from cxrtool.cli.show import data as show
+    from cxrtool.cli.show import results as show
 
     workspace, seed, reporter = call.workspace, call.seed, call.reporter
     workspace.need(workspace.manifest, "prepare")
@@ -129,7 +129,7 @@ def train(config: TrainConfig, call: Call) -> None:
 @command(app, TuneConfig, TRAINING, without=("dry_run", "lr_find"))
 def tune(config: TuneConfig, call: Call) -> None:
     """Search for the best options of train. The test part is never read."""
-    from cxrtool.cli.show import search as show
+    from cxrtool.cli.show import results as show
 
     workspace, reporter = call.workspace, call.reporter
     workspace.need(workspace.manifest, "prepare")
@@ -191,7 +191,7 @@ def predict(config: PredictConfig, call: Call, inputs: list[str]) -> None:
 @command(app, GuiConfig, USING)
 def gui(config: GuiConfig, call: Call) -> None:
     """Serve a local page: drop images, see findings and heat maps."""
-    from cxrtool.cli.show import page as show
+    from cxrtool.cli.show import results as show
 
     with call.reporter.busy("loading"):
         from cxrtool.workflows.gui import open_page
@@ -204,7 +204,7 @@ def gui(config: GuiConfig, call: Call) -> None:
 @command(app, ExportConfig, USING)
 def export(config: ExportConfig, call: Call) -> None:
     """Export a run as one ONNX file, compared with the run."""
-    from cxrtool.cli.show import export as show
+    from cxrtool.cli.show import results as show
 
     with call.reporter.busy("loading"):
         from cxrtool.workflows.export import export_run
@@ -215,7 +215,7 @@ def export(config: ExportConfig, call: Call) -> None:
 @command(app, RunsConfig, OTHERS)
 def runs(config: RunsConfig, call: Call) -> None:
     """List the runs with settings, scores and sizes, or remove some."""
-    from cxrtool.cli.show import data as show
+    from cxrtool.cli.show import results as show
     from cxrtool.workflows.clear_runs import REMOVE, remove_runs, slim_runs
     from cxrtool.workflows.runs import list_runs
 
@@ -229,7 +229,7 @@ def runs(config: RunsConfig, call: Call) -> None:
 @command(app, DemoConfig, OTHERS)
 def demo(config: DemoConfig, call: Call) -> None:
     """Run the whole chain on drawn X-rays; nothing is downloaded."""
-    from cxrtool.cli.show import data as show
+    from cxrtool.cli.show import results as show
 
     with call.reporter.busy("loading torch and fastai"):
         from cxrtool.workflows.demo import draw_only, run_demo

@@ -9,7 +9,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from cxrtool.cli.app import app
-from cxrtool.cli.show import data as show
+from cxrtool.cli.show import results as show
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import RunFolder, find_run

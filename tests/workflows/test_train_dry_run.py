@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import models
 
-from cxrtool.cli.show.data import planned
+from cxrtool.cli.show.results import planned
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import CxrToolError, RunError, UsageError
 from cxrtool.core.files import sha256

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrtool.cli.show.data import rates_tried
+from cxrtool.cli.show.results import rates_tried
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import RunError, UsageError
 from cxrtool.core.files import sha256

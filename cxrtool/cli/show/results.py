@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from cxrtool.core.console import (
     table,
     without_tables,
 )
-from cxrtool.core.errors import first_few
+from cxrtool.core.errors import counted, first_few
 from cxrtool.core.numbers import duration, megabytes, number
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
@@ -27,13 +28,16 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.data.summary import PrepareResult
     from cxrtool.workflows.clear_runs import ClearResult
     from cxrtool.workflows.demo import DemoResult
+    from cxrtool.workflows.export import ExportResult
+    from cxrtool.workflows.gui import Page
     from cxrtool.workflows.runs import ListedRun
     from cxrtool.workflows.split import SplitResult
     from cxrtool.workflows.train import TrainResult
     from cxrtool.workflows.train_dry_run import PlanResult
     from cxrtool.workflows.train_lr_find import RatesResult
+    from cxrtool.workflows.tune import TuneResult
 
-PREVALENCE_DIGITS = 2
+
 NAME_WIDTH = 39
 """Of a run's name, beside five columns of figures within 80."""
 
@@ -46,14 +50,10 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
         f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
     )
     print_line(textwrap.fill(f"images: {result.origin.description}", PLAIN_WIDTH))
+    columns = {"sex": result.sex, "age": result.age, "view": result.view}
     counts = [
         [name, value, f"{count:,}"]
-        for name, values in (
-            ("sex", result.sex),
-            ("age", result.age),
-            ("view", result.view),
-            ("AP/PA", result.orientation),
-        )
+        for name, values in (columns | {"AP/PA": result.orientation}).items()
         for value, count in values.items()
     ]
     sides = {"column": "left", "value": "left", "rows": "right"}
@@ -96,7 +96,7 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
     columns = {"part": "left", "images": "right", "share": "right", "patients": "right"}
     print_table(table("Parts", columns, sizes))
     rows = [
-        [label, *(f"{100 * share:.{PREVALENCE_DIGITS}f}" for share in shares.values())]
+        [label, *(f"{100 * share:.2f}" for share in shares.values())]
         for label, shares in result.prevalences.items()
     ]
     columns = {"label": "left", **dict.fromkeys(result.sizes, "right")}
@@ -135,8 +135,7 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
 
 def planned(result: PlanResult, common: CommonConfig) -> None:
     """What a training would be."""
-    if common.json:
-        print_json(result.as_json())
+    if without_tables(result, common, needed=True):
         return
     train, valid = result.images["train"], result.images["valid"]
     print_line(
@@ -156,13 +155,8 @@ def planned(result: PlanResult, common: CommonConfig) -> None:
         ]
         for phase in result.phases
     ]
-    columns = {
-        "phase": "left",
-        "epochs": "right",
-        "weights trained": "right",
-        "an epoch": "right",
-        "all": "right",
-    }
+    figures = ("epochs", "weights trained", "an epoch", "all")
+    columns = {"phase": "left", **dict.fromkeys(figures, "right")}
     print_table(table("Phases, estimated from a few batches", columns, rows))
     print_line(
         f"about {duration(result.seconds)} in all on {result.device} at {result.precision}, if it "
@@ -195,8 +189,7 @@ def _sampling(result: PlanResult) -> None:
 
 def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     """What a learning-rate range test came to."""
-    if common.json:
-        print_json(result.as_json())
+    if without_tables(result, common, needed=True):
         return
     body = "" if result.body_lr is None else f" --body-lr {result.body_lr:.1e}"
     suggested = f"--lr {result.suggestion:.1e}{body}"
@@ -204,6 +197,26 @@ def rates_tried(result: RatesResult, common: CommonConfig) -> None:
     print_line(f"written: {result.figure}, {result.table}")
     if not common.quiet:
         print_line(f"next: the same command with {suggested} in place of --lr-find")
+
+
+def searched(result: TuneResult, common: CommonConfig) -> None:
+    """The trials, the best of them, and what to do with it."""
+    if without_tables(result, common):
+        return
+    print_table(table(f"study {result.study}", result.columns, result.texts))
+    if result.best is None:
+        print_line("no trial was trained to its end")
+        return
+    print_line(
+        f"best: trial {result.best['trial']}, mean AUROC {number(result.best['valid_mean_auroc'])} "
+        f"on {result.selected_on}; the test part was not read"
+    )
+    print_line(f"written: {', '.join(str(path) for path in result.written)}")
+    if result.best_is_here:
+        command = f"evaluate {shlex.quote(str(result.best['run']))}"
+    else:
+        command = f"train --config {shlex.quote(str(result.written[0]))}"
+    next_command(command, common)
 
 
 def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) -> None:
@@ -243,9 +256,8 @@ def cleared(result: ClearResult, common: CommonConfig) -> None:
         print_line(f"{what}: {run}, {megabytes(size)}")
     print_line(f"{megabytes(sum(result.freed.values()))} freed")
     if result.left:
-        print_line(
-            f"left as they are, since their training is not finished: {first_few(result.left)}"
-        )
+        why = "since their training is not finished"
+        print_line(f"left as they are, {why}: {first_few(result.left)}")
     if result.action == "slim" and result.freed:
         print_line("`train --weights NAME` starts from a slimmed run; --resume needs a checkpoint")
 
@@ -293,6 +305,30 @@ def _after_runs(runs: list[ListedRun]) -> str | None:
     return f"predict IMAGE --run {shlex.quote(finished[-1].run)}" if finished else None
 
 
+def exported(result: ExportResult, common: CommonConfig) -> None:
+    """Where it is, how it was checked, and what takes it."""
+    if without_tables(result, common):
+        return
+    print_line(
+        f"{result.run}: grey bytes (n, {result.image_size}, {result.image_size}) to probabilities "
+        f"(n, {len(result.labels)})"
+    )
+    print_line(
+        f"compared with the run on {counted(result.images, 'real image')}: no probability differs "
+        f"by more than {result.difference:.1e}"
+    )
+    print_line(f"written: {result.output} ({megabytes(result.bytes)})")
+    next_command(f"predict IMAGE --run {shlex.quote(str(result.output))}", common)
+
+
+def opened(page: Page, common: CommonConfig) -> None:
+    """The page's address; it is served from now on."""
+    if not without_tables(page, common, needed=True):
+        print_line(f"{page.url} shows {page.run} ({page.engine}); Ctrl-C ends it")
+        print_line("Research software, not a medical device.")
+    sys.stdout.flush()  # a script that waits for the address reads from a pipe
+
+
 def drawn(result: DrawnDataset, common: CommonConfig) -> None:
     """Where the drawn data set is."""
     if without_tables(result, common):
@@ -314,10 +350,9 @@ def demonstrated(result: DemoResult, common: CommonConfig) -> None:
         "over the same labels"
     )
     prediction = result.predict
+    about = (prediction.model, prediction.labels, prediction.thresholds)
     for row in prediction.rows:
-        show_predict.print_prediction(
-            row, prediction.model, prediction.labels, prediction.thresholds
-        )
+        show_predict.print_prediction(row, *about)
     print_line(f"drawn and labelled there: {', '.join(result.findings)}")
     print_line(
         f"All of this is a drawing: invented patients, drawn in {result.workspace}. "
