@@ -23,15 +23,10 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
     """Chance that a positive image scores higher than a negative one, ties counted half.
 
     The Mann-Whitney statistic over its maximum (Hanley & McNeil 1982, Radiology 143:29-36).
-    In [0, 1]; NaN where the images that count have one class. Raises DataError as the module says.
-    Of the four pairs here three are in the right order:
+    In [0, 1]; NaN where the images that count have one class.
 
-    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.75
-    >>> auroc([0, 1], [0.5, 0.5])
-    0.5
-    >>> auroc([1, 1], [0.2, 0.9])
-    nan
+    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), auroc([0, 1], [0.5, 0.5]), auroc([1], [0.2])
+    (0.75, 0.5, nan)
     """
     _, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     # A negative loses to every positive above its score and to half of those that share it.
@@ -45,8 +40,7 @@ def auprc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
 
     AP = sum_k (R_k - R_{k-1}) P_k over the distinct scores from above, without interpolation
     (scikit-learn's `average_precision_score`). A random ranking gets about the prevalence.
-    In (0, 1]; NaN where the images that count have one class. Raises DataError as the module says.
-    Here the first positive is found at precision 1, the second at 2/3:
+    In (0, 1]; NaN where the images that count have one class.
 
     >>> round(auprc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
@@ -62,11 +56,9 @@ def roc_points(
 ) -> tuple[Floats, Floats, Floats]:
     """Trace the ROC curve: one point for each score that occurs, when score >= it is positive.
 
-    Returns:
-        fpr, tpr and thresholds, each (k,) for k distinct scores, thresholds descending. The last
-        point is (1, 1). The curve's start (0, 0) belongs to no score that occurs and is left
-        out: a figure puts it in front. A rate without images of its class is NaN throughout.
-        Raises DataError as the module says.
+    Returns fpr, tpr and thresholds, each (k,) for k distinct scores, thresholds descending. The
+    last point is (1, 1); the curve's start (0, 0) belongs to no score that occurs and is left out.
+    A rate without images of its class is NaN throughout.
 
     >>> fpr, tpr, thresholds = roc_points([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> fpr.tolist(), tpr.tolist()
@@ -84,10 +76,9 @@ def precision_recall_points(
 ) -> tuple[Floats, Floats, Floats]:
     """Trace the precision-recall curve: one point for each score, when score >= it is positive.
 
-    Returns:
-        recall, precision and thresholds, each (k,) for k distinct scores, thresholds descending,
-        so recall rises to 1, where precision is the prevalence. Without both classes recall and
-        precision are NaN throughout. Raises DataError as the module says.
+    Returns recall, precision and thresholds, each (k,) for k distinct scores, thresholds
+    descending, so recall rises to 1, where precision is the prevalence. Without both classes
+    recall and precision are NaN throughout.
 
     >>> recall, precision, _ = precision_recall_points([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> recall.tolist(), precision.round(2).tolist()
@@ -106,7 +97,6 @@ def youden_threshold(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | No
     J = TPR + (1 - FPR) - 1 (Youden 1950, Cancer 3:32-35), compared in whole numbers, so that
     rounding breaks no tie. Of equal J the lowest threshold wins: the one of higher sensitivity.
     It is a score that occurs among the images that count; NaN where they have one class only.
-    Raises DataError as the module says. Here J is 0.5 at 0.8 and at 0.35, and 0 at 0.4 and at 0.1:
 
     >>> youden_threshold([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.35
@@ -131,10 +121,7 @@ def mean_defined(values: Sequence[float]) -> tuple[float, int]:
 def auroc_per_label(targets: ArrayLike, scores: ArrayLike, mask: ArrayLike) -> Floats:
     """`auroc` of each label: (n, C) each to (C,), NaN for a label with one class only.
 
-    Raises DataError as the module says, with the column's number (from 0).
-
-    >>> targets = [[0, 1], [1, 1]]
-    >>> auroc_per_label(targets, [[0.2, 0.5], [0.6, 0.7]], [[True, True], [True, True]]).tolist()
+    >>> auroc_per_label([[0, 1], [1, 1]], [[0.2, 0.5], [0.6, 0.7]], [[True, True]] * 2).tolist()
     [1.0, nan]
     """
     columns = columns_that_count(targets, scores, mask)
@@ -182,7 +169,7 @@ def columns_that_count(
 ) -> Iterator[tuple[Counts, NDArray[np.bool_], Floats]]:
     """Of each label of (n, C): the rows that count (k,), their targets and scores, checked.
 
-    Raises DataError as the module says, with the column's number (from 0).
+    A DataError has the column's number (from 0).
     """
     true, score, counts = np.asarray(targets), np.asarray(scores), np.asarray(mask, dtype=bool)
     _check_shapes(2, targets=true, scores=score, mask=counts)

@@ -1,7 +1,7 @@
 """Published scores with their sources, and which of them were measured as a run's were."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -116,15 +116,12 @@ class References(JsonResult):
 def read_references() -> list[Reference]:
     """The published figures, each with its source, in the order of the table."""
     text = files("cxrtool.evaluation").joinpath(TABLE).read_text(encoding="utf-8")
-    return [_reference(row) for row in csv.DictReader(text.splitlines(), strict=True)]
-
-
-def _reference(row: Mapping[str, str]) -> Reference:
-    fields: dict[str, Any] = {key: value or None for key, value in row.items()}
-    for key in NUMBERS:
-        fields[key] = float(row[key]) if row[key] else None
-    fields["year"] = int(row["year"])
-    return Reference(**fields)
+    found = []
+    for row in csv.DictReader(text.splitlines(), strict=True):
+        fields: dict[str, Any] = {key: value or None for key, value in row.items()}
+        fields |= {key: float(row[key]) if row[key] else None for key in NUMBERS}
+        found.append(Reference(**fields | {"year": int(row["year"])}))
+    return found
 
 
 def sort_references(

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError
+from cxrtool.data.logits import mean_logits
 from cxrtool.evaluation.metrics import Floats
-from cxrtool.evaluation.studies import combine_logits, combine_scores
+
+AGGREGATES = ("mean", "max")
+"""How a study's score is made of its images'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,7 @@ def by_study(sample: Sample, aggregate: str) -> Sample:
     # Two patients may both have a `study1`.
     both = np.char.add(np.char.add(sample.patients, "\n"), sample.studies)
     _, first, study = np.unique(both, return_index=True, return_inverse=True)
-    shape = (len(first), len(sample.labels))
-    targets, mask = np.zeros(shape, bool), np.zeros(shape, bool)
+    targets, mask = np.zeros((2, len(first), len(sample.labels)), bool)
     np.logical_or.at(mask, study, sample.mask)
     np.logical_or.at(targets, study, sample.targets & sample.mask)
     return replace(
@@ -101,19 +103,50 @@ def _of_studies(
     groups: NDArray[np.str_], study: NDArray[np.intp], first: NDArray[np.intp]
 ) -> NDArray[np.str_]:
     chosen = groups[first]
-    mixed = np.zeros(len(first), bool)
-    np.logical_or.at(mixed, study, groups != chosen[study])
+    mixed = np.bincount(study, groups != chosen[study]) > 0
     return np.where(mixed, "several", chosen)
+
+
+def combine_scores(scores: Floats, studies: NDArray[np.int64], size: int, aggregate: str) -> Floats:
+    """The scores of studies.
+
+    Sums are rounded as they are added up: rows in another order may give other last digits.
+
+    Args:
+        scores: (n, C) of images.
+        studies: (n,) each image's study, from 0; each has one.
+        size: how many studies there are.
+        aggregate: "mean" or "max".
+
+    Returns:
+        (size, C).
+    """
+    if aggregate == "max":
+        return _greatest(scores, studies, size)
+    total = np.zeros((size, scores.shape[1]))
+    np.add.at(total, studies, scores)
+    return total / np.bincount(studies)[:, None]
+
+
+def combine_logits(logits: Floats, studies: NDArray[np.int64], size: int, aggregate: str) -> Floats:
+    """The logits of what `combine_scores` makes of the probabilities of these logits."""
+    if aggregate == "max":
+        return _greatest(logits, studies, size)
+    return mean_logits(logits, studies, size)
+
+
+def _greatest(values: Floats, studies: NDArray[np.int64], size: int) -> Floats:
+    greatest = np.full((size, values.shape[1]), -np.inf)
+    np.maximum.at(greatest, studies, values)
+    return greatest
 
 
 def patients_of_classes(sample: Sample, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """How many patients have a positive and how many a negative row that counts: (2, C)."""
     _, patient_of = np.unique(sample.patients, return_inverse=True)
-    out = np.zeros((2, mask.shape[1]), np.int64)
-    for row, of_class in enumerate((sample.targets & mask, ~sample.targets & mask)):
-        for column in range(mask.shape[1]):
-            out[row, column] = len(np.unique(patient_of[of_class[:, column]]))
-    return out
+    classes = sample.targets & mask, ~sample.targets & mask
+    counts = [[len(np.unique(patient_of[rows])) for rows in of_class.T] for of_class in classes]
+    return np.array(counts, np.int64)
 
 
 def measured(

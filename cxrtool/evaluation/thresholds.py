@@ -122,8 +122,7 @@ def threshold_for(
     """Find the threshold that a rule picks for one label.
 
     - `youden`: `metrics.youden_threshold`.
-    - `f1`: maximises F1 = 2 tp / (2 tp + fp + fn); of equal ones the lowest threshold, which has
-      the higher sensitivity.
+    - `f1`: maximises F1 = 2 tp / (2 tp + fp + fn); of equal ones the lowest, most sensitive one.
     - `sensitivity=s`: the highest threshold whose sensitivity is at least s, and so the one of
       best specificity there. s is the decimal that was written: 0.9 of 10 positives are 9.
     - `specificity=s`: the lowest threshold whose specificity is at least s, and so the one of
@@ -133,7 +132,6 @@ def threshold_for(
       compare in float64.)
 
     Otherwise it is a score that occurs. Finite; NaN where the images that count have one class.
-    Raises DataError as `metrics` says.
 
     >>> y_true, y_score = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
     >>> [threshold_for(parse_rule(r), y_true, y_score) for r in ("f1", "sensitivity=0.5")]
@@ -184,14 +182,7 @@ def _best_f1(tp: Counts, fp: Counts) -> int:
 
 
 def thresholds_for(rule: Rule, targets: ArrayLike, scores: ArrayLike, mask: ArrayLike) -> Floats:
-    """`threshold_for` of each label: (n, C) each to (C,), NaN for a label with one class only.
-
-    Raises DataError as `metrics` says, with the column's number (from 0).
-
-    >>> targets = [[0, 1], [1, 1]]
-    >>> thresholds_for(Rule("f1"), targets, [[0.2, 0.5], [0.6, 0.7]], [[True] * 2] * 2).tolist()
-    [0.6, nan]
-    """
+    """`threshold_for` of each label: (n, C) each to (C,), NaN for a label with one class only."""
     columns = columns_that_count(targets, scores, mask)
     found = [threshold_for(rule, y_true, y_score) for _, y_true, y_score in columns]
     return np.array(found, np.float64)

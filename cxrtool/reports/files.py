@@ -121,8 +121,7 @@ def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: 
 def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
     """What a run's own files say of its model and its data. No patient, no path of an image."""
     model, environment = _read(run.model), _read(run.environment)
-    recipe = _recipe(run)
-    data = data_of_run(run)
+    recipe, data = _recipe(run), data_of_run(run)
     images, patients = model.get("images", {}), _read(run.patients)
     about = {
         "images of the training": data.get("description"),
@@ -141,7 +140,9 @@ def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
         if model.get("valid_mean_auroc") is not None
         else "",
         "weights from": without_folders(str(model.get("weights_from", ""))),
-        "began from, over all generations": _ancestors(patients),
+        "began from, over all generations": ", ".join(
+            str(one.get("name")) for one in patients.get("ancestors") or ()
+        ),
         "fold": "" if model.get("fold") is None else str(model["fold"]),
     }
     versions = dict(environment.get("libraries", {}))
@@ -175,12 +176,6 @@ def command_line(result: EvaluationResult) -> str:
     words += ["--aggregate", result.aggregate] if result.aggregate else []
     words += ["--force"] if protocol.trained_on and result.split != "train" else []
     return " ".join(words)
-
-
-def _ancestors(patients: Mapping[str, Any]) -> str:
-    """The names of the runs whose weights a run began from, also those that are gone."""
-    ancestors = patients.get("ancestors")
-    return ", ".join(str(one.get("name")) for one in ancestors) if ancestors else ""
 
 
 def _recipe(run: RunFolder) -> dict[str, Any]:

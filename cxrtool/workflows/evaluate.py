@@ -35,7 +35,13 @@ def evaluate_run(
         DataError: no such part, or it holds patients that the run was trained on.
         UsageError: no such policy, rule or column.
     """
-    _refuse_table_options(config)
+    others = ("truth", "key", "valid_predictions", "valid_truth", "output")
+    given = [f"--{name.replace('_', '-')}" for name in others if getattr(config, name)]
+    if given:
+        raise UsageError(
+            f"{first_few(given)}: goes with --predictions; a run is scored on its workspace, and "
+            "its files are written into its folder"
+        )
     part = choose_part(find_run(workspace.runs, config.run), config, workspace, reporter)
     point, calibration = chosen_points(part.run, part.card, workspace, config)
     inflated = sampling_remark(part.run, part.card)
@@ -47,17 +53,6 @@ def evaluate_run(
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
     return replace(scored.result, written=tuple(written))
-
-
-def _refuse_table_options(config: EvaluateConfig) -> None:
-    """What belongs to tables of predictions would do nothing for a run."""
-    names = ("truth", "key", "valid_predictions", "valid_truth", "output")
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(config, name)]
-    if given:
-        raise UsageError(
-            f"{first_few(given)}: goes with --predictions; a run is scored on its workspace, and "
-            "its files are written into its folder"
-        )
 
 
 def score_part(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, counted, first_few, unknown_name
 from cxrtool.data.labels import NEGATIVE, POSITIVE, UNCERTAIN
-from cxrtool.evaluation.studies import AGGREGATES, combine_logits, combine_scores
+from cxrtool.evaluation.sample import AGGREGATES, combine_logits, combine_scores
 from cxrtool.evaluation.tables.keys import IMAGE, STUDY, Rows
 from cxrtool.evaluation.tables.scores import Scores, ScoreTable
 from cxrtool.evaluation.tables.truth import TruthTable
