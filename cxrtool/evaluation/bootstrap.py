@@ -155,8 +155,7 @@ def _in_chunks(work: Callable[[int, int], None], draws: Draws) -> None:
     lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     with ThreadPoolExecutor(min(lent or os.cpu_count() or 1, MOST_THREADS)) as pool:
         ends = [min(start + step, draws.replicates) for start in starts]
-        for _ in pool.map(work, starts, ends):
-            pass
+        list(pool.map(work, starts, ends))
 
 
 class _Ranks(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +131,10 @@ def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
         if name in images and name in patients:
             about[f"{name} part"] = f"{images[name]:,} images of {len(patients[name]):,} patients"
     views = _read(Workspace(run.path.parent.parent).data_info).get("views")
-    if views:
-        about["views of the training"] = str(views)
+    about["views of the training"] = views or None
     recipe |= {
-        "epochs done": str(model.get("epochs", "")),
-        "best epoch": str(model.get("best_epoch", "")),
+        "epochs done": model.get("epochs"),
+        "best epoch": model.get("best_epoch"),
         "mean AUROC on valid": f"{model['valid_mean_auroc']:.4f}"
         if model.get("valid_mean_auroc") is not None
         else "",
@@ -143,10 +142,10 @@ def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
         "began from, over all generations": ", ".join(
             str(one.get("name")) for one in patients.get("ancestors") or ()
         ),
-        "fold": "" if model.get("fold") is None else str(model["fold"]),
+        "fold": model.get("fold"),
     }
-    versions = dict(environment.get("libraries", {}))
-    system = {
+    machine = {
+        **environment.get("libraries", {}),
         "Python": environment.get("python"),
         "system": environment.get("system"),
         "device of the training": environment.get("device"),
@@ -161,7 +160,7 @@ def card_of_run(run: RunFolder, result: EvaluationResult) -> Card:
         title=run.name,
         data=_texts(about),
         recipe=_texts(recipe),
-        environment=_texts({**versions, **system}),
+        environment=_texts(machine),
         command=command_line(result),
     )
 
@@ -201,5 +200,5 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _texts(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> dict[str, str]:
-    return {name: str(value) for name, value in dict(values).items() if value not in (None, "")}
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value not in (None, "")}
