@@ -17,12 +17,7 @@ FOLDERS = {"RUN": "runs", "NAME": "runs", "STUDY": "studies"}
 
 
 def parameter(option: Option, callback: Callable[..., Any] | None = None) -> inspect.Parameter:
-    """A parameter of a command's function.
-
-    Args:
-        option: what it is.
-        callback: reads a file of defaults; Typer calls it before all others.
-    """
+    """A parameter of a command's function; a callback reads defaults, and is called first."""
     required = inspect.Parameter.empty
     low, high = option.within or (None, None)
     about: dict[str, Any] = {

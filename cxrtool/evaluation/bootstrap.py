@@ -94,8 +94,6 @@ def bootstrap_rankings(
         DataError: shapes differ, a target that counts is not 0 or 1, or a score that counts is
             not finite.
 
-    Each patient has a positive and a negative image, in the right order: no draw changes that.
-
     >>> draws = draw_patients(["a", "a", "b", "b"], replicates=3)
     >>> found = bootstrap_rankings([[0], [1], [0], [1]], [[1], [8], [2], [7]], [[True]] * 4, draws)
     >>> found.auroc.tolist(), found.auprc.tolist()

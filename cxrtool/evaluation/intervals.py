@@ -50,8 +50,6 @@ def bootstrap_interval(
         DataError: shapes do not fit.
         UsageError: `level` is not between 0 and 1.
 
-    With many patients, and half of the replicates on each side, they are plain percentiles:
-
     >>> values = [[0.1], [0.2], [0.3], [0.4], [0.5]]
     >>> bootstrap_interval(values, [0.3], [1e9], level=0.5).round(2).tolist()
     [[0.2, 0.4]]
@@ -70,8 +68,8 @@ def area_interval(
     down than up where the estimate is near 1. Replicates at 0 or 1 count as half as far from it
     as the nearest other one.
 
-    Arguments, what is returned and raised: as `bootstrap_interval`; also NaN for an estimate of 0
-    or 1, and the ends may lie beyond the extremes of the replicates.
+    Otherwise as `bootstrap_interval`; also NaN for an estimate of 0 or 1, and the ends may lie
+    beyond the extremes of the replicates.
 
     >>> area_interval([[0.5], [0.5], [0.6], [0.4]], [0.5], [1e9]).round(3).tolist()
     [[0.363, 0.637]]

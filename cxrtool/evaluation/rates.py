@@ -25,13 +25,8 @@ class Rate(NamedTuple):
 class Outcomes:
     """Which rows are true and false positives and negatives, and how many of them there are.
 
-    A label without a threshold has none of the four.
-
-    Args:
-        sample: of n rows and C labels.
-        thresholds: (C,) a score at or over it is positive; NaN for none.
-        mask: (n, C) the rows that count.
-        draws: of the sample's patients; None: no intervals.
+    Of a sample of n rows and C labels: `thresholds` (C,) are NaN for none, and then a label has
+    none of the four; `mask` (n, C) says which rows count. Without draws there are no intervals.
     """
 
     def __init__(

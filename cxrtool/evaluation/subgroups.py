@@ -96,11 +96,8 @@ class _Group(NamedTuple):
 def assess_groups(sample: Sample, thresholds: Floats, draws: Draws | None) -> dict[str, Subgroups]:
     """Of each column in `sample.groups` its groups' figures, the largest gaps, and `within`.
 
-    Args:
-        sample: of n rows and C labels.
-        thresholds: (C,) a score at or over it is positive; NaN for none.
-        draws: of the sample's patients, over which a group's replicates are those rows of it
-            that were drawn; None: no intervals.
+    `thresholds` (C,) are NaN for none. `draws` are of the sample's patients: a group's replicates
+    are those rows of it that were drawn. Without draws there are no intervals.
     """
     return {
         column: _assess_column(sample, values, thresholds, draws)

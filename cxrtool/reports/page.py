@@ -73,10 +73,7 @@ class Picture:
 def render_report(result: EvaluationResult, card: Card, figures: Mapping[str, Path]) -> str:
     """Make the whole page of one evaluation; the same arguments give the same text.
 
-    Args:
-        result: what was found.
-        card: what is known of the model and the data.
-        figures: the PNG file of each caption, in the order of the page.
+    `figures` are PNG files by their captions, in the order of the page.
 
     Raises:
         DataError: figures that are missing or are no PNG.

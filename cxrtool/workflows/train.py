@@ -76,8 +76,7 @@ def train_model(
         config: what to train; with `resume`, which run to go on with.
         workspace: with a manifest and a split.
         seed: of every generator.
-        given: with `resume`: which fields of `config` were asked for, and so must not contradict
-            the run; of the others the run's own count.
+        given: with `resume`, the fields of `config` that must not contradict the run.
         study: the search that it is a trial of, which the run then says of itself.
         reporter: told how it goes.
 
@@ -173,11 +172,7 @@ def _say_again(opened: OpenRun, reporter: Reporter) -> None:
 
 
 def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Workspace) -> None:
-    """Processes on several machines were started one by one, and may read other files.
-
-    Raises:
-        UsageError: they would not train the same.
-    """
+    """Raise UsageError where processes, of other machines too, would not train the same."""
     if setup.processes.world == 1:
         return
     options = {

@@ -82,8 +82,7 @@ def tune_model(
         config: what is searched and how, and what all trials have in common.
         workspace: with a manifest and a split.
         seed: of the search and of each training.
-        given: with `resume`: which fields of `config` were asked for, and so must not contradict
-            the study; of the others the study's own count.
+        given: with `resume`, the fields of `config` that must not contradict the study.
         reporter: told how it goes.
 
     Raises:
