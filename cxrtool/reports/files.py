@@ -21,14 +21,14 @@ from cxrtool.data.starts import told_start, without_folders
 from cxrtool.evaluation.result import EvaluationResult, GroupScores, LabelScores
 from cxrtool.evaluation.run_part import Part
 from cxrtool.evaluation.scoring import Scored
-from cxrtool.reports.figures import (
+from cxrtool.reports.figures.curves import (
     distributions_figure,
-    forest_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
-    save_figure,
 )
+from cxrtool.reports.figures.forest import forest_figure
+from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.figures.series import (
     distribution,
     precision_recall_curve,

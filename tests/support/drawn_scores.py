@@ -5,7 +5,8 @@ import numpy as np
 from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.reliability import Bins
 from cxrtool.evaluation.result import Group, GroupScores, Subgroups
-from cxrtool.reports import figures as figures
+from cxrtool.reports.figures.forest import forest_figure
+from cxrtool.reports.figures.series import Curve, Reliability, Scores
 from tests.support.results import scores_of
 
 
@@ -13,7 +14,7 @@ def curve(seed, **changes):
     rng = np.random.default_rng(seed)
     x, y = (np.append(0.0, np.sort(rng.random(30))) for _ in range(2))
     values = {"x": x, "y": y, "point": (0.3, 0.7), "area": Estimate(0.8, (0.7, 0.9))}
-    return figures.Curve(**{**values, **changes})
+    return Curve(**{**values, **changes})
 
 
 def reliability(seed):
@@ -27,13 +28,13 @@ def reliability(seed):
         high=np.clip(observed + 0.1, 0, 1),
         count=rng.integers(1, 500, 6),
     )
-    return figures.Reliability(bins=bins, brier=0.1, ece=0.05)
+    return Reliability(bins=bins, brier=0.1, ece=0.05)
 
 
 def scores(seed):
     rng = np.random.default_rng(seed)
     shares = [np.histogram(rng.random(50), np.linspace(0, 1, 11))[0] / 50 for _ in range(2)]
-    return figures.Scores(
+    return Scores(
         edges=np.linspace(0, 1, 11),
         positive=shares[0],
         negative=shares[1],
@@ -62,8 +63,8 @@ def forest(lows=None, few=True, **counts):
     return labels, {"sex": Subgroups(groups=groups, gaps={}, within={})}
 
 
-def forest_figure(*args, **options):
-    return figures.forest_figure(*forest(*args, **options))
+def drawn_forest(*args, **options):
+    return forest_figure(*forest(*args, **options))
 
 
 def texts(figure):

@@ -444,11 +444,10 @@ def main(names: list[str], most: int | None, disk: Path | None = None) -> int:
     import matplotlib.pyplot  # noqa: F401
 
     from cxrtool.data import figures as data_figures
-    from cxrtool.reports import figures as score_figures
     from cxrtool.training import recorder
     from cxrtool.workflows import compare, evaluate, export, predict, tune  # noqa: F401
 
-    _draw_nothing(data_figures, score_figures, recorder)
+    _draw_nothing(data_figures, recorder)
     gc.freeze()
     wrong = 0
     with tempfile.TemporaryDirectory(dir=disk) as folder:

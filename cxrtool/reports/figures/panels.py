@@ -9,6 +9,7 @@ each writes a legend of its own into its panel.
 import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from cxrtool.core.errors import UsageError
+from cxrtool.core.files import whole_file
 from cxrtool.core.plotting import (
     DOTS_PER_INCH,
     GRID,
@@ -196,12 +198,18 @@ def say_nothing_drawn(axes: Axes, note: str) -> None:
 
 
 def empty_figure(drawn: Sized) -> Figure:
-    """A figure that needs no pyplot, with what measures its text."""
+    """A figure that needs no pyplot, with what measures its text; UsageError for no label."""
     if not len(drawn):
         raise UsageError("there is no label to draw: pass at least one")
     figure = Figure(dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], left: float, width: float) -> float:

@@ -10,8 +10,15 @@ from PIL import Image
 
 from cxrtool.core.errors import UsageError
 from cxrtool.core.numbers import Estimate
-from cxrtool.reports import figures as figures
-from tests.support.drawn_scores import curve, forest, forest_figure, legend, reliability, scores
+from cxrtool.reports.figures.curves import (
+    distributions_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+)
+from cxrtool.reports.figures.forest import comparison_figure, forest_figure
+from cxrtool.reports.figures.panels import save_figure
+from tests.support.drawn_scores import curve, drawn_forest, forest, legend, reliability, scores
 from tests.support.results import scores_of
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -21,22 +28,22 @@ pytestmark = pytest.mark.filterwarnings("error")
 def test_all_pictures_are_written_whatever_a_label_is_called(long, tmp_path):
     labels = [long, "Edema"]
     drawings = {
-        "roc": (figures.roc_figure, {label: curve(1) for label in labels}),
+        "roc": (roc_figure, {label: curve(1) for label in labels}),
         "pr": (
-            figures.precision_recall_figure,
+            precision_recall_figure,
             {label: curve(1, baseline=0.2) for label in labels},
         ),
-        "reliability": (figures.reliability_figure, {label: reliability(1) for label in labels}),
-        "scores": (figures.distributions_figure, {label: scores(1) for label in labels}),
-        "forest": (forest_figure, dict.fromkeys(labels, 0.31)),
+        "reliability": (reliability_figure, {label: reliability(1) for label in labels}),
+        "scores": (distributions_figure, {label: scores(1) for label in labels}),
+        "forest": (drawn_forest, dict.fromkeys(labels, 0.31)),
         "runs": (
-            figures.comparison_figure,
+            comparison_figure,
             {run: dict.fromkeys(labels, Estimate(0.7, (0.6, 0.8))) for run in ("a", long)},
         ),
     }
     for name, (draw, values) in drawings.items():
         path = tmp_path / f"{name}.png"
-        figures.save_figure(draw(values), path)
+        save_figure(draw(values), path)
         with Image.open(path) as image:
             assert image.format == "PNG"
             assert min(image.size) > 100
@@ -56,7 +63,7 @@ LONG = ["A finding whose name is much too long for any panel of 60 ch", "x" * 60
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 14, 20, 40])
 def test_nothing_written_over_a_panel_touches_a_panel_or_leaves_the_picture(count):
     labels = [*LONG, *(f"label {number}" for number in range(count))][:count]
-    figure = figures.roc_figure({label: curve(0) for label in labels})
+    figure = roc_figure({label: curve(0) for label in labels})
     figure.draw_without_rendering()
     assert len(figure.axes) == count
     panels = [axes.get_window_extent() for axes in figure.axes]
@@ -76,8 +83,8 @@ def test_nothing_written_over_a_panel_touches_a_panel_or_leaves_the_picture(coun
 def test_a_legend_that_is_wide_is_broken_and_not_cut_off():
     before = (np.array([0.2, 0.9]), np.array([0.1, 0.5]))
     one = dataclasses.replace(reliability(0), before=before)
-    wide = figures.reliability_figure({"Edema": one})
-    runs = figures.comparison_figure(
+    wide = reliability_figure({"Edema": one})
+    runs = comparison_figure(
         {f"{number} {'and more' * 9}": {"Edema": Estimate(0.7)} for number in range(8)}
     )
     for figure in (wide, runs):
@@ -89,7 +96,7 @@ def test_a_legend_that_is_wide_is_broken_and_not_cut_off():
 
 
 def test_axes_have_words_and_numbers_only_at_the_figures_edges():
-    figure = figures.roc_figure({f"label {number}": curve(0) for number in range(14)})
+    figure = roc_figure({f"label {number}": curve(0) for number in range(14)})
     below = [bool(axes.get_xlabel()) for axes in figure.axes]
     assert below == [False] * 10 + [True] * 4
     assert below == [axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes]
@@ -98,11 +105,11 @@ def test_axes_have_words_and_numbers_only_at_the_figures_edges():
 
 def test_what_is_no_formula_is_not_read_as_one(tmp_path):
     names = ["$a_b$", "a\nb\tc", "$\\nothing$"]
-    figure = figures.roc_figure({name: curve(0) for name in names})
+    figure = roc_figure({name: curve(0) for name in names})
     figure.savefig(tmp_path / "x.png")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["$a_b$", "a b c", "$\\nothing$"]
     assert not any(axes._left_title.get_parse_math() for axes in figure.axes)
-    runs = figures.comparison_figure({name: {name: Estimate(0.7)} for name in names})
+    runs = comparison_figure({name: {name: Estimate(0.7)} for name in names})
     runs.savefig(tmp_path / "x.png")
     assert legend(runs) == ["$a_b$", "a b c", "$\\nothing$"]
     shown = [*runs.legends[0].get_texts(), *runs.axes[0].get_yticklabels()]
@@ -110,14 +117,15 @@ def test_what_is_no_formula_is_not_read_as_one(tmp_path):
 
 
 def test_nothing_to_draw_is_an_error():
-    for build in (figures.roc_figure, figures.comparison_figure):
+    for build in (roc_figure, comparison_figure):
         with pytest.raises(UsageError, match="there is no"):
             build({})
     with pytest.raises(UsageError, match="there is no"):
-        figures.forest_figure({"Edema": scores_of({})}, forest()[1])
+        forest_figure({"Edema": scores_of({})}, forest()[1])
 
 
 def test_nothing_of_pyplot_is_loaded():
-    code = "import cxrtool.reports.figures, sys; print('matplotlib.pyplot' in sys.modules)"
+    modules = "cxrtool.reports.figures.curves, cxrtool.reports.figures.forest"
+    code = f"import sys, {modules}; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
