@@ -138,7 +138,7 @@ def test_a_fold_of_five_thousand_digits_is_refused(prepared):
         ({"seed": "one"}, 'seed is "one"'),
         ({"manifest_sha256": "0"}, 'manifest_sha256 is "0"'),
         ({"trials": -1}, "trials is -1"),
-        ({"besides": 1}, "besides is no key of this version"),
+        ({"besides": 1}, "besides is not a key of this version"),
         ({"format": 7}, "was not begun by cxrtool"),
     ],
 )

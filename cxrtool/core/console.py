@@ -174,7 +174,7 @@ class Reporter:
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
-        """Show that a step of unknown length is at work; nothing without a terminal."""
+        """show that a step of unknown length is running; nothing without a terminal."""
         with self.console.status(_plain(what)) if self.bars else nullcontext():
             yield
 

@@ -115,7 +115,7 @@ def _decode(content: bytes) -> tuple[str, str]:
         if content.startswith(mark):
             return content.decode(encoding), encoding
     if b"\0" in content:
-        raise ValueError("it holds zero bytes: it is no text, or UTF-16 without its mark")
+        raise ValueError("it holds zero bytes: it is not text, or it is UTF-16 without its mark")
     try:
         return content.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
@@ -126,7 +126,7 @@ def _check_fields(text: str, path: Path) -> list[str]:
     """The header's names; refuses a table in which a line has more or fewer fields than those.
 
     pandas fills the rest of a cut-off line with blanks, and a blank label has a meaning. It also
-    renames a column that is there twice.
+    renames a column that occurs twice.
     """
     header = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -144,7 +144,7 @@ def _check_fields(text: str, path: Path) -> list[str]:
         if other := _other_separator(header):
             advice = f"is it separated by {other!r}? Save it with commas, and decimal points"
         raise DataError(
-            f"{path}: {len(wrong)} of {len(counts):,} lines have not the header's {expected} "
+            f"{path}: {len(wrong)} of {len(counts):,} lines do not have the header's {expected} "
             f"fields ({first_few(wrong)}): {advice}"
         )
     return header

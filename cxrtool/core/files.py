@@ -43,10 +43,10 @@ _KINDS = {
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading that is one: a pipe or a device would be waited for without end.
+    """Open a regular file for reading: a pipe or a device would be waited for without end.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
@@ -65,7 +65,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     """A regular file's bytes, if it holds at most so many.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     with open_regular(path) as file:
         content = file.read(most + 1)
@@ -155,7 +155,7 @@ def lock_folder(folder: Path) -> int | None:
     """Lock a folder until the descriptor is closed, or the process ends; None where it is taken.
 
     Raises:
-        OSError: it is no folder, or is not there any more.
+        OSError: it is not a folder, or is not there any more.
     """
     if fcntl is None:
         return None
@@ -216,7 +216,7 @@ def claimed_folder(folder: Path, *, force: bool) -> Iterator[None]:
     command can then be given again.
 
     Raises:
-        DataError: it holds something, and `force` is not given, or it is no folder.
+        DataError: it holds something, and `force` is not given, or it is not a folder.
     """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file: --output names a folder")

@@ -54,12 +54,12 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of which no key is there twice: of two equal ones, which was meant?"""
+    """A JSON object of which no key occurs twice: of two equal ones, which was meant?"""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{shortened(twice)} is there twice")
+        raise ValueError(f"{shortened(twice)} occurs twice")
     return found
 
 

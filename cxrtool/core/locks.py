@@ -14,7 +14,7 @@ def locked(folder: Path, what: str, instead: str = "take another workspace (-w)"
     Raises:
         DataError: another process is in there.
     """
-    refusal = f"another {what} is at work in {folder}: wait for it, or {instead}"
+    refusal = f"another {what} is running in {folder}: wait for it, or {instead}"
     with _held(folder / ".lock", refusal):
         yield
 
@@ -24,7 +24,7 @@ def only_writer(path: Path) -> Iterator[None]:
     """Keep a second process from making the file `path` while the block runs.
 
     Raises:
-        DataError: another process is at it.
+        DataError: another process is writing it.
     """
     refusal = f"another process is writing {path}: wait for it, or name another file"
     with _held(path.with_name(f".{path.name}.lock"), refusal):

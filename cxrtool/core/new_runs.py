@@ -24,7 +24,7 @@ def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
     """Refuse a name that no new run can have.
 
     Raises:
-        UsageError: it is no plain folder name.
+        UsageError: it is not a plain folder name.
         DataError: it is taken, and `force` is not given.
     """
     if name is None:
@@ -112,7 +112,7 @@ def new_run(runs: Path, name: str | None, default: str, *, force: bool) -> Itera
     before that, the older run is there again as it was, and nothing is left of the new one.
 
     Raises:
-        UsageError: the name is no plain folder name.
+        UsageError: the name is not a plain folder name.
         DataError: it is taken, and `force` is not given.
     """
     runs.mkdir(parents=True, exist_ok=True)

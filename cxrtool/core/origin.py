@@ -97,7 +97,7 @@ def _register_of(folder: Path) -> str:
 
 
 def whoever_made(table: str) -> str:
-    """Who made the labels of a table that is no published one."""
+    """Who made the labels of a table that is not a published one."""
     return f"whoever made {table}"
 
 
@@ -126,7 +126,7 @@ def older_origin(values: Mapping[str, Any]) -> Origin:
     """The origin of data that version 0.1 prepared, by the counts in its data.json.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not as written.
+        KeyError, TypeError, ValueError: it is not as it was written.
     """
     folder, dataset = Path(values["folder"]), str(values["dataset"])
     names = [str(name) for name in values["tables"]]

@@ -145,7 +145,7 @@ def launched() -> Processes:
 def _number(name: str, *, least: int) -> int:
     text = os.environ[name]
     if not text.isdecimal() or int(text) < least:
-        raise UsageError(f"{name}={text} in the environment is no number of processes: unset it")
+        raise UsageError(f"{name}={text} in the environment is not a number of processes: unset it")
     return int(text)
 
 

@@ -163,7 +163,7 @@ def _read_thresholds(run: RunFolder, model: RunModel, labels: RunLabels) -> RunT
     if lacking or strange:
         problem = (
             f": thresholds lacks {first_few(lacking) or 'none'} of the labels and "
-            f"has {first_few(strange) or 'none'} besides"
+            f"has {first_few(strange) or 'none'} in addition"
         )
     elif found.sealed is None:
         problem = "" if model.sealed is None else ": `sealed` is missing"
@@ -205,7 +205,7 @@ def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
         found.append(
             f"{run.name}: thresholds.json was edited by hand for {first_few(card.edited)}: "
             f"decisions go by what it says now; `cxrtool evaluate {run.name} --operating-point "
-            f"{card.operating_point} --keep` puts back what was chosen on valid"
+            f"{card.operating_point} --keep` restores what was chosen on valid"
         )
     if not card.sealed:
         found.append(

@@ -217,7 +217,7 @@ def trials_among(folders: Iterable[Path]) -> dict[str, str]:
     """The runs that a search trained last, by name, each with its study.
 
     Args:
-        folders: of runs of one workspace; one whose files cannot be read is no trial.
+        folders: of runs of one workspace; one whose files cannot be read is not one.
     """
     found: dict[str, str] = {}
     listed: dict[str, str] | None = None

@@ -50,7 +50,7 @@ Threshold = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))] | None
 
 def _no_twice(values: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({value for value in values if values.count(value) > 1}):
-        raise ValueError(f"{first_few(twice)} is there twice")
+        raise ValueError(f"{first_few(twice)} occurs twice")
     return values
 
 
@@ -360,7 +360,7 @@ def _problem(error: ErrorDetails) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is no key of this version (edited, or written by a newer cxrtool)"
+            return f"{key} is not a key of this version (edited, or written by a newer cxrtool)"
         case "string_pattern_mismatch":
             return f"{key} is {found} and should be 64 hexadecimal digits"
         case "too_short" | "string_too_short":

@@ -59,7 +59,7 @@ def _lasting(stream: TextIO | None, number: int, *, forgiving: bool) -> TextIO:
     if stream is not None and not isinstance(stream, io.TextIOWrapper):
         return stream  # somebody's own
     if stream is not None and os.name == "nt" and stream.isatty():
-        stream.reconfigure(errors="replace")  # its console is no file of bytes
+        stream.reconfigure(errors="replace")  # its console is not a file of bytes
         return stream
     if stream is not None:
         number = stream.fileno()

@@ -62,7 +62,7 @@ class _PlainLoader(yaml.SafeLoader):
                 raise _problem("a list or a mapping cannot be a key", key_node)
             line = key_node.start_mark.line + 1
             if key in lines:
-                raise _problem(f"{key} is here twice, first in line {lines[key]}", key_node)
+                raise _problem(f"{key} occurs twice, first in line {lines[key]}", key_node)
             lines[key] = line
         return super().construct_mapping(node, deep)
 
@@ -93,7 +93,7 @@ def read_yaml(path: Path, *, as_text: bool = False) -> dict[Any, Any]:
             that each option makes of it what it makes of a flag's.
 
     Raises:
-        DataError: it cannot be read, is larger than `MOST`, is no YAML, has an alias or a key
+        DataError: it cannot be read, is larger than `MOST`, is not YAML, has an alias or a key
             twice, or holds something else than a mapping; the message names the line.
     """
     try:

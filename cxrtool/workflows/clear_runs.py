@@ -1,4 +1,4 @@
-"""`runs rm` and `runs slim`: what runs take of the disk, and how to have it back."""
+"""`runs rm` and `runs slim`: what runs take of the disk, and how to free it."""
 
 import os
 import re

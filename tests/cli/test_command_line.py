@@ -168,7 +168,7 @@ def test_a_key_twice_is_an_error(tmp_path):
     file.write_text("lr: 1\nepochs: 3\nlr: 2\n")
     done = call("train", "--config", file)
     assert done.exit_code == 2
-    assert "lr is here twice" in done.stderr
+    assert "lr occurs twice" in done.stderr
 
 
 def test_the_tilde_is_the_home_folder_in_files_variables_and_options(tmp_path, monkeypatch):

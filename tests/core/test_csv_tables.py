@@ -152,7 +152,9 @@ def test_a_comma_after_every_line_is_a_column_without_a_name(path):
 
 @pytest.mark.parametrize("length", [10, 200_000])
 def test_a_quote_that_is_never_closed_is_told(path, length):
-    assert_refused(path, 'path,b\n1,"' + "x,y\n" * length, "cannot be read|have not the header's")
+    assert_refused(
+        path, 'path,b\n1,"' + "x,y\n" * length, "cannot be read|do not have the header's"
+    )
 
 
 def test_a_column_that_is_there_twice_is_refused(path):

@@ -48,7 +48,7 @@ def test_json_with_a_key_twice_is_refused_and_the_key_named(tmp_path):
     """As where a threshold was edited by hand in another line than the one that counts."""
     path = tmp_path / "a.json"
     path.write_text('{"format": 1, "thresholds": {"A": 0.1, "Edema": 0.2, "Edema": 0.3}}')
-    with pytest.raises(RunError, match=r'a\.json cannot be read: "Edema" is there twice'):
+    with pytest.raises(RunError, match=r'a\.json cannot be read: "Edema" occurs twice'):
         read_json(path)
     path.write_text('{"format": 1, "a": {"Edema": 0.2}, "b": {"Edema": 0.3}}')
     assert read_json(path)["b"] == {"Edema": 0.3}

@@ -11,7 +11,7 @@ def test_a_folder_takes_one_at_a_time_and_is_left_as_it_was(tmp_path):
     with locked(folder, "training", "name another run"):
         assert is_locked(folder)
         with (
-            pytest.raises(DataError, match=r"another training is at work in .* name another run"),
+            pytest.raises(DataError, match=r"another training is running in .* name another run"),
             locked(folder, "training", "name another run"),
         ):
             pass

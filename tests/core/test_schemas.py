@@ -97,7 +97,7 @@ def test_strange_values_of_each_key_are_refused_with_file_and_key(run, name):
         (run.path / name).write_text(json.dumps({k: v for k, v in values.items() if k != key}))
         refused(run, name)
     (run.path / name).write_text(json.dumps({**values, "besides": 1}))
-    refused(run, name, "besides is no key of this version")
+    refused(run, name, "besides is not a key of this version")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -154,7 +154,7 @@ def test_labels_twice_are_refused_whatever_fingerprint_they_have(run):
     values = read_json(run.labels)
     run.labels.write_text(json.dumps({**values, "labels": [*values["labels"], "Edema"]}))
     change_model(run)
-    refused(run, "labels.json", "labels", "Edema is there twice")
+    refused(run, "labels.json", "labels", "Edema occurs twice")
 
 
 def test_labels_in_another_order_are_not_those_that_training_wrote(run):

@@ -33,9 +33,9 @@ BOMB = "a: &a [x, x]\n" + "".join(
     [
         (BOMB, "line 2 cannot be read as YAML: an alias (*a)"),
         ("base: &b {lr: 1}\nother:\n  <<: *b\n", "line 3 cannot be read as YAML: an alias (*b)"),
-        ("lr: 1\nepochs: 2\nlr: 3\n", "line 3 cannot be read as YAML: lr is here twice, first in"),
-        ("space:\n  low: 1\n  low: 2\n", "line 3 cannot be read as YAML: low is here twice"),
-        ("a: [{b: 1, b: 2}]", "line 1 cannot be read as YAML: b is here twice"),
+        ("lr: 1\nepochs: 2\nlr: 3\n", "line 3 cannot be read as YAML: lr occurs twice, first in"),
+        ("space:\n  low: 1\n  low: 2\n", "line 3 cannot be read as YAML: low occurs twice"),
+        ("a: [{b: 1, b: 2}]", "line 1 cannot be read as YAML: b occurs twice"),
         ("[" * 100_000, f"more than {DEEPEST} lists or mappings in one"),
         ("a: " + "{b: " * 50 + "1" + "}" * 50, f"more than {DEEPEST} lists or mappings in one"),
         ("a: " + "9" * 5000, "cannot be read as YAML"),

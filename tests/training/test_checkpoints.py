@@ -125,7 +125,7 @@ def test_facts_that_are_edited_are_refused_key_by_key(copy):
             refused(copy, key, "`sealed`", "SHA-256")
             place[key] = value
     save_file(few, copy.checkpoint, {"facts": json.dumps(facts | {"besides": 1})})
-    refused(copy, "besides is no key of this version")
+    refused(copy, "besides is not a key of this version")
     facts["control"]["epoch"] = -5
     save_file(few, copy.checkpoint, {"facts": json.dumps(facts)})
     refused(copy, "control: epoch is -5 and should be greater than or equal to 0")
@@ -262,7 +262,7 @@ def test_a_checkpoint_of_version_0_1_is_read(copy):
         ({"arch": b"resnet18"}, "arch is"),
         ({"seed": None}, "seed is null"),
         ({"seed": 10**400}, "seed is a number of many digits"),
-        ({"besides": 1}, "besides is no key of this version"),
+        ({"besides": 1}, "besides is not a key of this version"),
     ],
 )
 def test_a_value_in_config_yaml_that_is_none_is_named(killed, copy, change, said):

@@ -413,7 +413,7 @@ def test_a_run_comes_before_a_file_of_its_name_in_the_users_folder(
     [
         ({"format": 2}, "format 2"),
         ({"labels": ["Edema"]}, "gives .* labels"),
-        ({"labels": ["Edema", "Edema"]}, "altered: labels: Edema is there twice"),
+        ({"labels": ["Edema", "Edema"]}, "altered: labels: Edema occurs twice"),
         ({"labels": None}, "metadata was altered: labels is null"),
         ({"thresholds": {}}, "metadata was altered: thresholds lacks"),
         ({"thresholds": {"Edema": True}}, r"altered: thresholds\.Edema is true"),

@@ -390,7 +390,7 @@ def test_a_path_that_climbs_out_is_refused(data, workspace):
 def test_a_table_that_is_cut_off_is_refused(data, workspace):
     text = (data / "train.csv").read_text()
     (data / "train.csv").write_text(text[: len(text) - 25])
-    with pytest.raises(DataError, match=r"1 of .* lines have not the header's 19 fields"):
+    with pytest.raises(DataError, match=r"1 of .* lines do not have the header's 19 fields"):
         run(data, workspace)
 
 
