@@ -173,7 +173,7 @@ def test_latex_compiles(tmp_path):
     alone = [expert("resnet_{x}", seed=3), result("^~", seed=4)]
     made = [
         auroc_table(results),
-        auroc_table(alone, intervals=True),
+        auroc_table(alone),
         *references_tables(results),
         *references_tables(alone),
         differences_table([made_differences("a_1", "b", {"Edema": (-0.01, [-0.02, 0.01])})]),
