@@ -11,7 +11,7 @@ from cxrtool.core.config import CompareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError, counted, first_few
 from cxrtool.core.files import claimed_folder, write_text
-from cxrtool.core.json_files import write_json
+from cxrtool.core.json_files import plain, write_json
 from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.comparison import APART, differences_of, why_apart
@@ -46,10 +46,7 @@ class CompareResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        return {
-            "results": [one.as_json() for one in self.results],
-            "differences": [one.as_json() for one in self.differences],
-        }
+        return {"results": plain(self.results), "differences": plain(self.differences)}
 
 
 def compare_runs(

@@ -11,7 +11,7 @@ from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.files import claimed_folder
-from cxrtool.core.json_files import write_json
+from cxrtool.core.json_files import plain, write_json
 from cxrtool.core.names import names_for_files
 from cxrtool.evaluation.comparison import differences_of
 from cxrtool.evaluation.operating_points import (
@@ -42,11 +42,8 @@ class TablesResult:
         """One table's result as that of a run; of several, `results` and `differences`."""
         if len(self.results) == 1:
             return {**self.results[0].as_json(), "notes": self.notes}
-        return {
-            "results": [result.as_json() for result in self.results],
-            "differences": [pair.as_json() for pair in self.differences],
-            "notes": self.notes,
-        }
+        found = {"results": self.results, "differences": self.differences, "notes": self.notes}
+        return {name: plain(values) for name, values in found.items()}
 
 
 def evaluate_tables(
@@ -232,7 +229,7 @@ def _write(
             written += write_scores(one.result, place / "metrics.json")
         if differences:
             written.append(folder / "differences.json")
-            write_json(written[-1], {"differences": [pair.as_json() for pair in differences]})
+            write_json(written[-1], {"differences": plain(differences)})
     return written
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from cxrtool.core.config import TuneConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import CxrToolError, RunError, StoppedError, counted
+from cxrtool.core.json_files import plain
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.signals import stop_requests
 from cxrtool.core.workspace import Workspace, workspace_option
@@ -34,8 +35,6 @@ from cxrtool.search.worker import Worker, run_proposed
 
 WAIT = 1.0
 """Seconds between two looks at a study whose last trials others run."""
-
-
 _FOR_PEOPLE = ("columns", "texts", "best_is_here")
 
 
@@ -60,12 +59,7 @@ class TuneResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        told = {key: value for key, value in vars(self).items() if key not in _FOR_PEOPLE}
-        return {
-            **told,
-            "folder": str(self.folder),
-            "written": [str(path) for path in self.written],
-        }
+        return {key: plain(value) for key, value in vars(self).items() if key not in _FOR_PEOPLE}
 
 
 def tune_model(
