@@ -25,8 +25,12 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, mask: ArrayLike | None = None) 
     The Mann-Whitney statistic over its maximum (Hanley & McNeil 1982, Radiology 143:29-36).
     In [0, 1]; NaN where the images that count have one class.
 
-    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), auroc([0, 1], [0.5, 0.5]), auroc([1], [0.2])
-    (0.75, 0.5, nan)
+    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    >>> auroc([0, 1], [0.5, 0.5])
+    0.5
+    >>> auroc([1, 1], [0.2, 0.9])
+    nan
     """
     _, tp, fp = counts_from_above(*counted_scores(y_true, y_score, mask))
     # A negative loses to every positive above its score and to half of those that share it.

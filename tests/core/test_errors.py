@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxrtool.core.errors import LONGEST, counted, first_few, unknown_name, unknown_names
+from cxrtool.core.errors import LONGEST, counted, first_few, grouped, unknown_name, unknown_names
 
 
 def test_the_first_few_of_many_are_named_and_all_are_counted():
@@ -18,6 +18,13 @@ def test_the_first_few_of_many_are_named_and_all_are_counted():
 )
 def test_a_number_has_its_noun(number, noun, text):
     assert counted(number, noun) == text
+
+
+def test_names_are_together_by_what_is_said_of_them_each_once():
+    said = [("rare", "b"), ("absent", "a"), ("rare", "a"), ("rare", "b")]
+    assert grouped(said) == {"rare": ["b", "a"], "absent": ["a"]}
+    assert list(grouped(said)) == ["rare", "absent"]
+    assert grouped([]) == {}
 
 
 def test_what_may_have_been_meant_comes_first():
