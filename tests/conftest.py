@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from cxrtool.core.config import PrepareConfig, SplitConfig, TrainConfig
+from cxrtool.core.config import ExportConfig, PrepareConfig, SplitConfig, TrainConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.origin import published_origin
 from cxrtool.core.runs import RunFolder
@@ -159,6 +159,15 @@ def trained(trained_once, tmp_path):
     folder = copy_folder(trained_once.workspace.folder, tmp_path / "cxr")
     yield Trained(Workspace(folder), trained_once.data, trained_once.run)
     assert weights.stat().st_mtime_ns == before, "a test wrote into weights that all tests share"
+
+
+@pytest.fixture(scope="session")
+def exported(trained_once, tmp_path_factory):
+    """The result of an export of the tiny run."""
+    from cxrtool.workflows.export import export_run
+
+    output = tmp_path_factory.mktemp("exported") / "tiny.onnx"
+    return export_run(ExportConfig(output=output), trained_once.workspace)
 
 
 @pytest.fixture(scope="session")

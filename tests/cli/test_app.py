@@ -1,18 +1,14 @@
 import json
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
-from typer.testing import CliRunner
 
 from cxrtool.cli import app as cli
 from cxrtool.cli.app import app
 from cxrtool.core import config as config
 from tests.conftest import TINY
-from tests.support.copies import copy_folder
+from tests.support.calling import call
 
 COMMANDS = {
     "prepare": config.PrepareConfig,
@@ -27,25 +23,11 @@ COMMANDS = {
     "runs": config.RunsConfig,
     "demo": config.DemoConfig,
 }
+
 TINY_FLAGS = [
     *("--arch", "resnet18", "--weights", "none", "--image-size", "32", "--batch-size", "16"),
     *("--workers", "0", "--precision", "fp32", "--device", "cpu"),
 ]
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def shell(warm, tmp_path):
-    """A command as a user calls it in a folder: its own process, with pipes for both streams."""
-
-    def run(*arguments):
-        command = [warm, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-
-    return run
 
 
 def test_the_commands_are_those_of_the_help():
@@ -97,142 +79,6 @@ def test_wrong_use_is_exit_2_with_a_hint(prepared, arguments, told):
     assert done.exit_code == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_workspace_comes_from_the_environment(prepared, monkeypatch):
-    monkeypatch.setenv("CXRTOOL_WORKSPACE", str(prepared.folder))
-    assert "--force" in call("split").stderr
-
-
-@pytest.fixture
-def settings(tmp_path):
-    def write(**values):
-        path = tmp_path / "settings.yaml"
-        path.write_text(yaml.safe_dump(values))
-        return path
-
-    return write
-
-
-def test_a_files_values_are_defaults_and_flags_win(prepared, settings):
-    file = settings(sizes="40,30,30", force=True, seed=5)
-    done = call("split", "-w", prepared.folder, "--json", "--config", file)
-    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
-    flags = ["--sizes", "70,15,15"]
-    done = call("split", "-w", prepared.folder, "--json", "--config", file, *flags)
-    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.7, abs=0.05)
-
-
-def test_yamls_off_and_lists_are_taken_as_written(prepared, tmp_path):
-    path = tmp_path / "settings.yaml"
-    path.write_text("sizes: [40, 30, 30]\nforce: on\n")
-    done = call("split", "-w", prepared.folder, "--json", "--config", path)
-    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
-    path.write_text("wandb: off\nlimit: 2\nbatch_size: 5\nweights: none\n")
-    done = call("train", "-w", prepared.folder, "--config", path)
-    assert "more than the 2 training images" in done.stderr
-
-
-@pytest.mark.parametrize("runs", ["run: tiny", "run: [tiny]", "run:\n- tiny\n- copy"])
-def test_an_option_that_is_given_several_times_is_a_list_in_a_config(trained, runs, tmp_path):
-    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
-    image = next(trained.data.rglob("*frontal.jpg"))
-    (tmp_path / "c.yaml").write_text(f"{runs}\nengine: torch\ndevice: cpu\n")
-    done = call(
-        *("predict", image, "-w", trained.workspace.folder, "--json"),
-        *("--config", tmp_path / "c.yaml"),
-    )
-    assert done.exit_code == 0, done.stderr
-    names = "tiny + copy" if "copy" in runs else "tiny"
-    assert json.loads(done.stdout)["run"] == names
-
-
-def test_a_runs_config_is_a_file_for_train(trained):
-    config = trained.workspace.runs / "tiny" / "config.yaml"
-    flags = ["--epochs", "1", "--name", "again", "--device", "cpu", "--workers", "0", "--json"]
-    done = call("train", "-w", trained.workspace.folder, "--config", config, *flags)
-    assert done.exit_code == 0, done.stderr
-    first, again = (
-        yaml.safe_load((trained.workspace.runs / name / "config.yaml").read_text())
-        for name in ("tiny", "again")
-    )
-    assert {**first, "epochs": 1} == again
-
-
-def test_an_unknown_key_is_an_error_with_a_near_name(prepared, settings):
-    done = call("split", "-w", prepared.folder, "--config", settings(siezs="40,30,30"))
-    assert done.exit_code == 2
-    assert "'siezs'" in done.stderr
-    assert "did you mean sizes" in done.stderr
-
-
-@pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
-def test_a_file_that_is_no_settings_is_an_error(prepared, tmp_path, text):
-    path = tmp_path / "bad.yaml"
-    path.write_text(text)
-    done = call("split", "-w", prepared.folder, "--config", path)
-    assert done.exit_code == 2
-    assert "bad.yaml" in done.stderr
-
-
-def test_a_value_of_the_wrong_kind_in_a_file_is_an_error(prepared, settings):
-    done = call("train", "-w", prepared.folder, "--config", settings(epochs="many"))
-    assert done.exit_code == 2
-    assert "epochs" in done.stderr
-
-
-def test_debug_shows_the_traceback(shell, tmp_path):
-    done = shell("split", "-w", tmp_path, "--debug")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "DataError" in done.stderr
-
-
-def test_names_with_markup_are_told_as_they_are(tmp_path):
-    done = call("split", "-w", tmp_path / "[bold]x[PA]")
-    assert "[bold]x[PA]" in done.stderr
-
-
-def test_a_full_disk_is_one_message(prepared, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device", "split.csv")
-
-    monkeypatch.setattr("cxrtool.workflows.split.write_table", full)
-    done = call("split", "-w", prepared.folder, "--force")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "split.csv: No space left on device" in done.stderr
-
-
-def test_no_room_for_temporary_files_is_told_with_the_way_on(prepared, tmp_path, monkeypatch):
-    def all_full(*_, **__):
-        monkeypatch.setattr(tempfile, "tempdir", None)
-        tempfile.mkdtemp()
-
-    gone = str(tmp_path / "gone")
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [gone])
-    monkeypatch.setattr("cxrtool.workflows.split.write_table", all_full)
-    done = call("split", "-w", prepared.folder, "--force")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "the system" not in done.stderr
-    assert "gone" in done.stderr
-    assert "TMPDIR" in done.stderr
-
-
-def test_ctrl_c_is_exit_130(prepared, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cxrtool.workflows.split.write_table", interrupted)
-    done = call("split", "-w", prepared.folder, "--force")
-    assert done.exit_code == 130
-
-
-def test_a_bug_keeps_its_traceback(prepared, monkeypatch):
-    def bug(*_, **__):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("cxrtool.workflows.split.write_table", bug)
-    assert isinstance(call("split", "-w", prepared.folder, "--force").exception, ZeroDivisionError)
 
 
 JSON_KEYS = {

@@ -1,6 +1,5 @@
 """Threads wait briefly, as many as cores are free or as asked for; a busy machine is told."""
 
-import json
 import os
 import subprocess
 import sys
@@ -19,11 +18,7 @@ from cxrtool.core.hardware import (
     longest_wait,
     spin_briefly,
 )
-from cxrtool.networks.devices import compute_threads
-from cxrtool.training import choices as choices
 from cxrtool.training import learner as learner_module
-from cxrtool.training import progress as progress
-from cxrtool.workflows.train import train_model
 from cxrtool.workflows.train_dry_run import plan_training
 from tests.conftest import TINY, Listening
 
@@ -58,15 +53,6 @@ def test_what_the_user_set_counts(name, monkeypatch):
     assert {other: os.environ.get(other) for other in hardware.WAITING if other in os.environ} == {
         name: "ACTIVE"
     }
-
-
-def test_threads_are_as_many_as_asked_for_and_afterwards_as_before():
-    before = torch.get_num_threads()
-    with compute_threads(before + 2):
-        assert torch.get_num_threads() == before + 2
-    assert torch.get_num_threads() == before
-    with compute_threads(None):
-        assert torch.get_num_threads() == before
 
 
 def test_a_dry_run_tries_with_the_threads_asked_for(prepared_once, monkeypatch):
@@ -133,20 +119,6 @@ def test_one_thread_is_not_advised_to_one_that_has_it_and_own_workers_are_named(
     assert "own 2 workers" in hint
 
 
-def test_training_says_so_once(prepared, monkeypatch):
-    from cxrtool.core.console import Reporter
-    from cxrtool.workflows.train import train_model
-
-    notes = []
-    reporter = Reporter(progress=False)
-    monkeypatch.setattr(reporter, "note", notes.append)
-    waits = iter(range(0, 10**6, 1000))
-    monkeypatch.setattr(progress, "core_waits", lambda: {"1": float(next(waits))})
-    monkeypatch.setattr(hardware, "LEAST_SECONDS", 0.0)
-    train_model(replace(TINY, limit=32, validations=2), prepared, seed=1, reporter=reporter)
-    assert sum("other processes use the cores" in note for note in notes) == 1
-
-
 def stat_of(path, idle, waiting=0):
     """A table like Linux's, in which each of this process's cores has been idle for so long."""
     ticks = os.sysconf("SC_CLK_TCK")
@@ -209,44 +181,6 @@ def test_where_the_system_does_not_tell_threads_are_the_usual_ones(content, tmp_
 )
 def test_threads_are_as_many_as_cores_are_free(used, cores, usual, expected):
     assert free_threads(used, cores=cores, usual=usual) == expected
-
-
-def test_a_training_beside_others_says_so_and_keeps_its_number_when_resumed(prepared, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(choices, "cores_in_use", lambda: 99.0)
-    with compute_threads(2):
-        listening = Listening()
-        listening.note = listening.warn
-        train_model(
-            replace(TINY, name="beside", epochs=1, keep_checkpoint=True),
-            prepared,
-            seed=1,
-            reporter=listening,
-        )
-    assert any("computing with 1 thread," in text for text in listening.warnings)
-    environment = prepared.runs / "beside" / "environment.json"
-    assert json.loads(environment.read_text())["threads"] == 1
-    monkeypatch.setattr(choices, "cores_in_use", lambda: 0.0)
-    longer = replace(TINY, resume="beside", epochs=2, threads=None)
-    with compute_threads(2):
-        again = Listening()
-        train_model(longer, prepared, seed=1, given=("epochs",), reporter=again)
-    assert not [text for text in again.warnings if "thread" in text]
-    assert json.loads(environment.read_text())["threads"] == 1
-
-
-@pytest.mark.parametrize("asked", ["threads", "OMP_NUM_THREADS", "cuda"])
-def test_who_says_how_many_threads_is_not_asked_again(asked, monkeypatch):
-    def never():
-        raise AssertionError("the machine was looked at")
-
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(choices, "cores_in_use", never)
-    if asked == "OMP_NUM_THREADS":
-        monkeypatch.setenv(asked, "2")
-    config = replace(TINY, threads=3 if asked == "threads" else None)
-    device = torch.device("cuda" if asked == "cuda" else "cpu")
-    assert choices.use_free_cores(config, device, reporter=Listening()) == config
 
 
 def test_the_hardware_bf16_is_known_by_its_flags(monkeypatch):

@@ -156,3 +156,10 @@ def test_runs_says_which_are_trials(workspace):
     finish(workspace, "a", study=None)
     finish(workspace, "b", study="s")
     assert {run.run: run.study for run in list_runs(workspace)} == {"a": None, "b": "s"}
+
+
+def test_a_near_name_of_a_run_is_offered(tmp_path):
+    for name in ("baseline", "other"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    with pytest.raises(RunError, match=r"\(did you mean baseline\?\); there are: baseline, other"):
+        find_run(tmp_path / "runs", "baselin")

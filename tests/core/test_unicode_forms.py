@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 
 from cxrtool.core.config import EvaluateConfig, PrepareConfig
+from cxrtool.core.new_runs import check_new_name
+from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import named_ones, parse_policy
 from cxrtool.inference.inputs import list_images
 from cxrtool.workflows.prepare import prepare_manifest
+from tests.support.calling import call
 
 NFC, NFD = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
 
@@ -117,3 +121,24 @@ def test_what_is_nowhere_stays_as_it_is(tmp_path):
     assert on_disk(tmp_path / NFD / "a") == tmp_path / NFD / "a"
     assert normal("plain") == "plain"
     assert NFC != NFD
+
+
+NFC, NFD = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+
+
+def test_names_are_found_under_either_unicode_form(tmp_path):
+    assert NFC != NFD
+    for there, wanted in ((NFC, NFD), (NFD, NFC)):
+        folder = tmp_path / there.encode().hex()
+        file = folder / there / "runs" / there / "a.txt"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert on_disk(folder / wanted / "runs" / wanted / "a.txt") == file
+        assert on_disk(folder / wanted / "new") == folder / there / "new"
+        assert find_run(folder / there / "runs", wanted) == RunFolder(file.parent)
+        with pytest.raises(Exception, match="exists in"):
+            check_new_name(folder / there / "runs", wanted, force=False)
+        assert "is missing" in call("split", "-w", folder / wanted).stderr
+        assert named_ones("--labels", f"{wanted}, Edema", ["Edema", there]) == [there, "Edema"]
+        assert parse_policy(f"ones,{wanted}=zeros", [there]) == {there: "zeros"}
+    assert normal(NFD) == NFC

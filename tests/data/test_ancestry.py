@@ -1,44 +1,28 @@
 """Whom and what a run has seen: itself, or through the runs it began from."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
-from cxrtool.core.config import CompareConfig, EvaluateConfig, PrepareConfig, SplitConfig
+from cxrtool.core.config import CompareConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.core.files import sha256
-from cxrtool.core.json_files import seal_of
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import Group, find_ancestry, read_seen
-from cxrtool.data.manifest import read_manifest, read_split
-from cxrtool.data.phantoms import draw_dataset
-from cxrtool.data.seen import SeenRows
-from cxrtool.evaluation.truth import Known
+from cxrtool.data.manifest import read_manifest
 from cxrtool.workflows.compare import compare_runs
-from cxrtool.workflows.evaluate import evaluate_run
-from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
+from tests.support.ancestors import evaluate, of_part
 from tests.support.copies import copy_folder, own
 
 SHORT = replace(TINY, epochs=1, limit=40)
-
-
-def evaluate(workspace, run, listening=None, **options):
-    config = EvaluateConfig(
-        run=str(run), bootstrap=0, batch_size=64, workers=0, report=False, **options
-    )
-    return evaluate_run(config, workspace, seed=1, reporter=listening or Listening())
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +39,6 @@ def generations(trained_once, tmp_path_factory):
         tiny=RunFolder(workspace.runs / "tiny"),
         heir=RunFolder(workspace.runs / "heir"),
     )
-
-
-def of_part(workspace, part):
-    manifest = read_manifest(workspace.manifest)
-    return manifest[read_split(workspace.split, manifest) == part]
 
 
 def test_train_warns_where_what_it_begins_with_has_seen_its_valid(generations):
@@ -135,98 +114,6 @@ def test_a_file_of_a_run_that_has_not_ended_has_seen_its_patients(trained, tmp_p
         assert len(found.groups[0].train) > 0
 
 
-@pytest.fixture(scope="module")
-def renamed(drawn, tmp_path_factory):
-    """The first patients' pictures under other names, laid out and labelled as before."""
-    folder, count = tmp_path_factory.mktemp("renamed"), 14
-    table = pd.read_csv(drawn.folder / "train.csv", dtype=str, keep_default_na=False)
-    table = table[table["Path"].str.contains("frontal")]
-    rows = []
-    for _, row in table.iterrows():
-        number = int(row["Path"].split("patient")[1][:5])
-        if number > count:
-            break
-        path = row["Path"].replace(f"patient{number:05d}", f"patient{number + 500:05d}")
-        rows.append({**row, "Path": path})
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Saved again: not a byte of the file is the same.
-        Image.open(drawn.folder.parent / row["Path"]).save(target, quality=80)
-    pd.DataFrame(rows).to_csv(folder / "CheXpert-v1.0-small" / "train.csv", index=False)
-    return folder / "CheXpert-v1.0-small"
-
-
-def prepare(data, folder, **options):
-    workspace = Workspace(folder)
-    prepare_manifest(PrepareConfig(data=data, workers=0, cache=False, **options), workspace)
-    split_manifest(SplitConfig(sizes="40,20,40"), workspace, seed=3)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def strangers(tmp_path_factory):
-    """Other people who have the numbers of those in the tests' data."""
-    folder = tmp_path_factory.mktemp("strangers")
-    other = draw_dataset(folder, patients=14, seed=8, valid_patients=1)
-    return prepare(other.folder, folder / "cxr")
-
-
-def test_the_same_pictures_under_other_names_are_refused(trained_once, renamed, tmp_path):
-    workspace = prepare(renamed, tmp_path / "other")
-    pd.read_csv(workspace.split).assign(split="test").to_csv(workspace.split, index=False)
-    run = RunFolder(trained_once.workspace.runs / "tiny")
-    card, rows = read_card(run), of_part(workspace, "test")
-    numbers = rows["patient_id"].str.removeprefix("patient").astype(int) - 500
-    seen = numbers.map("patient{:05d}".format).isin(card.train_patients | card.valid_patients)
-    assert 0 < seen.sum() < len(rows)
-    told = rf"{seen.sum()} of {len(rows)} images in test are pictures that the run was .* new to it"
-    with pytest.raises(DataError, match=told):
-        evaluate(workspace, run.path)
-
-
-def test_other_people_of_the_same_numbers_are_scored(trained_once, strangers, tmp_path):
-    workspace = strangers
-    card = read_card(RunFolder(trained_once.workspace.runs / "tiny"))
-    people = set(of_part(workspace, "test")["patient_id"])
-    assert people & card.train_patients
-    run = copy_folder(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
-    listening = Listening()
-    result = evaluate(workspace, run, listening)
-    assert not result.protocol.trained_on
-    assert not any("trained or chosen" in text for text in listening.warnings)
-
-
-def test_fingerprints_that_a_workspace_lacks_are_made(trained_once, renamed, tmp_path):
-    workspace = prepare(renamed, tmp_path / "other", check_images="none")
-    assert not workspace.pictures.exists()
-    with pytest.raises(DataError, match="images in test are pictures"):
-        evaluate(workspace, trained_once.workspace.runs / "tiny")
-    assert workspace.pictures.is_file()
-
-
-def of_before(workspace):
-    """Make the run `tiny` one of version 0.1: ids alone, which count everywhere."""
-    run = RunFolder(workspace.runs / "tiny")
-    patients = json.loads(run.patients.read_text())
-    kept = {name: patients[name] for name in ("format", "train", "valid")}
-    run.patients.write_text(json.dumps(kept))
-    run.pictures.unlink()
-    model = json.loads(run.model.read_text())
-    del model["sha256"]["pictures.safetensors"]
-    model["sha256"]["patients.json"] = sha256(run.patients)
-    del model["sealed"]
-    model["sealed"] = seal_of(model)
-    run.model.write_text(json.dumps(model))
-    return run
-
-
-def test_a_run_of_before_is_known_by_its_patients_everywhere(trained, strangers):
-    of_before(trained.workspace)
-    evaluate(trained.workspace, "tiny")
-    with pytest.raises(DataError, match="patients in test are among those"):
-        evaluate(strangers, trained.workspace.runs / "tiny")
-
-
 def test_what_a_run_has_seen_is_bound_to_it(trained):
     run = RunFolder(trained.workspace.runs / "tiny")
     content = bytearray(run.pictures.read_bytes())
@@ -263,32 +150,6 @@ def test_what_began_on_the_same_split_is_scored_as_any_other_run(generations, tm
     seen = len(card.valid_patients & tiny.train_patients)
     told = next(text for text in listening.warnings if "heir" in text)
     assert told.startswith(f"{seen} of {len(card.valid_patients)} patients")
-
-
-def seen_rows(images=0, patients=0):
-    return SeenRows(
-        patients=["p"] * patients, images=["i"] * images, of_patients=100, of_images=100
-    )
-
-
-@pytest.mark.parametrize(
-    ("known", "spoils"),
-    [
-        ({}, False),
-        # A data set holds one picture in a hundred twice: told, and the scores stand.
-        ({"itself": seen_rows(images=1)}, False),
-        ({"itself": seen_rows(images=2)}, True),
-        ({"itself": seen_rows(images=1), "own_split": False}, True),
-        ({"itself": seen_rows(patients=1)}, True),
-        ({"itself": seen_rows(patients=9, images=9), "by_image": True}, False),
-        # Nothing explains what another run has seen.
-        ({"before": seen_rows(images=1), "by_image": True}, True),
-        ({"before": seen_rows(patients=1)}, True),
-    ],
-)
-def test_only_its_own_split_explains_what_a_run_has_seen(known, spoils):
-    usual = {"itself": seen_rows(), "before": seen_rows(), "own_split": True, "by_image": False}
-    assert Known(**{**usual, **known}).spoils is spoils
 
 
 def test_patients_of_another_register_are_other_people():

@@ -11,6 +11,7 @@ from cxrtool.data.labels import (
     MIXED,
     SMOOTH_ONES,
     SMOOTH_ZEROS,
+    named_ones,
     parse_policy,
     target_ranges,
     targets_and_mask,
@@ -192,3 +193,10 @@ def test_the_labels_are_chexperts_fourteen():
     assert len(set(CHEXPERT_LABELS)) == 14
     assert CHEXPERT_LABELS[0] == "No Finding"
     assert CHEXPERT_LABELS[-1] == "Support Devices"
+
+
+def test_a_label_twice_is_refused_and_all_that_are_unknown_are_told():
+    with pytest.raises(UsageError, match="--labels names Edema twice"):
+        named_ones("--labels", "Edema,Fracture,Edema", ["Edema", "Fracture"])
+    with pytest.raises(UsageError, match=r"2 labels are not known: 'Edemma' \(did you mean Edema"):
+        named_ones("--labels", "Edemma,x,Fracture", ["Edema", "Fracture"])

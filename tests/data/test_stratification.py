@@ -1,53 +1,17 @@
 """What holds for every split, and the two measures of balance."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
 from cxrtool.core.errors import DataError
 from cxrtool.data import stratification as splits
 from cxrtool.data.balance import label_distribution, label_pair_distribution
-from cxrtool.data.stratification import (
-    split_by_image,
-    split_by_patient,
-)
-
-SIZES = (0.8, 0.1, 0.1)
-RATES = np.array([0.5, 0.35, 0.2, 0.1, 0.04, 0.01])
-
-
-def draw(n, n_patients, seed=0):
-    """Two policies' positives, the patients (heavy-tailed) and unique keys of n images."""
-    rng = np.random.default_rng(seed)
-    popular = rng.lognormal(sigma=1.2, size=n_patients)
-    extra = rng.choice(n_patients, n - n_patients, p=popular / popular.sum())
-    owners = np.concatenate([np.arange(n_patients), extra])
-    ill = rng.normal(size=n_patients)[owners][:, None]
-    latent = 0.6 * ill + 0.8 * rng.normal(size=(n, len(RATES)))
-    zeros = latent > -np.quantile(-latent, RATES, axis=0).diagonal()
-    ones = zeros | (rng.random(zeros.shape) < 0.1)
-    patients = np.array([f"patient{owner:05d}" for owner in owners])
-    return [zeros, ones], patients, np.array([f"{i:06d}.jpg" for i in range(n)])
+from cxrtool.data.stratification import split_by_image, split_by_patient
+from tests.support.folds import SIZES, draw
 
 
 def patients_in_two_folds(patients, folds):
     return [p for p in set(patients.tolist()) if len(set(folds[patients == p].tolist())) > 1]
-
-
-def naive_gap(positives, folds, n_folds, order):
-    """LD (order 1) and LPD (order 2) written out as loops over the definition."""
-    gaps = []
-    for columns in combinations(range(positives.shape[1]), order):
-        has = [all(row[c] for c in columns) for row in positives]
-        if order == 2 and not any(has):
-            continue
-        overall = sum(has) / len(has)
-        for fold in range(n_folds):
-            inside = [h for h, f in zip(has, folds, strict=True) if f == fold]
-            p = sum(inside) / len(inside)
-            gaps.append(abs(p / (1 - p) - overall / (1 - overall)))
-    return sum(gaps) / len(gaps)
 
 
 @pytest.mark.parametrize(
@@ -222,40 +186,6 @@ def test_labels_without_positives_and_images_without_labels_are_split_too():
     _, patients, _ = draw(500, 300)
     folds = split_by_patient(np.zeros((500, 3), dtype=bool), patients, sizes=SIZES, seed=0)
     assert np.bincount(folds).tolist() == [400, 50, 50]
-
-
-def test_measures_of_a_case_worked_by_hand():
-    positives = np.array([[1, 1], [1, 0], [0, 0], [0, 0], [1, 1], [0, 1], [0, 1], [0, 0]], bool)
-    folds = np.repeat([0, 1], 4)
-    # label 0: odds 3/5 in all, 1 and 1/3 in the folds; label 1: 1 in all, 1/3 and 3
-    assert label_distribution(positives, folds, 2) == pytest.approx(
-        (2 / 5 + 4 / 15 + 2 / 3 + 2) / 4
-    )
-    # both: 2/6 in all, 1/3 in each fold
-    assert label_pair_distribution(positives, folds, 2) == pytest.approx(0)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_measures_agree_with_the_definition_written_out(seed):
-    (positives, _), _, _ = draw(250, 100, seed)
-    positives[:, 5] = False
-    folds = np.random.default_rng(seed).choice(3, 250, p=SIZES)
-    assert label_distribution(positives, folds, 3) == pytest.approx(
-        naive_gap(positives, folds, 3, 1)
-    )
-    assert label_pair_distribution(positives, folds, 3) == pytest.approx(
-        naive_gap(positives, folds, 3, 2)
-    )
-
-
-def test_measures_stay_finite_at_the_edges():
-    always = np.ones((4, 1), dtype=bool)
-    assert label_distribution(always, np.array([0, 0, 1, 1]), 2) == 0
-    assert label_pair_distribution(always, np.array([0, 0, 1, 1]), 2) == 0
-    half = np.array([[1], [1], [0], [0]], bool)
-    # odds 1 in all; 2 to a half in the first fold, 0 in the second
-    assert label_distribution(half, np.array([0, 0, 1, 1]), 2) == pytest.approx((3 + 1) / 2)
-    assert label_distribution(half, np.array([0, 0, 2, 2]), 3) == pytest.approx((3 + 1) / 2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from cxrtool.core.config import HEATMAPS
-from cxrtool.core.errors import RunError, UsageError
+from cxrtool.core.errors import UsageError
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.images.reading import load_pixels
@@ -26,6 +26,7 @@ SMALLEST = (
     "swin_v2_t",
 )
 """One of each family, and both versions of Swin."""
+
 LABELS = ("Edema", "Fracture", "Pneumonia")
 
 
@@ -240,13 +241,3 @@ def test_a_runs_maps_add_up_to_its_probabilities(trained_once):
         precision="fp32",
     )
     assert np.abs(1 / (1 + np.exp(-logits)) - scores[0]).max() < 1e-5
-
-
-def test_weights_of_another_network_are_refused(trained):
-    from tests.support.sealing import change_model
-
-    run = RunFolder(trained.workspace.runs / trained.run)
-    change_model(run, arch="resnet34")
-    with pytest.raises(RunError, match=r"does not fit model\.json") as refusal:
-        load_explainer(run)
-    assert len(str(refusal.value)) < 1000, "torch's own message names every tensor"

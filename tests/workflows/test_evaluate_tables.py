@@ -1,7 +1,6 @@
 """Anybody's predictions against anybody's labels, and comparisons of runs and of tables."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,43 +10,11 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from cxrtool.cli.app import app
-from cxrtool.core.config import CompareConfig, EvaluateConfig, SplitConfig
-from cxrtool.core.console import SILENT
-from cxrtool.core.errors import DataError, RunError, UsageError
-from cxrtool.core.files import sha256
-from cxrtool.core.json_files import write_json
-from cxrtool.core.run_cards import read_card
-from cxrtool.core.runs import RunFolder
+from cxrtool.core.config import EvaluateConfig
+from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.manifest import read_manifest, read_split
-from cxrtool.evaluation.operating_points import stored_point
-from cxrtool.evaluation.thresholds import Rule
-from cxrtool.workflows.compare import compare_runs
-from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
-from cxrtool.workflows.split import split_manifest
-from tests.conftest import Listening
-from tests.support.copies import copy_folder
-from tests.support.sealing import change_model
-
-FIVE = ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion"]
-PARTS = range(64_741, 64_861)
-
-
-@pytest.fixture
-def tables(tmp_path):
-    """CheXpert's test labels in their form, and two models' predictions of five of them."""
-    rng = np.random.default_rng(0)
-    studies = [f"CheXpert-v1.0/test/patient{number}/study1" for number in PARTS]
-    truth = pd.DataFrame(rng.integers(0, 2, (120, 14)), columns=list(CHEXPERT_LABELS))
-    truth.insert(0, "Study", studies)
-    (tmp_path / "groundtruth.csv").write_text(truth.to_csv(index=False).rstrip("\n"))
-    for name, noise in (("a", 1.0), ("b", 3.0)):
-        logits = truth[FIVE].to_numpy() + rng.normal(0, noise, (120, 5))
-        scores = pd.DataFrame(1 / (1 + np.exp(-logits)), columns=FIVE)
-        scores.insert(0, "Study", studies)
-        scores.sample(frac=1, random_state=1).to_csv(tmp_path / f"{name}.csv", index=False)
-    return tmp_path
+from tests.support.evaluating_tables import FIVE, evaluate
 
 
 def scored(folder, *names, **options):
@@ -235,211 +202,10 @@ def test_only_an_output_folder_is_written(tables, monkeypatch):
     assert {path.suffix for path in (tables / "plain").iterdir()} == {".json", ".csv"}
 
 
-def test_tables_are_compared_with_nothing_else_at_hand(tables):
-    files = [str(tables / "a.csv"), str(tables / "b.csv")]
-    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=100, output=tables / "out")
-    found = compare_runs(config, files, None, seed=1)
-    assert list(found.tables) == ["aurocs", "other_references", "differences"]
-    for name in ("aurocs.tex", "aurocs.md", "differences.csv", "compare.json", "aurocs.png"):
-        assert (tables / "out" / name).stat().st_size > 100
-    with pytest.raises(UsageError, match="named twice"):
-        compare_runs(config, files[:1] * 2, None, seed=1)
-    with pytest.raises(UsageError, match="cannot be mixed"):
-        compare_runs(config, [files[0], "tiny"], None, seed=1)
-
-
-def test_a_run_is_compared_as_it_is_evaluated(trained):
-    config = CompareConfig(bootstrap=100, device="cpu", precision="fp32", workers=0)
-    found = compare_runs(config, ["tiny"], trained.workspace, seed=1)
-    alone = evaluate_run(
-        EvaluateConfig(run="tiny", bootstrap=100, report=False), trained.workspace, seed=1
-    )
-    for label, figures in found.results[0].labels.items():
-        assert figures.auroc.value == alone.labels[label].auroc.value
-        assert figures.auroc.interval == alone.labels[label].auroc.interval
-    assert found.differences == []
-
-
-def write_fold(trained, name, fold):
-    """A copy of the finished run that was trained without the fold, with scores of it."""
-    run = RunFolder(trained.workspace.runs / name)
-    copy_folder(trained.workspace.runs / "tiny", run.path)
-    manifest = read_manifest(trained.workspace.manifest)
-    parts = read_split(trained.workspace.split, manifest, fold)
-    patients = {p: sorted(set(manifest["patient_id"][parts == p])) for p in ("train", "valid")}
-    write_json(run.patients, patients)
-    # Its pictures are the ones of the run that was copied: known by ids, as runs without them are.
-    run.pictures.unlink()
-    guarded = dict.fromkeys(path.name for path in (run.weights, run.labels, run.patients))
-    change_model(run, fold=fold, split_sha256=sha256(trained.workspace.split), sha256=guarded)
-    run.predictions("valid").unlink()
-
-
-class Notes(Listening):
-    """A reporter that keeps the notes too."""
-
-    def __init__(self):
-        super().__init__()
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-def test_folds_are_told_that_their_images_differ_and_not_to_change_the_policy(trained):
-    split_manifest(SplitConfig(folds=2, force=True), trained.workspace, seed=1)
-    for fold in (0, 1):
-        write_fold(trained, f"f{fold}", fold)
-    config = CompareConfig(split="valid", bootstrap=0, device="cpu", precision="fp32", workers=0)
-    listening = Notes()
-    found = compare_runs(config, ["f0", "f1"], trained.workspace, seed=1, reporter=listening)
-    assert found.differences == []
-    told = [text for text in listening.notes if "no difference is taken" in text]
-    assert len(told) == 1
-    assert "1 pair of 1: the images differ" in told[0]
-    assert "--split test" in told[0]
-    assert not any("--uncertainty" in text for text in listening.notes)
-
-
-def test_one_network_under_two_policies_is_told_of_the_policy(trained):
-    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "zeros")
-    run = RunFolder(trained.workspace.runs / "zeros")
-    labels = json.loads(run.labels.read_text())
-    write_json(run.labels, {**labels, "uncertainty": "zeros"})
-    change_model(run)
-    told = {}
-    for policy in (None, "ones"):
-        listening = Notes()
-        config = CompareConfig(
-            uncertainty=policy, bootstrap=0, device="cpu", precision="fp32", workers=0
-        )
-        compare_runs(config, ["tiny", "zeros"], trained.workspace, seed=1, reporter=listening)
-        told[policy] = [text for text in listening.notes if "no difference is taken" in text]
-    assert len(told[None]) == 1
-    assert "--uncertainty POLICY" in told[None][0]
-    assert told["ones"] == []
-
-
-def test_compare_warns_of_few_positives_as_evaluate_does(trained, tables):
-    listening = Listening()
-    config = CompareConfig(bootstrap=0, device="cpu", precision="fp32", workers=0)
-    compare_runs(config, ["tiny"], trained.workspace, seed=1, reporter=listening)
-    alone = Listening()
-    evaluate(trained, reporter=alone)
-    few = [text for text in alone.warnings if "patients with a positive" in text]
-    assert few
-    assert set(few) <= set(listening.warnings)
-    truth = pd.read_csv(tables / "groundtruth.csv")
-    truth["Edema"] = (np.arange(len(truth)) < 3).astype(int)
-    truth.to_csv(tables / "groundtruth.csv", index=False)
-    listening = Listening()
-    files = [str(tables / "a.csv"), str(tables / "b.csv")]
-    config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=0)
-    compare_runs(config, files, None, seed=1, reporter=listening)
-    told = [text for text in listening.warnings if "patients with a positive" in text]
-    assert len(told) == 1  # of both tables, once
-    assert "Edema" in told[0]
-
-
-def evaluate(trained, *, reporter=SILENT, **options):
-    values = {"run": "tiny", "bootstrap": 0, "report": False, "workers": 0, "device": "cpu"}
-    config = EvaluateConfig(**{**values, **options})
-    return evaluate_run(config, trained.workspace, seed=1, reporter=reporter)
-
-
-@pytest.mark.parametrize("policy", ["ones", "zeros", "ignore"])
-def test_points_are_chosen_under_the_policy_of_the_training_whatever_is_scored(trained, policy):
-    stored = read_card(RunFolder(trained.workspace.runs / "tiny")).operating_points["f1"]
-    found = evaluate(trained, operating_point="f1", uncertainty=policy)
-    assert {label: of.threshold for label, of in found.labels.items()} == stored
-
-
-def test_an_operating_point_is_stored_and_only_kept_if_asked(trained):
-    run = RunFolder(trained.workspace.runs / "tiny")
-    before = read_card(run)
-    assert set(before.operating_points) == {"youden", "f1"}
-    assert before.thresholds == before.operating_points["youden"]
-    found = evaluate(trained, operating_point="specificity=0.8")
-    assert found.operating_point.rule == Rule("specificity", 0.8)
-    stored = read_card(run)
-    assert stored.thresholds == before.thresholds
-    assert stored.operating_points["specificity=0.8"] == {
-        label: figures.threshold for label, figures in found.labels.items()
-    }
-    evaluate(trained, operating_point="specificity=0.8", keep=True)
-    kept = read_card(run)
-    assert kept.operating_point == "specificity=0.8"
-    assert kept.thresholds == stored.operating_points["specificity=0.8"]
-    assert evaluate(trained).operating_point.rule == Rule("specificity", 0.8)
-    values = json.loads(run.thresholds.read_text())
-    values["thresholds"]["Edema"] = 0.125
-    run.thresholds.write_text(json.dumps(values))
-    edited = evaluate(trained)
-    assert edited.labels["Edema"].threshold == 0.125
-    told = str(edited.operating_point)
-    assert told == "specificity=0.8, edited by hand for Edema"
-    with pytest.raises(UsageError, match="say what to keep"):
-        evaluate(trained, keep=True)
-    with pytest.raises(UsageError, match="scores images"):
-        evaluate(trained, keep=True, operating_point="f1", unit="study")
-
-
-def test_a_stored_rule_that_is_unknown_is_named_with_what_to_do(trained):
-    card = read_card(RunFolder(trained.workspace.runs / "tiny"))
-    told = r"thresholds\.json: .*best.*--operating-point youden --keep"
-    with pytest.raises(RunError, match=told):
-        stored_point(replace(card, operating_point="best"))
-    edited = stored_point(replace(card, edited=("Edema",))).chosen
-    assert (edited.rule, edited.edited) == (Rule("youden"), ("Edema",))
-
-
-def test_a_calibration_changes_probabilities_and_no_rank_nor_decision(trained):
-    from cxrtool.core.config import PredictConfig
-    from cxrtool.workflows.predict import predict_images
-
-    plain = evaluate(trained)
-    image = trained.data / json.loads(json.dumps(sorted(trained.data.rglob("*.jpg"))[0].as_posix()))
-    config = PredictConfig(run=["tiny"], device="cpu", precision="fp32", workers=0)
-    before = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
-    found = evaluate(trained, calibrate="platt", keep=True)
-    fitted = found.calibration.labels
-    told = found.calibration.left_out
-    assert set(fitted) | set(told) == set(found.labels)
-    for label, figures in found.labels.items():
-        assert figures.auroc.value == plain.labels[label].auroc.value
-        assert figures.sensitivity.value == plain.labels[label].sensitivity.value
-        assert (figures.brier != plain.labels[label].brier) == (label in fitted)
-    after = predict_images(config, [str(image)], trained.workspace).table.iloc[0]
-    assert after["positive"] == before["positive"]
-    for label in found.labels:
-        assert (after[label] != before[label]) == (label in fitted)
-    assert evaluate(trained).calibration.method == "platt"
-    evaluate(trained, calibrate="none", keep=True)
-    assert evaluate(trained).calibration is None
-
-
 @pytest.mark.parametrize("option", ["truth", "valid_truth", "output"])
 def test_what_belongs_to_tables_is_refused_for_a_run(trained, tmp_path, option):
     with pytest.raises(UsageError, match="goes with --predictions"):
         evaluate(trained, **{option: tmp_path / "x"})
-
-
-def test_studies_have_thresholds_of_their_own_and_a_file_of_their_own(trained):
-    images = evaluate(trained)
-    found = evaluate(trained, unit="study", aggregate="max")
-    assert found.n < images.n
-    run = RunFolder(trained.workspace.runs / "tiny")
-    assert run.metrics("test-study-max").is_file()
-    assert "youden, study max" in read_card(run).operating_points
-    assert json.loads(run.metrics("test").read_text())["unit"] == "image"
-
-
-def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
-    run = RunFolder(trained.workspace.runs / "tiny")
-    run.predictions("valid").unlink()
-    evaluate(trained)
-    with pytest.raises(RunError, match=r"valid\.csv is missing"):
-        evaluate(trained, operating_point="f1")
 
 
 def test_the_page_is_whole_and_names_no_path(trained):

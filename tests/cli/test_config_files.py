@@ -1,22 +1,164 @@
+"""Files of defaults, and recipes."""
+
 import dataclasses
+import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from cxrtool.cli.app import app
 from cxrtool.core.config import RECIPES, TrainConfig
+from cxrtool.core.errors import UsageError
 from cxrtool.core.files import sha256
 from cxrtool.core.runs import RunFolder
+from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY
+from tests.support.calling import call
+from tests.support.copies import copy_folder
 
-FIELDS = {field.name for field in dataclasses.fields(TrainConfig)}
+
+def test_a_files_numbers_have_the_same_ends(tmp_path):
+    for number, (key, value) in enumerate(
+        {"lr": ".inf", "epochs": "1e9", "warmup": "1e9", "image_size": "100000"}.items()
+    ):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(f"{key}: {value}\n")
+        for option in ("--config", "--recipe"):
+            done = call("train", option, file)
+            assert done.exit_code == 2
+            assert f"--{key.replace('_', '-')}" in done.stderr
+            assert f"(in {file})" in done.stderr.replace("\n", " ").replace("  ", " ")
+        flag = f"--{key.replace('_', '-')}"
+        assert f"{file}" not in call("train", "--config", file, flag, value).stderr
 
 
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def test_all_keys_that_are_none_are_told_at_once_each_with_what_was_meant(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("learning_rate: 1\nepcohs: 3\nzzz: 1\nimage-size: 3\nepochs: 3\n")
+    told = " ".join(call("train", "--config", file).stderr.split())
+    assert (
+        "4 keys are not known: 'learning_rate' (did you mean lr?), 'epcohs' (did you mean "
+        "epochs?), 'zzz', 'image-size' (did you mean image_size?)"
+    ) in told
+
+
+@pytest.mark.parametrize("name", ["1.10", "2024_01", "yes", "off", "null_", "0x10", "1:30", "~x"])
+def test_a_name_in_a_file_is_the_text_that_stands_there(tmp_path, name, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Workspace, "need", lambda self, path, command: seen.append(self) or path)
+    monkeypatch.setattr(
+        "cxrtool.workflows.train_dry_run.plan_training",
+        lambda settings, *_, **__: seen.append(settings) or (_ for _ in ()).throw(UsageError("x")),
+    )
+    file = tmp_path / "c.yaml"
+    file.write_text(f"name: {name}\ndry_run: yes\nwandb: off\nlr: 1e-3\nfold:\nlabels: null\n")
+    assert call("train", "--config", file).exit_code == 2
+    given = seen[-1]
+    assert (given.name, given.dry_run, given.wandb, given.lr) == (name, True, "off", 1e-3)
+    assert (given.fold, given.labels) == (None, None)
+
+
+def test_a_key_twice_is_an_error(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("lr: 1\nepochs: 3\nlr: 2\n")
+    done = call("train", "--config", file)
+    assert done.exit_code == 2
+    assert "lr occurs twice" in done.stderr
+
+
+def test_the_tilde_is_the_home_folder_in_files_variables_and_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.yaml"
+    file.write_text("workspace: ~/x\n")
+    here = str(tmp_path / "home" / "x")
+    assert here in call("split", "--config", file).stderr
+    assert here in call("split", CXRTOOL_WORKSPACE="~/x").stderr
+    assert here in call("split", "--workspace=~/x").stderr
+    assert here in call("prepare", CXRTOOL_DATA="~/x").stderr
+    (tmp_path / "home").mkdir()
+    shutil.copy(file, tmp_path / "home" / "c.yaml")
+    assert here in call("split", "--config=~/c.yaml").stderr
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def write(**values):
+        path = tmp_path / "settings.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_a_files_values_are_defaults_and_flags_win(prepared, settings):
+    file = settings(sizes="40,30,30", force=True, seed=5)
+    done = call("split", "-w", prepared.folder, "--json", "--config", file)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
+    flags = ["--sizes", "70,15,15"]
+    done = call("split", "-w", prepared.folder, "--json", "--config", file, *flags)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.7, abs=0.05)
+
+
+def test_yamls_off_and_lists_are_taken_as_written(prepared, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("sizes: [40, 30, 30]\nforce: on\n")
+    done = call("split", "-w", prepared.folder, "--json", "--config", path)
+    assert json.loads(done.stdout)["fractions"]["train"] == pytest.approx(0.4, abs=0.05)
+    path.write_text("wandb: off\nlimit: 2\nbatch_size: 5\nweights: none\n")
+    done = call("train", "-w", prepared.folder, "--config", path)
+    assert "more than the 2 training images" in done.stderr
+
+
+@pytest.mark.parametrize("runs", ["run: tiny", "run: [tiny]", "run:\n- tiny\n- copy"])
+def test_an_option_that_is_given_several_times_is_a_list_in_a_config(trained, runs, tmp_path):
+    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "copy")
+    image = next(trained.data.rglob("*frontal.jpg"))
+    (tmp_path / "c.yaml").write_text(f"{runs}\nengine: torch\ndevice: cpu\n")
+    done = call(
+        *("predict", image, "-w", trained.workspace.folder, "--json"),
+        *("--config", tmp_path / "c.yaml"),
+    )
+    assert done.exit_code == 0, done.stderr
+    names = "tiny + copy" if "copy" in runs else "tiny"
+    assert json.loads(done.stdout)["run"] == names
+
+
+def test_a_runs_config_is_a_file_for_train(trained):
+    config = trained.workspace.runs / "tiny" / "config.yaml"
+    flags = ["--epochs", "1", "--name", "again", "--device", "cpu", "--workers", "0", "--json"]
+    done = call("train", "-w", trained.workspace.folder, "--config", config, *flags)
+    assert done.exit_code == 0, done.stderr
+    first, again = (
+        yaml.safe_load((trained.workspace.runs / name / "config.yaml").read_text())
+        for name in ("tiny", "again")
+    )
+    assert {**first, "epochs": 1} == again
+
+
+def test_an_unknown_key_is_an_error_with_a_near_name(prepared, settings):
+    done = call("split", "-w", prepared.folder, "--config", settings(siezs="40,30,30"))
+    assert done.exit_code == 2
+    assert "'siezs'" in done.stderr
+    assert "did you mean sizes" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
+def test_a_file_that_is_no_settings_is_an_error(prepared, tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    done = call("split", "-w", prepared.folder, "--config", path)
+    assert done.exit_code == 2
+    assert "bad.yaml" in done.stderr
+
+
+def test_a_value_of_the_wrong_kind_in_a_file_is_an_error(prepared, settings):
+    done = call("train", "-w", prepared.folder, "--config", settings(epochs="many"))
+    assert done.exit_code == 2
+    assert "epochs" in done.stderr
 
 
 @pytest.fixture
@@ -46,12 +188,6 @@ def file(tmp_path):
         return path
 
     return write
-
-
-def test_recipes_change_fields_that_there_are():
-    for name, values in RECIPES.items():
-        assert set(values) <= FIELDS - {"recipe", "name", "seed"}
-        assert TrainConfig.of_recipe(name).recipe == name
 
 
 @pytest.mark.parametrize("name", RECIPES)
