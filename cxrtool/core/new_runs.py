@@ -5,10 +5,8 @@ the next training of that name takes; a run with a checkpoint; or, with --force,
 aside under a hidden name, which `put_back` gives its own name again unless the new one has begun.
 """
 
-import glob
 import itertools
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.locks import locked
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.unicode_forms import normal, on_disk
+from cxrtool.core.workspace import is_folder_name
 
 
 def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
@@ -29,8 +28,7 @@ def check_new_name(runs: Path, name: str | None, *, force: bool) -> None:
     """
     if name is None:
         return
-    plain = name.isprintable() and not set(name) & set("/\\:")
-    if not plain or not name.strip() or name == "last" or name.startswith((".", "-")):
+    if name == "last" or not is_folder_name(name):
         raise UsageError(f"--name {name!r}: give a plain folder name")
     if _taken(RunFolder(on_disk(runs / name))) and not force:
         raise DataError(f"run {name} exists in {runs}: --force replaces it, or pass another --name")
@@ -56,7 +54,7 @@ class OpenRun:
         if self.settled:
             return
         self.settled = True
-        for path in _put_aside(self.run):
+        for path in self.run.put_aside:
             shutil.rmtree(path, ignore_errors=True)
 
     def undo(self) -> None:
@@ -64,15 +62,6 @@ class OpenRun:
         shutil.rmtree(self.run.path, ignore_errors=True)
         if self.older is not None:
             self.older.rename(self.run.path)
-
-
-def _put_aside(run: RunFolder) -> list[Path]:
-    """Runs by this name that are hidden because a training was to replace them; oldest first."""
-    return sorted(run.path.parent.glob(_aside(glob.escape(run.name), "*")))
-
-
-def _aside(name: str, number: str) -> str:
-    return f".{name}-replaced-{number}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Recovered:
 def put_back(runs: Path) -> Recovered:
     """Give runs their names again whose replacements were killed before they began."""
     found = Recovered([], [])
-    for hidden in sorted(runs.glob(_aside("*", "*"))):
+    for hidden in sorted(runs.glob(".*-replaced-*")):
         run = RunFolder(hidden.with_name(hidden.name[1:].rpartition("-replaced-")[0]))
         with suppress(DataError, OSError):
             if run.path.exists():
@@ -161,14 +150,12 @@ def _make_room(run: RunFolder) -> Path:
     """Put a run aside that is to be replaced; where it is now."""
     with locked(run.checkpoints, "training", "name another run"):
         pass
-    hidden = _put_aside(run)
+    hidden = run.put_aside
     if hidden and not run.finished:
         # It was to replace that one itself, and was killed before its first step was saved.
         shutil.rmtree(run.path)
         return hidden[0]
-    older = run.path.with_name(_aside(run.name, str(time.time_ns())))
-    run.path.rename(older)
-    return older
+    return run.hide()
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The folder that the commands hand on to one another: where each file of it is."""
 
+import glob
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,23 @@ class NamedFolder:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def put_aside(self) -> list[Path]:
+        """Hidden folders of this name that another one was to replace; oldest first."""
+        return sorted(self.path.parent.glob(f".{glob.escape(self.name)}-replaced-*"))
+
+    def hide(self) -> Path:
+        """Put the folder aside, which another replaces; where it is now."""
+        hidden = self.path.with_name(f".{self.name}-replaced-{time.time_ns()}")
+        self.path.rename(hidden)
+        return hidden
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a run or a study may have this name, on any system."""
+    plain = name.isprintable() and not set(name) & set("/\\:")
+    return plain and bool(name.strip()) and not name.startswith((".", "-"))
 
 
 def workspace_option(folder: Path) -> str:

@@ -1,12 +1,10 @@
 """What a search begins with: its study, its space, and what its trials have in common."""
 
-import glob
 import shutil
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import optuna
@@ -30,7 +28,7 @@ from cxrtool.core.locks import is_locked, locked
 from cxrtool.core.names import name_of_training
 from cxrtool.core.schemas import MOST, Record, Seed, Sha256, Word, checked, model_of
 from cxrtool.core.unicode_forms import normal, on_disk
-from cxrtool.core.workspace import Workspace
+from cxrtool.core.workspace import Workspace, is_folder_name
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.search.space import (
     Space,
@@ -212,7 +210,7 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
         return folder
     default = name_of_training(config.arch, config.uncertainty)
     name = config.name or default
-    if not name.isprintable() or set(name) & set("/\\:") or name.startswith((".", "-")):
+    if not is_folder_name(name):
         raise UsageError(f"--name {name!r}: give a plain folder name")
     folder = StudyFolder(on_disk(workspace.studies / normal(name)))
     put_back(folder)
@@ -244,17 +242,12 @@ def _make_room(folder: StudyFolder, *, force: bool) -> None:
         raise DataError(f"{folder.path} is not a study: it is left alone; pass another --name")
     with locked(folder.path, "search", "name another study"):
         pass
-    folder.path.rename(studies / f".{name}-replaced-{time.time_ns()}")
-
-
-def _put_aside(folder: StudyFolder) -> list[Path]:
-    """Studies by this name that another one was to replace; oldest first."""
-    return sorted(folder.path.parent.glob(f".{glob.escape(folder.name)}-replaced-*"))
+    folder.hide()
 
 
 def put_back(folder: StudyFolder) -> None:
     """Give a study its name again, where what was to replace it never began."""
-    hidden = _put_aside(folder)
+    hidden = folder.put_aside
     if not hidden or _taken(folder):
         return
     if folder.path.exists():
@@ -264,7 +257,7 @@ def put_back(folder: StudyFolder) -> None:
 
 def forget_replaced(folder: StudyFolder) -> None:
     """Remove the studies that this one has replaced."""
-    for hidden in _put_aside(folder):
+    for hidden in folder.put_aside:
         shutil.rmtree(hidden, ignore_errors=True)
 
 

@@ -92,7 +92,7 @@ def test_force_replaces_a_study_once_a_trial_of_the_new_one_has_ended(undrawn, m
 
 def test_two_searches_in_one_study_are_refused(pretended, monkeypatch):
     def meanwhile(config, workspace, seed, *, on_message, shall_stop):
-        with pytest.raises(DataError, match="another search is at work"):
+        with pytest.raises(DataError, match="another search is running"):
             search(pretended, resume="a")
         return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
 
