@@ -162,3 +162,47 @@ def test_runs_starts_with_nothing_heavy():
 
 def test_predict_starts_with_nothing_but_numpy():
     assert loaded_after("import cxrtool.workflows.predict") == {"numpy"}
+
+
+TESTED_BY = {
+    "cli.show": "cli/test_app.py",  # what commands print
+    "core.config": "core/config/test_option.py",  # all options of all commands
+    "data.image_checks": "workflows/test_prepare.py",
+    "data.phantoms": "data/phantoms/test_findings.py",  # what is drawn is seen in the picture
+    "data.provenance": "core/test_origin.py",
+    "data.published": "core/test_origin.py",
+    "data.run_predictions": "core/test_schemas.py",
+    "data.sources.chexpert": "workflows/test_prepare.py",
+    "data.summary": "workflows/test_prepare.py",
+    "evaluation.areas": "evaluation/test_scoring.py",
+    "evaluation.tables.samples": "workflows/test_evaluate_tables.py",
+    "gui.gradio_app": "workflows/test_gui.py",  # a page that is served
+    "images.formats.dicom": "images/dicom/test_reading.py",
+    "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
+    "reports.figures.series": "reports/figures/test_curves.py",
+    "reports.files": "workflows/test_evaluate.py",
+    "reports.published": "reports/test_page.py",
+    "search.figures": "search/test_trials.py",
+    "training.fastai_parts": "training/test_learner.py",
+    "training.machine": "workflows/test_train.py",
+    "training.pictures": "training/test_learner.py",
+    "training.reading": "training/test_dataloaders.py",
+    "training.recorder": "workflows/test_train.py",
+    "workflows.tune_trial": "search/test_trial_process.py",  # the process of a trial
+}
+"""Modules, or all of a package, without a test file of their name: which one tests them."""
+
+
+def test_every_module_has_a_test_file_of_its_name_or_is_said_to_be_tested_by_another():
+    tests = Path(__file__).parent
+    alone = {
+        name
+        for name, path in MODULES.items()
+        if path.name not in ("__init__.py", "__main__.py")
+        and not (tests / path.relative_to(PACKAGE).with_name(f"test_{path.name}")).is_file()
+    }
+    said = {one for one in alone for part in TESTED_BY if one == part or one.startswith(f"{part}.")}
+    assert alone == said
+    for part, file in TESTED_BY.items():
+        assert (tests / file).is_file(), part
+        assert any(one == part or one.startswith(f"{part}.") for one in alone), part
