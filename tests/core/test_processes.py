@@ -515,7 +515,7 @@ def test_a_process_that_fails_tells_why_and_the_others_how_to_go_on(pair, prepar
     told = together(2, train_here, prepared.folder, Noisy, CONFIG, event=("break", 1, 1))
     first, second = (each["error"] for each in told)
     assert first[0] == second[0] == "RunError"
-    assert "not a number" in second[1]
+    assert "no longer finite" in second[1]
     assert "one of the 2 processes ended" in first[1]
     assert "train --resume run" in first[1]
     assert [each["error"] for each in resume(2, prepared)] == [None] * 2
