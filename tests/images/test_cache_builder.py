@@ -339,7 +339,6 @@ def test_an_index_or_a_journal_that_is_no_table_any_more_is_made_anew(data, tmp_
 SLOW = """
 import sys, time
 from pathlib import Path
-from cxrtool.core.files import read_json, sha256, write_json
 from cxrtool.data.problems import Problems
 from cxrtool.images.cache_builder import NewCache
 from cxrtool.core.console import SILENT
