@@ -186,7 +186,6 @@ TESTED_BY = {
     "training.fastai_parts": "training/test_learner.py",
     "training.machine": "workflows/test_train.py",
     "training.pictures": "training/test_learner.py",
-    "training.reading": "training/test_dataloaders.py",
     "training.recorder": "workflows/test_train.py",
     "workflows.tune_trial": "search/test_trial_process.py",  # the process of a trial
 }

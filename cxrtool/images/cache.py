@@ -102,6 +102,10 @@ class ImageCache:
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_pixels": None, "_checked": np.zeros_like(self._checked)}
 
+    def __contains__(self, path: str) -> bool:
+        """Whether the image of this path is cached."""
+        return path in self._rows
+
     def rows_of(self, paths: Iterable[str]) -> NDArray[np.int64]:
         """The row of each image.
 

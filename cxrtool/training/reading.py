@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.core.config import ROOM
-from cxrtool.core.errors import DataError
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.reading import load_pixels, squish
 from cxrtool.training.fastai_parts import EncodedMultiCategorize, TensorMultiCategory, Transform
@@ -68,15 +67,18 @@ class ReadXRay(Transform):  # type: ignore[misc]
 
     def reader(self, paths: Sequence[str], *, training: bool) -> FromFiles | FromCache:
         """Reads images of the network's size; for training, from a cache that has it, with room
-        for augmentation to sample from."""
+        for augmentation to sample from.
+
+        Raises:
+            DataError: the cache has some of the images, and not all.
+        """
         size = self.image_size
         if training and self.augmented and self.cached_at > size:
             size = min(self.cached_at, round(size * ROOM))
-        if self.cache is not None and paths:
-            try:
-                return FromCache(self.cache, paths, size)
-            except DataError:
-                pass  # other images than those that were prepared
+        # Other images than those that were prepared, as in a notebook: none of them is cached. If
+        # some are, one that is not is an error: files would be read many times as slowly, unsaid.
+        if self.cache is not None and any(path in self.cache for path in paths):
+            return FromCache(self.cache, paths, size)
         sizes = dict.fromkeys((self.cached_at, size))
         return FromFiles(self.folder, paths, *sizes)
 
