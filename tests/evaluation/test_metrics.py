@@ -16,6 +16,7 @@ from sklearn.metrics import (
 from cxrtool.core.errors import DataError
 from cxrtool.evaluation import metrics as metrics
 from tests.support.confusion import confusion_at
+from tests.support.labelled_scores import labelled_scores
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -33,24 +34,10 @@ CASES = {  # images, prevalence, distinct scores (None: no ties), share without 
 }
 
 
-def draw_case(case, seed):
-    """Targets (NaN where missing), float32 scores (wild where missing), mask; both classes."""
-    n, prevalence, distinct, missing = CASES[case]
-    rng = np.random.default_rng([seed, n])
-    y_true = (rng.random(n) < prevalence).astype(float)
-    y_score = rng.normal(y_true, 1.5)
-    if distinct:
-        y_score = np.round(rng.random(n) * (distinct - 1) * 0.7 + 0.3 * y_true * (distinct - 1))
-    mask = rng.random(n) >= missing
-    y_true[:2], mask[:2] = (0, 1), True
-    y_true[~mask] = np.nan
-    y_score[~mask] = rng.choice([np.nan, np.inf, -1e9], np.sum(~mask))
-    return y_true, y_score.astype(np.float32), mask
-
-
 @pytest.fixture(params=[(case, seed) for case in CASES for seed in range(5)], ids=str)
 def labelled(request):
-    return draw_case(*request.param)
+    case, seed = request.param
+    return labelled_scores(CASES[case], seed)
 
 
 def brute_youden(y_true, y_score):
@@ -112,7 +99,7 @@ def test_youden_resolves_ties_to_the_higher_sensitivity():
 
 
 def test_each_roc_point_has_the_rates_at_its_threshold():
-    y_true, y_score, mask = draw_case("tiny and tied", 1)
+    y_true, y_score, mask = labelled_scores(CASES["tiny and tied"], 1)
     for fpr, tpr, threshold in zip(*metrics.roc_points(y_true, y_score, mask), strict=True):
         at = confusion_at(y_true, y_score, threshold, mask)
         assert (1 - at.specificity, at.sensitivity) == pytest.approx((fpr, tpr), abs=1e-15)

@@ -12,6 +12,7 @@ from cxrtool.evaluation import thresholds as operating
 from cxrtool.evaluation.metrics import youden_threshold
 from cxrtool.evaluation.thresholds import Rule, parse_rule, threshold_for, thresholds_for
 from tests.support.confusion import confusion_at
+from tests.support.labelled_scores import labelled_scores
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -37,19 +38,8 @@ CASES = {  # images, prevalence, distinct scores (None: no ties), share without 
 
 @pytest.fixture(params=[(case, seed) for case in CASES for seed in range(4)], ids=str)
 def labelled(request):
-    """Targets (NaN where missing), float32 scores (wild where missing), mask; both classes."""
     case, seed = request.param
-    n, prevalence, distinct, missing = CASES[case]
-    rng = np.random.default_rng([seed, n])
-    y_true = (rng.random(n) < prevalence).astype(float)
-    y_score = rng.normal(y_true, 1.5)
-    if distinct:
-        y_score = np.round(rng.random(n) * (distinct - 1) * 0.7 + 0.3 * y_true * (distinct - 1))
-    mask = rng.random(n) >= missing
-    y_true[:2], mask[:2] = (0, 1), True
-    y_true[~mask] = np.nan
-    y_score[~mask] = rng.choice([np.nan, np.inf, -1e9], np.sum(~mask))
-    return y_true, y_score.astype(np.float32), mask
+    return labelled_scores(CASES[case], seed)
 
 
 def exact(wanted):

@@ -19,17 +19,7 @@ from cxrtool.networks.architectures import (
     normalise,
     score_batch,
 )
-
-SMALLEST = (
-    "resnet18",
-    "densenet121",
-    "convnext_tiny",
-    "efficientnet_b0",
-    "efficientnet_v2_s",
-    "swin_t",
-    "swin_v2_t",
-)
-"""One of each family, and both versions of EfficientNet and Swin: the others only are larger."""
+from tests.support.smaller import SMALLEST
 
 
 @cache

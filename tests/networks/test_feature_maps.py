@@ -9,17 +9,7 @@ from torchvision.ops import SqueezeExcitation
 from cxrtool.core.config import ARCHS
 from cxrtool.networks.architectures import build_network, head_name, head_of
 from cxrtool.networks.feature_maps import STRIDE, cells_of, last_features, logits_of_features
-
-SMALLEST = (
-    "resnet18",
-    "densenet121",
-    "convnext_tiny",
-    "efficientnet_b0",
-    "efficientnet_v2_s",
-    "swin_t",
-    "swin_v2_t",
-)
-"""One of each family, and both versions of EfficientNet and Swin: the others only are larger."""
+from tests.support.smaller import SMALLEST
 
 
 @cache

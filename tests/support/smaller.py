@@ -13,6 +13,17 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import _efficientnet_conf
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
+SMALLEST = (
+    "resnet18",
+    "densenet121",
+    "convnext_tiny",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "swin_t",
+    "swin_v2_t",
+)
+"""One of each family, and both versions of EfficientNet and Swin: the others only are larger."""
+
 
 class SmallResNet(ResNet):
     """With one convolution a layer and without sums; `width` channels in place of 64."""
