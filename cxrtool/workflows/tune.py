@@ -106,15 +106,7 @@ def tune_model(
             try:
                 run(worker)
             except CxrToolError:
-                if _has_begun(study, search, config):
-                    told = (
-                        f"study {search.folder.name} is kept: once that is mended, resume it with"
-                    )
-                    reporter.note(f"{told} `{resume_command(search, config)}`")
-                elif config.storage is None:
-                    # Nothing is worth resuming: the name is free, or the older study's again.
-                    shutil.rmtree(search.folder.path, ignore_errors=True)
-                    put_back(search.folder)
+                _keep_or_remove(study, search, config, reporter)
                 raise
         if study.finished():
             forget_replaced(search.folder)
@@ -143,6 +135,19 @@ def tune_model(
             texts=table.texts(),
             best_is_here=best_run is not None and RunFolder(workspace.runs / best_run).finished,
         )
+
+
+def _keep_or_remove(study: Study, search: Search, config: TuneConfig, reporter: Reporter) -> None:
+    """After an error: say how to resume a study, or remove one of which nothing is worth it."""
+    if _has_begun(study, search, config):
+        reporter.note(
+            f"study {search.folder.name} is kept: once that is mended, resume it with "
+            f"`{resume_command(search, config)}`"
+        )
+    elif config.storage is None:
+        # The name is free, or the older study's again.
+        shutil.rmtree(search.folder.path, ignore_errors=True)
+        put_back(search.folder)
 
 
 def _has_begun(study: Study, search: Search, config: TuneConfig) -> bool:

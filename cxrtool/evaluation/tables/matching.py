@@ -70,17 +70,8 @@ def match_scores(
     unit, groups, keys = _groups(truth, tables)
     first = np.unique(groups, return_index=True)[1]
     size = len(first)
-    combined, logits = [], list[Scores | None]()
-    for table in tables:
-        columns = [table.labels.index(label) for label in labels]
-        values = table.scores[:, columns]
-        combined.append(_combine(combine_scores, values, table, groups, size, aggregate))
-        known = None if table.logits is None else table.logits[:, columns]
-        logits.append(
-            None
-            if known is None
-            else _combine(combine_logits, known, table, groups, size, aggregate)
-        )
+    both = [_of_table(table, labels, groups, size, aggregate) for table in tables]
+    combined, logits = [scores for scores, _ in both], [known for _, known in both]
     there = np.array([~np.isnan(scores[:, 0]) for scores in combined])
     present: NDArray[np.bool_] = np.logical_and.reduce(there)
     if not present.any():
@@ -110,6 +101,22 @@ def match_scores(
             *_combined_notes(truth, tables, unit, aggregate, int(differ[present].sum())),
         ],
     )
+
+
+def _of_table(
+    table: ScoreTable,
+    labels: Sequence[str],
+    groups: Rows,
+    size: int,
+    aggregate: str,
+) -> tuple[Scores, Scores | None]:
+    """A table's scores of each group and label, and their logits where the table has them."""
+    columns = [table.labels.index(label) for label in labels]
+    scores = _combine(combine_scores, table.scores[:, columns], table, groups, size, aggregate)
+    if table.logits is None:
+        return scores, None
+    known = table.logits[:, columns]
+    return scores, _combine(combine_logits, known, table, groups, size, aggregate)
 
 
 def _extra(table: ScoreTable) -> int:
