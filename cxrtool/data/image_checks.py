@@ -16,16 +16,12 @@ from cxrtool.data.pictures import fingerprint, pictures_frame
 from cxrtool.data.problems import Problems
 from cxrtool.images.cache import Measured
 from cxrtool.images.cache_builder import CacheWriter, NewCache
+from cxrtool.images.errors import ImageError, MissingImageError
+from cxrtool.images.files import file_state
+from cxrtool.images.pixel_sums import pixel_sums
 from cxrtool.images.plausibility import shape_warning
-from cxrtool.images.reading import (
-    ImageError,
-    MissingImageError,
-    decode,
-    file_state,
-    pixel_sums,
-    read_header,
-    squish,
-)
+from cxrtool.images.reading import decode, read_header
+from cxrtool.images.resizing import squish
 
 CHUNK = 64
 """Images that a process takes at once."""

@@ -23,7 +23,8 @@ from PIL import Image
 
 from cxrtool.core.csv_tables import read_table
 from cxrtool.core.errors import DataError
-from cxrtool.images.reading import ImageError, read_grey
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_grey
 
 EXACT, LOOKS = 16, 32
 """Bytes of the two fingerprints."""

@@ -18,7 +18,8 @@ from cxrtool.gui.answers import (
 )
 from cxrtool.gui.heat_layers import HeatMaps
 from cxrtool.gui.uploads import Uploads
-from cxrtool.images.reading import read_sent, squish
+from cxrtool.images.reading import read_sent
+from cxrtool.images.resizing import squish
 from cxrtool.inference.scorer import Scorer
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cxrtool.core.errors import DataError
-from cxrtool.images.reading import SUFFIXES
+from cxrtool.images.files import SUFFIXES
 
 KEPT_SECONDS = 900.0
 """So long a file waits at most: whoever sent it has closed the page since."""

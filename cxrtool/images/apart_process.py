@@ -17,7 +17,8 @@ from typing import IO, Any
 from PIL import Image
 
 from cxrtool.images.apart import MEMORY, SECONDS, read_exactly, read_values, write_message
-from cxrtool.images.reading import ImageError, read_content, read_file
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_content, read_file
 
 try:
     import resource

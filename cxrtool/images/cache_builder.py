@@ -17,7 +17,8 @@ from cxrtool.core.files import fsync, names_file, open_regular, read_text, sha25
 from cxrtool.core.json_files import read_json, write_json
 from cxrtool.images.cache import COLUMNS, CachePaths, Measured
 from cxrtool.images.depth import is_deep
-from cxrtool.images.reading import ImageError, file_state
+from cxrtool.images.errors import ImageError
+from cxrtool.images.files import file_state
 
 MOST_INDEX = 2**31
 """Largest index or journal read, in bytes; those of CheXpert have 20 million."""

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.images.apart import APART
-from cxrtool.images.reading import ImageError, read_for_scoring, squish
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring
+from cxrtool.images.resizing import squish
 
 ImageSizes = tuple[int, ...]
 """The sizes to which an image is resized in turn; the last is the network's input."""

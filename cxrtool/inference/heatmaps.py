@@ -16,7 +16,8 @@ from cxrtool.core.names import names_for_files, plain_name
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.labels import named_ones
 from cxrtool.data.prediction_rows import Row
-from cxrtool.images.reading import ImageError, read_grey
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_grey
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.heatmap_figures import save_heatmap
 from cxrtool.networks.class_activation import Explainer, load_explainer

@@ -10,7 +10,7 @@ from pathlib import Path
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.unicode_forms import forms, on_disk
 from cxrtool.core.workspace import Workspace
-from cxrtool.images.reading import SUFFIXES, is_image
+from cxrtool.images.files import SUFFIXES, is_image
 
 TABLE = ".csv"
 

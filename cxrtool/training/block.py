@@ -16,7 +16,7 @@ from cxrtool.core.errors import DataError, UsageError, counted, first_few, unkno
 from cxrtool.core.processes import ALONE, Processes
 from cxrtool.core.workspace import Workspace
 from cxrtool.images.cache import ImageCache
-from cxrtool.images.reading import ImageError
+from cxrtool.images.errors import ImageError
 from cxrtool.training.augmentation import Affine, DrawTargets, Normalise
 from cxrtool.training.data import TrainingData, read_training_data
 from cxrtool.training.dataloaders import XRayLoader

@@ -7,7 +7,7 @@ import torch
 
 from cxrtool.core.config import TrainConfig
 from cxrtool.core.errors import DataError, RunError
-from cxrtool.images.reading import ImageError
+from cxrtool.images.errors import ImageError
 from cxrtool.networks.devices import memory_ran_out
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cxrtool.core.config import ROOM
 from cxrtool.images.cache import ImageCache
-from cxrtool.images.reading import load_pixels, squish
+from cxrtool.images.resizing import load_pixels, squish
 from cxrtool.training.fastai_parts import EncodedMultiCategorize, TensorMultiCategory, Transform
 from cxrtool.training.pictures import Findings, XRayImage
 from cxrtool.training.targets import Targets

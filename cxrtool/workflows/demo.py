@@ -27,7 +27,7 @@ from cxrtool.data.manifest import label_columns, read_manifest, read_split
 from cxrtool.data.phantoms import DrawnDataset, draw_dataset
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.evaluation.result import EvaluationResult
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.work import PredictResult
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images

@@ -25,7 +25,9 @@ from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.logits import probabilities_of
 from cxrtool.data.provenance import data_of_run
-from cxrtool.images.reading import ImageError, read_for_scoring, squish
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring
+from cxrtool.images.resizing import squish
 from cxrtool.inference.engines.exported import KEY
 from cxrtool.inference.engines.onnx_file import fingerprint_of
 from cxrtool.inference.inputs import list_images

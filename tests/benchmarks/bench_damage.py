@@ -16,7 +16,8 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from PIL import Image
 
-from cxrtool.images.reading import ImageError, read_sent
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_sent
 from tests.support import damage
 
 

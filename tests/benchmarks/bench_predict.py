@@ -27,7 +27,7 @@ from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.phantoms import draw_dataset
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import load_scorer
 from cxrtool.networks.trained import load_network

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
-from cxrtool.images.reading import read_for_scoring, squish
+from cxrtool.images.reading import read_for_scoring
+from cxrtool.images.resizing import squish
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import load_scorer
 from tests.support.copies import copy_folder

@@ -14,7 +14,8 @@ import pytest
 from cxrtool.images import apart as apart
 from cxrtool.images.apart import APART
 from cxrtool.images.decoding import decode_batches
-from cxrtool.images.reading import ImageError, read_for_scoring, read_sent
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring, read_sent
 from tests.support.apart import FILM, content
 
 

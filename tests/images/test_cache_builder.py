@@ -22,7 +22,7 @@ from cxrtool.data.problems import Problems
 from cxrtool.images import cache_builder as new_cache
 from cxrtool.images.cache import CachePaths, ImageCache
 from cxrtool.images.cache_builder import NewCache
-from cxrtool.images.reading import ImageError
+from cxrtool.images.errors import ImageError
 from tests.support.caches import PATHS, SIDE, assert_same_pixels, build
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cxrtool.images import decoding as decoding
 from cxrtool.images.decoding import VIEWS, decode_batches, squished_views
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 
 
 @pytest.fixture

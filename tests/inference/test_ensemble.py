@@ -6,7 +6,7 @@ import pytest
 from cxrtool.core.errors import UsageError
 from cxrtool.data.logits import probabilities_of
 from cxrtool.images.decoding import VIEWS
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.ensemble import Ensemble
 from tests.support.ensembles import LABELS, LEVELS, SLOPE, Brightness, rows, scorer
 

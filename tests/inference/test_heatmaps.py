@@ -12,7 +12,7 @@ from cxrtool.core.config import PredictConfig
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.json_files import read_json
 from cxrtool.core.runs import RunFolder
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.networks.class_activation import load_explainer
 from cxrtool.workflows.predict import predict_images
 from tests.support.sealing import change_model, change_thresholds

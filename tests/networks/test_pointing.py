@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
 from cxrtool.data.phantoms import draw_dataset
-from cxrtool.images.reading import load_pixels, squish
+from cxrtool.images.resizing import load_pixels, squish
 from cxrtool.networks.architectures import normalise
 from cxrtool.networks.class_activation import Explainer
 from tests.support.smaller import SmallResNet

@@ -7,7 +7,7 @@ from cxrtool.data.image_checks import decode_images
 from cxrtool.data.problems import Problems
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.cache_builder import NewCache
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 
 SIDE = 24
 PATHS = [f"{i}.png" for i in range(30)]

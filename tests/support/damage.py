@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from cxrtool.images.reading import ImageError, read_content
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_content
 
 AWAY = 2.0
 """Mean levels from the whole picture, from which on it is another one."""

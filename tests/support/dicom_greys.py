@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtool.images.reading import ImageError, read_for_scoring, read_grey
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring, read_grey
 from tests.support.dicoms import NUMBER
 from tests.support.lossless import wavy
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtool.images.reading import ImageError, read_for_scoring
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring
 
 RNG = np.random.default_rng(3)
 

@@ -20,7 +20,7 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.images.cache import ImageCache
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.training.augmentation import Affine, DrawTargets, Normalise
 from cxrtool.training.choices import resolve
 from cxrtool.training.dataloaders import XRayLoader

@@ -11,7 +11,7 @@ from cxrtool.data.image_checks import decode_images
 from cxrtool.data.problems import Problems
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.cache_builder import NewCache
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.training.augmentation import resample
 from cxrtool.training.block import xray_block
 from cxrtool.training.dataloaders import SampledLoader

@@ -16,7 +16,7 @@ from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.evaluation.calibration import fit
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.engines.exported import read_exported
 from cxrtool.workflows import export as workflow
 from cxrtool.workflows.export import export_run

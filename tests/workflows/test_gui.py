@@ -89,7 +89,8 @@ def images(trained_once):
 
 @pytest.fixture(scope="module")
 def expected(trained_once, images):
-    from cxrtool.images.reading import read_for_scoring, squish
+    from cxrtool.images.reading import read_for_scoring
+    from cxrtool.images.resizing import squish
 
     compute = Compute(engine="torch", device="cpu", precision="fp32")
     run = load_scorer(RunFolder(trained_once.workspace.runs / "tiny"), compute)

@@ -23,7 +23,7 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import mean_and_deviation, read_manifest, read_pixels
 from cxrtool.data.sources import chexpert as chexpert
 from cxrtool.images.cache import ImageCache
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from tests.conftest import Listening

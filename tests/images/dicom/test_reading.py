@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from cxrtool.images.reading import ImageError, read_for_scoring, read_header
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_for_scoring, read_header
 from tests.support.dicom_greys import (
     DEEP,
     SHALLOW,
@@ -140,7 +141,8 @@ def test_a_deflated_file_that_swells_is_refused_in_little_memory(tmp_path):
     assert path.stat().st_size < 1_000_000
     code = (
         "import resource, sys\n"
-        "from cxrtool.images.reading import read_file, ImageError\n"
+        "from cxrtool.images.errors import ImageError\n"
+        "from cxrtool.images.reading import read_file\n"
         "from PIL import Image\n"
         "import cxrtool.images.dicom.reading\n"
         "Image.MAX_IMAGE_PIXELS = 10_000_000\n"

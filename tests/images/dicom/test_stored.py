@@ -11,7 +11,8 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 
 from cxrtool.images.dicom import stored as stored
-from cxrtool.images.reading import ImageError, read_file, read_for_scoring, read_grey
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_file, read_for_scoring, read_grey
 from tests.support.dicom_greys import DEEP, SHALLOW, differs, greys, j2k, refused, stretched
 from tests.support.dicoms import NAME, compressed, dataset, dicom, saved, table
 from tests.support.lossless import encode_lossless, wavy

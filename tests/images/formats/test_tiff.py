@@ -9,7 +9,8 @@ import PIL
 import pytest
 from PIL import Image
 
-from cxrtool.images.reading import ImageError, read_file, read_for_scoring
+from cxrtool.images.errors import ImageError
+from cxrtool.images.reading import read_file, read_for_scoring
 from tests.support.formats import FILM, encoded, refused, stored
 
 NEW_PILLOW = int(PIL.__version__.partition(".")[0]) >= 13

@@ -5,7 +5,7 @@ import pytest
 
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
-from cxrtool.images.reading import load_pixels
+from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.engines.choose import load_engine
 from cxrtool.inference.engines.graphs import load_scoring, torch_probabilities

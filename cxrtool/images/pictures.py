@@ -1,0 +1,108 @@
+"""JPEG, PNG and TIFF pictures to 8 bits, upright and opaque; see `formats` for what is refused."""
+
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from cxrtool.images.depth import is_deep, shallow
+from cxrtool.images.formats.jpeg import START as JPEG_START
+from cxrtool.images.formats.jpeg import decode_jpeg, examine_jpeg
+from cxrtool.images.formats.limits import MOST_EXIF, Examined
+from cxrtool.images.formats.png import SIGNATURE, examine_png
+from cxrtool.images.formats.tiff import STARTS as TIFF_STARTS
+from cxrtool.images.formats.tiff import damage_of_tiff, examine_tiff
+
+FORMATS = ("JPEG", "PNG", "TIFF")
+"""Formats that Pillow may try: some others start programs (EPS: Ghostscript)."""
+ORIENTATION = 0x0112
+"""The EXIF tag of the camera's rotation, from 1 (upright) to 8 (EXIF 2.3, table 4)."""
+TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0
+"""The TIFF tag of what the least value means, and its value for white."""
+
+
+def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
+    """Examine a picture file before a decoder does.
+
+    Args:
+        file: the picture's file.
+        pixels: whether its pixels will be decoded; else only what precedes them is examined.
+    """
+    start = file.read(len(SIGNATURE))
+    file.seek(0)
+    if start == SIGNATURE:
+        return examine_png(file, pixels=pixels)
+    if start.startswith(JPEG_START):
+        return examine_jpeg(file, pixels=pixels)
+    if start.startswith(TIFF_STARTS):
+        return examine_tiff(file)
+    raise UnidentifiedImageError
+
+
+def open_picture(file: BinaryIO) -> Image.Image:
+    """Read a picture's header. Its size is checked here too: threads may restore the filters."""
+    image = Image.open(file, formats=FORMATS)
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def read_picture(found: Examined) -> tuple[Image.Image, str, str]:
+    """Decode an examined picture: upright, in 8 bits a channel.
+
+    Returns:
+        The image, Pillow's mode of it as stored, and what reading lost; empty for nothing.
+    """
+    image = open_picture(found.file)
+    mode, warnings = image.mode, list(found.warnings)
+    if _has_pages(image):
+        warnings.append("the first of several pages")
+    if image.format == "TIFF":
+        warnings += damage_of_tiff(found.file)
+    if found.jpeg is not None:
+        pixels, damage = decode_jpeg(found.jpeg, image)
+        warnings += damage
+    else:
+        image.load()
+        pixels = image
+    turned = TURNED.get(_orientation(image))  # only now: Pillow rotates TIFFs itself
+    plain, lost = _plain(pixels, white_is_zero=_white_is_zero(image))
+    upright = plain if turned is None else plain.transpose(turned)
+    return upright, mode, "; ".join(filter(None, (*warnings, lost)))
+
+
+def _has_pages(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; upright where the metadata are too long to be read."""
+    known = (image.info.get(name, b"") for name in ("exif", "Raw profile type exif"))
+    # A profile is text: two characters per byte, and line ends.
+    if any(len(one) > (1 if isinstance(one, bytes) else 3) * MOST_EXIF for one in known):
+        return 1
+    return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's least value is white; up to 8 bits Pillow handles it itself."""
+    return bool(getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO)
+
+
+def _plain(image: Image.Image, *, white_is_zero: bool) -> tuple[Image.Image, str]:
+    """The image in 8 bits and without transparency, and what was lost."""
+    if is_deep(image.mode):
+        return shallow(image, white_is_zero=white_is_zero)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layer), ""
+    return image, ""
