@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +24,9 @@ def parameter(option: Option, callback: Callable[..., Any] | None = None) -> ins
     about: dict[str, Any] = {
         "help": option.help,
         "metavar": _metavar(option),
-        "min": low,
+        "min": low,  # of these only the help knows: `parser` comes before them
         "max": high,
+        "parser": _reading(option),
         "envvar": option.envvar,
         "callback": callback or _checking(option),
         "is_eager": callback is not None,
@@ -51,18 +53,36 @@ def _metavar(option: Option) -> str | None:
     return "|".join(option.choices) or METAVARS.get(option.kind)
 
 
+def _reading(option: Option) -> Callable[[Any], Any] | None:
+    """What makes a number of a text, and refuses another in the option's words, not Typer's."""
+    if option.kind not in (int, float):
+        return None
+
+    def read(text: Any) -> Any:
+        value = text
+        with suppress(ValueError):  # no number: refused as the text that it is
+            value = option.kind(text)
+        return _accepted(option, value)
+
+    return read
+
+
 def _checking(option: Option) -> Callable[[Any], Any] | None:
     """What refuses a value as it is read, so that the message names the file that it is from."""
     if not option.choices and option.check is None:
-        return None  # Typer itself sees to types and ranges
+        return None
 
     def check(value: Any) -> Any:
-        try:
-            return option.checked(value)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+        return _accepted(option, value)
 
     return check
+
+
+def _accepted(option: Option, value: Any) -> Any:
+    try:
+        return option.checked(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _completing(option: Option) -> Callable[[typer.Context, str], list[str]] | None:

@@ -64,8 +64,8 @@ def test_in_an_empty_folder_each_command_says_what_comes_first(
     ("arguments", "told"),
     [
         (["train", "--arch", "densenet12"], "did you mean densenet121"),
-        (["train", "--epochs", "0"], "greater than or equal to 1"),
-        (["train", "--epochs", "many"], "valid integer"),
+        (["train", "--epochs", "0"], "0 is below 1, the smallest"),
+        (["train", "--epochs", "many"], "is not a whole number"),
         (["train", "--uncertainty", "maybe"], "maybe"),
         (["split", "--sizes", "90,10"], "three positive numbers"),
         (["train", "--nonsense"], "No such option"),

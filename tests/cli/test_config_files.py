@@ -268,7 +268,7 @@ def test_lists_and_pairs_of_yaml_are_as_written(asked, file):
         ({"lrr": 1}, ["mine.yaml", "'lrr'", "did you mean lr"]),
         ({"config": "x"}, ["mine.yaml", "'config'"]),
         ({"recipe": "strogn"}, ["mine.yaml", "did you mean strong"]),
-        ({"epochs": 2.5}, ["epochs", "integer"]),
+        ({"epochs": 2.5}, ["epochs", "'2.5' is not a whole number"]),
         ({"uncertainty": "one"}, ["uncertainty", "did you mean ones"]),
     ],
 )

@@ -31,6 +31,22 @@ def test_a_number_beyond_its_ends_is_refused(name):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("command", "name"), sorted(NUMBERS))
+def test_flag_and_file_refuse_a_number_in_the_same_words(command, name, tmp_path):
+    inputs = ["x"] if command in ("predict", "compare") else []
+    option = {**options_of(CommonConfig), **options_of(CONFIGS[command])}[name]
+    file, flag = tmp_path / "c.yaml", option.written
+    low, high = map(option.kind, option.within)
+    for wrong in (low - 1, high + 1, "many"):
+        file.write_text(f"{name}: {wrong}\n")
+        said = f"Invalid value for '{flag}': {option.problem(wrong)}"
+        typed = call(command, *inputs, f"{flag}={wrong}")
+        read = call(command, *inputs, "--config", file)
+        assert (typed.exit_code, read.exit_code) == (2, 2)
+        assert said in " ".join(typed.stderr.split())
+        assert f"{said} (in {file})" in " ".join(read.stderr.split())
+
+
 def test_numbers_within_a_text_have_ends_too():
     from dataclasses import replace
 

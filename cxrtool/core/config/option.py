@@ -121,7 +121,7 @@ def _is_of(kind: type, value: object) -> bool:
 def shown(value: object) -> str:
     """A value in a message."""
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.12g}"  # enough to differ from the end that it exceeds
     return str(value) if isinstance(value, Integral) else repr(value)
 
 
