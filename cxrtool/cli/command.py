@@ -17,6 +17,7 @@ from cxrtool.cli.suggestions import SuggestingCommand
 from cxrtool.core.config import CommonConfig, options_of
 from cxrtool.core.config.option import Option
 from cxrtool.core.errors import CxrToolError
+from cxrtool.core.terminal import repeating
 
 if TYPE_CHECKING:  # rich takes as long to import as all else that `--help` needs
     from cxrtool.core.console import Reporter
@@ -72,14 +73,15 @@ def command(
         @functools.wraps(body)
         def run(**values: Any) -> None:
             from cxrtool.core.console import Reporter
-            from cxrtool.core.workspace import Workspace
+            from cxrtool.core.workspace import Workspace, workspace_option
 
             values.pop("config")
             context = values.pop("context")
             values = {name: in_home(value) for name, value in values.items()}
             others = {one.name: values.pop(one.name) for one in arguments}
             shared = CommonConfig(**{name: values.pop(name) for name in common})
-            with boundary(shared):
+            place = values.get("workspace", shared.workspace)  # the demo has one of its own
+            with repeating(workspace_option(place)), boundary(shared):
                 _recover(shared)
                 call = Call(
                     common=shared,

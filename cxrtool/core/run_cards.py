@@ -253,18 +253,17 @@ def shifted_labels(shares: Mapping[str, tuple[float, float]]) -> tuple[str, ...]
     )
 
 
-def shift_remark(run: str, labels: Sequence[str] | None, place: str = "") -> str:
+def shift_remark(run: str, labels: Sequence[str] | None) -> str:
     """What readers of a run's probabilities should know of weighted sampling, and do.
 
     Args:
         run: its name.
         labels: of `shifted_labels`; None: not known, as of a run of version 0.1.
-        place: the option that names its workspace, for a terminal; files hold no paths.
     """
     shown = "labels" if labels is None else first_few(labels, 3)
     return (
         f"{run} was trained with weighted sampling, which showed it {shown} at other rates than "
         "the data have: probabilities, mostly those of rare labels, are too high (ranks, "
         "thresholds and decisions are not affected); "
-        f"`cxrtool evaluate {run} --calibrate platt --keep{place}` calibrates them on valid"
+        f"`cxrtool evaluate {run} --calibrate platt --keep` calibrates them on valid"
     )

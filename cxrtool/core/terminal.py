@@ -5,9 +5,14 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 NAME = "cxrtool"
+PLACE = " -w "
+"""The option that names a workspace, within a command."""
 UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and line feed
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing
@@ -49,6 +54,24 @@ def _word(path: str, name: str) -> str:
     return name if same else shlex.quote(path)
 
 
+_repeated: ContextVar[str] = ContextVar("repeated", default="")
+
+
+@contextmanager
+def repeating(options: str) -> Iterator[None]:
+    """Inside, the commands in messages have these options: those that say where the user works."""
+    token = _repeated.set(options)
+    try:
+        yield
+    finally:
+        _repeated.reset(token)
+
+
 def as_called(text: str) -> str:
-    """A message whose commands, in backticks, begin as the user has to begin them."""
-    return re.sub(rf"`{NAME}(?= )", lambda _: f"`{program()}", text)
+    """A message whose commands, in backticks, are as the user has to type them."""
+
+    def called(found: re.Match[str]) -> str:
+        words = found[1]
+        return f"`{program()}{words}{'' if PLACE in words else _repeated.get()}`"
+
+    return re.sub(rf"`{NAME}(\s[^`]+)`", called, text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.origin import Origin, labellers, older_origin
+from cxrtool.core.terminal import PLACE
 
 if TYPE_CHECKING:
     from cxrtool.core.schemas import DataFacts
@@ -63,7 +64,7 @@ def is_folder_name(name: str) -> bool:
 def workspace_option(folder: Path) -> str:
     """The -w option that a command about a workspace needs, if any."""
     usual = folder == CommonConfig.workspace
-    return "" if usual else f" -w {shlex.quote(str(folder))}"
+    return "" if usual else f"{PLACE}{shlex.quote(str(folder))}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
-from cxrtool.core.workspace import workspace_option
 from cxrtool.training.block import WEIGHTED
 from cxrtool.training.setup import Setup
 
@@ -137,5 +136,4 @@ def say_shifted(setup: Setup, run: RunFolder, reporter: Reporter) -> None:
     }
     labels = shifted_labels(shares)
     if labels:
-        place = workspace_option(run.path.parent.parent)
-        reporter.note(shift_remark(run.name, labels, place))
+        reporter.note(shift_remark(run.name, labels))

@@ -181,5 +181,5 @@ def test_the_next_command_says_what_became_of_a_run_that_was_to_be_replaced(tmp_
     told = " ".join(told.split())
     assert "run never is restored" in told
     assert f"{runs / '.begun-replaced-5'}" in told.replace(" ", "")
-    assert "`cxrtool train --resume begun`" in told
+    assert f"`cxrtool train --resume begun -w {tmp_path / 'cxr'}`" in told
     assert (runs / "never" / "model.json").is_file()

@@ -1,5 +1,6 @@
 """What weighted sampling does to probabilities is told where they are read, once, until mended."""
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from cxrtool.gui.model_card import facts_of_run
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
 from tests.conftest import TINY, Listening
+from tests.support.calling import call
 
 ADVICE = "evaluate tiny --calibrate platt --keep"
 
@@ -82,6 +84,15 @@ def test_training_says_it_at_its_end_and_not_of_uniform_sampling(prepared, monke
     config = replace(TINY, epochs=1, limit=48)
     train_model(replace(config, name="tiny"), prepared, seed=1, reporter=reporter)
     assert advised(notes) == notes[-1:]
-    assert f"{ADVICE} -w {shlex.quote(str(prepared.folder))}`" in notes[-1]
     train_model(replace(config, sampling="uniform"), prepared, seed=1, reporter=reporter)
     assert len(advised(notes)) == 1
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "two words"])
+def test_the_advised_command_is_complete_and_ends_the_advice(trained, folder, tmp_path):
+    place = trained.workspace.folder.rename(tmp_path / folder)
+    asked = ["evaluate", trained.run, "--bootstrap", 0, "--no-report", "-w", place]
+    command = shlex.split(re.search(rf"`cxrtool ({ADVICE}[^`]*)`", call(*asked).stderr)[1])
+    done = call(*command, "--bootstrap", 0, "--no-report")
+    assert done.exit_code == 0, done.stderr
+    assert advised([call(*asked).stderr]) == []

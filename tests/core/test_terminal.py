@@ -29,3 +29,13 @@ def test_commands_are_told_as_the_user_has_to_type_them(tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, "argv", [str(script)])
     assert terminal.as_called("`cxrtool runs`") == "`cxrtool runs`"
     terminal.program.cache_clear()
+
+
+def test_commands_of_a_message_repeat_what_names_the_workspace():
+    text = "run `cxrtool split`, or `cxrtool train -w other`; `split` deals; (`cxrtool\nruns`)"
+    with terminal.repeating(" -w 'my runs'"):
+        assert terminal.as_called(text) == (
+            "run `cxrtool split -w 'my runs'`, or `cxrtool train -w other`; `split` deals; "
+            "(`cxrtool\nruns -w 'my runs'`)"
+        )
+    assert terminal.as_called(text) == text
