@@ -9,8 +9,8 @@ from PIL import Image
 class _Quiet:
     """Inside, Pillow's warning of too many pixels is an error, and its other warnings are hidden.
 
-    So are pydicom's, which may quote patient data. Python's warning filters belong to the process:
-    of several threads inside, the first sets them and the last restores them.
+    So are pydicom's and highdicom's, which may quote patient data. Python's warning filters belong
+    to the process: of several threads inside, the first sets them and the last restores them.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class _Quiet:
             if self._inside == 0:
                 self._before = warnings.catch_warnings()
                 self._before.__enter__()
-                warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
+                warnings.filterwarnings("ignore", module=r"(PIL|pydicom|highdicom)\b")
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
             self._inside += 1
 

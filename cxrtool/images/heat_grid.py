@@ -20,6 +20,15 @@ class Cells:
     """From one centre to the next."""
 
 
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """What speaks for a finding, and where in its image."""
+
+    values: NDArray[np.float32]
+    """(h, w), in logits."""
+    cells: Cells
+
+
 def spread(heat: NDArray[np.float32], cells: Cells, width: int, height: int) -> NDArray[np.float32]:
     """Resize a map (h, w) to (height, width): bilinear between cells' centres, constant beyond."""
     padded = Image.fromarray(np.pad(np.asarray(heat, np.float32), AROUND, mode="edge"))

@@ -86,7 +86,7 @@ def save_heatmap(
     low = down - HEAD - height
     plain = np.dstack([np.asarray(image)] * 3)
     figure.figimage(plain, MARGIN, low, origin="upper")
-    figure.figimage(_laid_over(layer, plain), beside, low, origin="upper")
+    figure.figimage(laid_over(layer, plain), beside, low, origin="upper")
     if heat.max() > 0:
         _draw_scale(figure, beside + width + GAP, down - HEAD, float(heat.max()))
     else:
@@ -114,7 +114,8 @@ def _panel(grey: Image.Image) -> Image.Image:
     return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _laid_over(layer: NDArray[np.uint8], plain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def laid_over(layer: NDArray[np.uint8], plain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) under a layer of its size, of `heat_layer`."""
     opacity = layer[..., 3:] / np.float32(255)
     return _bytes(opacity * layer[..., :3] + (1 - opacity) * plain)
 
@@ -129,7 +130,7 @@ def _told(probability: float, threshold: float | None) -> str:
 def _draw_scale(figure: Figure, left: int, top: int, most: float) -> None:
     """The colour bar, as the map's colours look over grey, and what they mean."""
     layer = _layer(_bytes(np.linspace(255, 0, BAR_LENGTH))[:, None])
-    bar = np.repeat(_laid_over(layer, np.full_like(layer[..., :3], GROUND)), BAR, axis=1)
+    bar = np.repeat(laid_over(layer, np.full_like(layer[..., :3], GROUND)), BAR, axis=1)
     figure.figimage(bar, left, top - BAR_LENGTH, origin="upper")
     for share in (0.0, 0.5, 1.0):
         height = top - BAR_LENGTH * (1 - share)

@@ -126,7 +126,7 @@ def _picture(stored: NDArray[np.integer], dataset: FileDataset) -> Picture:
 
 
 def _read(file: BinaryIO, *, pixels: bool) -> FileDataset:
-    _check_inflated_size(file)
+    check_inflated_size(file)
     file.seek(0)
     tags = [*TAGS, "PixelData"] if pixels else TAGS
     dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
@@ -137,7 +137,7 @@ def _read(file: BinaryIO, *, pixels: bool) -> FileDataset:
     return dataset
 
 
-def _check_inflated_size(file: BinaryIO) -> None:
+def check_inflated_size(file: BinaryIO) -> None:
     """Refuse a deflated file larger than any image: pydicom inflates it whole."""
     file.seek(0)
     read_preamble(file, force=True)
