@@ -18,6 +18,7 @@ ROOMS = (
     "inference",
     "training",
     "search",
+    "pacs",
     "gui",
     "workflows",
     "cli",
@@ -25,7 +26,10 @@ ROOMS = (
 """In the order in which they stand on each other."""
 MOST_SIDEWAYS = 10
 """Imports of one workflow by another: the demo is the chain, a trial is a training."""
-HEAVY = ("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn")
+HEAVY = (
+    *("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn"),
+    "highdicom",
+)
 PRINTING = {"core.console"}
 HOMES = {
     "typer": {
@@ -41,6 +45,7 @@ HOMES = {
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
     "gradio": {"gui.gradio_app"},
+    "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
