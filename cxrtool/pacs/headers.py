@@ -19,10 +19,11 @@ from pydicom.uid import UID
 from pydicom.valuerep import DA, TM
 
 from cxrtool.core.errors import CxrToolError
+from cxrtool.images.decoder_warnings import QUIET
 from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.reading import check_inflated_size
 from cxrtool.images.dicom.stored import standard_name
-from cxrtool.images.reading import BARE_STARTS, DICOM_MARK, MARK_PLACE, QUIET
+from cxrtool.images.files import is_dicom
 
 # Its log quotes names.
 logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
@@ -42,6 +43,8 @@ MAY_BE_EMPTY = (
 )
 """Elements of type 2 (PS3.5, 7.4.3): each result has them, empty where they are not known."""
 SEXES = ("", "M", "F", "O")
+AS_IF_NAMED = "film.dcm"
+"""What is sent may have any name."""
 NUMBERS = ("DS", "IS")
 """Kinds of numbers that are written as text."""
 COPIED = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)
@@ -55,11 +58,10 @@ def read_header(content: bytes) -> Dataset:
         DicomError: it is not a DICOM file, is damaged, or lacks what results need; the message
             names elements, never what they hold.
     """
-    starts = content.startswith(BARE_STARTS)
-    if content[MARK_PLACE : MARK_PLACE + len(DICOM_MARK)] != DICOM_MARK and not starts:
+    file = io.BytesIO(content)
+    if not is_dicom(file, AS_IF_NAMED):
         raise DicomError("not a DICOM file: only a DICOM's results can be DICOM")
     with nothing_private("its header cannot be read"):
-        file = io.BytesIO(content)
         check_inflated_size(file)
         file.seek(0)
         header = dcmread(file, stop_before_pixels=True, force=True)
