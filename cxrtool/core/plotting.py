@@ -1,8 +1,9 @@
 """The style that all pictures share; fonts, what they can write, and lines of text that fit."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import matplotlib as mpl
@@ -92,15 +93,19 @@ def width_of(figure: Figure, text: str, size: float, weight: str = "normal") -> 
     return float(width)
 
 
+def _width_of_start(figure: Figure, text: str, size: float, weight: str, end: int) -> float:
+    return width_of(figure, text[:end], size, weight)
+
+
 def fitted(
     figure: Figure, text: str, room: float, most: int, size: float, weight: str = "normal"
 ) -> list[str]:
     """Break text into lines that are no wider than `room`; what needs more than `most` is cut."""
     left, lines = readable(text), list[str]()
     while left:
-        end = len(left)
-        while end > 1 and width_of(figure, left[:end], size, weight) > room:
-            end -= 1
+        lengths = range(1, len(left) + 1)
+        wide = partial(_width_of_start, figure, left, size, weight)
+        end = len(left) if wide(len(left)) <= room else bisect_right(lengths, room, key=wide) or 1
         if end == len(left):
             return [*lines, left]
         if len(lines) == most - 1:
