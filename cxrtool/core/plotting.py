@@ -1,5 +1,6 @@
 """The style that all pictures share; fonts, what they can write, and lines of text that fit."""
 
+import threading
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -31,6 +32,9 @@ FONTS = (
 )
 """Taken, where installed, for what DejaVu Sans cannot write: it comes with matplotlib, and knows
 Latin, Greek, Cyrillic and Arabic."""
+
+ONE_AT_A_TIME = threading.Lock()
+"""Held by whoever draws on a server's threads: matplotlib is not safe in several."""
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:

@@ -1,7 +1,6 @@
 """One image's findings as one page of PDF: film, map, all findings, and what they rest on."""
 
 import io
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.core.numbers import Estimate, with_interval
-from cxrtool.core.plotting import GRID, INK, fitted, text_style, width_of
+from cxrtool.core.plotting import GRID, INK, ONE_AT_A_TIME, fitted, text_style, width_of
 from cxrtool.evaluation.decisions import NONE, POSITIVE, YES, Finding, why_none
 from cxrtool.images.heat_grid import HeatMap
 from cxrtool.inference.heatmap_figures import COLOURS, NOTHING, heat_layer, laid_over
@@ -43,8 +42,6 @@ COLUMNS = {"bar": 182.0, "probability": 296.0, "threshold": 345.0, "decision": 3
 """From the left margin; numbers end there, words begin there."""
 BAR = 62.0
 NAME_ROOM = 172.0
-_ONE_AT_A_TIME = threading.Lock()
-"""matplotlib draws in one thread only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +79,7 @@ def write_page(sheet: Sheet) -> bytes:
     Where there are more findings than fit, the least probable are counted and left out. The same
     sheet gives the same bytes.
     """
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         mpl.rcParams["pdf.fonttype"] = 42  # TrueType: text stays text in every reader
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72)
         top = _draw_head(figure, sheet)

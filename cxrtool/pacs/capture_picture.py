@@ -8,7 +8,7 @@ from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrtool.core.plotting import DOTS_PER_INCH, fitted, text_style
+from cxrtool.core.plotting import DOTS_PER_INCH, ONE_AT_A_TIME, fitted, text_style
 from cxrtool.evaluation.decisions import Finding
 from cxrtool.images.heat_grid import HeatMap
 from cxrtool.inference.heatmap_figures import NOTHING, NOTICE, heat_layer, laid_over
@@ -46,12 +46,13 @@ def draw_capture(
         layer = heat_layer(heat.values, heat.cells, shown.width, shown.height)
         pixels = laid_over(layer, pixels)
     across, down = max(shown.width, LEAST_WIDTH), HEAD + shown.height + FOOT
-    figure = Figure(figsize=(across / DOTS_PER_INCH, down / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
-    figure.set_facecolor(PAPER)
-    figure.figimage(pixels, (across - shown.width) // 2, FOOT, origin="upper")
-    _draw_words(figure, finding, heat, model)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="rgba", dpi=DOTS_PER_INCH)
+    with ONE_AT_A_TIME:
+        figure = Figure(figsize=(across / DOTS_PER_INCH, down / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
+        figure.set_facecolor(PAPER)
+        figure.figimage(pixels, (across - shown.width) // 2, FOOT, origin="upper")
+        _draw_words(figure, finding, heat, model)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="rgba", dpi=DOTS_PER_INCH)
     return np.frombuffer(drawn.getvalue(), np.uint8).reshape(down, across, 4)[..., :3].copy()
 
 
