@@ -125,9 +125,16 @@ class Apart:
         self._lock = threading.Lock()
 
     def decode(
-        self, path: str, content: bytes | None = None, *, look: bool, dicom: bool, fresh: bool
+        self,
+        path: str,
+        content: bytes | None = None,
+        *,
+        look: bool,
+        dicom: bool,
+        fresh: bool,
+        film: bool = False,
     ) -> tuple[dict[str, Any], bytes]:
-        """Have an image decoded: facts about it, and its grey pixels.
+        """Have an image decoded: facts about it, and its pixels.
 
         Args:
             path: the file, or the name of an upload.
@@ -135,6 +142,7 @@ class Apart:
             look: whether to check that it is a plausible X-ray.
             dicom: whether it is a DICOM.
             fresh: decode in a new child, in whose memory no other image was.
+            film: whether it is an upload for display: `film` says what the answer then is.
 
         Raises:
             DataError: it took too much time or memory, or it crashed the decoder.
@@ -142,7 +150,7 @@ class Apart:
         process = self._take(fresh=fresh)
         whole = False
         try:
-            about = {"look": look, "dicom": dicom, "fresh": fresh}
+            about = {"look": look, "dicom": dicom, "fresh": fresh, "film": film}
             question = {"path": path, "inside": content is not None, **about}
             answer = process.ask(question, content or b"")
             whole = True
@@ -213,11 +221,12 @@ def _why(code: int, *, expired: bool) -> str:
     )
 
 
-def write_message(file: IO[bytes], values: dict[str, Any], content: bytes | memoryview) -> None:
-    """Send values and bytes."""
+def write_message(file: IO[bytes], values: dict[str, Any], *parts: bytes | memoryview) -> None:
+    """Send values and bytes, which are one even if they come in parts."""
     text = json.dumps(values).encode()
-    file.write(HEAD.pack(len(text), len(content)) + text)
-    file.write(content)
+    file.write(HEAD.pack(len(text), sum(len(part) for part in parts)) + text)
+    for part in parts:
+        file.write(part)
     file.flush()
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from cxrtool.images.apart import MEMORY, SECONDS, read_exactly, read_values, write_message
 from cxrtool.images.errors import ImageError
+from cxrtool.images.film import film_content, packed
 from cxrtool.images.reading import read_content, read_file
 
 try:
@@ -153,25 +154,35 @@ def _at_most(kind: int, value: int) -> None:
 def _answer(
     answers: IO[bytes], question: dict[str, Any], content: bytes, *, locked: bool = False
 ) -> None:
-    path, look = question["path"], question["look"]
-    pixels = b""
+    pixels: tuple[bytes | memoryview, ...] = ()
     with _unnamed() as said:
         os.dup2(said.fileno(), 2)
         if locked:
             _lock()
         try:
-            if question["inside"]:
-                read = read_content(path, content, look=look)
-            else:
-                read = read_file(path, look=look)
-            pixels = read.grey.tobytes()
-            warning = "; ".join(filter(None, (read.warning, _said(said))))
-            values = {"size": read.grey.size, "mode": read.mode, "warning": warning}
+            values, pixels = _decoded(question, content)
+            values["warning"] = "; ".join(filter(None, (values["warning"], _said(said))))
         except ImageError as error:
             values = {"error": str(error)}
         except MemoryError:
-            values = {"error": f"{path}: decoding took more than {MEMORY / 2**30:.0f} GiB"}
-    write_message(answers, values, pixels)
+            most = f"{MEMORY / 2**30:.0f} GiB"
+            values = {"error": f"{question['path']}: decoding took more than {most}"}
+    write_message(answers, values, *pixels)
+
+
+def _decoded(
+    question: dict[str, Any], content: bytes
+) -> tuple[dict[str, Any], tuple[bytes | memoryview, ...]]:
+    """Facts about an image, and its pixels in parts."""
+    path = question["path"]
+    if question["film"]:
+        return packed(film_content(path, content))
+    if question["inside"]:
+        read = read_content(path, content, look=question["look"])
+    else:
+        read = read_file(path, look=question["look"])
+    values = {"size": read.grey.size, "mode": read.mode, "warning": read.warning}
+    return values, (read.grey.tobytes(),)
 
 
 def _unnamed() -> IO[bytes]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxrtool.images.presentations import FULL_RANGE, FullDepth, Window
+
 DEPTHS = (8, 10, 12, 14, 16, 20, 24, 31)
 """Bits per pixel that detectors and programs use."""
 ABOVE = 0.02
@@ -22,6 +24,12 @@ DARK = 0.25
 """Float pixels below this are not on a scale from 0 to 1, and are scaled by their own maximum.
 
 A quarter, as for integers, whose depths are two bits apart."""
+
+STEPS = 65_535
+"""Steps of the 16 bits into which deeper pixels are quantised for display."""
+HEADROOM = 16
+"""How far beyond the full scale they are kept, so that steps stay finer than those of a screen: a
+mark at 1e30 or a hole at -1e30 would else leave two greys. A sixteenth of a grey is a step."""
 
 Deep = NDArray[Any]
 """Integers or floats."""
@@ -55,7 +63,21 @@ def shallow(image: Image.Image, *, white_is_zero: bool = False) -> Greys:
         white_is_zero: whether the least value is white.
     """
     values = np.asarray(image)
+    return _greys(values, _scale(values), white_is_zero=white_is_zero)
+
+
+def shallow_and_full(image: Image.Image, *, white_is_zero: bool = False) -> tuple[Greys, FullDepth]:
+    """Like `shallow`, and the same pixels at their full depth, in at most 16 bits.
+
+    32-bit and float pixels that 16 bits do not hold are quantised, see `HEADROOM`.
+    """
+    values = np.asarray(image)
     scale = _scale(values)
+    greys = _greys(values, scale, white_is_zero=white_is_zero)
+    return greys, _full_depth(values, scale, white_is_zero=white_is_zero)
+
+
+def _greys(values: Deep, scale: "_Scale", *, white_is_zero: bool) -> Greys:
     greys = np.empty(values.shape, np.uint8)
     above = negative = 0
     for place in _blocks(values):
@@ -71,14 +93,17 @@ def shallow(image: Image.Image, *, white_is_zero: bool = False) -> Greys:
         np.subtract(255, greys, out=greys)
     reasons = []
     if above:
-        full = f"{scale.full:,.0f}" if scale.full >= 1 else f"{scale.full:.3g}"
         reasons.append(
-            f"{_share(above, values.size)} of its pixels are above {full} (up to "
+            f"{_share(above, values.size)} of its pixels are above {_number(scale.full)} (up to "
             f"{scale.greatest:,.6g}): taken for a marker and clipped"
         )
     if negative > ABOVE * values.size:
         reasons.append(f"{_share(negative, values.size)} of its pixels are negative: read as 0")
     return Greys(Image.fromarray(greys), "; ".join(reasons))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
 
 
 def _share(some: int, of: int) -> str:
@@ -109,6 +134,44 @@ def _scale(values: Deep) -> _Scale:
         own = float(np.quantile(_numbers(values.reshape(-1)[::step]), 1 - ABOVE))
         full = own if 0 < own < DARK else full
     return _Scale(full, greatest, repeated)
+
+
+def _full_depth(values: Deep, scale: _Scale, *, white_is_zero: bool) -> FullDepth:
+    full = float(STEPS) if scale.repeated else scale.full
+    least, greatest = _ends(values)
+    slope, intercept = 1.0, 0.0
+    if values.dtype.kind == "f" or least < 0 or greatest > STEPS:
+        least, greatest = max(least, -HEADROOM * full), min(greatest, HEADROOM * full)
+        whole = values.dtype.kind != "f" and greatest - least <= STEPS
+        slope = 1.0 if whole else (greatest - least) / STEPS or 1.0
+        intercept = least
+    return FullDepth(
+        values=_quantised(values, slope, intercept),
+        slope=slope,
+        intercept=intercept,
+        white_is_zero=white_is_zero,
+        presentations=(
+            Window.between(0.0, full, f"up to {_number(full)}"),
+            Window.between(least, greatest, FULL_RANGE),
+        ),
+    )
+
+
+def _ends(values: Deep) -> tuple[float, float]:
+    """The least and the greatest number."""
+    blocks = [_numbers(values[place]) for place in _blocks(values)]
+    return min(float(one.min()) for one in blocks), max(float(one.max()) for one in blocks)
+
+
+def _quantised(values: Deep, slope: float, intercept: float) -> NDArray[np.uint16]:
+    """The pixels of which slope * pixel + intercept are the values; those outside are clipped."""
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return values.astype(np.uint16, copy=False)  # in the machine's own order of bytes
+    result = np.empty(values.shape, np.uint16)
+    for place in _blocks(values):
+        steps = (_numbers(values[place]).astype(np.float64) - intercept) / slope
+        result[place] = np.rint(np.clip(steps, 0, STEPS)).astype(np.uint16)
+    return result
 
 
 def _numbers(block: Deep) -> Deep:

@@ -1,16 +1,19 @@
 """JPEG, PNG and TIFF pictures to 8 bits, upright and opaque; see `formats` for what is refused."""
 
-from typing import BinaryIO
+from dataclasses import replace
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cxrtool.images.depth import is_deep, shallow
+from cxrtool.images.depth import is_deep, shallow, shallow_and_full
 from cxrtool.images.formats.jpeg import START as JPEG_START
 from cxrtool.images.formats.jpeg import decode_jpeg, examine_jpeg
 from cxrtool.images.formats.limits import MOST_EXIF, Examined
 from cxrtool.images.formats.png import SIGNATURE, examine_png
 from cxrtool.images.formats.tiff import STARTS as TIFF_STARTS
 from cxrtool.images.formats.tiff import damage_of_tiff, examine_tiff
+from cxrtool.images.presentations import FullDepth
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 """Formats that Pillow may try: some others start programs (EPS: Ghostscript)."""
@@ -27,6 +30,17 @@ TURNED = {
 }
 PHOTOMETRIC, WHITE_IS_ZERO = 0x0106, 0
 """The TIFF tag of what the least value means, and its value for white."""
+
+
+class Picture(NamedTuple):
+    """A decoded picture: upright, in 8 bits a channel."""
+
+    image: Image.Image
+    """Mode L, or another if it may be in colour."""
+    mode: str
+    """As stored: Pillow's mode, or DICOM's Photometric Interpretation."""
+    warning: str
+    """What reading lost, or what else speaks against it; empty for nothing."""
 
 
 def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
@@ -55,12 +69,17 @@ def open_picture(file: BinaryIO) -> Image.Image:
     return image
 
 
-def read_picture(found: Examined) -> tuple[Image.Image, str, str]:
-    """Decode an examined picture: upright, in 8 bits a channel.
+def read_picture(found: Examined) -> Picture:
+    """Decode an examined picture."""
+    return _read(found, film=False)[0]
 
-    Returns:
-        The image, Pillow's mode of it as stored, and what reading lost; empty for nothing.
-    """
+
+def read_picture_film(found: Examined) -> tuple[Picture, FullDepth | None]:
+    """Like `read_picture`, and the pixels at their full depth if they have more than 8 bits."""
+    return _read(found, film=True)
+
+
+def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
     image = open_picture(found.file)
     mode, warnings = image.mode, list(found.warnings)
     if _has_pages(image):
@@ -74,9 +93,14 @@ def read_picture(found: Examined) -> tuple[Image.Image, str, str]:
         image.load()
         pixels = image
     turned = TURNED.get(_orientation(image))  # only now: Pillow rotates TIFFs itself
-    plain, lost = _plain(pixels, white_is_zero=_white_is_zero(image))
-    upright = plain if turned is None else plain.transpose(turned)
-    return upright, mode, "; ".join(filter(None, (*warnings, lost)))
+    (plain, lost), depth = _plain(pixels, white_is_zero=_white_is_zero(image), film=film)
+    if turned is not None:
+        plain, depth = plain.transpose(turned), depth and _turned(depth, turned)
+    return Picture(plain, mode, "; ".join(filter(None, (*warnings, lost)))), depth
+
+
+def _turned(depth: FullDepth, how: Image.Transpose) -> FullDepth:
+    return replace(depth, values=np.asarray(Image.fromarray(depth.values).transpose(how)))
 
 
 def _has_pages(image: Image.Image) -> bool:
@@ -97,12 +121,16 @@ def _white_is_zero(image: Image.Image) -> bool:
     return bool(getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
-def _plain(image: Image.Image, *, white_is_zero: bool) -> tuple[Image.Image, str]:
-    """The image in 8 bits and without transparency, and what was lost."""
+def _plain(
+    image: Image.Image, *, white_is_zero: bool, film: bool
+) -> tuple[tuple[Image.Image, str], FullDepth | None]:
+    """The image in 8 bits and without transparency, what was lost, and deep pixels for a film."""
     if is_deep(image.mode):
-        return shallow(image, white_is_zero=white_is_zero)
+        if film:
+            return shallow_and_full(image, white_is_zero=white_is_zero)
+        return shallow(image, white_is_zero=white_is_zero), None
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layer), ""
-    return image, ""
+        return (Image.alpha_composite(black, layer), ""), None
+    return (image, ""), None

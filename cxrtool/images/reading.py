@@ -6,7 +6,7 @@ decoded in a separate process (`apart`).
 
 import io
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
@@ -16,7 +16,7 @@ from cxrtool.images.decoder_warnings import QUIET
 from cxrtool.images.errors import ImageError, named_error
 from cxrtool.images.files import is_dicom, open_file
 from cxrtool.images.formats.dicom import is_plain_dicom
-from cxrtool.images.pictures import examine_picture, open_picture, read_picture
+from cxrtool.images.pictures import Picture, examine_picture, open_picture, read_picture
 from cxrtool.images.plausibility import implausible_looks
 
 
@@ -100,7 +100,7 @@ def _read(path: Path | str, *, look: bool = False) -> Read:
             if dicom and is_plain_dicom(file):
                 return _read_dicom(file, look=look)
             if not dicom and (found := examine_picture(file)).ordinary:
-                return _finished(*read_picture(found), look=look)
+                return finished(read_picture(found), look=look)
         return _apart(path, None, look=look, dicom=dicom)
     # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
     except Exception as error:
@@ -108,15 +108,27 @@ def _read(path: Path | str, *, look: bool = False) -> Read:
 
 
 def _apart(path: Path | str, content: bytes | None, *, look: bool, dicom: bool) -> Read:
+    found, pixels = decode_apart(path, content, look=look, dicom=dicom)
+    width, height = found["size"]
+    return Read(Image.frombytes("L", (width, height), pixels), found["mode"], found["warning"])
+
+
+def decode_apart(
+    path: Path | str, content: bytes | None, *, look: bool, dicom: bool, film: bool = False
+) -> tuple[dict[str, Any], bytes]:
+    """Have an image decoded in another process, an upload in a new one; see `Apart.decode`.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    about = {"look": look, "dicom": dicom, "fresh": content is not None, "film": film}
     try:
-        fresh = content is not None
-        found, pixels = APART.decode(str(path), content, look=look, dicom=dicom, fresh=fresh)
+        found, pixels = APART.decode(str(path), content, **about)
     except DataError as error:
         raise named_error(error, path) from None
     if "error" in found:
         raise ImageError(found["error"])
-    width, height = found["size"]
-    return Read(Image.frombytes("L", (width, height), pixels), found["mode"], found["warning"])
+    return found, pixels
 
 
 def read_file(path: Path | str, *, look: bool) -> Read:
@@ -148,16 +160,18 @@ def read_content(name: str, content: bytes, *, look: bool) -> Read:
 def _read_here(file: BinaryIO, path: Path | str, *, look: bool) -> Read:
     if is_dicom(file, path):
         return _read_dicom(file, look=look)
-    return _finished(*read_picture(examine_picture(file)), look=look)
+    return finished(read_picture(examine_picture(file)), look=look)
 
 
 def _read_dicom(file: BinaryIO, *, look: bool) -> Read:
     from cxrtool.images.dicom.reading import read_dicom
 
-    return _finished(*read_dicom(file), look=look)
+    return finished(read_dicom(file), look=look)
 
 
-def _finished(upright: Image.Image, mode: str, warning: str, *, look: bool) -> Read:
-    grey = upright if upright.mode == "L" else upright.convert("L")
-    looks = implausible_looks(upright, grey) if look else []
-    return Read(grey, mode, "; ".join(filter(None, (warning, *looks))))
+def finished(picture: Picture, *, look: bool) -> Read:
+    """A decoded picture in grey; with `look`, its plausibility is checked."""
+    image = picture.image
+    grey = image if image.mode == "L" else image.convert("L")
+    looks = implausible_looks(image, grey) if look else []
+    return Read(grey, picture.mode, "; ".join(filter(None, (picture.warning, *looks))))

@@ -5,40 +5,82 @@ and the greatest that occur, then looked up. pydicom's own functions
 (`pydicom.pixels.apply_rescale`, `apply_windowing`) make float64 of every pixel at each step.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from cxrtool.images.dicom import DicomError
+from cxrtool.images.presentations import (
+    FULL_RANGE,
+    FUNCTIONS,
+    FullDepth,
+    Presentation,
+    Table,
+    Values,
+    Window,
+)
 
 Stored = NDArray[np.integer]
-Levels = NDArray[np.float64]
+Entry = TypeVar("Entry", np.uint8, np.uint16)
 FULL = 1 << 16
 ROWS = 64
 """Rows looked up at once: an index takes eight bytes per pixel."""
 COLOURS = ("Red", "Green", "Blue")
 GREATEST = 1e100
 """Largest number accepted from a file: beyond it, computations would overflow."""
+MOST_PRESENTATIONS = 20
+"""Tables, and windows, that are listed of a file: it may hold any number."""
+MOST_NAME = 40
+"""Characters kept of a presentation's name."""
 
 
-class _Table(NamedTuple):
+class _LookUp(NamedTuple):
     """A look-up table (PS3.3, C.11.1.1.1): the value of `first`, the one after it, and so on."""
 
     first: int
     entries: NDArray[np.int64]
 
-    def of(self, values: Levels) -> NDArray[np.int64]:
+    def of(self, values: Values) -> NDArray[np.int64]:
         """Look up values; those outside the table take its first or last entry."""
         places = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
         result: NDArray[np.int64] = self.entries[places.astype(np.int64)]
         return result
 
 
-def shown_greys(stored: Stored, dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
-    """The greys (rows, columns) of stored values, and a warning if any.
+class Scale(NamedTuple):
+    """From stored values to pixels from 0, and to the modality's own values (C.11.1)."""
+
+    low: int
+    """The least stored value."""
+    pixels: NDArray[np.int64]
+    """The pixel of each stored value from `low`: one after the other without a Modality LUT."""
+    slope: float
+    intercept: float
+    """A pixel's value is slope * pixel + intercept."""
+
+    @property
+    def values(self) -> Values:
+        """The value of each pixel from 0."""
+        return np.arange(self.pixels.max() + 1.0) * self.slope + self.intercept
+
+
+class Shown(NamedTuple):
+    """A grey picture as it is displayed, and by what."""
+
+    greys: NDArray[np.uint8]
+    """(rows, columns)."""
+    warning: str
+    scale: Scale
+    first: Presentation
+    """Its presentation."""
+
+
+def shown_greys(stored: Stored, dataset: Dataset) -> Shown:
+    """Stored values as greys, with a warning if any.
 
     Black and white come from the first VOI LUT or window; without either, from the least and the
     greatest value that is not padding.
@@ -46,19 +88,37 @@ def shown_greys(stored: Stored, dataset: Dataset) -> tuple[NDArray[np.uint8], st
     Raises:
         DicomError: a table or function in the file cannot be used.
     """
-    low, high = int(stored.min()), int(stored.max())
-    levels = np.arange(low, high + 1)
-    values = _modality_values(levels, dataset)
-    shown, warning = _of_interest(values, dataset)
-    if shown is None:
-        used = _occurring(stored, low, high) & ~_padding(levels, dataset)
-        ends = values[used] if used.any() else values
-        least, greatest = float(ends.min()), float(ends.max())
-        shown = (values - least) / ((greatest - least) or 1.0)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        shown = 1 - shown
-    table = (np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return _looked_up(stored, low, table), warning
+    scale = _scale(stored, dataset)
+    values = scale.values
+    first = _first_table(values, dataset) or _window(dataset, 0)
+    warning = ""
+    if isinstance(first, Window) and not first.is_wide_enough:
+        warning = f"its window is {first.width:g} wide: shown from its least to its greatest value"
+        first = None
+    first = first or _full_range(stored, scale, dataset)
+    table = first.greys if isinstance(first, Table) else _greys(first.of(values), dataset)
+    greys = np.frombuffer(table, np.uint8)
+    return Shown(_looked_up(stored, scale.low, greys[scale.pixels]), warning, scale, first)
+
+
+def full_depth(stored: Stored, dataset: Dataset, shown: Shown) -> FullDepth:
+    """The pixels that were shown at their full depth, with all presentations of the file.
+
+    First the one by which they were shown, then the other VOI LUTs and windows as far as they can
+    be used (at most `MOST_PRESENTATIONS` of each), and last the full range.
+    """
+    scale = shown.scale
+    listed = _listed(scale.values, dataset)
+    ways = (shown.first, *listed, _full_range(stored, scale, dataset))
+    return FullDepth(
+        values=_looked_up(stored, scale.low, scale.pixels.astype(np.uint8))
+        if scale.pixels.max() < 256
+        else _looked_up(stored, scale.low, scale.pixels.astype(np.uint16)),
+        slope=scale.slope,
+        intercept=scale.intercept,
+        white_is_zero=_white_is_zero(dataset),
+        presentations=tuple(dict.fromkeys(ways)),
+    )
 
 
 def palette_colours(stored: Stored, dataset: Dataset) -> NDArray[np.uint8]:
@@ -79,46 +139,79 @@ def palette_colours(stored: Stored, dataset: Dataset) -> NDArray[np.uint8]:
     return _looked_up(stored, low, colours.astype(np.uint8))
 
 
-def _modality_values(levels: Stored, dataset: Dataset) -> Levels:
-    """Stored values in the modality's own units (C.11.1)."""
+def _scale(stored: Stored, dataset: Dataset) -> Scale:
+    low, high = int(stored.min()), int(stored.max())
+    pixels = np.arange(high - low + 1)
     items = dataset.get("ModalityLUTSequence")
-    values = levels.astype(np.float64)
     if items:
-        table = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", values)
-        return table.of(values).astype(np.float64)
+        levels = (low + pixels).astype(np.float64)
+        entries = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", levels).of(levels)
+        least = int(entries.min())
+        return Scale(low, entries - least, 1.0, float(least))
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    return values * (1.0 if slope is None else slope) + (intercept or 0.0)
+    slope = 1.0 if slope is None else slope
+    return Scale(low, pixels, slope, slope * low + (intercept or 0.0))
 
 
-def _of_interest(values: Levels, dataset: Dataset) -> tuple[Levels | None, str]:
-    """Values from 0 (black) to 1 (white) by VOI LUT or window (C.11.2); None without either."""
+def _white_is_zero(dataset: Dataset) -> bool:
+    return bool(dataset.PhotometricInterpretation == "MONOCHROME1")
+
+
+def _greys(shares: Values, dataset: Dataset) -> bytes:
+    """Greys of shares of white; where the least value is white, inverted."""
+    shares = 1 - shares if _white_is_zero(dataset) else shares
+    return (np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8).tobytes()
+
+
+def _first_table(values: Values, dataset: Dataset) -> Table | None:
+    """The first VOI LUT, if there is one (C.11.2.1.1)."""
     items = dataset.get("VOILUTSequence")
     if items and "LUTDescriptor" in items[0] and "LUTData" in items[0]:
-        table = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", values)
-        # Its depth is what its entries need: 12-bit tables are often declared as 16.
-        greatest = (1 << int(table.entries.max()).bit_length()) - 1
-        return table.of(values) / (greatest or 1), ""
-    centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
+        return _table(items[0], values, dataset, 1)
+    return None
+
+
+def _table(item: Dataset, values: Values, dataset: Dataset, number: int) -> Table:
+    table = _read_table(item, dataset, "LUTDescriptor", "LUTData", values)
+    # Its depth is what its entries need: 12-bit tables are often declared as 16.
+    greatest = (1 << int(table.entries.max()).bit_length()) - 1
+    greys = _greys(table.of(values) / (greatest or 1), dataset)
+    return Table(name=_name(item, "LUTExplanation", 0) or f"table {number}", greys=greys)
+
+
+def _window(dataset: Dataset, place: int) -> Window | None:
+    """The window at a place, if there is one (C.11.2.1.2), however narrow."""
+    centre, width = (_number(dataset, key, place) for key in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
-        return None, ""
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        return None
+    said = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    function = next((one for one in FUNCTIONS if one == said), None)
+    if function is None:
         raise DicomError("its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID")
-    if width < (1 if function == "LINEAR" else 1e-9):
-        return None, f"its window is {width:g} wide: shown from its least to its greatest value"
-    return _windowed(values, centre, width, function), ""
+    name = _name(dataset, "WindowCenterWidthExplanation", place) or f"window {place + 1}"
+    return Window(name=name, centre=centre, width=width, function=function)
 
 
-def _windowed(values: Levels, centre: float, width: float, function: str) -> Levels:
-    """The window's functions (C.11.2.1.2 and C.11.2.1.3)."""
-    if function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-4 * (values - centre) / width))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-    half = width / 2
-    inside = (values - centre) / (width or 1.0) + 0.5
-    return np.where(values <= centre - half, 0.0, np.where(values > centre + half, 1.0, inside))
+def _listed(values: Values, dataset: Dataset) -> Iterator[Presentation]:
+    """All VOI LUTs and windows, without those that cannot be used: no program displays them."""
+    items = dataset.get("VOILUTSequence") or ()
+    for number, item in enumerate(items[:MOST_PRESENTATIONS], 1):
+        with suppress(Exception):  # pydicom raises nearly anything on a damaged value
+            yield _table(item, values, dataset, number)
+    for place in range(MOST_PRESENTATIONS):
+        with suppress(Exception):
+            window = _window(dataset, place)
+            if window is not None and window.is_wide_enough:
+                yield window
+
+
+def _full_range(stored: Stored, scale: Scale, dataset: Dataset) -> Window:
+    """From the least to the greatest value that is not padding."""
+    used = ~_padding(scale.low + np.arange(len(scale.pixels)), dataset)
+    if not used.all() or "ModalityLUTSequence" in dataset:  # else the ends are the least, greatest
+        used &= _occurring(stored, scale.low, len(used))
+    ends = scale.values[scale.pixels[used if used.any() else slice(None)]]
+    return Window.between(float(ends.min()), float(ends.max()), FULL_RANGE)
 
 
 def _padding(levels: Stored, dataset: Dataset) -> NDArray[np.bool_]:
@@ -135,25 +228,25 @@ def _padding(levels: Stored, dataset: Dataset) -> NDArray[np.bool_]:
     return (levels >= low) & (levels <= high)
 
 
-def _occurring(stored: Stored, low: int, high: int) -> NDArray[np.bool_]:
-    """Which of the values from `low` to `high` occur."""
-    found = np.zeros(high - low + 1, np.bool_)
+def _occurring(stored: Stored, low: int, count: int) -> NDArray[np.bool_]:
+    """Which of `count` values from `low` occur."""
+    found = np.zeros(count, np.bool_)
     for top in range(0, len(stored), ROWS):
         found[stored[top : top + ROWS].astype(np.int64) - low] = True
     return found
 
 
-def _looked_up(stored: Stored, low: int, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _looked_up(stored: Stored, low: int, table: NDArray[Entry]) -> NDArray[Entry]:
     """Each pixel's entry in a table that begins at `low`."""
-    result = np.empty(stored.shape + table.shape[1:], np.uint8)
+    result = np.empty(stored.shape + table.shape[1:], table.dtype)
     for top in range(0, len(stored), ROWS):
         result[top : top + ROWS] = table[stored[top : top + ROWS].astype(np.int64) - low]
     return result
 
 
 def _read_table(
-    item: Dataset, dataset: Dataset, descriptor: str, data: str, values: Levels
-) -> _Table:
+    item: Dataset, dataset: Dataset, descriptor: str, data: str, values: Values
+) -> _LookUp:
     """Read a look-up table of a file."""
     if descriptor not in item or data not in item:
         raise DicomError("one of its look-up tables is missing or of an unsupported kind")
@@ -169,17 +262,30 @@ def _read_table(
     entries = np.atleast_1d(np.asarray(content)).astype(np.int64)[:count] & (FULL - 1)
     if not len(entries):
         raise DicomError("one of its look-up tables is empty")
-    return _Table(first, entries)
+    return _LookUp(first, entries)
 
 
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    """An element's first number, or None."""
-    value = dataset.get(keyword)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = value[0] if value else None
+def _number(dataset: Dataset, keyword: str, place: int = 0) -> float | None:
+    """An element's number at a place, or None."""
+    value = next(iter(_several(dataset, keyword)[place : place + 1]), None)
     if value is None or value == "":
         return None
     number = float(value)
     if not abs(number) < GREATEST:
         raise DicomError(f"its {keyword} is not a number, or beyond what pixels can have")
     return number
+
+
+def _several(dataset: Dataset, keyword: str) -> Sequence[Any]:
+    """An element's values."""
+    value = dataset.get(keyword)
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+
+
+def _name(dataset: Dataset, keyword: str, place: int) -> str:
+    """The printable beginning of what a file calls something; it may hold anything, or nothing."""
+    try:
+        said = _several(dataset, keyword)[place]
+    except Exception:  # absent, shorter than the windows, or damaged
+        return ""
+    return "".join(one for one in str(said or "") if one.isprintable())[:MOST_NAME].strip()

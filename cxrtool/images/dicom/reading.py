@@ -1,10 +1,10 @@
-"""Read a DICOM file as an 8-bit picture, with warnings."""
+"""Read a DICOM file as an 8-bit picture, with warnings; for display also at its full depth."""
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from pydicom.dataset import FileDataset
 from pydicom.filereader import read_dataset, read_preamble
 
 from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.film_header import FILM_TAGS, FilmHeader, read_film_header
 from cxrtool.images.dicom.plausible import implausible
-from cxrtool.images.dicom.presentation import palette_colours, shown_greys
+from cxrtool.images.dicom.presentation import full_depth, palette_colours, shown_greys
 from cxrtool.images.dicom.stored import damage_of, standard_name, stored_values
 from cxrtool.images.formats.dicom import PIXEL_DATA
+from cxrtool.images.pictures import Picture
+from cxrtool.images.presentations import FullDepth
 
 # Its log quotes values, which may be the patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -57,20 +60,9 @@ TAGS = (
     "BluePaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableData",
 )
-"""The only elements that are read: none about the patient."""
+"""The only elements that are read: none about the patient. For a film also those in `FILM_TAGS`."""
 
 INFLATED_AT_ONCE = 1 << 20
-
-
-class Picture(NamedTuple):
-    """A DICOM's displayed image."""
-
-    image: Image.Image
-    """Mode L, or RGB if it may be in colour."""
-    mode: str
-    """The Photometric Interpretation."""
-    warning: str
-    """Why it may not be a frontal chest X-ray, or may be displayed wrongly."""
 
 
 def read_dicom(file: BinaryIO) -> Picture:
@@ -82,12 +74,20 @@ def read_dicom(file: BinaryIO) -> Picture:
         MemoryError: more than this machine can hold.
     """
     with _nothing_private():
-        _check(_read(file, pixels=False))
-        at_pixels = file.read(4) in PIXEL_DATA
-        dataset = _read(file, pixels=True)
-        if "PixelData" not in dataset:
-            raise DicomError("cut short in its pixels" if at_pixels else _without_image(dataset))
-        return _picture(stored_values(dataset), dataset)
+        dataset = _read_all(file)
+        return _picture(stored_values(dataset), dataset)[0]
+
+
+def read_dicom_film(file: BinaryIO) -> tuple[Picture, FullDepth | None, FilmHeader]:
+    """Decode a DICOM file with one image for display: like `read_dicom`, and at its full depth.
+
+    Reads the elements of `FILM_TAGS` too. There is no full depth of a picture in colour.
+
+    Raises: see `read_dicom`.
+    """
+    with _nothing_private():
+        dataset = _read_all(file, FILM_TAGS)
+        return *_picture(stored_values(dataset), dataset, film=True), read_film_header(dataset)
 
 
 def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
@@ -112,23 +112,37 @@ def _nothing_private() -> Iterator[None]:
         raise DicomError(f"cannot be decoded ({type(error).__name__})") from None
 
 
-def _picture(stored: NDArray[np.integer], dataset: FileDataset) -> Picture:
-    mode = str(dataset.PhotometricInterpretation)
+def _picture(
+    stored: NDArray[np.integer], dataset: FileDataset, *, film: bool = False
+) -> tuple[Picture, FullDepth | None]:
+    mode, depth = str(dataset.PhotometricInterpretation), None
     warnings = [*filter(None, [damage_of(dataset)]), *implausible(dataset)]
     if mode in GREYS:
-        colours, odd = shown_greys(stored, dataset)
-        warnings = [odd, *warnings] if odd else warnings
+        shown = shown_greys(stored, dataset)
+        colours = shown.greys
+        warnings = [shown.warning, *warnings] if shown.warning else warnings
+        depth = full_depth(stored, dataset, shown) if film else None
     elif mode == PALETTE:
         colours = palette_colours(stored, dataset)
     else:
         colours = (stored >> max(dataset.BitsStored - 8, 0)).astype(np.uint8)
-    return Picture(Image.fromarray(colours), mode, "; ".join(warnings))
+    return Picture(Image.fromarray(colours), mode, "; ".join(warnings)), depth
 
 
-def _read(file: BinaryIO, *, pixels: bool) -> FileDataset:
+def _read_all(file: BinaryIO, more: Sequence[str] = ()) -> FileDataset:
+    """Read a file with its pixels, once its header is known to be that of an image."""
+    _check(_read(file, pixels=False))
+    at_pixels = file.read(4) in PIXEL_DATA
+    dataset = _read(file, pixels=True, more=more)
+    if "PixelData" not in dataset:
+        raise DicomError("cut short in its pixels" if at_pixels else _without_image(dataset))
+    return dataset
+
+
+def _read(file: BinaryIO, *, pixels: bool, more: Sequence[str] = ()) -> FileDataset:
     check_inflated_size(file)
     file.seek(0)
-    tags = [*TAGS, "PixelData"] if pixels else TAGS
+    tags = [*TAGS, *more, "PixelData"] if pixels else TAGS
     dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding

@@ -1,7 +1,5 @@
 """Stored values become greys as the header says."""
 
-import math
-
 import numpy as np
 import pydicom
 import pytest
@@ -11,6 +9,7 @@ from cxrtool.images.reading import decode
 from tests.support.dicom_greys import DEEP, SHALLOW, differs, greys, palette, stretched, warning
 from tests.support.dicoms import dataset, dicom, saved, table
 from tests.support.lossless import wavy
+from tests.support.windows import windowed
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
@@ -42,19 +41,6 @@ def test_a_window_is_applied_to_the_rescaled_values(tmp_path, function, rescale)
     assert (
         differs(path, windowed(DEEP.astype(int) * slope + intercept, 1500, 900, function)) <= 0.51
     )
-
-
-def windowed(values, centre, width, function):
-    def one(x):
-        if function == "SIGMOID":
-            return 1 / (1 + math.exp(-4 * (x - centre) / width))
-        if function == "LINEAR_EXACT":
-            low, high = centre - width / 2, centre + width / 2
-            return min(max((x - low) / (high - low), 0), 1)
-        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-        return 0 if x <= low else 1 if x > high else (x - low) / (high - low)
-
-    return np.vectorize(one, otypes=[float])(values) * 255
 
 
 def test_the_first_of_several_windows_is_taken(tmp_path):
