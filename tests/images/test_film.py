@@ -77,10 +77,10 @@ UPLOADS = {
     "colour PNG": content("PNG", np.stack([FILM, FILM[::-1], FILM], axis=-1)),
     "16-bit PNG": content("PNG", DEEP),
     "rotated 16-bit PNG": rotated("PNG", DEEP),
-    "8 bits in 16": content("PNG", (FILM // 3).astype(np.uint16) * 257),
+    "8 bits in 16": content("PNG", (FILM // 8).astype(np.uint16) * 257),
     "16-bit TIFF, white is zero": plain_tiff(DEEP.astype("<u2"), 0),
     "float TIFF": content("TIFF", (DEEP / 4095).astype(np.float32)),
-    "float TIFF with a hole": content("TIFF", np.where(DEEP < 9, -1e30, DEEP).astype(np.float32)),
+    "float TIFF with a hole": content("TIFF", np.where(DEEP < 600, -1e30, DEEP).astype(np.float32)),
     "int TIFF": content("TIFF", SIGNED.astype(np.int32)),
     "32-bit TIFF": content("TIFF", DEEP.astype(np.int32) * 250_000),
 }
@@ -216,6 +216,14 @@ def test_the_full_range_leaves_padding_out():
     film = film_of("padding")
     (window,) = film.presentations
     assert window.centre + window.width / 2 == DEEP.max() // 2
+
+
+def test_the_full_range_of_a_modality_table_is_of_the_values_that_occur():
+    entries = np.where(np.arange(4096) % 2, 60_000, np.arange(4096))
+    lone = table(0, 16, entries, ModalityLUTType="US")
+    film = film_content("a", sent(DEEP // 2 * 2, 12, ModalityLUTSequence=lone))
+    (window,) = film.presentations
+    assert window.centre + window.width / 2 == DEEP.max() // 2 * 2
 
 
 def test_the_header_says_scale_sides_and_study_and_nothing_of_the_patient():
