@@ -188,6 +188,7 @@ TESTED_BY = {
     "reports.files": "workflows/test_evaluate.py",
     "reports.published": "reports/test_page.py",
     "search.figures": "search/test_trials.py",
+    "training.continuation": "training/test_resume.py",
     "training.fastai_parts": "training/test_learner.py",
     "training.machine": "workflows/test_train.py",
     "training.pictures": "training/test_learner.py",

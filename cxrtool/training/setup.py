@@ -108,15 +108,9 @@ def set_up(
         config = replace(config, workers=0)
     seed_everything(seed)
     network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
-    weights = located_start(config.weights, workspace.runs) if fresh else NO_WEIGHTS
-    loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    start = _start(network, config, data, workspace, fresh=fresh, reporter=reporter)
     if fresh:
-        config = replace(config, weights=loaded.recorded)
-    ancestry = find_ancestry(weights, workspace.runs)
-    seen = None
-    if ancestry.ancestors:
-        valid, workers = data.part(valid=True), config.workers
-        seen = rows_seen_before(ancestry, valid, workspace, workers=workers, reporter=reporter)
+        config = replace(config, weights=start.loaded.recorded)
     sampling = plan_sampling(
         data.targets(valid=False),
         data.labels,
@@ -124,11 +118,7 @@ def set_up(
         cap=config.sampling_cap,
     )
     learner = _learner(config, data, sampling, network, device, seed, processes)
-    if learner.dls.train.epoch_batches < config.validations:
-        raise UsageError(
-            f"--validations {config.validations}: an epoch has {learner.dls.train.epoch_batches} "
-            "batches: use at most so many"
-        )
+    _refuse_validations(config, learner)
     # From here on each process draws its own noise; the networks above are equal.
     torch.manual_seed(seed + processes.rank)
     return Setup(
@@ -140,10 +130,48 @@ def set_up(
         network=network,
         learner=learner,
         sampling=sampling,
-        loaded=loaded,
-        ancestry=ancestry,
-        seen_in_valid=seen,
+        loaded=start.loaded,
+        ancestry=start.ancestry,
+        seen_in_valid=start.seen_in_valid,
     )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a network starts from."""
+
+    loaded: LoadedWeights
+    ancestry: Ancestry
+    seen_in_valid: SeenRows | None
+
+
+def _start(
+    network: nn.Module,
+    config: TrainConfig,
+    data: TrainingData,
+    workspace: Workspace,
+    *,
+    fresh: bool,
+    reporter: Reporter,
+) -> _Start:
+    """Load the weights to start from, and find what they have seen."""
+    weights = located_start(config.weights, workspace.runs) if fresh else NO_WEIGHTS
+    loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    ancestry = find_ancestry(weights, workspace.runs)
+    seen = None
+    if ancestry.ancestors:
+        valid, workers = data.part(valid=True), config.workers
+        seen = rows_seen_before(ancestry, valid, workspace, workers=workers, reporter=reporter)
+    return _Start(loaded, ancestry, seen)
+
+
+def _refuse_validations(config: TrainConfig, learner: CXRLearner) -> None:
+    batches = learner.dls.train.epoch_batches
+    if batches < config.validations:
+        raise UsageError(
+            f"--validations {config.validations}: an epoch has {batches} batches: use at most so "
+            "many"
+        )
 
 
 def _learner(

@@ -23,18 +23,14 @@ from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.networks.devices import compute_threads
 from cxrtool.training.advice import say_plan, say_sampling, say_shifted
 from cxrtool.training.averaging import WeightAverage
-from cxrtool.training.checkpoints import capture, read_checkpoint, restore
+from cxrtool.training.checkpoints import capture
 from cxrtool.training.choices import resolve, use_free_cores
+from cxrtool.training.continuation import continue_run
 from cxrtool.training.control import Control
 from cxrtool.training.failures import explained
 from cxrtool.training.phases import run_phases
 from cxrtool.training.recorder import RunRecorder, settings_of
-from cxrtool.training.resume import (
-    Resumed,
-    check_checkpoint,
-    read_resumed,
-    refuse_other_pixels,
-)
+from cxrtool.training.resume import Resumed, read_resumed
 from cxrtool.training.setup import Setup, set_up
 from cxrtool.training.tracking import told_settings, track
 
@@ -88,71 +84,14 @@ def train_model(
             another process ended.
         StoppedError: Ctrl-C or SIGTERM asked for it; the run can be resumed.
     """
+    started = time.perf_counter()
     processes = launched()
     with one_voice(processes):
-        return _train_model(config, workspace, seed, given, study, processes, reporter)
-
-
-def _train_model(
-    config: TrainConfig,
-    workspace: Workspace,
-    seed: int,
-    given: Collection[str],
-    study: str | None,
-    processes: Processes,
-    reporter: Reporter,
-) -> TrainResult:
-    started = time.perf_counter()
-    resumed = None
-    if config.resume is not None:
-        resumed = read_resumed(config, workspace, seed, given)
-        config, seed = resumed.config, resumed.seed
-    config, device = resolve(config, processes)
-    if not processes.first:
-        reporter = Mute()
-    begun = (resumed.environment or {}).get("threads") if resumed else None
-    config = use_free_cores(config, device, processes, begun=begun, reporter=reporter)
-    with stop_requests() as stop_asked, joined(processes, device), ExitStack() as stack:
-        stack.enter_context(compute_threads(config.threads))
-        if resumed is None and processes.first:
-            # What can be refused is refused before anything is read.
-            check_new_name(workspace.runs, config.name, force=config.force)
-        setup = set_up(
-            config,
-            device,
-            workspace,
-            seed=seed,
-            processes=processes,
-            fresh=resumed is None or resumed.environment is None,
-            reporter=reporter,
-        )
-        _refuse_differences(setup, resumed, workspace)
-        opened = _open(setup, resumed, workspace, stack)
-        recorder = (
-            RunRecorder(opened, setup, workspace, reporter, study) if processes.first else None
-        )
-        control = _control(setup, recorder, stop_asked)
-        if resumed is None or resumed.environment is None:
-            _say_again(opened, reporter)
-            say_plan(setup, reporter)
-            if study is None:  # of a search, each trial would say the same
-                say_sampling(setup, reporter)
-        else:
-            _go_on(resumed, setup, control, recorder, reporter)
-        go_on = _resume_command(opened.run, workspace, processes, study)
-        with _told_apart(setup, opened, go_on):
-            if recorder is not None:
-                _begin(recorder, resumed, control, stack)
-            _train(setup, control, recorder, reporter)
-            if control.interrupted:
-                # Of several processes one speaks.
-                told = _how_to_go_on(control, go_on) if recorder else ""
-                raise StoppedError(told)
-            if recorder is not None:
-                recorder.finish(control.state)
-                if study is None:
-                    say_shifted(setup, opened.run, reporter)
-        processes.wait()
+        job = _resolved(config, workspace, seed, given, study, processes, reporter)
+        with stop_requests() as stop_asked, joined(processes, job.device), ExitStack() as stack:
+            stack.enter_context(compute_threads(job.config.threads))
+            opened, control = _train_run(job, stop_asked, stack)
+            processes.wait()
     return TrainResult(
         run=opened.run,
         epochs=control.state.epoch,
@@ -164,11 +103,108 @@ def _train_model(
     )
 
 
-def _say_again(opened: OpenRun, reporter: Reporter) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What this process trains, with every choice made that needs no data."""
+
+    config: TrainConfig
+    seed: int
+    device: torch.device
+    workspace: Workspace
+    processes: Processes
+    study: str | None
+    resumed: Resumed | None
+    """The run that `--resume` names."""
+    reporter: Reporter
+
+    @property
+    def continued(self) -> Resumed | None:
+        """The run whose checkpoint it continues: one that was killed before its first has none."""
+        return self.resumed if self.resumed and self.resumed.environment is not None else None
+
+
+def _resolved(
+    config: TrainConfig,
+    workspace: Workspace,
+    seed: int,
+    given: Collection[str],
+    study: str | None,
+    processes: Processes,
+    reporter: Reporter,
+) -> _Job:
+    """Make the choices: those of a run that is resumed, or those of the options."""
+    resumed = None
+    if config.resume is not None:
+        resumed = read_resumed(config, workspace, seed, given)
+        config, seed = resumed.config, resumed.seed
+    config, device = resolve(config, processes)
+    if not processes.first:
+        reporter = Mute()
+    begun = (resumed.environment or {}).get("threads") if resumed else None
+    return _Job(
+        config=use_free_cores(config, device, processes, begun=begun, reporter=reporter),
+        seed=seed,
+        device=device,
+        workspace=workspace,
+        processes=processes,
+        study=study,
+        resumed=resumed,
+        reporter=reporter,
+    )
+
+
+def _train_run(
+    job: _Job, stop_asked: Callable[[], bool], stack: ExitStack
+) -> tuple[OpenRun, Control]:
+    """Train a run to its end."""
+    setup = _set_up(job)
+    _refuse_differences(setup, job.resumed, job.workspace)
+    opened = _open(setup, job.resumed, job.workspace, stack)
+    first = job.processes.first
+    recorder = RunRecorder(opened, setup, job.workspace, job.reporter, job.study) if first else None
+    control = _control(setup, recorder, stop_asked)
+    if job.continued is None:
+        _say_what_begins(job, setup, opened)
+    else:
+        continue_run(job.continued, setup, control, recorder, job.reporter)
+    go_on = _resume_command(opened.run, job.workspace, job.processes, job.study)
+    with _told_apart(setup, opened, go_on):
+        if recorder is not None:
+            _begin(recorder, job.resumed, control, stack)
+        _train(setup, control, job.reporter)
+        if control.interrupted:
+            # Of several processes one speaks.
+            raise StoppedError(_how_to_go_on(control, go_on) if recorder else "")
+        if recorder is not None:
+            recorder.finish(control.state)
+            if job.study is None:
+                say_shifted(setup, opened.run, job.reporter)
+    return opened, control
+
+
+def _set_up(job: _Job) -> Setup:
+    if job.resumed is None and job.processes.first:
+        # What can be refused is refused before anything is read.
+        check_new_name(job.workspace.runs, job.config.name, force=job.config.force)
+    return set_up(
+        job.config,
+        job.device,
+        job.workspace,
+        seed=job.seed,
+        processes=job.processes,
+        fresh=job.continued is None,
+        reporter=job.reporter,
+    )
+
+
+def _say_what_begins(job: _Job, setup: Setup, opened: OpenRun) -> None:
     if opened.again:
-        reporter.note(
+        job.reporter.note(
             f"run {opened.run.name} was killed before its first checkpoint: it starts again"
         )
+    say_plan(setup, job.reporter)
+    if job.study is None:  # of a search, each trial would say the same
+        say_sampling(setup, job.reporter)
 
 
 def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Workspace) -> None:
@@ -260,57 +296,7 @@ def _control(setup: Setup, recorder: RunRecorder | None, stop_asked: Callable[[]
     return control
 
 
-def _go_on(
-    resumed: Resumed,
-    setup: Setup,
-    control: Control,
-    recorder: RunRecorder | None,
-    reporter: Reporter,
-) -> None:
-    """Put the training where the run's checkpoint left it."""
-    refuse_other_pixels(resumed, setup.data)
-    checkpoint = read_checkpoint(resumed.run.checkpoint)
-    check_checkpoint(checkpoint, resumed, setup.data)
-    exact = restore(checkpoint, setup.learner, control, setup.processes)
-    state, name = control.state, resumed.run.name
-    if resumed.run.finished and (state.epoch >= setup.config.epochs or control.stopped):
-        more = "--patience" if control.stopped else "--epochs"
-        raise UsageError(
-            f"run {name} is finished after {state.epoch} epochs: {more} N extends it "
-            f"(it has {getattr(setup.config, more[2:])})"
-        )
-    if recorder is not None:
-        recorder.take_up(checkpoint)
-    reporter.note(
-        f"resuming {name} after {state.epoch} epochs"
-        + (f" and {state.batch} batches" if state.batch else "")
-    )
-    if not exact:
-        facts = checkpoint.facts
-        reporter.warn(
-            f"it was started on {facts['device']} in {facts['world']} processes and is "
-            f"resumed on {setup.device.type} in {setup.processes.world}: the result will not be "
-            "bit-identical to that of an uninterrupted run"
-        )
-    before = resumed.environment or {}
-    began, now = before.get("threads"), torch.get_num_threads()
-    if setup.device.type == "cpu" and began != now:
-        reporter.warn(
-            f"it was started with {began} threads and is resumed with {now}: sums are rounded in "
-            f"another order, so the result will not be bit-identical (--threads {began})"
-        )
-    if state.history and setup.config.schedule in ("cosine", "one-cycle"):
-        lengthened = setup.config.epochs != before.get("epochs", setup.config.epochs)
-        if lengthened:
-            reporter.warn(
-                f"--schedule {setup.config.schedule} is stretched over {setup.config.epochs} "
-                "epochs: the learning rate jumps to where it would be in those"
-            )
-
-
-def _train(
-    setup: Setup, control: Control, recorder: RunRecorder | None, reporter: Reporter
-) -> None:
+def _train(setup: Setup, control: Control, reporter: Reporter) -> None:
     # Before the first step, so that a kill at any instant leaves something to go on from.
     control.write_state()
     run_phases(setup.learner, control, compiled=setup.config.compile, reporter=reporter)

@@ -20,6 +20,7 @@ from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.training import checkpoints as checkpoints_module
+from cxrtool.training import continuation
 from cxrtool.training import control as control_module
 from cxrtool.training import recorder as train_record
 from cxrtool.training.checkpoints import read_checkpoint
@@ -332,14 +333,14 @@ def test_a_full_disk_before_a_step_is_saved_leaves_the_run_or_the_one_it_replace
 
 
 def test_a_training_that_goes_on_elsewhere_says_that_it_is_not_the_same(finished, monkeypatch):
-    original = train_module.read_checkpoint
+    original = continuation.read_checkpoint
 
     def of_another_device(path):
         checkpoint = original(path)
         checkpoint.facts["device"] = "cuda"
         return checkpoint
 
-    monkeypatch.setattr(train_module, "read_checkpoint", of_another_device)
+    monkeypatch.setattr(continuation, "read_checkpoint", of_another_device)
     listening = Listening()
     result = resume(finished, epochs=2, reporter=listening)
     assert result.epochs == 2
@@ -358,7 +359,7 @@ def test_moments_come_back_in_the_layout_of_their_weights(prepared, monkeypatch)
     """The fused step reads memory in order: another layout would be other weights' moments."""
     train_model(replace(CONFIG, epochs=1, freeze_epochs=0), prepared, seed=5)
     strides = []
-    original = train_module.restore
+    original = continuation.restore
 
     def spy(checkpoint, learner, control, processes):
         exact = original(checkpoint, learner, control, processes)
@@ -368,7 +369,7 @@ def test_moments_come_back_in_the_layout_of_their_weights(prepared, monkeypatch)
             strides.append((weight.stride(), weight.contiguous().stride()))
         return exact
 
-    monkeypatch.setattr(train_module, "restore", spy)
+    monkeypatch.setattr(continuation, "restore", spy)
     resume(prepared, epochs=2)
     assert any(own != plain for own, plain in strides)
 
