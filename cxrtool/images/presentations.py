@@ -4,7 +4,7 @@ A picture has several presentations; the first is the one that the network is gi
 """
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -29,12 +29,15 @@ class Window:
     centre: float
     width: float
     function: Function
+    least: float | None = field(default=None, compare=False)
+    """What is black, where the window was made of its ends: the centre is rounded."""
 
     @classmethod
     def between(cls, least: float, greatest: float, name: str) -> "Window":
         """The window that shows `least` as black and `greatest` as white."""
         width = (greatest - least) or 1.0
-        return cls(name=name, centre=least + width / 2, width=width, function="LINEAR_EXACT")
+        centre = least + width / 2
+        return cls(name=name, centre=centre, width=width, function="LINEAR_EXACT", least=least)
 
     @property
     def is_wide_enough(self) -> bool:
@@ -46,9 +49,11 @@ class Window:
         if self.function == "SIGMOID":
             with np.errstate(over="ignore"):
                 return 1 / (1 + np.exp(-4 * (values - self.centre) / self.width))
+        if self.least is not None:
+            return (values - self.least) / self.width
         moved, width = (0.5, self.width - 1) if self.function == "LINEAR" else (0.0, self.width)
-        low = self.centre - moved - width / 2
-        return (values - low) / width if width else (values > low).astype(np.float64)
+        centre = self.centre - moved
+        return (values - centre) / width + 0.5 if width else (values > centre).astype(np.float64)
 
     def as_json(self) -> dict[str, Any]:
         """As the page and the API have it."""

@@ -58,14 +58,20 @@ class Scale(NamedTuple):
     """The least stored value."""
     pixels: NDArray[np.int64]
     """The pixel of each stored value from `low`: one after the other without a Modality LUT."""
-    slope: float
-    intercept: float
-    """A pixel's value is slope * pixel + intercept."""
+    first: int
+    """What the pixel 0 is of, before slope and offset."""
+    slope: float = 1.0
+    offset: float = 0.0
 
     @property
     def values(self) -> Values:
         """The value of each pixel from 0."""
-        return np.arange(self.pixels.max() + 1.0) * self.slope + self.intercept
+        return (self.first + np.arange(self.pixels.max() + 1.0)) * self.slope + self.offset
+
+    @property
+    def intercept(self) -> float:
+        """A pixel's value is slope * pixel + intercept."""
+        return self.slope * self.first + self.offset
 
 
 class Shown(NamedTuple):
@@ -147,10 +153,10 @@ def _scale(stored: Stored, dataset: Dataset) -> Scale:
         levels = (low + pixels).astype(np.float64)
         entries = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", levels).of(levels)
         least = int(entries.min())
-        return Scale(low, entries - least, 1.0, float(least))
+        return Scale(low, entries - least, least)
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     slope = 1.0 if slope is None else slope
-    return Scale(low, pixels, slope, slope * low + (intercept or 0.0))
+    return Scale(low, pixels, low, slope, intercept or 0.0)
 
 
 def _white_is_zero(dataset: Dataset) -> bool:
