@@ -31,7 +31,8 @@ if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import json
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -128,13 +129,17 @@ def prepared(prepared_once, tmp_path):
 @pytest.fixture(scope="session")
 def trained_once(prepared_once, drawn, tmp_path_factory):
     """A workspace with a finished run `tiny`; tests that write take `trained` instead."""
-    from dataclasses import replace
+    folder = tmp_path_factory.mktemp("trained") / "cxr"
+    with finished_run(prepared_once, drawn, folder) as trained:
+        yield trained
 
+
+@contextmanager
+def finished_run(prepared_once, drawn, folder):
+    """Train `tiny` in a copy of a workspace, in which nobody may write."""
     from cxrtool.workflows.train import train_model
 
-    folder = tmp_path_factory.mktemp("trained") / "cxr"
-    copy_folder(prepared_once.folder, folder)
-    workspace = Workspace(folder)
+    workspace = Workspace(copy_folder(prepared_once.folder, folder))
     train_model(replace(TINY, name="tiny", keep_checkpoint=True), workspace, seed=42)
     before = _contents(folder)
     yield Trained(workspace, drawn.folder, "tiny")

@@ -140,6 +140,7 @@ def test_every_size_from_32_will_do(arch):
                 assert network(torch.empty(2, 3, size, size)).shape == (2, 3), size
 
 
+@pytest.mark.usefixtures("smaller")
 @pytest.mark.parametrize("arch", SMALLEST)
 def test_scores_do_not_depend_on_memory_layout_or_much_on_precision(arch):
     torch.manual_seed(0)
@@ -161,6 +162,7 @@ def test_scores_do_not_depend_on_memory_layout_or_much_on_precision(arch):
     assert 0 < abs(half - plain.numpy()).max() < 0.05
 
 
+@pytest.mark.usefixtures("smaller")
 @pytest.mark.parametrize("arch", SMALLEST)
 def test_every_parameter_is_trained(arch):
     network = build_network(arch, 2).to(memory_format=torch.channels_last).train()

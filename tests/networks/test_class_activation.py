@@ -27,6 +27,7 @@ SMALLEST = (
 )
 """One of each family, and both versions of Swin."""
 
+pytestmark = pytest.mark.usefixtures("smaller")
 LABELS = ("Edema", "Fracture", "Pneumonia")
 
 
@@ -43,7 +44,7 @@ def lively(arch):
                 nn.init.normal_(module.bias, std=0.2)
                 nn.init.uniform_(module.weight, 0.5, 1.5)
         network(torch.randn(4, 3, 64, 64))
-        nn.init.normal_(head_of(network).weight, std=0.1)
+        nn.init.normal_(head_of(network).weight, std=0.5)
         nn.init.normal_(head_of(network).bias)
     return network.eval().requires_grad_(False)
 

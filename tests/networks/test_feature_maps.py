@@ -29,6 +29,7 @@ def lively(arch, n_labels=3):
     return network.eval().requires_grad_(False)
 
 
+@pytest.mark.usefixtures("smaller")
 @pytest.mark.parametrize("arch", SMALLEST)
 def test_the_two_halves_are_the_network(arch):
     network = lively(arch)

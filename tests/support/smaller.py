@@ -1,7 +1,7 @@
 """Networks of torchvision's families with few and narrow layers, under the names of whole ones.
 
-As a program it is `cxrtool` with them. A `resnet18` is always the whole one: the run that tests
-share is one.
+As a program it is `cxrtool` with them. A `resnet18` is the whole one: the run that tests share is
+one. Modules that train a run of their own may take a small one too.
 """
 
 import sys
@@ -57,7 +57,20 @@ def small_efficientnet(arch):
     return EfficientNet(stages, dropout=0.2, last_channel=last)
 
 
-def small_swin():
+def small_efficientnet_v2():
+    """Two layers a stage, a quarter of the channels: the families' own factors do not act on it."""
+    stages, _ = _efficientnet_conf("efficientnet_v2_s")
+    for stage in stages:
+        stage.num_layers = min(stage.num_layers, 2)
+        stage.input_channels, stage.out_channels = (
+            max(8, width // 4) for width in (stage.input_channels, stage.out_channels)
+        )
+    return EfficientNet(
+        stages, dropout=0.2, last_channel=320, norm_layer=partial(nn.BatchNorm2d, eps=1e-3)
+    )
+
+
+def small_swin(*parts):
     return SwinTransformer(
         patch_size=[4, 4],
         embed_dim=24,
@@ -65,8 +78,7 @@ def small_swin():
         num_heads=[3, 6, 12, 24],
         window_size=[8, 8],
         stochastic_depth_prob=0.2,
-        block=SwinTransformerBlockV2,
-        downsample_layer=PatchMergingV2,
+        **dict(zip(("block", "downsample_layer"), parts, strict=False)),
     )
 
 
@@ -75,7 +87,9 @@ SMALL = {
     "densenet121": small_densenet,
     "convnext_tiny": small_convnext,
     "efficientnet_b0": partial(small_efficientnet, "efficientnet_b0"),
-    "swin_v2_t": small_swin,
+    "efficientnet_v2_s": small_efficientnet_v2,
+    "swin_t": small_swin,
+    "swin_v2_t": partial(small_swin, SwinTransformerBlockV2, PatchMergingV2),
 }
 
 
@@ -84,6 +98,13 @@ def get_smaller(arch: str, weights: None = None, **options: float) -> nn.Module:
     if arch in SMALL:
         return SMALL[arch](**options)
     return get_model(arch, weights=weights, **options)
+
+
+def get_smallest(arch: str, weights: None = None, **options: float) -> nn.Module:
+    """The same, with a small `resnet18` too."""
+    if arch == "resnet18":
+        return SmallResNet(1000, 8)
+    return get_smaller(arch, weights=weights, **options)
 
 
 if __name__ == "__main__":

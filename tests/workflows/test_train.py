@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from torchvision import models
 
 from cxrtool.core import config as config_module
 from cxrtool.core.config import (
@@ -44,11 +43,32 @@ from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
-from tests.conftest import TINY, Listening
-from tests.support.smaller import get_smaller
+from tests.conftest import TINY, Listening, finished_run
+from tests.support.smaller import get_smallest
 
 LABELS = list(CHEXPERT_LABELS)
 ONCE = replace(TINY, epochs=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks():
+    """Dozens of networks are trained here; their size is no matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchvision.models.get_model", get_smallest)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained_once(small_networks, prepared_once, drawn, tmp_path_factory):
+    """A workspace with a finished run `tiny` of such a network, its curves drawn."""
+    with finished_run(prepared_once, drawn, tmp_path_factory.mktemp("trained") / "cxr") as trained:
+        yield trained
+
+
+@pytest.fixture(autouse=True)
+def no_curves(trained_once, monkeypatch):
+    """Of all other runs they are not drawn: that takes longer than such a training."""
+    monkeypatch.setattr(train_record, "draw_curves", lambda *_, **__: None)
 
 
 def run_of(trained):
@@ -226,7 +246,7 @@ def test_with_pretrained_weights_the_report_freezes_and_without_it_does_not():
 
 def test_training_starts_from_a_weights_file_and_keeps_its_name_and_no_folder(trained, tmp_path):
     torch.manual_seed(5)
-    state = models.resnet18(weights=None).state_dict()
+    state = get_smallest("resnet18").state_dict()
     file = tmp_path / "of a person" / "w.safetensors"
     file.parent.mkdir()
     save_file(state, file)
@@ -457,7 +477,7 @@ def test_no_path_goes_to_weights_and_biases(prepared, tmp_path, monkeypatch):
 
     monkeypatch.setattr(train_module, "track", listen)
     path = tmp_path / "patient_smith.pth"
-    torch.save(models.resnet18(weights=None).state_dict(), path)
+    torch.save(get_smallest("resnet18").state_dict(), path)
     config = replace(ONCE, weights=str(path), wandb="offline", limit=20, batch_size=10)
     train_model(config, prepared, seed=1)
     assert given["mode"] == "offline"
@@ -713,10 +733,9 @@ def test_other_losses_train(prepared, loss):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_network_is_the_same_network(prepared, monkeypatch):
+def test_a_compiled_network_is_the_same_network(prepared):
     # With its backward pass the compiler takes a minute; another test traces both, uncompiled. Of a
     # whole ResNet the forward passes alone take as long.
-    monkeypatch.setattr("torchvision.models.get_model", get_smaller)
     config = replace(ONCE, arch="resnet34", limit=16, batch_size=8, freeze_epochs=1)
     plain = train_model(replace(config, name="plain"), prepared, seed=1).run
     made = train_model(replace(config, name="made", compile=True), prepared, seed=1).run
