@@ -8,13 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 CHAIN = """
 import os, re, signal, socket, subprocess, sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 def say(words):
     with socket.socket(socket.AF_UNIX) as marker, suppress(OSError):
@@ -28,16 +31,24 @@ def run(*words):
     except SystemExit as end:
         assert not end.code, words
 
+import torchvision.models
+
 from cxrtool.cli import app as cli
 from cxrtool.workflows import demo
-demo.NETWORK = replace(demo.NETWORK, epochs=1, image_size=32, limit=40)
-run("demo", "--patients", "60")
-small = "--arch resnet18 --weights none --epochs 1 --image-size 32 --limit 30".split()
+from tests.support.smaller import get_smaller
+
+# Their size is no matter. The trial of the search, in a process of its own, has a whole one.
+torchvision.models.get_model = get_smaller
+demo.EvaluateConfig = partial(demo.EvaluateConfig, bootstrap=100)
+demo.NETWORK = replace(demo.NETWORK, arch="resnet34", epochs=1, image_size=32, limit=40)
+run("demo", "--patients", "40")
+small = "--weights none --epochs 1 --image-size 32 --limit 30".split()
 small += "--batch-size 15 --workers 0 --device cpu".split()
 place = ["-w", "cxr-demo"]
-run("train", *small, *place, "--name", "one", "--wandb", "offline", "--keep-checkpoint")
+one = ["--arch", "resnet34", *small, *place, "--name", "one", "--keep-checkpoint"]
+run("train", *one, "--wandb", "offline")
 run("train", *place, "--resume", "one", "--epochs", "2", "--wandb", "offline")
-run("tune", *small, *place, "--trials", "1", "--name", "search")
+run("tune", "--arch", "resnet18", *small, *place, "--trials", "1", "--name", "search")
 run("evaluate", "demo", *place, "--split", "valid", "--bootstrap", "0", "--no-report")
 image = "cxr-demo/data/CheXpert-v1.0-small/valid"
 run("predict", image, *place, "--run", "one", "--engine", "openvino", "--output", "table.csv")
@@ -58,6 +69,7 @@ def test_no_command_asks_anything_of_the_network(tmp_path):
     strace = ["strace", "-f", "-qq", "-s", "64", "--seccomp-bpf", "-o", str(trace)]
     calls = "trace=connect,sendto,sendmsg,sendmmsg"
     home = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    home["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*strace, "-e", calls, sys.executable, "-c", CHAIN],
         cwd=tmp_path,

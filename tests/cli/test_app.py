@@ -133,10 +133,10 @@ def test_verbose_says_more_in_every_command(trained, tmp_path):
     broken.write_bytes(b"x")
     once = [*TINY_FLAGS, "--epochs", "1", "--limit", "40", "--name", "v"]
     told = {
-        "prepare": ([data, "--workers", "0"], str(broken.relative_to(data))),
+        "prepare": ([data, "--workers", "0", "--cache-size", "32"], str(broken.relative_to(data))),
         "split": (["--force"], "seed 42, by patient"),
         "train": (once, "Edema: valid AUROC"),
-        "evaluate": (["v", "--device", "cpu", "--workers", "0"], "trained on"),
+        "evaluate": (["v", "--device", "cpu", "--bootstrap", "0", "--no-report"], "trained on"),
         "predict": ([image, "--run", "v", "--device", "cpu"], "1 image in batches of"),
     }
     for name, (arguments, words) in told.items():

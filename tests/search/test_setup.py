@@ -35,30 +35,30 @@ from tests.support.searching import interrupted, pretend, search
         ({"name": "b", "drop_rate": 0.5}, (), UsageError, "drop"),
     ],
 )
-def test_what_cannot_be_is_refused(pretended, options, given, error, message):
-    search(pretended, name="a", trials=1)
+def test_what_cannot_be_is_refused(undrawn, options, given, error, message):
+    search(undrawn, name="a", trials=1)
     with pytest.raises(error, match=message) as caught:
-        search(pretended, given=given, **options)
+        search(undrawn, given=given, **options)
     assert "secret" not in str(caught.value)
 
 
-def test_another_split_is_another_study(pretended):
-    search(pretended, name="a", trials=1)
-    split = pd.read_csv(pretended.split)
-    split.iloc[::-1].to_csv(pretended.split, index=False)
+def test_another_split_is_another_study(undrawn):
+    search(undrawn, name="a", trials=1)
+    split = pd.read_csv(undrawn.split)
+    split.iloc[::-1].to_csv(undrawn.split, index=False)
     with pytest.raises(DataError, match=r"split.csv is not the one that study a"):
-        search(pretended, resume="a", trials=2)
+        search(undrawn, resume="a", trials=2)
 
 
-def test_force_replaces_a_study_and_nothing_else(pretended):
-    search(pretended, name="a", trials=2)
-    found = search(pretended, name="a", trials=1, force=True)
+def test_force_replaces_a_study_and_nothing_else(undrawn):
+    search(undrawn, name="a", trials=2)
+    found = search(undrawn, name="a", trials=1, force=True)
     assert len(found.trials) == 1
-    stranger = pretended.studies / "mine"
+    stranger = undrawn.studies / "mine"
     stranger.mkdir()
     (stranger / "thesis.txt").write_text("all of it")
     with pytest.raises(DataError, match="is not a study"):
-        search(pretended, name="mine", force=True)
+        search(undrawn, name="mine", force=True)
     assert (stranger / "thesis.txt").exists()
 
 
@@ -90,14 +90,14 @@ def test_force_replaces_a_study_once_a_trial_of_the_new_one_has_ended(undrawn, m
     assert list(undrawn.studies.glob(".*")) == []
 
 
-def test_two_searches_in_one_study_are_refused(pretended, monkeypatch):
+def test_two_searches_in_one_study_are_refused(undrawn, monkeypatch):
     def meanwhile(config, workspace, seed, *, on_message, shall_stop):
         with pytest.raises(DataError, match="another search is running"):
-            search(pretended, resume="a")
+            search(undrawn, resume="a")
         return pretend(config, workspace, seed, on_message=on_message, shall_stop=shall_stop)
 
     monkeypatch.setattr(tune_worker, "run_trial", meanwhile)
-    assert len(search(pretended, name="a", trials=1).trials) == 1
+    assert len(search(undrawn, name="a", trials=1).trials) == 1
 
 
 class KilledError(BaseException):

@@ -77,46 +77,46 @@ def test_a_sweep_is_made_and_its_proposals_are_trained(wandb, prepared):
     assert (found.folder / "best.yaml").is_file()
 
 
-def test_nothing_but_figures_is_sent(wandb, prepared):
-    search(prepared, name="a", backend="wandb", trials=1)
+def test_nothing_but_figures_is_sent(wandb, undrawn):
+    search(undrawn, name="a", backend="wandb", trials=1)
     run = wandb.runs[0]
     assert all(isinstance(value, float) for row in run.logged for value in row.values())
     assert run.given["settings"]["disable_git"]
     assert run.given["settings"]["console"] == "off"
-    assert str(prepared.folder) not in str(wandb.config)
+    assert str(undrawn.folder) not in str(wandb.config)
 
 
-def test_more_trials_come_from_the_same_sweep(wandb, prepared):
-    search(prepared, name="a", backend="wandb", trials=2)
+def test_more_trials_come_from_the_same_sweep(wandb, undrawn):
+    search(undrawn, name="a", backend="wandb", trials=2)
     wandb.error = AssertionError("it was made already")
-    found = search(prepared, resume="a", backend="wandb", trials=3)
+    found = search(undrawn, resume="a", backend="wandb", trials=3)
     assert [row["state"] for row in found.trials] == ["finished"] * 3
 
 
-def test_a_sweep_can_be_joined(wandb, prepared):
+def test_a_sweep_can_be_joined(wandb, undrawn):
     wandb.error = AssertionError("it is there already")
-    found = search(prepared, name="a", backend="wandb", trials=2, sweep="sweep1")
+    found = search(undrawn, name="a", backend="wandb", trials=2, sweep="sweep1")
     assert len(found.trials) == 2
 
 
-def test_a_sweep_of_something_else_is_refused(wandb, prepared):
+def test_a_sweep_of_something_else_is_refused(wandb, undrawn):
     wandb.more = {"momentum": 0.9}
     with pytest.raises(UsageError, match=r"searches .*momentum.*--space"):
-        search(prepared, name="a", backend="wandb", sweep="sweep1")
+        search(undrawn, name="a", backend="wandb", sweep="sweep1")
     wandb.more = {"plateau_patience": 9}
     with pytest.raises(UsageError, match="plateau_patience 9 is not in the space"):
-        search(prepared, name="a", backend="wandb", sweep="sweep1")
+        search(undrawn, name="a", backend="wandb", sweep="sweep1")
 
 
-def test_not_logged_in_is_one_message_before_any_training(wandb, prepared):
+def test_not_logged_in_is_one_message_before_any_training(wandb, undrawn):
     wandb.error = ValueError("No API key configured.\nUse wandb login")
     with pytest.raises(RunError, match=r"No API key configured\.\): log in with `wandb login`"):
-        search(prepared, name="a", backend="wandb")
+        search(undrawn, name="a", backend="wandb")
     assert not wandb.runs
-    assert not (prepared.studies / "a").exists()
+    assert not (undrawn.studies / "a").exists()
 
 
-def test_a_failed_trial_is_failed_there_too(wandb, prepared, monkeypatch):
+def test_a_failed_trial_is_failed_there_too(wandb, undrawn, monkeypatch):
     def fails(config, workspace, seed, *, on_message, shall_stop):
         if len(wandb.runs) == 2:
             return Outcome("failed", reason="the loss is no number")
@@ -124,13 +124,13 @@ def test_a_failed_trial_is_failed_there_too(wandb, prepared, monkeypatch):
 
     monkeypatch.setattr(tune_worker, "run_trial", fails)
     listening = Listening()
-    found = search(prepared, listening, name="a", backend="wandb", trials=3)
+    found = search(undrawn, listening, name="a", backend="wandb", trials=3)
     assert [row["state"] for row in found.trials] == ["finished", "failed", "finished"]
     assert [run.code for run in wandb.runs] == [0, 1, 0]
 
 
-def test_an_agent_without_proposals_ends_the_search(wandb, prepared):
-    search(prepared, name="a", backend="wandb", trials=1)
+def test_an_agent_without_proposals_ends_the_search(wandb, undrawn):
+    search(undrawn, name="a", backend="wandb", trials=1)
     wandb.agent = lambda *_, **__: None
-    found = search(prepared, resume="a", backend="wandb", trials=5)
+    found = search(undrawn, resume="a", backend="wandb", trials=5)
     assert len(found.trials) == 1

@@ -38,8 +38,8 @@ def test_the_first_trial_has_the_settings_held_and_the_best_is_kept(pretended):
     assert all(path.stat().st_size > 100 for path in found.written)
 
 
-def test_the_best_options_are_a_file_for_train(pretended):
-    found = search(pretended, name="a")
+def test_the_best_options_are_a_file_for_train(undrawn):
+    found = search(undrawn, name="a")
     settings = yaml.safe_load((found.folder / "best.yaml").read_text())
     assert settings.pop("seed") == 1
     best = TrainConfig(**settings)
@@ -48,7 +48,7 @@ def test_the_best_options_are_a_file_for_train(pretended):
     planned = CliRunner().invoke(
         app,
         [
-            *("train", "--config", str(found.folder / "best.yaml"), "-w", str(pretended.folder)),
+            *("train", "--config", str(found.folder / "best.yaml"), "-w", str(undrawn.folder)),
             *("--dry-run", "--json", "--workers", "0", "--device", "cpu"),
         ],
     )

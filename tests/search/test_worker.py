@@ -12,8 +12,8 @@ from tests.conftest import Listening
 from tests.support.searching import interrupted, pretend, search
 
 
-def test_what_was_stopped_is_done_again_and_nothing_is_lost(pretended, monkeypatch):
-    whole = search(pretended, name="whole")
+def test_what_was_stopped_is_done_again_and_nothing_is_lost(undrawn, monkeypatch):
+    whole = search(undrawn, name="whole")
     calls = []
 
     def stopped(config, workspace, seed, *, on_message, shall_stop):
@@ -24,16 +24,16 @@ def test_what_was_stopped_is_done_again_and_nothing_is_lost(pretended, monkeypat
 
     monkeypatch.setattr(tune_worker, "run_trial", stopped)
     with pytest.raises(KeyboardInterrupt):
-        search(pretended, name="a")
+        search(undrawn, name="a")
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
-    found = search(pretended, resume="a")
+    found = search(undrawn, resume="a")
     states = [row["state"] for row in found.trials]
     assert states == ["finished", "died, again as 3", "finished", "finished", "finished"]
     ended = [row["values"] for row in found.trials if row["state"] == "finished"]
     assert ended == [row["values"] for row in whole.trials]
 
 
-def test_after_its_time_nothing_is_begun(pretended, monkeypatch):
+def test_after_its_time_nothing_is_begun(undrawn, monkeypatch):
     begun = []
 
     def third_is_slow(config, workspace, seed, *, on_message, shall_stop):
@@ -45,12 +45,12 @@ def test_after_its_time_nothing_is_begun(pretended, monkeypatch):
         return Outcome("stopped")
 
     monkeypatch.setattr(tune_worker, "run_trial", third_is_slow)
-    found = search(pretended, name="a", trials=50, timeout=4 / 60)
+    found = search(undrawn, name="a", trials=50, timeout=4 / 60)
     assert len(begun) == 3
     stopped = ["died, again as 4", "waiting"]
     assert [row["state"] for row in found.trials] == ["finished", "finished", *stopped]
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
-    assert len(search(pretended, resume="a", trials=3).trials) == 4
+    assert len(search(undrawn, resume="a", trials=3).trials) == 4
 
 
 def test_a_trial_that_fails_counts_and_says_why(pretended, monkeypatch):
@@ -70,10 +70,10 @@ def test_a_trial_that_fails_counts_and_says_why(pretended, monkeypatch):
     assert found.best["values"]["lr"] > 1e-4
 
 
-def test_trials_that_all_fail_end_the_search(pretended, monkeypatch):
+def test_trials_that_all_fail_end_the_search(undrawn, monkeypatch):
     monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("failed", reason="full"))
     with pytest.raises(RunError, match=r"first 3 trials all failed.*full"):
-        search(pretended, name="a", trials=9)
+        search(undrawn, name="a", trials=9)
 
 
 def test_a_search_without_a_score_is_an_error_with_the_first_reason(undrawn, monkeypatch):
@@ -89,12 +89,12 @@ def test_a_search_without_a_score_is_an_error_with_the_first_reason(undrawn, mon
     assert search(undrawn, resume="a", trials=3).best["trial"] == 3
 
 
-def test_what_no_trial_can_do_ends_the_search_and_leaves_nothing(pretended, monkeypatch):
+def test_what_no_trial_can_do_ends_the_search_and_leaves_nothing(undrawn, monkeypatch):
     error = DataError("no positive image")
     monkeypatch.setattr(tune_worker, "run_trial", lambda *_, **__: Outcome("refused", error=error))
     with pytest.raises(DataError, match="no positive image"):
-        search(pretended, name="a")
-    assert not (pretended.studies / "a").exists()
+        search(undrawn, name="a")
+    assert not (undrawn.studies / "a").exists()
 
 
 def refused_then_resumed(workspace, monkeypatch, error, refused, **given):
@@ -168,10 +168,10 @@ def test_a_trial_below_the_median_is_pruned(pretended, monkeypatch):
     assert {row["state"] for row in search(pretended, name="b", trials=5).trials} == {"finished"}
 
 
-def test_ctrl_c_leaves_a_study_to_go_on_with(pretended, monkeypatch):
+def test_ctrl_c_leaves_a_study_to_go_on_with(undrawn, monkeypatch):
     monkeypatch.setattr(tune_worker, "run_trial", interrupted)
     with pytest.raises(StoppedError, match="cxrtool tune --resume a --trials 3"):
-        search(pretended, name="a", trials=3)
+        search(undrawn, name="a", trials=3)
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
-    found = search(pretended, resume="a", trials=3)
+    found = search(undrawn, resume="a", trials=3)
     assert sum(row["state"] == "finished" for row in found.trials) == 3

@@ -19,6 +19,7 @@ from cxrtool.search.trial_process import Outcome
 from cxrtool.workflows import tune
 from cxrtool.workflows.tune import tune_model
 from tests.conftest import TINY
+from tests.support.smaller import get_smallest
 
 SEARCH = TuneConfig(
     **{name: getattr(TINY, name) for name in ("arch", "weights", "epochs", "image_size")},
@@ -61,8 +62,9 @@ def interrupted(config, workspace, seed, *, on_message, shall_stop):
 
 @pytest.fixture
 def pretended(prepared, monkeypatch):
-    """A workspace in which trials are not trained."""
+    """A workspace in which trials are not trained, so that a network's size is no matter."""
     monkeypatch.setattr(tune_worker, "run_trial", pretend)
+    monkeypatch.setattr("torchvision.models.get_model", get_smallest)
     return prepared
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from torch import nn
 from torchvision.models import ConvNeXt, DenseNet, EfficientNet, ResNet, SwinTransformer, get_model
 from torchvision.models.convnext import CNBlockConfig
-from torchvision.models.efficientnet import _efficientnet_conf
+from torchvision.models.efficientnet import MBConvConfig, _efficientnet_conf
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 SMALLEST = (
@@ -101,9 +101,13 @@ def get_smaller(arch: str, weights: None = None, **options: float) -> nn.Module:
 
 
 def get_smallest(arch: str, weights: None = None, **options: float) -> nn.Module:
-    """The same, with a small `resnet18` too."""
+    """The same, with a small `resnet18` too, and an `efficientnet_b0` of so few tensors that its
+    checkpoints are written at once."""
     if arch == "resnet18":
         return SmallResNet(1000, 8)
+    if arch == "efficientnet_b0":
+        stages = [(1, 3, 1, 8, 8, 1), (4, 3, 2, 8, 16, 2), (4, 3, 2, 16, 24, 2)]
+        return EfficientNet([MBConvConfig(*stage) for stage in stages], dropout=0.2)
     return get_smaller(arch, weights=weights, **options)
 
 

@@ -28,7 +28,8 @@ from cxrtool.training.tracking import Tracker
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
-from tests.support.smaller import get_smaller
+from tests.support.copies import copy_folder, own
+from tests.support.smaller import get_smallest
 
 # Everything that has a state: dropout and random depth, weighted sampling, drawn targets, a frozen
 # epoch, two validations an epoch, an average of the weights; saved after each batch.
@@ -53,8 +54,14 @@ TIMES = ["train_seconds", "seconds", "images_per_second"]
 def small_networks():
     """Trainings here are stopped and gone on with dozens of times; their size is no matter."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torchvision.models.get_model", get_smaller)
+        patch.setattr("torchvision.models.get_model", get_smallest)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """They are not looked at here, and drawing them takes as long as such a training."""
+    monkeypatch.setattr(train_record, "draw_curves", lambda *_, **__: None)
 
 
 class KilledError(BaseException):
@@ -62,7 +69,7 @@ class KilledError(BaseException):
 
 
 def workspace_in(folder, prepared_once):
-    shutil.copytree(prepared_once.folder, folder / "cxr")
+    copy_folder(prepared_once.folder, folder / "cxr")
     return Workspace(folder / "cxr")
 
 
@@ -83,7 +90,7 @@ def finished_once(prepared_once, tmp_path_factory):
 
 @pytest.fixture
 def finished(finished_once, tmp_path):
-    return Workspace(shutil.copytree(finished_once.folder, tmp_path / "cxr"))
+    return Workspace(copy_folder(finished_once.folder, tmp_path / "cxr"))
 
 
 def resume(workspace, seed=42, reporter=None, **given):
@@ -261,7 +268,7 @@ def damage(path, how):
 @pytest.mark.parametrize("how", ["cut", "empty", "pickle", "without facts"])
 def test_a_damaged_checkpoint_is_told(finished, how):
     run = RunFolder(finished.runs / "run")
-    damage(run.checkpoint, how)
+    damage(own(run.checkpoint), how)
     with pytest.raises(RunError, match=r"last.safetensors is not a readable checkpoint"):
         resume(finished, epochs=2)
     assert read_card(run).arch == "efficientnet_b0"
@@ -379,14 +386,15 @@ import sys, time
 import torchvision.models
 from cxrtool.training import control as control
 from cxrtool.cli.app import main
-from tests.support.smaller import get_smaller
+from tests.support.copies import copy_folder, own
+from tests.support.smaller import get_smallest
 
 def slowly(self):  # a signal comes before all is done
     time.sleep(0.1)
     after_batch(self)
 
 after_batch, control.Control.after_batch = control.Control.after_batch, slowly
-torchvision.models.get_model = get_smaller
+torchvision.models.get_model = get_smallest
 sys.argv[0] = "cxrtool"
 main()
 """

@@ -10,24 +10,24 @@ from tests.conftest import TINY
 from tests.support.searching import search
 
 
-def test_more_trials_go_on_as_one_search_would_have(pretended):
-    whole = search(pretended, name="whole", trials=6)
-    search(pretended, name="parts", trials=2)
-    parts = search(pretended, resume="parts", trials=6)
+def test_more_trials_go_on_as_one_search_would_have(undrawn):
+    whole = search(undrawn, name="whole", trials=6)
+    search(undrawn, name="parts", trials=2)
+    parts = search(undrawn, resume="parts", trials=6)
     assert [row["values"] for row in parts.trials] == [row["values"] for row in whole.trials]
 
 
-def test_a_study_knows_how_many_trials_were_asked_for(pretended):
-    search(pretended, name="a", trials=2)
-    assert len(search(pretended, resume="a", given={"resume"}).trials) == 2
-    assert len(search(pretended, resume="a", trials=3).trials) == 3
-    assert len(search(pretended, resume="a", given={"resume"}).trials) == 3
+def test_a_study_knows_how_many_trials_were_asked_for(undrawn):
+    search(undrawn, name="a", trials=2)
+    assert len(search(undrawn, resume="a", given={"resume"}).trials) == 2
+    assert len(search(undrawn, resume="a", trials=3).trials) == 3
+    assert len(search(undrawn, resume="a", given={"resume"}).trials) == 3
 
 
-def test_a_small_space_is_tried_whole_and_no_more(pretended, tmp_path):
+def test_a_small_space_is_tried_whole_and_no_more(undrawn, tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text("batch_size: [8, 16]\nema: [0, 0.5]\n")
-    found = search(pretended, name="a", trials=20, space=path)
+    found = search(undrawn, name="a", trials=20, space=path)
     assert len({tuple(row["values"].values()) for row in found.trials}) == len(found.trials) == 4
 
 
