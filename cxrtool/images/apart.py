@@ -257,14 +257,15 @@ def read_exactly(file: IO[bytes], size: int) -> bytes:
     Raises:
         EOFError: there are fewer.
     """
-    parts = []
-    while size:
-        part = file.read(size)
+    # In place: each read of an unbuffered file would first have room for all that is to come.
+    content = bytearray(size)
+    view, done = memoryview(content), 0
+    while done < size:
+        part = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not part:
             raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        done += part
+    return bytes(content)
 
 
 APART = Apart()
