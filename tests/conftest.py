@@ -166,6 +166,15 @@ def trained(trained_once, tmp_path):
     assert weights.stat().st_mtime_ns == before, "a test wrote into weights that all tests share"
 
 
+@pytest.fixture
+def quick_training(monkeypatch):
+    """Networks are small ones and curves are not drawn: a training takes a tenth of its time."""
+    from tests.support.smaller import get_smallest
+
+    monkeypatch.setattr("torchvision.models.get_model", get_smallest)
+    monkeypatch.setattr("cxrtool.training.recorder.draw_curves", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def exported(trained_once, tmp_path_factory):
     """The result of an export of the tiny run."""

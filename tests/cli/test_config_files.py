@@ -127,6 +127,7 @@ def test_an_option_that_is_given_several_times_is_a_list_in_a_config(trained, ru
     assert json.loads(done.stdout)["run"] == names
 
 
+@pytest.mark.usefixtures("quick_training")
 def test_a_runs_config_is_a_file_for_train(trained):
     config = trained.workspace.runs / "tiny" / "config.yaml"
     flags = ["--epochs", "1", "--name", "again", "--device", "cpu", "--workers", "0", "--json"]
@@ -299,6 +300,7 @@ def test_the_help_of_a_recipe_shows_its_values():
     assert "(that of --lr)" in help_of()
 
 
+@pytest.mark.usefixtures("quick_training")
 def test_a_runs_config_gives_the_same_weights_whatever_it_says(prepared):
     """A recipe, some labels, policies of single labels with spaces in their names."""
     tiny = [
@@ -321,6 +323,7 @@ def test_a_runs_config_gives_the_same_weights_whatever_it_says(prepared):
     assert again.config.read_bytes() == first.config.read_bytes()
 
 
+@pytest.mark.usefixtures("quick_training")
 def test_a_run_by_a_recipe_file_can_be_repeated_without_the_file(prepared, file):
     path = file("patient_smith.yaml", recipe="strong", epochs=1, validations=1)
     config = TrainConfig.of_recipe("strong", epochs=1, validations=1)

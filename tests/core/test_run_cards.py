@@ -75,6 +75,7 @@ def test_a_run_of_version_0_1_is_known_by_its_settings(trained_once, tmp_path, s
     assert sampling_remark(run, replace(card, shifted=None)) is None
 
 
+@pytest.mark.usefixtures("quick_training")
 def test_training_says_it_at_its_end_and_not_of_uniform_sampling(prepared, monkeypatch):
     from cxrtool.workflows.train import train_model
 
