@@ -15,6 +15,7 @@ from PIL import Image
 from cxrtool.core.config import TrainConfig
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.search.space import read_space
+from tests.conftest import finished_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.slow
@@ -109,8 +110,10 @@ def test_a_recipe_of_ones_own(shell, drawn, tmp_path):
     assert "own_recipe" in shell("cxrtool", "runs")
 
 
-def test_the_notebook(shell, trained, tmp_path):
-    out = shell("env", "MPLBACKEND=agg", "python", EXAMPLES / "notebook.py")
+@pytest.mark.usefixtures("quick_training")
+def test_the_notebook(shell, prepared_once, drawn, tmp_path):
+    with finished_run(prepared_once, drawn, tmp_path / "cxr"):
+        out = shell("env", "MPLBACKEND=agg", "cxrtool", EXAMPLES / "notebook.py")
     lines = out.splitlines()
     assert any(line.startswith("suggested rate: ") for line in lines)
     assert [label for label in CHEXPERT_LABELS if f"\n{label}: 0." in out] == list(CHEXPERT_LABELS)

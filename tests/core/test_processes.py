@@ -11,7 +11,6 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,7 +58,6 @@ CONFIG = replace(
 TIMES = ["train_seconds", "seconds", "images_per_second"]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 NOISES = ("augmentation", "cpu")
-ROOT = Path(__file__).parents[2]
 PATIENCE = 300
 """Seconds that processes may take which end by themselves."""
 
@@ -596,6 +594,7 @@ def command_line():
     """The command line with a small network; `EVENT` in the environment is what befalls it."""
     from cxrtool.cli.app import main
 
+    torch.set_num_threads(1)
     use_network(Noisy)
     if "EVENT" in os.environ:
         event, rank, step = os.environ["EVENT"].split()
@@ -631,18 +630,18 @@ def options(workspace):
 COMMAND_LINE = "from tests.core.test_processes import command_line; command_line()"
 
 
-def torchrun(world, arguments, tmp_path, event=None, program=COMMAND_LINE):
+def torchrun(warm, world, arguments, tmp_path, event=None, program=COMMAND_LINE):
+    """Its processes start at once; see warm.py."""
     file = tmp_path / "program.py"
     file.write_text(program)
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name in VARIABLES:
         environment.pop(name, None)
     if event:
         environment["EVENT"] = event
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
     return subprocess.Popen(
-        [*launcher, "--nproc-per-node", str(world), str(file), *arguments],
+        [*launcher, "--nproc-per-node", str(world), warm, str(file), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -652,9 +651,9 @@ def torchrun(world, arguments, tmp_path, event=None, program=COMMAND_LINE):
 
 @pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_run_and_it_goes_on_to_the_same_end(
-    pair, prepared, tmp_path
+    pair, prepared, warm, tmp_path
 ):
-    started = torchrun(2, options(prepared), tmp_path, event="kill 1 7")
+    started = torchrun(warm, 2, options(prepared), tmp_path, event="kill 1 7")
     told = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode != 0
     command = f"torchrun --nproc-per-node 2 -m cxrtool train --resume run -w {prepared.folder}`"
@@ -670,9 +669,9 @@ def test_a_rank_that_is_killed_ends_the_run_and_it_goes_on_to_the_same_end(
 
 
 @pytest.mark.slow
-def test_a_stop_of_all_processes_at_once_is_told_once(pair, prepared, tmp_path):
+def test_a_stop_of_all_processes_at_once_is_told_once(prepared, warm, tmp_path):
     more = [*options(prepared), "--epochs", "500", "--patience", "500"]
-    started = torchrun(2, more, tmp_path)
+    started = torchrun(warm, 2, more, tmp_path)
     run, deadline = run_in(prepared), time.monotonic() + PATIENCE
     while not run.history.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -716,8 +715,8 @@ with boundary(CommonConfig()), one_voice(launched()):
 
 
 @pytest.mark.slow
-def test_a_bad_option_is_told_once(tmp_path):
-    started = torchrun(2, [], tmp_path, program=BAD_OPTION)
+def test_a_bad_option_is_told_once(warm, tmp_path):
+    started = torchrun(warm, 2, [], tmp_path, program=BAD_OPTION)
     told = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode != 0
     lines = [line for line in told.splitlines() if "error: " in line]

@@ -1,9 +1,11 @@
 """Networks of torchvision's families with few and narrow layers, under the names of whole ones.
 
-As a program it is `cxrtool` with them. A `resnet18` is the whole one: the run that tests share is
-one. Modules that train a run of their own may take a small one too.
+As a program it is `cxrtool` with them, or a Python file that it is given, with the smallest ones. A
+`resnet18` is the whole one: the run that tests share is one. What trains a run of its own may take
+a small one too.
 """
 
+import runpy
 import sys
 from functools import partial
 
@@ -113,6 +115,11 @@ def get_smallest(arch: str, weights: None = None, **options: float) -> nn.Module
 
 if __name__ == "__main__":
     import torchvision.models
+
+    if sys.argv[1].endswith(".py"):
+        torchvision.models.get_model = get_smallest
+        runpy.run_path(sys.argv[1], run_name="__main__")
+        sys.exit()
 
     from cxrtool.cli.app import main
 

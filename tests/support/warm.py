@@ -2,8 +2,8 @@
 
 Two thirds of what a tiny training takes is the import of torch and fastai. A server imports them
 once, and each command is a fork of it with the caller's own streams, folder and environment. It
-gets the signals that its caller gets, and is killed when its caller is. A Python file as the first
-word is run in place of the command line.
+gets the signals that its caller gets, and is killed when its caller is, as its caller when it is. A
+Python file as the first word is run in place of the command line.
 """
 
 import atexit
@@ -33,7 +33,10 @@ with socket.socket(socket.AF_UNIX) as to:
     work = int(to.recv(16, socket.MSG_WAITALL) or sys.exit("the server is gone"))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(work, number))
-    sys.exit(int(to.recv(16) or b"70"))
+    status = int(to.recv(16) or b"70")
+    if status == -signal.SIGKILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.exit(status)
 """
 
 
