@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -94,7 +94,6 @@ def tune_model(
         config = replace(config, trials=trials_asked(study, config, given))
         search = replace(search, selected_on=selection(search))
         stop_asked = stack.enter_context(stop_requests())
-        run = search_by_sweep if search.backend == "wandb" else search_by_tpe
         table = TrialsTable(study, search)
         reporter.note(
             f"study {search.folder.name}: {search.description}; "
@@ -103,11 +102,7 @@ def tune_model(
         )
         with reporter.searching() as display:
             worker = Worker(study, search, config, table, display, reporter, stop_asked, started)
-            try:
-                run(worker)
-            except CxrToolError:
-                _keep_or_remove(study, search, config, reporter)
-                raise
+            _train_trials(worker)
         if study.finished():
             forget_replaced(search.folder)
         written = write_study(study, search, table)
@@ -118,23 +113,42 @@ def tune_model(
             )
         with reporter.busy("drawing"):
             written += draw_study(study, search, reporter)
-        best = study.best()
-        if best is None:
+        if study.best() is None:
             _refuse_failures(study, search)
-        best_run = None if best is None else best.user_attrs.get(RUN)
-        return TuneResult(
-            study=search.folder.name,
-            folder=search.folder.path,
-            backend=search.backend,
-            trials=table.rows(),
-            best=None if best is None else table.row(best),
-            selected_on=search.selected_on,
-            seconds=time.monotonic() - started,
-            written=tuple(written),
-            columns=table.headings(),
-            texts=table.texts(),
-            best_is_here=best_run is not None and RunFolder(workspace.runs / best_run).finished,
-        )
+        return _result(study, search, table, written, started)
+
+
+def _train_trials(worker: Worker) -> None:
+    """Train one trial after the other; after an error, keep the study or remove it."""
+    search = worker.search
+    try:
+        if search.backend == "wandb":
+            search_by_sweep(worker)
+        else:
+            search_by_tpe(worker)
+    except CxrToolError:
+        _keep_or_remove(worker.study, search, worker.config, worker.reporter)
+        raise
+
+
+def _result(
+    study: Study, search: Search, table: TrialsTable, written: Sequence[Path], started: float
+) -> TuneResult:
+    best = study.best()
+    run = None if best is None else best.user_attrs.get(RUN)
+    return TuneResult(
+        study=search.folder.name,
+        folder=search.folder.path,
+        backend=search.backend,
+        trials=table.rows(),
+        best=None if best is None else table.row(best),
+        selected_on=search.selected_on,
+        seconds=time.monotonic() - started,
+        written=tuple(written),
+        columns=table.headings(),
+        texts=table.texts(),
+        best_is_here=run is not None and RunFolder(search.workspace.runs / run).finished,
+    )
 
 
 def _keep_or_remove(study: Study, search: Search, config: TuneConfig, reporter: Reporter) -> None:
