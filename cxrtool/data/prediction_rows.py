@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.files import open_regular, whole_file
-from cxrtool.images.blanks import shows_nothing
+from cxrtool.images.blanks import undecidable
 
 AFTER = ("positive", "warning", "error")
 """The columns after the labels."""
@@ -59,9 +59,9 @@ def decide(
 ) -> tuple[str, ...]:
     """The labels whose probability is at or over their threshold; none without one.
 
-    Nothing is decided of a picture that shows nothing, by its `warning`.
+    Nothing is decided of a picture that shows nothing, or no chest, by its `warning`.
     """
-    if shows_nothing(warning):
+    if undecidable(warning):
         return ()
     return tuple(
         label

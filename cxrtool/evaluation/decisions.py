@@ -7,7 +7,7 @@ from cxrtool.core.errors import first_few, grouped
 from cxrtool.core.numbers import number_pair
 from cxrtool.data.labels import NO_FINDING
 from cxrtool.data.prediction_rows import decide
-from cxrtool.images.blanks import SEPARATOR, shows_nothing
+from cxrtool.images.blanks import SEPARATOR, undecidable
 
 POSITIVE, NEGATIVE, NONE = "positive", "negative", "n/a"
 YES, NO = "yes", "no"
@@ -49,11 +49,11 @@ def findings_of(
         scores: (labels,) probabilities.
         labels: their names.
         thresholds: each label's.
-        warning: the image's: nothing is decided of one that shows nothing.
+        warning: the image's: nothing is decided of one that shows nothing, or no chest.
         without: why labels have no threshold, or one that says little.
     """
     positive = decide(scores, labels, thresholds, warning)
-    blank = shows_nothing(warning)
+    none = undecidable(warning)
     found = []
     for label, score in zip(labels, scores, strict=True):
         limit = thresholds[label]
@@ -64,13 +64,20 @@ def findings_of(
                 label=label,
                 probability=float(score),
                 threshold=limit,
-                decision=NONE if blank or limit is None else yes if label in positive else no,
+                decision=NONE if none or limit is None else yes if label in positive else no,
                 shown=shown,
                 shown_threshold=shown_threshold,
                 why_none=(without or {}).get(label, ""),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.apart, -one.probability)))
+
+
+def contradictions(findings: Sequence[Finding]) -> list[str]:
+    """What an image's decisions say against each other: No Finding beside findings."""
+    positive = [one.label for one in findings if one.decision == POSITIVE]
+    clear = any(one.apart and one.decision == YES for one in findings)
+    return [f"{NO_FINDING} is {YES} beside {first_few(positive, 14)}"] if clear and positive else []
 
 
 def is_doubtful(warning: str) -> bool:

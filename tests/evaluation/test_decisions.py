@@ -7,9 +7,17 @@ from PIL import Image
 from cxrtool.cli.show import predictions as show_predict
 from cxrtool.core.numbers import number_pair
 from cxrtool.data.prediction_rows import Row, decide
-from cxrtool.evaluation.decisions import findings_of, is_doubtful, named, threshold_warnings
-from cxrtool.images.blanks import shows_nothing
+from cxrtool.evaluation.decisions import (
+    contradictions,
+    findings_of,
+    is_doubtful,
+    named,
+    threshold_warnings,
+)
+from cxrtool.images.blanks import shows_nothing, undecidable
 from cxrtool.images.plausibility import implausible_looks
+from cxrtool.images.reading import read_for_scoring
+from tests.support.dicoms import dicom
 
 LABELS = ("No Finding", "Edema", "Fracture", "Pneumonia")
 LIMITS = {"No Finding": 0.2, "Edema": 0.5, "Fracture": None, "Pneumonia": 0.3}
@@ -36,6 +44,30 @@ def test_what_the_looks_call_blank_has_no_decision(level, spread):
     assert decide(SCORES, LABELS, LIMITS, warning) == ()
     assert {one.decision for one in findings_of(SCORES, LABELS, LIMITS, warning)} == {"n/a"}
     assert decide(SCORES, LABELS, LIMITS, "in colour") == ("No Finding", "Edema")
+
+
+@pytest.mark.parametrize(
+    ("elements", "decided"),
+    [
+        ({"BodyPartExamined": "HAND"}, False),
+        ({"Modality": "CT"}, False),
+        ({"ViewPosition": "LL"}, True),  # a chest all the same: doubtful, and decided
+        ({"BodyPartExamined": "CHEST"}, True),
+    ],
+)
+def test_what_is_no_chest_by_its_header_has_no_decision(tmp_path, elements, decided):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    warning = read_for_scoring(dicom(tmp_path / "a.dcm", pixels, **elements))[1]
+    assert undecidable(f"in colour; {warning}") is not decided
+    found = findings_of(SCORES, LABELS, LIMITS, warning)
+    assert ({one.decision for one in found} != {"n/a"}) is decided
+    assert (decide(SCORES, LABELS, LIMITS, warning) != ()) is decided
+
+
+def test_no_finding_beside_findings_is_a_contradiction():
+    assert contradictions(findings_of(SCORES, LABELS, LIMITS)) == ["No Finding is yes beside Edema"]
+    for limit in ({"No Finding": None}, {"No Finding": 1.0}, {"Edema": 1.0}):
+        assert contradictions(findings_of(SCORES, LABELS, {**LIMITS, **limit})) == []
 
 
 def test_a_probability_and_its_threshold_differ_where_they_do_and_only_there():

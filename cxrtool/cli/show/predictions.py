@@ -18,7 +18,7 @@ from cxrtool.core.console import (
 from cxrtool.core.errors import counted
 from cxrtool.core.streams import is_read
 from cxrtool.data.prediction_rows import Row, cells, csv_line, header, json_line
-from cxrtool.images.blanks import shows_nothing
+from cxrtool.images.blanks import undecidable
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.inference.ensemble import Ensemble
@@ -87,7 +87,7 @@ def _print_short(row: Row) -> None:
 
     if row.scores is None:
         print_line(f"{shown_name(row.path)}: could not be read: {row.error}")
-    elif shows_nothing(row.warning):
+    elif undecidable(row.warning):
         print_line(f"{shown_name(row.path)}: no decision: {row.warning}")
     elif is_doubtful(row.warning):
         print_line(f"{shown_name(row.path)}: warning: {row.warning} ({named(row.positive)})")
@@ -112,7 +112,7 @@ def print_prediction(
     doubtful = is_doubtful(row.warning)
     if row.warning:
         means = ""
-        if shows_nothing(row.warning):
+        if undecidable(row.warning):
             means = ": nothing is decided of it"
         elif doubtful:
             means = ": the decisions in brackets may mean nothing"

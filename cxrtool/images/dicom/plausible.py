@@ -2,6 +2,8 @@
 
 from pydicom.dataset import Dataset
 
+from cxrtool.images.blanks import BY_MODALITY, BY_PART
+
 LATERAL = {"LL", "RL", "LAT", "LATERAL"}
 OBLIQUE = {"LLO", "RLO"}
 """View Positions (PS3.3, C.8.11.5.1.1, and what is often written)."""
@@ -71,10 +73,10 @@ def implausible(dataset: Dataset) -> list[str]:
         reasons.append("a lateral view by its Patient Orientation")
     modality = _word(dataset, "Modality")
     if modality in OTHER_MODALITIES:
-        reasons.append(f"{OTHER_MODALITIES[modality]} by its Modality ({modality})")
+        reasons.append(f"{OTHER_MODALITIES[modality]}{BY_MODALITY}{modality})")
     part = _word(dataset, "BodyPartExamined")
     if part in OTHER_PARTS:
-        reasons.append(f"{part} by its Body Part Examined")
+        reasons.append(f"{part}{BY_PART}")
     if _word(dataset, "PresentationIntentType") == "FOR PROCESSING":
         reasons.append("raw pixels, intended for processing and not for presentation")
     return reasons
