@@ -44,8 +44,10 @@ HOMES = {
     "fastai": {"training.fastai_parts"},
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
-    "gradio": {"gui.gradio_app"},
     "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
+    "fastapi": {"gui.app"},
+    "uvicorn": {"gui.server"},
+    "prometheus_client": {"gui.counters"},
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -181,7 +183,10 @@ TESTED_BY = {
     "data.summary": "workflows/test_prepare.py",
     "evaluation.areas": "evaluation/test_scoring.py",
     "evaluation.tables.samples": "workflows/test_evaluate_tables.py",
-    "gui.gradio_app": "workflows/test_gui.py",  # a page that is served
+    "gui.about": "gui/test_app.py",
+    "gui.answering": "gui/test_app.py",
+    "gui.answers": "gui/test_app.py",
+    "gui.counters": "gui/test_app.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
     "reports.figures.series": "reports/figures/test_curves.py",

@@ -190,7 +190,7 @@ def predict(config: PredictConfig, call: Call, inputs: list[str]) -> None:
 
 @command(app, GuiConfig, USING)
 def gui(config: GuiConfig, call: Call) -> None:
-    """Serve a local page: drop images, see findings and heat maps."""
+    """Serve a page where X-rays are read with their findings, and the same over HTTP."""
     from cxrtool.cli.show import results as show
 
     with call.reporter.busy("loading"):

@@ -1,111 +1,134 @@
-"""Images that were dropped to parts of the page: each is read, removed, scored, and explained."""
+"""Images to findings and maps: one image at a time, from a thread of whoever asks."""
 
+import hashlib
+import hmac
+import secrets
+import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cxrtool.core.console import SILENT, Reporter
-from cxrtool.core.errors import CxrToolError
-from cxrtool.evaluation.decisions import findings_of
-from cxrtool.gui.answers import (
-    Answer,
-    Item,
-    answer_html,
-    failed_html,
-    maps_html,
-    queue_html,
-    shown_name,
-)
+from cxrtool.core.errors import CxrToolError, UsageError, unknown_name
+from cxrtool.evaluation.decisions import Finding, findings_of
+from cxrtool.gui.counters import Counters
 from cxrtool.gui.heat_layers import HeatMaps
-from cxrtool.gui.uploads import Uploads
-from cxrtool.images.reading import read_sent
+from cxrtool.gui.model_card import Facts
+from cxrtool.images.film import Film, read_film
+from cxrtool.images.heat_grid import HeatMap
 from cxrtool.images.resizing import squish
+from cxrtool.inference.model_facts import ModelFacts
 from cxrtool.inference.scorer import Scorer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model behind the page."""
+
+    scorer: Scorer
+    facts: Facts
+    """As the page shows them."""
+    known: ModelFacts
+    """As documents say them."""
+    heat: HeatMaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """An image that was scored."""
+
+    pixels: NDArray[np.uint8]
+    """(image_size, image_size): what the network saw."""
+    findings: tuple[Finding, ...]
+    """The most probable first, and No Finding last."""
+
+
+class NotScoredError(Exception):
+    """An image that could not be scored, and why, for whoever sent it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """Looks at images; safe to be used from several threads."""
 
-    def __init__(
-        self, scorer: Scorer, heat: HeatMaps, uploads: Uploads, reporter: Reporter = SILENT
-    ) -> None:
-        self.scorer, self.heat, self.uploads, self.reporter = scorer, heat, uploads, reporter
+    models: tuple[Model, ...]
+    """The first is the default."""
+    reporter: Reporter = SILENT
+    counters: Counters = field(default_factory=Counters)
+    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
 
-    def look_at(self, paths: Sequence[str]) -> Iterator[str]:
-        """The page's parts for images that wait: a text that grows until all is said.
+    def model(self, name: str = "") -> Model:
+        """A model by its name; without one the default.
 
-        First the list of the images, then each one's findings, then each one's maps. No image is
-        on the disk any more when its findings are there.
+        Raises:
+            UsageError: there is none of this name.
         """
-        text = ""
-        if not self.uploads.somebody_listens(paths):
-            for path in paths:
-                self.uploads.drop(path)
-            return  # an answer that nobody hears would be kept
-        for part in self._parts(paths):
-            text += part
-            yield text
+        if not name:
+            return self.models[0]
+        for one in self.models:
+            if one.scorer.name == name:
+                return one
+        names = [one.scorer.name for one in self.models]
+        raise UsageError(unknown_name("model", name, names))
 
-    def _parts(self, paths: Sequence[str]) -> Iterator[str]:
-        with ExitStack() as left:
-            for path in paths:
-                left.callback(self.uploads.drop, path)  # also when nobody waits for the rest
-            items = [Item(name=shown_name(self.uploads.name_of(path))) for path in paths]
-            yield queue_html(items)
-            answers = []
-            for path, item in zip(paths, items, strict=True):
-                found = self._findings(path, item)
-                if isinstance(found, Answer):
-                    answers.append(found)
-                    yield answer_html(found, self.heat.absent)
-                else:
-                    yield failed_html(item, found)
-            if not self.heat.absent:
-                yield from map(self._maps, answers)
+    def read(self, name: str, content: bytes) -> Film:
+        """Decode an image that was sent.
 
-    def _findings(self, path: str, item: Item) -> Answer | str:
-        """An image with its findings, or why there are none."""
+        Raises:
+            NotScoredError: it cannot be read.
+        """
         try:
-            with self.uploads.take(path) as upload:
-                content = upload.read()
-            grey, warning = read_sent(path, content)
-            pixels = squish(grey, *self.scorer.image_sizes)
-            scores = self.scorer(pixels[None])[0]
+            return read_film(name, content)
         except CxrToolError as error:
-            return _without_path(str(error), path)
+            raise NotScoredError(_without_name(str(error), name)) from None
         except MemoryError:
-            return "too large for this machine's memory"
+            raise NotScoredError("too large for this machine's memory") from None
         except Exception as error:
-            return self._bug(error, "scoring")
-        return Answer(
-            item=item,
-            grey=grey,
-            pixels=pixels,
-            warning=warning,
-            findings=findings_of(
-                scores.tolist(),
-                self.scorer.labels,
-                self.scorer.thresholds,
-                warning,
-                self.scorer.without,
-            ),
-        )
+            raise NotScoredError(self._bug(error, "reading")) from error
 
-    def _maps(self, answer: Answer) -> str:
+    def score(self, model: Model, film: Film) -> Looked:
+        """What a model says of an image.
+
+        Raises:
+            NotScoredError: it failed.
+        """
+        scorer, began = model.scorer, time.perf_counter()
         try:
-            layers = self.heat.layers(answer.pixels, [one.label for one in answer.findings])
+            pixels = squish(film.grey, *scorer.image_sizes)
+            scores = scorer(pixels[None])[0].tolist()
+        except MemoryError:
+            raise NotScoredError("too large for this machine's memory") from None
         except Exception as error:
-            layers = self._bug(error, "the heat maps")
-        return maps_html(answer, layers)
+            raise NotScoredError(self._bug(error, "scoring")) from error
+        finally:
+            self.counters.scored(time.perf_counter() - began)
+        found = findings_of(scores, scorer.labels, scorer.thresholds, film.warning, scorer.without)
+        return Looked(pixels=pixels, findings=found)
+
+    def maps(self, model: Model, looked: Looked, labels: Sequence[str]) -> dict[str, HeatMap] | str:
+        """Where the network looked, or why that cannot be said."""
+        try:
+            return model.heat.maps(looked.pixels, labels)
+        except Exception as error:
+            return self._bug(error, "the heat maps")
+
+    def study(self, film: Film) -> str:
+        """What tells one DICOM study from another while this desk lives, and nothing else."""
+        if not film.study:
+            return ""
+        return hmac.new(self._secret, film.study.encode(), hashlib.sha256).hexdigest()[:16]
 
     def _bug(self, error: Exception, where: str) -> str:
-        """What a reader of the page is told of a fault of ours: others' images go on."""
-        told = f"{where} failed ({type(error).__name__}: {error})"
-        self.reporter.warn(told)
-        self.reporter.detail(traceback.format_exc())
-        return told
+        """What is said of a fault of ours: others' images go on."""
+        message = f"{where} failed ({type(error).__name__}: {error})"
+        self.reporter.warn(message)
+        self.reporter.detail("".join(traceback.format_exception(error)))
+        return message
 
 
-def _without_path(text: str, path: str) -> str:
-    """A message about a file, without a name that its sender never gave it."""
-    return text.removeprefix(f"{path}: ").replace(path, "the image")
+def _without_name(text: str, name: str) -> str:
+    """A message about an image, beside whose name it is shown."""
+    return text.removeprefix(f"{name}: ") if name else text.removeprefix(": ")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import CxrToolError
-from cxrtool.images.heat_grid import Cells
+from cxrtool.images.heat_grid import Cells, HeatMap
 
 METHOD = "gradcam"
 SIDE = 64
@@ -61,29 +61,29 @@ class HeatMaps:
         except BaseException as error:
             self._loaded.set_exception(error)
 
-    def layers(self, pixels: NDArray[np.uint8], labels: Sequence[str]) -> list[Layer | None] | str:
-        """Each label's map, scaled to its own greatest value; or why there are none.
+    def maps(self, pixels: NDArray[np.uint8], labels: Sequence[str]) -> dict[str, HeatMap] | str:
+        """Each label's map, or why there are none.
 
         Args:
             pixels: (image_size, image_size): what the network saw.
             labels: those wanted.
-
-        Returns:
-            For each label a layer, or None where nothing speaks for it.
         """
         if self.absent:
             return self.absent
-        from cxrtool.inference.heatmap_figures import OPACITY, heat_layer
-
         try:
             explainer = self._loaded.result()
-            maps = explainer.maps(pixels, labels, METHOD)
+            found = explainer.maps(pixels, labels, METHOD)
         except CxrToolError as error:
             return str(error)
-        layers: list[Layer | None] = []
-        for heat in maps:
-            layer = heat_layer(heat, explainer.cells, SIDE, SIDE)
-            # The page has a slider for it.
-            layer[..., 3] = np.minimum(np.round(layer[..., 3] / OPACITY), 255).astype(np.uint8)
-            layers.append(layer if layer[..., 3].any() else None)
-        return layers
+        cells = explainer.cells
+        return {label: HeatMap(values, cells) for label, values in zip(labels, found, strict=True)}
+
+
+def layer_of(heat: HeatMap) -> Layer | None:
+    """A map scaled to its own greatest value; None where nothing speaks for the label."""
+    from cxrtool.inference.heatmap_figures import OPACITY, heat_layer
+
+    layer = heat_layer(heat.values, heat.cells, SIDE, SIDE)
+    # The page has a slider for it.
+    layer[..., 3] = np.minimum(np.round(layer[..., 3] / OPACITY), 255).astype(np.uint8)
+    return layer if layer[..., 3].any() else None

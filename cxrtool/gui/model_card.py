@@ -16,10 +16,24 @@ from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.data.starts import without_folders
 from cxrtool.reports.page import summary
 
+NOT_ESTIMATED = Estimate()
 NOT_SCORED = "not scored on test yet"
 NOT_KNOWN = "not known"
 DRAWINGS = f"{TRAINED_ON_DRAWINGS[0].upper()}{TRAINED_ON_DRAWINGS[1:]}."
 TRAINED_ON = "Its test score is of patients that it was trained on."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    """How well a label's images are told apart on test."""
+
+    label: str
+    auroc: Estimate = NOT_ESTIMATED
+
+    @property
+    def shown(self) -> str:
+        """The AUROC with its interval; empty where it is not known."""
+        return _with_ends(self.auroc) if self.auroc.value is not None else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +47,10 @@ class Facts:
     """What it is, in a line."""
     rows: tuple[tuple[str, str], ...]
     """What is told, and what it is."""
-    labels: tuple[tuple[str, str], ...]
-    """Each label, with its AUROC on test where there is one."""
+    labels: tuple[LabelScore, ...]
+    level: float | None = None
+    """Of the intervals."""
+    operating_point: str
     warnings: tuple[str, ...] = ()
     """Why its scores say less than they seem to."""
     banner: str = ""
@@ -77,7 +93,9 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         brief=f"{card.arch} at {card.image_size} px, trained on "
         f"{counted(len(card.train_patients), 'patient')}, {computes}",
         rows=tuple(rows.items()),
-        labels=tuple((label, _of_label(scores, label)) for label in card.labels),
+        level=(scores.intervals or {}).get("level") if scores else None,
+        labels=tuple(_of_label(scores, label) for label in card.labels),
+        operating_point=str(card.operating_point),
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
         warnings=(
             *((TRAINED_ON,) * trained_on),
@@ -120,7 +138,8 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         + ("" if patients is None else f"trained on {trained}, ")
         + computes,
         rows=tuple((term, str(text)) for term, text in rows.items()),
-        labels=tuple((str(label), "") for label in about.get("labels") or ()),
+        labels=tuple(LabelScore(label=str(label)) for label in about.get("labels") or ()),
+        operating_point=str(about.get("operating_point", NOT_KNOWN)),
         banner=DRAWINGS if data.get("origin") == DRAWN else "",
         warnings=(
             *((TRAINED_ON,) * bool(protocol.get("trained_on"))),
@@ -156,17 +175,21 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
 
 
 def _score(mean: float | None, ends: Sequence[float] | None = None) -> str:
-    return f"mean AUROC on test {_with_ends(mean, ends)}" if mean is not None else NOT_SCORED
+    if mean is None:
+        return NOT_SCORED
+    return f"mean AUROC on test {_with_ends(Estimate.of(mean, ends))}"
 
 
-def _of_label(scores: Metrics | None, label: str) -> str:
+def _of_label(scores: Metrics | None, label: str) -> LabelScore:
     one = scores.labels.get(label) if scores else None
-    return _with_ends(one.auroc, one.auroc_ci) if one and one.auroc is not None else ""
+    if one is None:
+        return LabelScore(label=label)
+    return LabelScore(label=label, auroc=Estimate.of(one.auroc, one.auroc_ci))
 
 
-def _with_ends(value: float, ends: Sequence[float] | None) -> str:
-    told = interval(Estimate.of(value, ends).interval, between=" to ")
-    return number(value) + (f" ({told})" if told else "")
+def _with_ends(estimate: Estimate) -> str:
+    ends = interval(estimate.interval, between=" to ")
+    return number(estimate.value) + (f" ({ends})" if ends else "")
 
 
 def _tested(scores: Metrics | None) -> str:

@@ -3,19 +3,17 @@
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.signals import stop_requests
-from cxrtool.gui.guard import WILD, Guard
+from cxrtool.gui.gate import WILD, Gate
 from cxrtool.images.apart import APART
 
 GRACE = 2
 """Seconds that an answer has to end in, once the server was asked to stop."""
-SWEEP_TICKS = 600
-"""Ticks of a tenth of a second between two looks for files that nobody took."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -54,23 +52,13 @@ def _unbound(error: OSError, host: str, port: int) -> Exception:
     return DataError(f"{host}, port {port}: {error.strerror}")
 
 
-def url_of(made: socket.socket, host: str) -> str:
+def url_of(made: socket.socket, host: str, *, secure: bool = False) -> str:
     """The address that a browser on this machine opens."""
     name = "127.0.0.1" if host in WILD else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{made.getsockname()[1]}/"
+    return f"http{'s' * secure}://{name}:{made.getsockname()[1]}/"
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, sweep: Callable[[], None]) -> None:
-        super().__init__(config)
-        self.sweep = sweep
-
-    async def on_tick(self, counter: int) -> bool:
-        """Whether to stop."""
-        if counter % SWEEP_TICKS == 0:
-            self.sweep()
-        return await super().on_tick(counter)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: who is cut off now is no fault, of which uvicorn would show a traceback."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -90,10 +78,12 @@ def listen(made: socket.socket, host: str, port: int) -> None:
         raise _unbound(error, host, port) from None
 
 
-def serve(guard: Guard, made: socket.socket) -> None:
+def serve(
+    gate: Gate, made: socket.socket, certificate: Path | None = None, key: Path | None = None
+) -> None:
     """Serve until Ctrl-C or SIGTERM; then answers under way have two seconds."""
     config = uvicorn.Config(
-        guard,
+        gate,
         http="h11",
         ws="none",
         lifespan="on",
@@ -103,10 +93,12 @@ def serve(guard: Guard, made: socket.socket) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     # uvicorn ends at a signal, and then sends it again: nobody would be left to clean up.
     with stop_requests():
         try:
-            _Server(config, guard.uploads.sweep).run(sockets=[made])
+            _Server(config).run(sockets=[made])
         finally:
             APART.stop()

@@ -1,93 +1,107 @@
-"""The page as a browser gets it: one document of our own around Gradio's scripts."""
+"""The page's own files, and the description of the HTTP interface as a page."""
 
-import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from cxrtool.core.errors import UsageError
-from cxrtool.gui.model_card import Facts
-
-MOST_FILES = 200
-"""That can be dropped at once."""
 STATIC = Path(__file__).parent / "static"
-KINDS = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+SUFFIXES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",  # neither text of the page nor a string becomes a program
-        "style-src 'self' 'unsafe-inline'",  # Gradio's components set styles of their own
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'self'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-"""The Content-Security-Policy: a browser asks nobody but this server for anything."""
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
-TAG = re.compile(
-    r'<script type="module"[^<>]*src="\./assets/[\w.-]+\.js"[^<>]*></script>'
-    r'|<link rel="stylesheet"[^<>]*href="\./assets/[\w.-]+\.css"[^<>]*>'
-)
+KINDS = {path.name: SUFFIXES[path.suffix] for path in sorted(STATIC.iterdir())}
+"""The files that are served as they are, with their media types."""
 
 
-@dataclass(frozen=True)
-class File:
-    """Something that is served as it is."""
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One address of the interface, for its description."""
 
-    content: bytes
-    kind: str
+    method: str
+    path: str
+    summary: str
+    sends: tuple[tuple[str, str, str], ...]
+    """Media type, name and description of each value."""
+    answers: tuple[tuple[str, str], ...]
+    """Status and what it means."""
 
 
-def site(facts: Facts, gradio_index: Path, *, most_mb: int, absent: str) -> dict[str, File]:
-    """The files of our own that are served, by their paths.
+def static_file(name: str) -> bytes:
+    """A file of `KINDS`."""
+    return (STATIC / name).read_bytes()
 
-    Gradio's own document is not: it names hosts, fonts and scripts that are not ours.
 
-    Args:
-        facts: the model's card.
-        gradio_index: Gradio's document, which names its scripts.
-        most_mb: how much can be dropped at once.
-        absent: why there are no heat maps, if there are none.
+def page(model: str) -> str:
+    """The page; all but its title comes from `/api/model`."""
+    return _environment().get_template("page.html.j2").render(name=model)
 
-    Raises:
-        UsageError: this version of Gradio has another document.
-    """
-    try:
-        tags = TAG.findall(gradio_index.read_text(encoding="utf-8"))
-    except OSError:
-        tags = []
-    if len(tags) != 2:
-        raise UsageError(
-            "this version of Gradio is not supported: install one that is with "
-            "`pip install 'cxrtool[gui]'`"
-        )
-    environment = Environment(
-        loader=PackageLoader("cxrtool.gui"), undefined=StrictUndefined, autoescape=True
-    )
-    page = environment.get_template("page.html.j2").render(
-        facts=facts,
-        gradio=[Markup(tag) for tag in tags],
-        most_mb=most_mb,
-        most_bytes=most_mb * 2**20,
-        most_files=MOST_FILES,
-        absent=absent,
-    )
-    own = {
-        f"/cxrtool/{name}": File((STATIC / name).read_bytes(), kind) for name, kind in KINDS.items()
+
+def docs_page(schema: Mapping[str, Any]) -> str:
+    """The interface, from its OpenAPI: nothing is fetched from elsewhere."""
+    template = _environment().get_template("docs.html.j2")
+    parts = schema.get("components", {}).get("schemas", {})
+    kinds = {
+        name: [
+            (key, _type(one), one.get("description", ""))
+            for key, one in part.get("properties", {}).items()
+        ]
+        for name, part in parts.items()
     }
-    return {"/": File(page.encode(), "text/html; charset=utf-8"), **own}
+    return template.render(
+        title=schema["info"]["title"],
+        version=schema["info"]["version"],
+        description=schema["info"]["description"],
+        operations=list(_operations(schema)),
+        kinds=kinds,
+    )
+
+
+def _operations(schema: Mapping[str, Any]) -> Iterator[Operation]:
+    for path, methods in schema["paths"].items():
+        for method, one in methods.items():
+            bodies = one.get("requestBody", {}).get("content", {})
+            yield Operation(
+                method=method.upper(),
+                path=path,
+                summary=one.get("summary", ""),
+                sends=tuple(
+                    (kind, name, f"{_type(value)}: {value.get('description', '')}".rstrip(": "))
+                    for kind, body in bodies.items()
+                    for name, value in body["schema"]["properties"].items()
+                ),
+                answers=tuple(
+                    (status, answer["description"]) for status, answer in one["responses"].items()
+                ),
+            )
+
+
+def _type(value: Mapping[str, Any]) -> str:
+    """The type of a value in a JSON schema, in words."""
+    if "$ref" in value:
+        return str(value["$ref"]).rpartition("/")[2]
+    if "anyOf" in value:
+        return " or ".join(_type(one) for one in value["anyOf"])
+    if "enum" in value:
+        return ", ".join(str(one) for one in value["enum"])
+    if "const" in value:
+        return repr(value["const"])
+    kind = str(value.get("type", "any"))
+    if kind == "array" and "items" in value:
+        return f"array of {_type(value['items'])}"
+    return str(value.get("format") or kind)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("cxrtool.gui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

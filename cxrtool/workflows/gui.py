@@ -1,6 +1,7 @@
-"""`gui`: a page on this machine where images are dropped and findings are read."""
+"""`gui`: a page on this machine where images are read, and the same as an HTTP interface."""
 
-import os
+import secrets
+import ssl
 import tempfile
 import threading
 import webbrowser
@@ -15,30 +16,27 @@ from typing import TYPE_CHECKING, Any
 from cxrtool.core.config import GuiConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError
+from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.workspace import Workspace
-from cxrtool.gui.desk import Desk
+from cxrtool.gui import model_card
 from cxrtool.gui.heat_layers import Explains, HeatMaps
-from cxrtool.gui.model_card import Facts, facts_of_file, facts_of_run
 from cxrtool.gui.private_folder import private_folder
-from cxrtool.gui.uploads import Uploads
+from cxrtool.inference import model_facts
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import Scorer, is_exported, load_model
 
 if TYPE_CHECKING:
-    from cxrtool.gui.guard import Guard
+    from cxrtool.gui.desk import Model
+    from cxrtool.gui.gate import Gate
 
 MIB = 2**20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WAITING = 4
-"""So many times what can be dropped at once may wait to be looked at."""
-SILENCE = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-"""What keeps Gradio, and the library that it reports through, off the network."""
+"""So many times what can be sent at once may be there at once."""
 NO_MAPS = "An exported model has no heat maps: they need the run itself (cxrtool gui --run NAME)"
+LIBRARIES = ("fastapi", "uvicorn", "multipart", "prometheus_client")
+"""Of the extra."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +45,13 @@ class Page:
 
     config: GuiConfig
     url: str
+    """With the token, where there is one: what a browser opens."""
     run: str
+    """The first of the models."""
     engine: str
     """With device and precision, in words."""
-    guard: "Guard"
-    heat: HeatMaps
+    gate: "Gate"
+    models: "tuple[Model, ...]"
     socket: socket
 
     def as_json(self) -> dict[str, Any]:
@@ -62,81 +62,139 @@ class Page:
         """Serve until Ctrl-C."""
         from cxrtool.gui.server import serve
 
-        self.heat.start()
+        for model in self.models:
+            model.heat.start()
         if self.config.browser:
             # It may be a program that only ends when it is closed.
             threading.Thread(target=webbrowser.open, args=[self.url], daemon=True).start()
-        serve(self.guard, self.socket)
+        serve(self.gate, self.socket, self.config.tls_cert, self.config.tls_key)
 
 
 @contextmanager
 def open_page(
     config: GuiConfig, workspace: Workspace, reporter: Reporter = SILENT
 ) -> Iterator[Page]:
-    """A page with a model behind it; at the block's end nothing is left of what was dropped.
+    """A page with models behind it; at the block's end nothing is left of what was sent.
 
     Raises:
         DataError: the port is in use.
         RunError: no such run, or it is incomplete or altered.
-        UsageError: the extra is not installed, or no such address, device or engine.
+        UsageError: the extra is not installed, or no such address, device, engine or certificate.
     """
-    if find_spec("gradio") is None:
-        raise UsageError("the page needs Gradio: pip install 'cxrtool[gui]'")
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"the page needs {', '.join(missing)}: pip install 'cxrtool[gui]'")
     from cxrtool.gui.server import bind, listen, url_of
 
-    run = None if is_exported(workspace.runs, config.run) else find_run(workspace.runs, config.run)
-    with (
-        private_folder() as folder,
-        _temporary_files_in(folder),
-        bind(config.host, config.port) as made,
-    ):
-        compute = Compute(engine=config.engine, device=config.device, precision=config.precision)
-        scorer = load_model(workspace.runs, config.run, compute, reporter)
-        if config.host not in LOOPBACK:
-            reporter.warn(
-                f"--host {config.host}: everybody who reaches this machine can use the page, "
-                "without a password"
-            )
-        heat = HeatMaps(None, NO_MAPS) if run is None else HeatMaps(lambda: _explainer(run, scorer))
-        with reporter.busy("loading Gradio"):
-            desk = Desk(scorer, heat, Uploads(folder, WAITING * config.max_mb * MIB), reporter)
-            guard = _guard(config, _facts(run, scorer, config), desk)
+    _check(config)
+    token = _token(config)
+    with private_folder() as folder, _temporary_files_in(folder), bind(*_address(config)) as made:
+        models = tuple(_model(name, config, workspace, reporter) for name in config.run or (None,))
+        with reporter.busy("preparing the page"):
+            gate = _gate(config, models, token, reporter)
+        _warn(config, token, reporter)
         listen(made, config.host, config.port)
+        scorer = models[0].scorer
         yield Page(
             config=config,
-            url=url_of(made, config.host),
+            url=url_of(made, config.host, secure=config.tls_cert is not None)
+            + (f"?token={token}" if token else ""),
             run=scorer.name,
             engine=scorer.description,
-            guard=guard,
-            heat=heat,
+            gate=gate,
+            models=models,
             socket=made,
+        )
+
+
+def _address(config: GuiConfig) -> tuple[str, int]:
+    return config.host, config.port
+
+
+def _check(config: GuiConfig) -> None:
+    """Refuse options that do not go together, before anything is loaded.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if config.root is not None and not config.root.is_dir():
+        raise UsageError(f"--root {config.root} is not a folder")
+    names = list(config.run or ())
+    if len(set(names)) < len(names):
+        raise UsageError("--run names the same run twice")
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together: give both, or neither")
+    if config.tls_cert is not None and config.tls_key is not None:
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # Else OpenSSL asks for the password on the terminal, where a service has none.
+            context.load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--tls-cert {config.tls_cert}, --tls-key {config.tls_key}: not a certificate "
+                f"with its key, in PEM and without a password ({error})"
+            ) from None
+
+
+def _token(config: GuiConfig) -> str:
+    """What requests have to show: the user's, none on this machine alone, else a random one."""
+    if config.token is not None:
+        return config.token
+    return "" if config.host in LOOPBACK else secrets.token_urlsafe(24)
+
+
+def _warn(config: GuiConfig, token: str, reporter: Reporter) -> None:
+    """Say who can use the page, where others than this machine can."""
+    if config.host in LOOPBACK:
+        return
+    if not token:
+        reporter.warn(
+            f"--host {config.host}: everybody who reaches this machine can use the page, without "
+            "a token"
+        )
+    if config.tls_cert is None:
+        reporter.warn(
+            f"--host {config.host} without --tls-cert and --tls-key: images and the token cross "
+            "the network unencrypted"
         )
 
 
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
     """While the block runs, all temporary files go to a folder."""
-    variables, tempdir = dict(os.environ), tempfile.tempdir
-    # Gradio obeys many variables: share links, other folders to serve, telemetry.
-    for name in [name for name in variables if name.startswith("GRADIO_")]:
-        del os.environ[name]
-    os.environ |= {**SILENCE, "GRADIO_TEMP_DIR": str(folder)}
+    before = tempfile.tempdir
     tempfile.tempdir = str(folder)
     try:
         yield
     finally:
-        tempfile.tempdir = tempdir
-        os.environ.clear()
-        os.environ.update(variables)
+        tempfile.tempdir = before
 
 
-def _facts(run: RunFolder | None, scorer: Scorer, config: GuiConfig) -> Facts:
-    if run is not None:
-        return facts_of_run(run, scorer.description)
-    from cxrtool.inference.engines.exported import read_exported
+def _model(
+    name: str | None, config: GuiConfig, workspace: Workspace, reporter: Reporter
+) -> "Model":
+    from cxrtool.gui.desk import Model
 
-    path = Path(str(config.run))
-    return facts_of_file(path, read_exported(path).about, scorer.description)
+    exported = is_exported(workspace.runs, name)
+    run = None if exported else find_run(workspace.runs, name)
+    compute = Compute(engine=config.engine, device=config.device, precision=config.precision)
+    scorer = load_model(workspace.runs, name, compute, reporter)
+    if run is None:
+        from cxrtool.inference.engines.exported import read_exported
+
+        card = read_exported(Path(str(name)))
+        return Model(
+            scorer=scorer,
+            facts=model_card.facts_of_file(Path(str(name)), card.about, scorer.description),
+            known=model_facts.facts_of_exported(scorer.name, card),
+            heat=HeatMaps(None, NO_MAPS),
+        )
+    return Model(
+        scorer=scorer,
+        facts=model_card.facts_of_run(run, scorer.description),
+        known=model_facts.facts_of_run(run.name, read_card(run)),
+        heat=HeatMaps(lambda: _explainer(run, scorer)),
+    )
 
 
 def _explainer(run: RunFolder, scorer: Scorer) -> Explains:
@@ -145,17 +203,20 @@ def _explainer(run: RunFolder, scorer: Scorer) -> Explains:
     return load_explainer(run, scorer.engine.device)
 
 
-def _guard(config: GuiConfig, facts: Facts, desk: Desk) -> "Guard":
-    from cxrtool.gui.gradio_app import INDEX, make_app
-    from cxrtool.gui.guard import Guard
-    from cxrtool.gui.site import site
+def _gate(config: GuiConfig, models: "tuple[Model, ...]", token: str, reporter: Reporter) -> "Gate":
+    from cxrtool.gui.app import make_app
+    from cxrtool.gui.desk import Desk
+    from cxrtool.gui.gate import Gate
+    from cxrtool.gui.intake import Intake, Room
 
     most_bytes = config.max_mb * MIB
-    return Guard(
-        make_app(desk.look_at, most_bytes),
-        site(facts, INDEX, most_mb=config.max_mb, absent=desk.heat.absent),
-        desk.uploads,
+    desk = Desk(models=models, reporter=reporter)
+    intake = Intake(room=Room(WAITING * most_bytes), most_bytes=most_bytes, root=config.root)
+    return Gate(
+        app=make_app(desk, intake, most_mb=config.max_mb),
         host=config.host,
         allowed=config.allow_host or (),
+        token=token,
         most_bytes=most_bytes,
+        count=desk.counters.requested,
     )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +19,6 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.provenance import data_of_run
 from cxrtool.data.published import LabelledRows, is_chexperts
 from cxrtool.gui.model_card import facts_of_run
-from cxrtool.gui.site import site
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.evaluate_tables import evaluate_tables
@@ -205,19 +203,6 @@ def test_a_run_carries_what_it_was_trained_on(page):
     facts = facts_of_run(page.run, "torch")
     assert "trained on drawings" in facts.banner
     assert dict(facts.rows)["Images of the training"].startswith("drawings")
-
-
-def test_the_page_of_a_network_of_drawings_begins_with_it(page, tmp_path):
-    tags = (
-        '<script type="module" src="./assets/a.js"></script>',
-        '<link rel="stylesheet" href="./assets/b.css">',
-    )
-    (tmp_path / "index.html").write_text("".join(tags))
-    facts = facts_of_run(page.run, "torch")
-    for banner, there in ((facts.banner, True), ("", False)):
-        files = site(replace(facts, banner=banner), tmp_path / "index.html", most_mb=1, absent="")
-        html = files["/"].content.decode()
-        assert ("trained on drawings" in html.split("<aside>")[0]) is there
 
 
 def test_a_network_of_drawings_that_scores_x_rays_is_warned_of(trained):

@@ -1,130 +1,120 @@
-"""Looking at images, one after the other."""
+"""Looking at images: each is read, scored and explained."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from cxrtool.core.console import Reporter
-from cxrtool.gui.desk import Desk
+from cxrtool.core.errors import UsageError
+from cxrtool.gui.desk import Desk, NotScoredError
 from cxrtool.gui.heat_layers import HeatMaps
 from cxrtool.workflows.gui import NO_MAPS
-from tests.support.gui import (
-    Explainer,
-    MeanEngine,
-    heat_maps,
-    last,
-    png,
-    scorer,
-    waiting,
-    waiting_files,
-)
-from tests.support.serving import Parts, probabilities
+from tests.support.gui import LABELS, MeanEngine, model, png
 
 
-class BrokenEngine(MeanEngine):
-    def submit(self, pixels):
-        if pixels.mean() > 128:
-            raise RuntimeError("no <memory>")
-        return super().submit(pixels)
+class Warned(Reporter):
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.texts = []
+
+    def warn(self, text):
+        self.texts.append(text)
 
 
-def test_findings_do_not_wait_for_the_maps(uploads):
-    let_go = threading.Event()
+def look(desk, content, name="a.png"):
+    film = desk.read(name, content)
+    return desk.score(desk.model(), film)
 
-    def slow():
-        let_go.wait(10)
-        return Explainer()
 
-    heat = HeatMaps(slow)
+def test_an_image_is_scored_by_the_model_that_is_named(desk):
+    film = desk.read("a.png", png(51))
+    for name, right in (("", 0.2), ("made-up", 0.2), ("other", 0.8)):
+        found = desk.score(desk.model(name), film).findings
+        scores = {one.label: one.probability for one in found}
+        assert scores["Edema"] == pytest.approx(right, abs=0.01)
+    with pytest.raises(UsageError, match="made-up, other"):
+        desk.model("none")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", png(9)[:60]])
+def test_what_cannot_be_read_is_told_without_its_name(desk, content):
+    with pytest.raises(NotScoredError) as error:
+        desk.read("secret name.png", content)
+    assert "secret" not in str(error.value)
+
+
+def test_a_fault_of_ours_is_told_and_others_go_on():
+    class Broken(MeanEngine):
+        def submit(self, pixels):
+            if pixels.mean() > 128:
+                raise RuntimeError("no memory")
+            return super().submit(pixels)
+
+    reporter = Warned()
+    desk = Desk(models=(model(Broken()),), reporter=reporter)
+    with pytest.raises(NotScoredError, match=r"scoring failed \(RuntimeError: no memory\)"):
+        look(desk, png(200))
+    assert reporter.texts == ["scoring failed (RuntimeError: no memory)"]
+    assert len(look(desk, png(20)).findings) == 3
+
+
+def test_ten_at_once_get_their_own_answers(desk):
+    levels = list(range(20, 220, 20))
+    ready = threading.Barrier(len(levels))
+
+    def ask(level):
+        ready.wait()
+        found = look(desk, png(level)).findings
+        return next(one.probability for one in found if one.label == "Edema")
+
+    with ThreadPoolExecutor(len(levels)) as pool:
+        scores = list(pool.map(ask, levels))
+    assert scores == pytest.approx([level / 255 for level in levels], abs=0.01)
+
+
+def test_maps_are_in_the_order_that_is_asked_for(desk):
+    looked = look(desk, png(20))
+    found = desk.maps(desk.model(), looked, ["Fracture", "Edema"])
+    assert [(label, float(heat.values.max())) for label, heat in found.items()] == [
+        ("Fracture", 0.0),
+        ("Edema", 3.0),
+    ]
+
+
+def test_without_a_run_the_answer_says_why_there_are_no_maps():
+    desk = Desk(models=(model(heat=HeatMaps(None, NO_MAPS)),))
+    assert desk.maps(desk.model(), look(desk, png(20)), LABELS) == NO_MAPS
+
+
+def test_maps_that_fail_are_told():
+    class Broken:
+        cells = None
+
+        def maps(self, *_):
+            raise ValueError("odd")
+
+    heat = HeatMaps(Broken)
     heat.start()
-    parts = Desk(scorer(), heat, uploads).look_at(waiting(uploads, ("a.png", png(10))))
-    assert 'data-part="queue"' in next(parts)
-    assert 'data-part="answer"' in next(parts)
-    let_go.set()
-    assert 'data-part="maps"' in next(parts)
-
-
-def test_maps_come_in_the_order_of_the_findings(desk, uploads):
-    text = last(desk.look_at(waiting(uploads, ("a.png", png(10)))))
-    labels = [row["data-label"] for row in Parts(text).all("tr") if "data-label" in row]
-    assert labels == ["Fracture", "Edema", "No Finding"]
-    maps = Parts(text.partition('data-part="maps"')[2]).all("img")
-    assert [one["data-row"] for one in maps] == ["1"]
-
-
-def test_nothing_is_done_for_who_does_not_listen(desk, uploads, monkeypatch):
-    monkeypatch.setattr("cxrtool.gui.uploads.LISTEN_SECONDS", 0.1)
-    paths = waiting(uploads, ("a.png", png(10)), ("b.png", png(90)))
-    uploads.ask(paths, "s")
-    assert list(desk.look_at(paths)) == []
-    assert waiting_files(uploads) == 0
-    paths = waiting(uploads, ("a.png", png(10)))
-    uploads.ask(paths, "s")
-    with uploads.listening("s"):
-        assert "Edema" in last(desk.look_at(paths))
-    assert uploads._listening == {}
-
-
-def test_a_delivery_only_grows_and_no_image_outlives_its_findings(desk, uploads):
-    paths = waiting(uploads, ("a.png", png(10)), ("b.png", b"x"), ("c.png", png(90)))
-    texts = []
-    for text in desk.look_at(paths):
-        texts.append(text)
-        done = Parts(text).all("template", **{"data-part": "answer"})
-        assert waiting_files(uploads) == 3 - len(done)
-    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
-    kinds = [part["data-part"] for part in Parts(texts[-1]).all("template")]
-    assert kinds == ["queue", "answer", "answer", "answer", "maps", "maps"]
-
-
-def test_a_file_that_is_no_image_is_a_message_without_paths(desk, uploads):
-    (path,) = waiting(uploads, ("a.png", b"x"))
-    text = last(desk.look_at([path]))
-    assert Parts(text).all("template", **{"data-state": "failed"})
-    assert "not a" in Parts(text).text()
-    assert path not in text
-    assert "Traceback" not in text
-
-
-def test_a_reader_who_leaves_leaves_no_file(desk, uploads):
-    parts = desk.look_at(waiting(uploads, ("a.png", png(10)), ("b.png", png(20))))
-    next(parts)
-    parts.close()
-    assert waiting_files(uploads) == 0
-
-
-def test_a_fault_of_ours_is_told_and_the_others_go_on(uploads):
-    told = []
-
-    class Listening(Reporter):
-        def warn(self, text):
-            told.append(text)
-
-    desk = Desk(scorer(BrokenEngine()), heat_maps(), uploads, Listening(quiet=True))
-    text = last(desk.look_at(waiting(uploads, ("a.png", png(240)), ("b.png", png(10)))))
-    states = [part.get("data-state") for part in Parts(text).all("template")]
-    assert states == [None, "failed", "done", None]
-    assert told == ["scoring failed (RuntimeError: no <memory>)"]
-    assert "no &lt;memory&gt;" in text
-
-
-def test_ten_at_once_get_their_own_answers(desk, uploads):
-    levels = [20 * n for n in range(1, 11)]
-    paths = waiting(uploads, *((f"{level}.png", png(level)) for level in levels))
-    with ThreadPoolExecutor(10) as pool:
-        texts = list(pool.map(lambda path: last(desk.look_at([path])), paths))
-    for level, text in zip(levels, texts, strict=True):
-        assert f"{level}.png" in text
-        assert probabilities(text)["Edema"] == pytest.approx(level / 255, abs=1e-6)
-
-
-def test_without_a_run_the_answer_says_why_there_are_no_maps(uploads):
-    text = last(
-        Desk(scorer(), HeatMaps(None, NO_MAPS), uploads).look_at(
-            waiting(uploads, ("a.png", png(10)))
-        )
+    desk = Desk(models=(model(heat=heat),))
+    assert desk.maps(desk.model(), look(desk, png(20)), LABELS) == (
+        "the heat maps failed (ValueError: odd)"
     )
-    assert "An exported model has no heat maps" in text
-    assert 'data-part="maps"' not in text
+
+
+def test_a_study_is_told_from_others_and_nothing_of_it_is_said(desk):
+    film = desk.read("a.png", png(20))
+    one, same, other = (replace(film, study=uid) for uid in ("1.2.3", "1.2.3", "1.2.4"))
+    assert desk.study(film) == ""
+    assert desk.study(one) == desk.study(same) != desk.study(other)
+    assert "1.2.3" not in desk.study(one)
+    assert Desk(models=desk.models).study(one) != desk.study(one)
+
+
+def test_the_pixels_are_those_that_prediction_gives_the_network(desk, tmp_path):
+    from cxrtool.images.resizing import load_pixels
+
+    (tmp_path / "a.png").write_bytes(png(77))
+    assert np.array_equal(look(desk, png(77)).pixels, load_pixels(tmp_path / "a.png", 8))

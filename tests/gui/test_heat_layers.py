@@ -3,16 +3,19 @@
 import numpy as np
 
 from cxrtool.core.errors import RunError
-from cxrtool.gui.heat_layers import SIDE, HeatMaps
-from tests.support.gui import LABELS, heat_maps
+from cxrtool.gui.heat_layers import SIDE, HeatMaps, layer_of
+from tests.support.gui import CELLS, LABELS, heat_maps
 
 SEEN = np.zeros((8, 8), np.uint8)
 
 
 def test_a_map_is_clear_where_there_is_nothing_and_full_at_its_greatest_value():
-    layers = heat_maps().layers(SEEN, LABELS)
-    assert layers[1:] == [None, None]
-    opacity = layers[0][..., 3]
+    found = heat_maps().maps(SEEN, LABELS)
+    assert list(found) == list(LABELS)
+    assert [one.cells for one in found.values()] == [CELLS] * 3
+    first, *others = [layer_of(one) for one in found.values()]
+    assert others == [None, None]
+    opacity = first[..., 3]
     assert opacity.shape == (SIDE, SIDE)
     assert (opacity[: SIDE // 4, 3 * SIDE // 4 :] > 250).all()
     assert (opacity[3 * SIDE // 4 :] == 0).all()
@@ -24,5 +27,5 @@ def test_what_kept_the_maps_from_coming_is_told():
 
     broken = HeatMaps(fails)
     broken.start()
-    assert broken.layers(SEEN, LABELS) == "the weights are gone"
-    assert HeatMaps(None, "none here").layers(SEEN, LABELS) == "none here"
+    assert broken.maps(SEEN, LABELS) == "the weights are gone"
+    assert HeatMaps(None, "none here").maps(SEEN, LABELS) == "none here"

@@ -71,8 +71,10 @@ def test_the_card_has_the_test_score_with_its_interval(trained):
     write_json(run.metrics("test"), scores)
     facts = facts_of_run(run, "")
     assert facts.score == "mean AUROC on test 0.812 (0.750 to 0.875)"
-    assert dict(facts.labels)["Edema"] == "0.500 (0.250 to 0.750)"
-    assert dict(facts.labels)["Fracture"] == ""
+    shown = {one.label: one.shown for one in facts.labels}
+    assert shown["Edema"] == "0.500 (0.250 to 0.750)"
+    assert shown["Fracture"] == ""
+    assert facts.level == 0.95
     assert "trained on" in facts.warnings[0]
 
 
@@ -81,7 +83,7 @@ def test_an_exported_model_says_what_it_knows_and_no_more():
     assert facts.name == "model.onnx"
     assert facts.score == "not scored on test yet"
     assert facts.brief == "resnet18 at 80 px, onnxruntime on cpu, fp32"
-    assert [label for label, _ in facts.labels] == list(LABELS)
+    assert [one.label for one in facts.labels] == list(LABELS)
     told = {"train_patients": 1, "test_mean_auroc": 0.75, "test_protocol": {"trained_on": True}}
     facts = facts_of_file(Path("x/model.onnx"), {**ABOUT, **told, "run": "a"}, "")
     assert facts.score == "mean AUROC on test 0.750"

@@ -1,13 +1,11 @@
 """The address and the server's end."""
 
-import asyncio
 import socket
 
 import pytest
-import uvicorn
 
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.gui.server import _Server, bind, url_of
+from cxrtool.gui.server import bind, url_of
 
 
 def test_a_port_in_use_names_the_next_step():
@@ -28,16 +26,5 @@ def test_the_address_is_one_that_a_browser_can_open():
         port = made.getsockname()[1]
         assert url_of(made, "127.0.0.1") == f"http://127.0.0.1:{port}/"
         assert url_of(made, "0.0.0.0") == f"http://127.0.0.1:{port}/"
+        assert url_of(made, "127.0.0.1", secure=True) == f"https://127.0.0.1:{port}/"
         assert url_of(made, "::1") == f"http://[::1]:{port}/"
-
-
-def test_what_nobody_takes_is_looked_for_once_a_minute():
-    swept = []
-    server = _Server(uvicorn.Config(lambda: None), lambda: swept.append(1))
-
-    async def minute():
-        for tick in range(600, 1200):
-            assert not await server.on_tick(tick)
-
-    asyncio.run(minute())
-    assert swept == [1]

@@ -1,14 +1,18 @@
 """A made-up model behind the page, and images to show it."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cxrtool.data.logits import logits_of
+from cxrtool.gui.desk import Model
 from cxrtool.gui.heat_layers import HeatMaps
+from cxrtool.gui.model_card import facts_of_file
 from cxrtool.images.heat_grid import Cells
+from cxrtool.inference.model_facts import ModelFacts
 from cxrtool.inference.scorer import Scorer
 
 LABELS = ("Edema", "Fracture", "No Finding")
@@ -72,24 +76,12 @@ def heat_maps():
     return made
 
 
-def waiting(uploads, *files):
-    return [uploads.add(name, io.BytesIO(content)) for name, content in files]
-
-
-def last(parts):
-    return list(parts)[-1]
-
-
-def waiting_files(uploads):
-    return len(uploads._waiting)
+def model(engine=None, name="made-up", heat=None):
+    """A model of the page."""
+    made = replace(scorer(engine), name=name)
+    facts = replace(facts_of_file(Path("m.onnx"), ABOUT, ""), name=name)
+    known = ModelFacts(name=name, fingerprint="f" * 64, arch="resnet18", operating_point="youden")
+    return Model(scorer=made, facts=facts, known=known, heat=heat or heat_maps())
 
 
 ABOUT = {"arch": "resnet18", "squish": [320, 80], "labels": list(LABELS)}
-
-
-def index(tmp_path, text=None):
-    made = tmp_path / "index.html"
-    scripts = '<script type="module" crossorigin src="./assets/index-a.js"></script>'
-    sheets = '<link rel="stylesheet" crossorigin href="./assets/index-b.css">'
-    made.write_text(text or f"<script>1</script>{scripts}{sheets}")
-    return made

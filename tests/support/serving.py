@@ -3,14 +3,12 @@
 import http.client
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 
 STARTS = 120
@@ -30,7 +28,7 @@ class Served:
 
     @property
     def port(self):
-        return int(self.told["url"].rstrip("/").rpartition(":")[2])
+        return int(self.told["url"].partition("?")[0].rstrip("/").rpartition(":")[2])
 
     def request(self, method, path, body=None, headers=None):
         """Status and body of one request, on a connection of its own."""
@@ -41,32 +39,22 @@ class Served:
         connection.close()
         return answer.status, content
 
-    def upload(self, *files):
-        """Send (name, content) pairs; the status, and the paths that they have there."""
-        body, kind = form(files)
-        status, content = self.request("POST", "/gradio_api/upload", body, {"content-type": kind})
-        return status, json.loads(content) if status == 200 else content.decode()
+    def send(self, *files, path="/api/predict", accept="application/json", **fields):
+        """Send (name, content) pairs; status and body."""
+        body, kind = form(files, fields)
+        return self.request("POST", path, body, {"content-type": kind, "accept": accept})
 
-    def join(self, files, session):
-        """Ask for answers; `files` as the page names them."""
-        depends = json.loads(self.request("GET", "/config")[1])["dependencies"]
-        first = next(one for one in depends if one["inputs"])
-        call = {"data": [files], "fn_index": first["id"], "session_hash": session}
-        body = json.dumps(call)
-        return self.request("POST", "/gradio_api/queue/join", body, {"content-type": "x"})
-
-    def look(self, *files):
-        """The page's parts for files: what is delivered in the end."""
-        status, paths = self.upload(*files)
-        assert status == 200, paths
-        session = secrets.token_hex(5)
-        status, content = self.join([file_data(path) for path in paths], session)
+    def predict(self, *files, **fields):
+        """The answer to (name, content) pairs, read from JSON."""
+        status, content = self.send(*files, **fields)
         assert status == 200, content
-        _, stream = self.request("GET", f"/gradio_api/queue/data?session_hash={session}")
-        events = [json.loads(line[6:]) for line in stream.decode().splitlines() if line]
-        done = next(event for event in events if event["msg"] == "process_completed")
-        assert done["success"], done
-        return done["output"]["data"][1]
+        return json.loads(content)
+
+    def events(self, *files, **fields):
+        """The events of the answer to (name, content) pairs: names, and what they hold."""
+        status, content = self.send(*files, accept="text/event-stream", **fields)
+        assert status == 200, content
+        return events_of(content)
 
     def stop(self, number=signal.SIGINT):
         """Ask it to end; the exit code."""
@@ -74,11 +62,21 @@ class Served:
         return self.process.wait(timeout=ENDS)
 
 
-def file_data(path, **more):
-    return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
+def events_of(content):
+    """Server-sent events: names, and what they hold."""
+    events = []
+    for block in content.decode().split("\n\n")[:-1]:
+        name, data = block.split("\n")
+        events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return events
 
 
-def form(files):
+def probabilities(row):
+    """The probabilities of a row, by label."""
+    return {one["label"]: one["probability"] for one in row["findings"]}
+
+
+def form(files, fields=()):
     """A form as a browser sends it: the body and its content type."""
     edge = secrets.token_hex(8)
     parts = b"".join(
@@ -86,40 +84,13 @@ def form(files):
         % (edge.encode(), name.replace('"', "%22").encode(), content)
         for name, content in files
     )
+    for name, value in dict(fields).items():
+        parts += b'--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (
+            edge.encode(),
+            name.encode(),
+            str(value).encode(),
+        )
     return parts + b"--%s--\r\n" % edge.encode(), f"multipart/form-data; boundary={edge}"
-
-
-class Parts(HTMLParser):
-    """The elements of some HTML: tag, attributes and the text in and after it."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs), []))
-
-    def handle_data(self, data):
-        if self.elements:
-            self.elements[-1][2].append(data)
-
-    def all(self, tag, **wanted):
-        """The attributes of the elements that have all those wanted."""
-        return [
-            attributes
-            for name, attributes, _ in self.elements
-            if name == tag and all(attributes.get(key) == value for key, value in wanted.items())
-        ]
-
-    def text(self):
-        return re.sub(r"\s+", " ", "".join("".join(data) for _, _, data in self.elements))
-
-
-def probabilities(text):
-    """The probabilities of the first answer in a delivery, by label."""
-    rows = [row for row in Parts(text).all("tr") if "data-label" in row]
-    return {row["data-label"]: float(row["data-probability"]) for row in rows}
 
 
 @contextmanager
@@ -135,7 +106,7 @@ def serving(workspace, temporary, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(temporary), "GRADIO_SHARE": "True"},
+        env={**os.environ, "TMPDIR": str(temporary)},
     )
     try:
         lines = []

@@ -75,23 +75,43 @@ class PredictConfig(ComputeConfig):
 class GuiConfig(DeviceConfig):
     """`gui`."""
 
-    run: str | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
-        "Name or path of a run, or an exported model (.onnx), which has no heat maps."
+    run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
+        "Name or path of a run, or an exported model (.onnx), which has no heat maps. Given "
+        "several times: the page can switch between them."
     )
     engine: str = like(PredictConfig, "engine", "auto")
     host: str = option("127.0.0.1", PAGE, metavar="HOST").help(
-        "Address to serve the page at. Any other than 127.0.0.1 lets other machines in: there is "
-        "no password."
+        "Address to serve the page at. Any other than 127.0.0.1 lets other machines in."
     )
     port: int = option(7860, PAGE, within=(0, 65535)).help(
         "Port to serve the page at; 0: any free one."
+    )
+    token: str | None = option(
+        None,
+        PAGE,
+        metavar="TOKEN",
+        envvar="CXRTOOL_TOKEN",
+        shown="none on 127.0.0.1, else a random one",
+    ).help(
+        "What a request has to show: as `Authorization: Bearer TOKEN`, or once in the address "
+        "(?token=TOKEN). An empty one lets everybody in."
+    )
+    tls_cert: Path | None = option(None, PAGE, metavar="FILE").help(
+        "Certificate to serve the page with over HTTPS, in PEM."
+    )
+    tls_key: Path | None = option(None, PAGE, metavar="FILE").help(
+        "The certificate's private key, in PEM."
     )
     allow_host: list[str] | None = option(None, PAGE, metavar="NAME").help(
         "Another name under which browsers may open the page, such as that of a proxy; may be "
         "given several times."
     )
+    root: Path | None = option(None, PAGE, metavar="DIR").help(
+        "Folder whose images may be scored by naming them to the HTTP interface, which else takes "
+        "only images that are sent."
+    )
     max_mb: int = option(100, PAGE, within=(1, 10_000)).help(
-        "Largest total size of files dropped at once, in MiB."
+        "Largest total size of files sent at once, in MiB."
     )
     browser: bool = option(False, PAGE).help("Open the page in your browser.")
 

@@ -5,8 +5,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-import PIL
-
 from cxrtool.core.errors import DataError
 from cxrtool.images.formats.jpeg import jpeg_damage
 from cxrtool.images.formats.limits import (
@@ -20,7 +18,7 @@ from cxrtool.images.formats.limits import (
 
 STARTS = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\0\x2b")
 BIG = 43
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 256, 257, 258, 259, 262, 277
+WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
 OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, TABLES = 273, 279, 324, 325, 347
 STRIP_ROWS, TILE_ROWS = 278, 323
 PLACES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
@@ -30,7 +28,6 @@ ASKED = {
     HEIGHT,
     BITS,
     COMPRESSION,
-    PHOTOMETRIC,
     SAMPLES,
     TABLES,
     STRIP_ROWS,
@@ -45,14 +42,7 @@ MOST_PLACES = 4 * (MOST_SIDE + 1)
 """Strips or tiles: as many as one row per strip and four planes give."""
 MOST_VALUES = 16 * 2**20
 """Bytes of all values: tags may share one place in the file, which is read for each."""
-PLAIN, NEW_JPEG, DEFLATE, YCBCR = 1, 7, (8, 32946), 6
-NAMES = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", NEW_JPEG: "JPEG"}
-WHOLE = (PLAIN, 5, *DEFLATE, 32773, 34925, 50000)
-"""Nothing, LZW, deflate, PackBits, LZMA, Zstandard: of these libtiff refuses a strip that is short,
-where others, fax and JPEG among them, leave what was in memory in the rows that are missing."""
-SAFE_PILLOW = 13
-"""The first that shows nothing but what was decoded (GHSA-q45j-58j2-45rg), and reads no memory
-beside a tile's or a subsampled strip's (GHSA-462x-pgg6-55fp, GHSA-c6hw-5grf-ff96)."""
+PLAIN, NEW_JPEG, DEFLATE = 1, 7, (8, 32946)
 
 
 class _Entry(NamedTuple):
@@ -86,7 +76,7 @@ def examine_tiff(file: BinaryIO) -> Examined:
     """Examine a TIFF's first directory.
 
     Raises:
-        DataError: it is too large, damaged, or not safe with this Pillow.
+        DataError: it is too large, or damaged.
     """
     found = read_directory(file)
     width, height = found.first(WIDTH, 0), found.first(HEIGHT, 0)
@@ -97,25 +87,9 @@ def examine_tiff(file: BinaryIO) -> Examined:
     deep = bits > 8
     wide = 17 if samples in (2, 4) else 9
     check_size(width, height, (2 * bits / 8 + 1 if deep else 3) if samples == 1 else wide)
-    _check_safe(found)
     file.seek(0)
     small = width * height <= ORDINARY_PIXELS
     return Examined(file=file, ordinary=small and found.compression == PLAIN)
-
-
-def _check_safe(found: Directory) -> None:
-    """Refuse what makes an older Pillow show memory, which may hold other people's images."""
-    if int(PIL.__version__.partition(".")[0]) >= SAFE_PILLOW:
-        return
-    tiled = TILE_OFFSETS in found.tags and found.compression != PLAIN
-    whole, subsampled = found.compression in WHOLE, found.first(PHOTOMETRIC, 0) == YCBCR
-    if not whole or tiled or subsampled:
-        kind = NAMES.get(found.compression, f"compression {found.compression}")
-        what = f"{kind} strips" if not whole else "compressed tiles" if tiled else "YCbCr pixels"
-        raise DataError(
-            f"a TIFF with {what}, which Pillow {PIL.__version__} does not read safely: "
-            "pip install 'pillow>=13' (without Gradio, which forbids it), or save it as PNG"
-        )
 
 
 def read_directory(file: BinaryIO) -> Directory:

@@ -5,15 +5,12 @@ import struct
 import zlib
 
 import numpy as np
-import PIL
 import pytest
 from PIL import Image
 
 from cxrtool.images.errors import ImageError
 from cxrtool.images.reading import read_file, read_for_scoring
 from tests.support.formats import FILM, encoded, refused, stored
-
-NEW_PILLOW = int(PIL.__version__.partition(".")[0]) >= 13
 
 
 def test_tags_that_share_one_long_value_are_refused(tmp_path):
@@ -40,7 +37,6 @@ def test_what_zlib_says_of_damaged_strips_is_told(tmp_path):
     assert "incorrect data check (zlib), in 1 of 1 strips" in warning
 
 
-@pytest.mark.skipif(not NEW_PILLOW, reason="refused with Pillow 12")
 def test_what_libtiff_writes_of_damage_is_told_and_not_printed(tmp_path, capfd):
     content = bytearray(encoded("TIFF", "1", compression="group4"))
     with Image.open(io.BytesIO(content)) as image:
@@ -78,18 +74,13 @@ def test_a_strip_that_is_short_shows_nobody_elses_pixels(tmp_path, kind):
         Image.fromarray(np.roll(marked, number)).save(file, "TIFF", compression="tiff_lzw")
         read_file(stored(tmp_path, file.getvalue()), look=False)
     path, seen = stored(tmp_path, short_strip(kind)), set()
-    refusals = []
     for _ in range(4):
         try:
             read = read_file(path, look=False)
-        except ImageError as error:
-            refusals.append(str(error))
+        except ImageError:
             continue
         below = np.asarray(read.grey)[16:]
         seen.add(below.tobytes())
         assert (below == below[0, 0]).all() or kind == "group4"
         assert "damaged" in read.warning or kind == "group4"
-    assert len(seen) <= int(NEW_PILLOW)
-    if kind in ("jpeg", "group4") and not NEW_PILLOW:
-        assert all("strips, which Pillow" in one for one in refusals)
-        assert all("pip install 'pillow>=13'" in one for one in refusals)
+    assert len(seen) <= 1
