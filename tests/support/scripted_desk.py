@@ -226,6 +226,8 @@ class RefusedError(Exception):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    ended = False
+    """Whether the script ended as an answer should."""
 
     def log_message(self, *_):
         pass
@@ -247,17 +249,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         asked = self.read()
         desk = self.server.desk
-        with desk.counted(asked):
-            try:
+        try:
+            with desk.counted(asked):
                 if self.path == "/api/predict":
                     self.stream(asked)
                 else:
                     self.answer(200, "application/octet-stream", desk.script(asked))
-            except RefusedError as refused:
-                self.json(refused.status, {"detail": refused.detail})
-            except (BrokenPipeError, ConnectionResetError):
-                asked.gone.set()
-                self.close_connection = True
+            if self.ended:  # not before: the next is asked for as soon as this is read
+                self.event("done", {})
+        except RefusedError as refused:
+            self.json(refused.status, {"detail": refused.detail})
+        except (BrokenPipeError, ConnectionResetError):
+            asked.gone.set()
+            self.close_connection = True
 
     def stream(self, asked):
         desk = self.server.desk
@@ -268,9 +272,11 @@ class Handler(BaseHTTPRequestHandler):
         self.event("queued", {"images": [{"index": 0, "name": asked.name}], "ahead": 0})
         while not desk.held.wait(0.05):
             self.event("queued", {"images": [], "ahead": 1})  # notices who left
-        self.event(*first)
-        for event in events:
-            self.event(*event)
+        for name, data in (first, *events):
+            if name == "done":
+                self.ended = True
+                return
+            self.event(name, data)
 
     def event(self, name, data):
         self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())

@@ -35,10 +35,11 @@ export function act(change) {
 
 export function open(item) {
   act(() => {
+    const { open: before, other } = state;
     state.open = item;
-    if (state.other && (state.other.item === item) === (state.other.model === state.model)) {
-      state.other = partner();
-    }
+    if (!item) state.other = null;
+    else if (other?.item === before && other?.model !== state.model) other.item = item;
+    else if (other?.item === item) state.other = partner();
     if (item) queue.touch(item);
     view.fit();
   });
@@ -46,6 +47,7 @@ export function open(item) {
 
 export function take({ taken, said }) {
   const added = queue.add(taken);
+  queue.paused = "";
   if (added.length) open(added[0]);
   state.said = said;
   queue.changed();
@@ -67,8 +69,10 @@ export function step(by) {
 
 export function setModel(name) {
   act(() => {
+    const { open: item, other } = state;
     state.model = queue.model = name;
-    if (state.other?.item === state.open && state.other.model === name) state.other = partner();
+    if (other && other.item !== item) other.model = name;
+    else if (other?.model === name) state.other = partner();
   });
 }
 

@@ -291,9 +291,8 @@ export class Pane {
       this.#pointers.set(event.pointerId, { at: this.#point(event), windows });
     });
     on("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, (event) => this.#pointers.delete(event.pointerId) && this.draw());
-    }
+    const end = ({ pointerId }) => this.#pointers.delete(pointerId) && this.draw();
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, end);
     on("pointerleave", () => (this.part("value").textContent = ""));
     on("contextmenu", (event) => event.preventDefault());
     on("dblclick", () => this.reset());

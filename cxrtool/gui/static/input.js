@@ -18,12 +18,12 @@ const KEYS = [
   [["K", "↑"], "Previous image", () => step(-1)],
   [["O"], "Choose files", () => find("#files").click(), "files"],
   [["Delete"], "Remove this image", () => state.open && remove([state.open])],
-  [["W"], "Window mode on or off; while held, dragging changes the window", toggle("windows"), "windows"],
+  [["W"], "Window mode; while held, dragging changes the window", toggle("windows"), "windows"],
   [["P"], "Next presentation", onFilm(next)],
   [["I"], "Invert", onFilm((pane) => pane.invert()), "invert"],
   [["R"], "Rotate by 90°", onFilm((pane) => pane.rotate()), "rotate"],
   [["F"], "Fit", onFilm(() => view.fit()), "fit"],
-  [["1"], "One to one: pixels of the film are pixels of the screen", onFilm((pane) => pane.actual()), "actual"],
+  [["1"], "One to one: no pixel is scaled", onFilm((pane) => pane.actual()), "actual"],
   [["+", "="], "Zoom in", onFilm((pane) => pane.zoom(1.25)), "larger"],
   [["-"], "Zoom out", onFilm((pane) => pane.zoom(0.8)), "smaller"],
   [["0"], "Reset the film, as a double click does", onFilm((pane) => pane.reset()), "reset"],
@@ -104,9 +104,8 @@ function onChange({ target }) {
   }
   if (target.className === "partner") act(() => (state.other = partnerOf(target.value)));
   if (target.type === "file") {
-    const found = chosen(target.files);
+    offer(chosen(target.files));
     target.value = "";
-    if (found.length) take(admit(found, state.about.limits));
   }
 }
 
@@ -122,14 +121,16 @@ function onOpacity({ target }) {
   queue.changed();
 }
 
+function offer(found) {
+  if (found.length && state.about) take(admit(found, state.about.limits));
+}
+
 // A file beside the page's own place would otherwise take the browser away from it.
 function onDrag(event) {
   if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
   event.preventDefault();
   document.body.classList.toggle("dragging", event.type !== "drop");
-  if (event.type === "drop" && state.about) {
-    dropped(event.dataTransfer).then((found) => found.length && take(admit(found, state.about.limits)));
-  }
+  if (event.type === "drop") dropped(event.dataTransfer).then(offer);
 }
 
 function preparePane(pane, index) {
@@ -168,5 +169,6 @@ export function listen(start) {
   document.addEventListener("dragleave", ({ relatedTarget }) => {
     if (!relatedTarget) document.body.classList.remove("dragging");
   });
+  window.addEventListener("blur", () => (held = null));
   find("#opacity").addEventListener("input", onOpacity);
 }

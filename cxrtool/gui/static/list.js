@@ -47,7 +47,9 @@ export class List {
     const focused = document.activeElement;
     this.place.replaceChildren(...order);
     if (focused !== document.activeElement && this.place.contains(focused)) focused.focus();
-    for (const [item] of this.#entries) if (!this.queue.items.includes(item)) this.#entries.delete(item);
+    for (const item of this.#entries.keys()) {
+      if (!this.queue.items.includes(item)) this.#entries.delete(item);
+    }
   }
 
   #entryOf(item) {

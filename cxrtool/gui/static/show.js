@@ -125,9 +125,7 @@ function showControls(shown) {
   find("#clear").hidden = !queue.items.length;
   find("#about").textContent = state.open ? state.open.name : "Findings";
   const film = Boolean(activePane().film);
-  for (const one of ["windows", "invert", "rotate", "fit", "actual", "smaller", "larger", "reset"]) {
-    find(`[data-act="${one}"]`).disabled = !film;
-  }
+  for (const one of findAll(".toolbar button:not([data-act=compare])")) one.disabled = !film;
   find("#presentation").disabled = !film;
   find("#heat").hidden = !shown[0]?.row?.findings.length;
   find("#map").hidden = !state.heat;

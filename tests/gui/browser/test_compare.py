@@ -149,3 +149,25 @@ def test_with_nothing_to_compare_the_button_rests(desk, watched):
     watched.page.locator("#about").click()
     watched.press("c")
     assert watched.pane(1).is_hidden()
+
+
+def test_two_runs_stay_beside_each_other_from_image_to_image(runs, watched):
+    watched.named("a.png", "b.png")
+    watched.settle()
+    watched.button("compare").click()
+    watched.settle()
+    watched.page.get_by_label("Compare with").select_option("run second")
+    watched.settle()
+    watched.open_image("b.png")
+    assert partner(watched) == "second"
+    assert watched.page.locator("#about").inner_text() == "b.png"
+    assert watched.findings(0)["Edema"] == 0.91
+    assert watched.findings(1)["Edema"] == 0.111
+
+
+def test_another_run_is_that_of_both_images(runs, watched):
+    compare(watched, "a.png", "b.png")
+    watched.page.get_by_label("Run").select_option("second")
+    watched.settle()
+    assert watched.findings(0)["Edema"] == 0.111
+    assert watched.findings(1)["Edema"] == 0.111

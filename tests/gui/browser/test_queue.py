@@ -121,6 +121,7 @@ def test_remove_all_is_as_at_the_start(desk, watched):
     watched.named(*NAMES)
     watched.settle()
     watched.page.get_by_role("button", name="Remove all").click()
+    watched.settle()
     assert watched.page.locator("#images li").count() == 0
     assert watched.page.get_by_text("Drop chest X-rays to see").is_visible()
     watched.named("again.png")
