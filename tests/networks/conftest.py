@@ -13,9 +13,7 @@ def resnet18():
     return models.resnet18(weights=None)
 
 
-@pytest.fixture(scope="module")
-def smaller():
+@pytest.fixture
+def smaller(monkeypatch):
     """Small networks: every kind of layer is there, and each stage halves the image as it does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "get_model", get_smaller)
-        yield
+    monkeypatch.setattr(models, "get_model", get_smaller)
