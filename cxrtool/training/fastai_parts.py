@@ -33,6 +33,7 @@ with warnings.catch_warnings():
         TensorImageBW,
         TensorMultiCategory,
         default_device,
+        show_image,
         show_title,
     )
     from fastai.vision.augment import RandTransform
@@ -68,6 +69,7 @@ __all__ = [
     "defaults",
     "dispatch",
     "get_grid",
+    "show_image",
     "show_title",
     "valley",
 ]

@@ -12,6 +12,7 @@ from cxrtool.training.fastai_parts import (
     TensorMultiCategory,
     dispatch,
     get_grid,
+    show_image,
     show_title,
 )
 
@@ -27,6 +28,13 @@ class XRayImage(TensorImageBW):  # type: ignore[misc]
 
     # fastai's own shows grey images inverted, and stretches each one's contrast.
     _show_args = {"cmap": "gray", "vmin": 0, "vmax": 255}  # noqa: RUF012
+
+    def show(self, ctx: Axes | None = None, **options: Any) -> Axes:
+        """Draw one image, on axes or in a figure of its own."""
+        # fastai's gives matplotlib the tensor: how it becomes an array is deprecated in NumPy 2.
+        pixels = self.detach().cpu().numpy()[0]
+        axes: Axes = show_image(pixels, ctx=ctx, **{**self._show_args, **options})
+        return axes
 
 
 class Findings(MultiCategory):  # type: ignore[misc]

@@ -84,6 +84,7 @@ def test_one_item_is_an_image_and_its_targets(dls):
     torch.testing.assert_close(targets.as_subclass(Tensor), expected, equal_nan=True)
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")
 def test_show_batch(dls):
     dls.valid.show_batch(max_n=4)
     shown = drawn_images()
