@@ -73,6 +73,12 @@ def make_app(desk: Desk, intake: Intake, *, most_mb: int) -> FastAPI:
     _serve_page(app, desk)
     _serve_facts(app, desk, known)
 
+    _serve_predictions(app, desk, intake, line)
+    _serve_documents(app, desk, intake, line)
+    return app
+
+
+def _serve_predictions(app: FastAPI, desk: Desk, intake: Intake, line: Line) -> None:
     @app.post(
         "/api/predict",
         response_model=Prediction,
@@ -100,6 +106,8 @@ def make_app(desk: Desk, intake: Intake, *, most_mb: int) -> FastAPI:
 
         return Held(intake, request, answer)
 
+
+def _serve_documents(app: FastAPI, desk: Desk, intake: Intake, line: Line) -> None:
     @app.post(
         "/api/pdf",
         summary="One image's findings as a page",
@@ -119,8 +127,6 @@ def make_app(desk: Desk, intake: Intake, *, most_mb: int) -> FastAPI:
     )
     async def dicom(request: Request) -> Response:
         return Held(intake, request, lambda asked: documents.dicom(desk, line, asked))
-
-    return app
 
 
 def _serve_page(app: FastAPI, desk: Desk) -> None:

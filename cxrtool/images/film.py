@@ -1,6 +1,7 @@
 """Uploads for display: decoded once, to the greys that are scored and to the film at full depth."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -8,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from cxrtool.images.decoder_warnings import QUIET
-from cxrtool.images.errors import named_error
-from cxrtool.images.files import is_dicom
+from cxrtool.images.errors import ImageError, named_error
+from cxrtool.images.files import DICOM_MARK, MARK_PLACE, is_dicom
 from cxrtool.images.pictures import examine_picture, read_picture_film
 from cxrtool.images.presentations import FullDepth, as_stored, presentation_from
 from cxrtool.images.reading import decode_apart, finished
@@ -46,6 +47,12 @@ def read_film(name: str, content: bytes) -> Film:
     """
     dicom = is_dicom(io.BytesIO(content), name)
     return _unpacked(*decode_apart(name, content, look=True, dicom=dicom, film=True))
+
+
+def warm_up() -> None:
+    """Start the process that decodes uploads, so that the first one does not wait for it."""
+    with suppress(ImageError):  # it holds nothing but a DICOM's mark
+        read_film("", bytes(MARK_PLACE) + DICOM_MARK)
 
 
 def film_content(name: str, content: bytes) -> Film:

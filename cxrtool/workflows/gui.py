@@ -61,9 +61,11 @@ class Page:
     def serve(self) -> None:
         """Serve until Ctrl-C."""
         from cxrtool.gui.server import serve
+        from cxrtool.images.film import warm_up
 
         for model in self.models:
             model.heat.start()
+        threading.Thread(target=warm_up, daemon=True).start()
         if self.config.browser:
             # It may be a program that only ends when it is closed.
             threading.Thread(target=webbrowser.open, args=[self.url], daemon=True).start()

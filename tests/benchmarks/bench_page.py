@@ -44,7 +44,8 @@ def make_workspace(folder, arch):
     workspace = Workspace(folder / "cxr")
     prepare_manifest(PrepareConfig(data=drawn.folder, cache_size=SIZE), workspace)
     split_manifest(SplitConfig(sizes="60,20,20"), workspace, seed=1)
-    config = TrainConfig(arch=arch, weights="none", epochs=1, limit=16, image_size=SIZE, name="run")
+    small = {"weights": "none", "epochs": 1, "limit": 16, "batch_size": 16}
+    config = TrainConfig(arch=arch, image_size=SIZE, name="run", **small)
     train_model(config, workspace, seed=1)
     return workspace, sorted(drawn.folder.rglob("*frontal.jpg"))
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrtool.images.apart import Apart
 from cxrtool.images.errors import ImageError
-from cxrtool.images.film import film_content, read_film
+from cxrtool.images.film import film_content, read_film, warm_up
 from cxrtool.images.presentations import AS_STORED, FULL_RANGE, Table, Window
 from cxrtool.images.reading import read_content, read_sent
 from tests.support.apart import FILM, content
@@ -270,3 +271,11 @@ def test_what_cannot_be_read_is_the_same_error_as_for_scoring(name):
         read_film(name, BAD[name])
     assert str(shown.value) == str(scored.value)
     assert type(shown.value) is type(scored.value)
+
+
+def test_the_first_upload_need_not_wait_for_the_process_that_decodes(monkeypatch):
+    apart = Apart()
+    monkeypatch.setattr("cxrtool.images.reading.APART", apart)
+    warm_up()
+    assert [one.alive for one in apart._idle[True]] == [True]
+    apart.close()
