@@ -16,6 +16,7 @@ class Auroc(Answered):
     value: float
     low: float | None = None
     high: float | None = None
+    level: float | None = Field(default=None, description="Of the interval, such as 0.95.")
 
 
 class LabelAbout(Answered):
@@ -98,6 +99,7 @@ def _of_model(model: Model) -> ModelAbout:
                 scores.get(label, LabelScore(label=label)),
                 limits[label],
                 scorer.without.get(label, ""),
+                facts.level,
             )
             for label in scorer.labels
         ],
@@ -107,11 +109,15 @@ def _of_model(model: Model) -> ModelAbout:
     )
 
 
-def _of_label(score: LabelScore, threshold: float | None, why_none: str) -> LabelAbout:
+def _of_label(
+    score: LabelScore, threshold: float | None, why_none: str, level: float | None
+) -> LabelAbout:
     auroc, ends = score.auroc, score.auroc.interval or (None, None)
     return LabelAbout(
         label=score.label,
-        auroc=None if auroc.value is None else Auroc(value=auroc.value, low=ends[0], high=ends[1]),
+        auroc=None
+        if auroc.value is None
+        else Auroc(value=auroc.value, low=ends[0], high=ends[1], level=level),
         shown_auroc=score.shown,
         threshold=threshold,
         why_none=why_none,

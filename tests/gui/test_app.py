@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 
 from cxrtool import __version__
+from cxrtool.core.numbers import Estimate
 from cxrtool.gui.about import about
 from cxrtool.gui.app import make_app
 from cxrtool.gui.desk import Desk
 from cxrtool.gui.intake import Intake, Room
+from cxrtool.gui.model_card import LabelScore
 from tests.support.gui import LABELS, MARKUP, MeanEngine, model, png
 from tests.support.serving import events_of, form, probabilities
 
@@ -133,10 +135,16 @@ def test_the_model_says_what_it_is(asked):
 
 
 def test_what_is_said_of_a_model_is_said_before_anything_of_an_image():
-    facts = replace(model().facts, banner="Trained on drawings.", warnings=("Odd.",))
+    scores = (LabelScore(label="Edema", auroc=Estimate(0.8, (0.7, 0.9))),)
+    said = {"banner": "Trained on drawings.", "warnings": ("Odd.",), "labels": scores}
+    facts = replace(model().facts, **said, level=0.95)
     desk = Desk(models=(replace(model(), facts=facts),))
     (found,) = about(desk, Intake(room=Room(1), most_bytes=1), most_mb=1).models
     assert (found.banner, found.warnings) == ("Trained on drawings.", ["Odd."])
+    edema, fracture, _ = found.labels
+    assert edema.auroc.model_dump() == {"value": 0.8, "low": 0.7, "high": 0.9, "level": 0.95}
+    assert edema.shown_auroc == "0.800 (0.700 to 0.900)"
+    assert (fracture.auroc, fracture.shown_auroc) == (None, "")
 
 
 def test_counts_are_for_prometheus_and_of_nobody(asked):
