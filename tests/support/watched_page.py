@@ -15,8 +15,9 @@ FLAGS = [
 MARKUP = "<img src=x onerror=alert(1)>.png"
 CARRIED = """(files) => {
     const carried = new DataTransfer();
-    for (const [name, bytes] of files) {
-        carried.items.add(new File([new Uint8Array(bytes)], name));
+    for (const [name, text] of files) {
+        const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+        carried.items.add(new File([bytes], name));
     }
     return carried;
 }"""
@@ -65,7 +66,7 @@ class Watched:
                 place.dispatchEvent(new DragEvent("dragover", event));
                 place.dispatchEvent(new DragEvent("drop", event));
             }}""",
-            [[name, list(content)] for name, content in files],
+            [[name, base64.b64encode(content).decode()] for name, content in files],
         )
 
     def named(self, *names, content=b"x"):
