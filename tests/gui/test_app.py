@@ -16,6 +16,7 @@ from cxrtool.gui.app import make_app
 from cxrtool.gui.desk import Desk
 from cxrtool.gui.intake import Intake, Room
 from cxrtool.gui.model_card import LabelScore
+from tests.support.asgi import finished
 from tests.support.gui import LABELS, MARKUP, MeanEngine, model, png
 from tests.support.serving import events_of, form, probabilities
 
@@ -206,6 +207,6 @@ def test_who_leaves_ends_the_work(desk):
 
         headers = [(b"content-type", kind.encode()), (b"accept", accept)]
         scope = {"type": "http", "method": "POST", "path": "/api/predict", "headers": headers}
-        asyncio.run(app({**scope, "query_string": b"", "scheme": "http"}, receive, send))
+        finished(app({**scope, "query_string": b"", "scheme": "http"}, receive, send))
         assert 1 <= len(scored) < 50
         assert room._left == room._most

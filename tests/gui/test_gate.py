@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cxrtool.gui.gate import AROUND, Gate, host_name, sealed
-from tests.support.asgi import Asked
+from tests.support.asgi import Asked, finished
 
 MOST = 1000
 
@@ -172,7 +172,7 @@ def test_an_answer_that_nobody_reads_is_ended(monkeypatch):
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
     made = Gate(app=endless, host="127.0.0.1", most_bytes=1)
-    asyncio.run(made({**scope, "query_string": b""}, None, stuck))
+    finished(made({**scope, "query_string": b""}, None, stuck))
     assert ended == [True]
 
 
@@ -182,5 +182,5 @@ def test_a_socket_of_the_web_is_refused():
     async def send(message):
         sent.append(message)
 
-    asyncio.run(gate().app({"type": "websocket"}, None, send))
+    finished(gate().app({"type": "websocket"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]

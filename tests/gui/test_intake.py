@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from cxrtool.gui import intake as module
 from cxrtool.gui.intake import Intake, Line, RefusedError, Room, images_in
+from tests.support.asgi import finished
 from tests.support.gui import png
 from tests.support.serving import form
 
@@ -37,7 +38,7 @@ def taken(asked, intake=None):
         async with (intake or Intake(room=Room(10 * MOST), most_bytes=MOST)).question(asked) as it:
             return it, [(one.name, one.read()) for one in it.images]
 
-    return asyncio.run(take())
+    return finished(take())
 
 
 def refusal(asked, intake=None):
@@ -70,7 +71,7 @@ def test_files_are_gone_when_the_answer_is():
         return image
 
     with pytest.raises(ValueError, match="closed"):
-        asyncio.run(take()).read()
+        finished(take()).read()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_room_is_counted_before_a_byte_is_read_and_free_again_after(monkeypatch)
             pass
 
     with pytest.raises(RefusedError, match="too many"):  # of unknown length: as much as may be
-        asyncio.run(take())
+        finished(take())
     assert room._left == MOST
 
 
@@ -166,7 +167,7 @@ def test_who_waits_for_room_has_it_as_soon_as_there_is():
         await asyncio.gather(hold("a", 10), hold("b", 6), hold("c", 4))
         return order
 
-    assert asyncio.run(main()) == ["a", "b", "c"]
+    assert finished(main()) == ["a", "b", "c"]
 
 
 def test_the_line_tells_each_how_many_are_before_and_lets_so_many_work():
@@ -186,7 +187,7 @@ def test_the_line_tells_each_how_many_are_before_and_lets_so_many_work():
         await asyncio.gather(*(visit(name) for name in "abcd"))
         return told
 
-    told = asyncio.run(main())
+    told = finished(main())
     assert told["a"] == told["b"] == [0]
     assert told["c"][0] == 1
     assert told["d"][0] == 2

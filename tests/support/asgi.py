@@ -1,6 +1,13 @@
 """Requests to an ASGI application, without a server."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+
+def finished(work):
+    """What a coroutine returns, in a loop of its own: Playwright's runs in the tests' thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 class Asked:
@@ -34,7 +41,7 @@ class Asked:
         async def send(message):
             sent.append(message)
 
-        asyncio.run(self.app(scope, receive, send))
+        finished(self.app(scope, receive, send))
         self.unread = len(messages)
         self.named = [name.decode().lower() for name, _ in sent[0]["headers"]]
         self.headers = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}

@@ -66,7 +66,7 @@ def test_a_server_that_is_gone_and_comes_back(desk, watched):
     problem(watched, "does not answer")
     assert watched.states()[1:] == [("a.png", "waiting"), ("b.png", "waiting")]
     watched.entry("first.png").locator(".open").click()
-    assert watched.findings()  # what is known is still there
+    watched.page.locator("#table tbody tr").first.wait_for()  # what is known is still there
     watched.page.context.set_offline(False)
     watched.button("again").click()
     watched.settle()
