@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +20,6 @@ from cxrtool.gui.heat_layers import SIDE, layer_of
 from cxrtool.images.blanks import undecidable
 from cxrtool.images.film import Film
 from cxrtool.images.heat_grid import HeatMap
-from cxrtool.images.presentations import Window
 
 NAME_LENGTH = 120
 """Letters of a file's name that are shown."""
@@ -32,7 +31,7 @@ State = Literal["scored", "warned", "undecided", "failed"]
 class Answered(BaseModel):
     """Part of an answer."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class FindingRow(Answered):
@@ -199,19 +198,7 @@ def scored_row(
         height=film.grey.height,
         study=study,
         contradictions=contradictions(findings),
-        findings=[
-            FindingRow(
-                label=one.label,
-                probability=one.probability,
-                threshold=one.threshold,
-                decision=one.decision,
-                shown=one.shown,
-                shown_threshold=one.shown_threshold,
-                apart=one.apart,
-                why_none=one.why_none,
-            )
-            for one in findings
-        ],
+        findings=[FindingRow.model_validate(one) for one in findings],
         why_none=why_none(without, list(without)),
         thumb=_thumb(film.grey) if thumb else "",
     )
@@ -234,15 +221,15 @@ def film_shown(index: int, film: Film) -> FilmShown:
         slope=film.slope,
         intercept=film.intercept,
         white_is_zero=film.white_is_zero,
-        presentations=[
-            WindowShown(name=one.name, centre=one.centre, width=one.width, function=one.function)
-            if isinstance(one, Window)
-            else TableShown(name=one.name, greys=_text(one.greys))
-            for one in film.presentations
-        ],
+        presentations=[_presented(one.as_json()) for one in film.presentations],
         spacing=film.spacing,
         sides=film.sides,
     )
+
+
+def _presented(values: dict[str, Any]) -> WindowShown | TableShown:
+    kind = WindowShown if values["kind"] == "window" else TableShown
+    return kind.model_validate(values)
 
 
 def maps_shown(index: int, found: Mapping[str, HeatMap] | str) -> MapsShown:

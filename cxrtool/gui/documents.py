@@ -96,11 +96,11 @@ def _study_image(desk: Desk, model: Model, image: Sent) -> "StudyImage":
     from cxrtool.pacs.headers import read_header
     from cxrtool.pacs.scored_study import StudyImage
 
-    header = read_header(image.read())
+    # Decoded under limits first: its header is read in this process.
     film, looked = look(desk, model, image)
     heat = desk.maps(model, looked, [one.label for one in looked.findings])
     return StudyImage(
-        header=header,
+        header=read_header(image.read()),
         findings=looked.findings,
         warning=film.warning,
         grey=film.grey,

@@ -170,15 +170,14 @@ class Gate:
         said = headers.get("content-length", "0")
         if said.isdecimal() and int(said) <= self.most_bytes + AROUND:
             return None
-        return too_large(self.most_bytes)
+        return problem(413, too_large(self.most_bytes))
 
 
-def too_large(most_bytes: int) -> Response:
-    """The answer to a body beyond the limit."""
-    return problem(
-        413,
+def too_large(most_bytes: int) -> str:
+    """What is said of a body beyond the limit."""
+    return (
         f"more than {most_bytes / 2**20:,.0f} MiB at once: send fewer images at a time, or start "
-        "with a larger --max-mb",
+        "with a larger --max-mb"
     )
 
 

@@ -6,7 +6,7 @@ end their request, and with it whatever was sent.
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import Event, fail_after
@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from cxrtool.core.errors import CxrToolError, UsageError, counted
-from cxrtool.gui.gate import TooLargeError
+from cxrtool.gui.gate import TooLargeError, too_large
 from cxrtool.images.files import is_image
 
 MOST_FILES = 200
@@ -165,7 +165,7 @@ class Intake:
     """Of one request."""
     root: Path | None = None
     """The folder whose images may be named; None: files are only sent."""
-    most_files: int = field(default=MOST_FILES)
+    most_files: int = MOST_FILES
 
     @asynccontextmanager
     async def question(self, request: Request) -> AsyncIterator[Question]:
@@ -232,12 +232,7 @@ class Intake:
         try:
             yield
         except TooLargeError:
-            mib = self.most_bytes / 2**20
-            raise RefusedError(
-                413,
-                f"more than {mib:,.0f} MiB at once: send fewer images at a time, or start with a "
-                "larger --max-mb",
-            ) from None
+            raise RefusedError(413, too_large(self.most_bytes)) from None
         except TimeoutError:  # before OSError, of which it is one
             raise RefusedError(
                 408, f"the images did not arrive within {READ_SECONDS} s: send fewer at once"

@@ -90,7 +90,11 @@ def open_page(
 
     _check(config)
     token = _token(config)
-    with private_folder() as folder, _temporary_files_in(folder), bind(*_address(config)) as made:
+    with (
+        private_folder() as folder,
+        _temporary_files_in(folder),
+        bind(config.host, config.port) as made,
+    ):
         models = tuple(_model(name, config, workspace, reporter) for name in config.run or (None,))
         with reporter.busy("preparing the page"):
             gate = _gate(config, models, token, reporter)
@@ -107,10 +111,6 @@ def open_page(
             models=models,
             socket=made,
         )
-
-
-def _address(config: GuiConfig) -> tuple[str, int]:
-    return config.host, config.port
 
 
 def _check(config: GuiConfig) -> None:

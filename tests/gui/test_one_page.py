@@ -12,16 +12,8 @@ from cxrtool.evaluation.decisions import findings_of
 from cxrtool.gui.one_page import LONGEST, Sheet, write_page
 from cxrtool.images.heat_grid import Cells, HeatMap
 from cxrtool.inference.heatmap_figures import heat_layer, laid_over
-from cxrtool.inference.model_facts import ModelFacts
+from tests.support.studies import MODEL
 
-MODEL = ModelFacts(
-    name="strong",
-    fingerprint="ab12" * 16,
-    arch="resnet101",
-    operating_point="sensitivity=0.9",
-    calibration="platt",
-    version="1.2.3",
-)
 HEAT = HeatMap(np.array([[-1, -1], [-1, 2.5]], np.float32), Cells(0.25, 0.5))
 SCORES = [0.11 + 0.0513 * place for place in range(14)]
 
