@@ -99,6 +99,14 @@ def test_a_folder_of_the_root_is_read(asked, tmp_path):
     assert [row["name"] for row in json.loads(text)["images"]] == ["a.png"]
 
 
+def test_a_body_of_no_said_length_is_read_to_the_limit_and_no_further(asked):
+    body, kind = form([("a.png", bytes(3 * 2**20))])
+    chunks = [body[start : start + 2**16] for start in range(0, len(body), 2**16)]
+    status, text = asked("POST", "/api/predict", chunks, content_type=kind)
+    assert (status, "--max-mb" in text) == (413, True)
+    assert asked.unread > len(chunks) // 2
+
+
 def test_markup_and_paths_in_a_name_stay_text(asked):
     _, text = send(asked, (f"..\\folder/{MARKUP}", png(51)), ("a\x07" + "n" * 500, png(51)))
     first, second = json.loads(text)["images"]
