@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
 os.environ["TERMINAL_WIDTH"] = "80"
 os.environ["COLUMNS"] = "80"
-for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "FORCE_COLOR", "GITHUB_ACTIONS"):
+for name in ("CXRTOOL_WORKSPACE", "CXRTOOL_DATA", "CXRTOOL_TOKEN", "FORCE_COLOR", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
 # Tests import these libraries by themselves too, and then their telemetry has to be off as well.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
