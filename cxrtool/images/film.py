@@ -21,9 +21,9 @@ class Film(FullDepth):
     """A decoded upload. The first of its presentations shows `grey`, within one level."""
 
     grey: Image.Image
-    """Mode L: what the network is given, as of `reading.read_sent`."""
+    """Mode L: what the network is given, as of `reading.read_for_scoring`."""
     warning: str
-    """As of `reading.read_sent`."""
+    """As of `reading.read_for_scoring`."""
     spacing: tuple[float, float] | None = None
     """Millimetres from row to row and from column to column, by a DICOM's header."""
     sides: tuple[str, str] = ("", "")
@@ -33,7 +33,7 @@ class Film(FullDepth):
 
 
 def read_film(name: str, content: bytes) -> Film:
-    """Like `reading.read_sent`, with the film for display from the same decoding.
+    """Decode an upload in a process of its own: what is scored, and the film for display.
 
     A grey DICOM is at the depth of its stored pixels, with all windows and VOI LUTs of the file.
     Deeper pictures are in 16 bits. Pictures of 8 bits or in colour are the greys themselves.
@@ -46,7 +46,7 @@ def read_film(name: str, content: bytes) -> Film:
         ImageError: see `reading.decode`.
     """
     dicom = is_dicom(io.BytesIO(content), name)
-    return _unpacked(*decode_apart(name, content, look=True, dicom=dicom, film=True))
+    return _unpacked(*decode_apart(name, content, look=True, dicom=dicom))
 
 
 def warm_up() -> None:
@@ -97,7 +97,8 @@ def packed(film: Film) -> tuple[dict[str, Any], tuple[bytes | memoryview, ...]]:
         "sides": film.sides,
         "study": film.study,
     }
-    same = np.array_equal(values, np.asarray(film.grey))
+    # Bytes alike, not numbers: 8-bit values may lie in 16 bits.
+    same = values.itemsize == 1 and np.array_equal(values, np.asarray(film.grey))
     return facts, (values.data.cast("B"), b"" if same else film.grey.tobytes())
 
 

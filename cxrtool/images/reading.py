@@ -63,17 +63,6 @@ def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
     return read.grey, read.warning
 
 
-def read_sent(name: str, content: bytes) -> tuple[Image.Image, str]:
-    """Like `read_for_scoring`, for an upload: always in a separate process.
-
-    Raises:
-        ImageError: see `decode`.
-    """
-    dicom = is_dicom(io.BytesIO(content), name)
-    read = _apart(name, content, look=True, dicom=dicom)
-    return read.grey, read.warning
-
-
 def read_header(path: Path | str) -> tuple[int, int, str]:
     """An image file's width, height and mode, without decoding its pixels.
 
@@ -101,29 +90,31 @@ def _read(path: Path | str, *, look: bool = False) -> Read:
                 return _read_dicom(file, look=look)
             if not dicom and (found := examine_picture(file)).ordinary:
                 return finished(read_picture(found), look=look)
-        return _apart(path, None, look=look, dicom=dicom)
+        return _apart(path, look=look, dicom=dicom)
     # Pillow raises nearly anything on a damaged file: ValueError, SyntaxError, struct.error ...
     except Exception as error:
         raise named_error(error, path) from None
 
 
-def _apart(path: Path | str, content: bytes | None, *, look: bool, dicom: bool) -> Read:
-    found, pixels = decode_apart(path, content, look=look, dicom=dicom)
+def _apart(path: Path | str, *, look: bool, dicom: bool) -> Read:
+    found, pixels = decode_apart(path, None, look=look, dicom=dicom)
     width, height = found["size"]
     return Read(Image.frombytes("L", (width, height), pixels), found["mode"], found["warning"])
 
 
 def decode_apart(
-    path: Path | str, content: bytes | None, *, look: bool, dicom: bool, film: bool = False
+    path: Path | str, content: bytes | None, *, look: bool, dicom: bool
 ) -> tuple[dict[str, Any], bytes]:
-    """Have an image decoded in another process, an upload in a new one; see `Apart.decode`.
+    """Have a file decoded in another process, or an upload in a new one; see `Apart.decode`.
 
     Raises:
         ImageError: see `decode`.
     """
-    about = {"look": look, "dicom": dicom, "fresh": content is not None, "film": film}
     try:
-        found, pixels = APART.decode(str(path), content, **about)
+        sent = content is not None
+        found, pixels = APART.decode(
+            str(path), content, look=look, dicom=dicom, fresh=sent, film=sent
+        )
     except DataError as error:
         raise named_error(error, path) from None
     if "error" in found:

@@ -17,13 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from PIL import Image
 
 from cxrtool.images.errors import ImageError
-from cxrtool.images.reading import read_sent
+from cxrtool.images.film import read_film
 from tests.support import damage
 
 
 def apart(content):
     """As the page reads it, and files that may be harmful."""
-    grey, warning = read_sent("a", content)
+    film = read_film("a", content)
+    grey, warning = film.grey, film.warning
     return SimpleNamespace(grey=grey, warning=warning)
 
 

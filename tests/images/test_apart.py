@@ -15,13 +15,14 @@ from cxrtool.images import apart as apart
 from cxrtool.images.apart import APART
 from cxrtool.images.decoding import decode_batches
 from cxrtool.images.errors import ImageError
-from cxrtool.images.reading import read_for_scoring, read_sent
+from cxrtool.images.film import read_film
+from cxrtool.images.reading import read_for_scoring
 from tests.support.apart import FILM, content
 
 
 def test_errors_name_the_file_once(tmp_path):
     with pytest.raises(ImageError) as caught:
-        read_sent("a.png", b"no image")
+        read_film("a.png", b"no image")
     assert str(caught.value) == "a.png: not a JPEG, PNG, TIFF or DICOM image"
     (tmp_path / "a.tif").write_bytes(content("TIFF", compression="tiff_lzw")[:-900])
     with pytest.raises(ImageError) as caught:

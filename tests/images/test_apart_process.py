@@ -8,7 +8,8 @@ from PIL import Image
 from pydicom import uid
 
 from cxrtool.images.apart_process import MODES
-from cxrtool.images.reading import read_file, read_sent
+from cxrtool.images.film import read_film
+from cxrtool.images.reading import read_file
 from tests.support.apart import FILM
 from tests.support.dicoms import compressed, dataset, dicom, saved
 from tests.support.lossless import wavy
@@ -42,9 +43,9 @@ def test_what_was_sent_is_read_as_a_file_of_it_would_be(tmp_path, kind):
         syntax = uid.JPEG2000Lossless
         paths.append(compressed(tmp_path / "a.dcm", stream.getvalue(), deep, syntax, 12))
     for path in paths:
-        sent, here = read_sent(path.name, path.read_bytes()), read_file(path, look=True)
-        assert (np.asarray(sent[0]) == np.asarray(here.grey)).all()
-        assert sent[1] == here.warning
+        sent, here = read_film(path.name, path.read_bytes()), read_file(path, look=True)
+        assert (np.asarray(sent.grey) == np.asarray(here.grey)).all()
+        assert sent.warning == here.warning
 
 
 def test_what_a_library_writes_is_a_warning_and_no_answer_is_broken_by_it(broken):

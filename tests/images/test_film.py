@@ -11,7 +11,7 @@ from cxrtool.images.apart import Apart
 from cxrtool.images.errors import ImageError
 from cxrtool.images.film import film_content, read_film, warm_up
 from cxrtool.images.presentations import AS_STORED, FULL_RANGE, Table, Window
-from cxrtool.images.reading import read_content, read_sent
+from cxrtool.images.reading import read_content, read_for_scoring
 from tests.support.apart import FILM, content
 from tests.support.dicom_greys import DEEP, SHALLOW, palette
 from tests.support.dicoms import NAME, NUMBER, dataset, table
@@ -117,8 +117,9 @@ def test_what_was_sent_is_the_same_film_decoded_apart(name):
 
 
 @pytest.mark.parametrize("name", ["JPEG", "float TIFF", "sigmoid"])
-def test_what_was_sent_is_scored_alike(name):
-    film, (grey, warning) = read_film("a", UPLOADS[name]), read_sent("a", UPLOADS[name])
+def test_what_was_sent_is_scored_like_a_file(name, tmp_path):
+    (tmp_path / "a").write_bytes(UPLOADS[name])
+    film, (grey, warning) = read_film("a", UPLOADS[name]), read_for_scoring(tmp_path / "a")
     assert (np.asarray(film.grey) == np.asarray(grey)).all()
     assert film.warning == warning
 
@@ -266,7 +267,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_read_is_the_same_error_as_for_scoring(name):
     with pytest.raises(ImageError) as scored:
-        read_sent(name, BAD[name])
+        read_content(name, BAD[name], look=True)
     with pytest.raises(ImageError) as shown:
         read_film(name, BAD[name])
     assert str(shown.value) == str(scored.value)
