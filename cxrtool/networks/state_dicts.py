@@ -9,9 +9,10 @@ All of these are prefixes, so a network is found by its tensors' own names.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,19 +20,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cxrtool.core.errors import WeightsError, counted, first_few
+from cxrtool.networks.pickles import kind_of, parts_of, read_inert, walk
 
 Shapes = Mapping[str, torch.Size]
 
 # torchvision's DenseNet files of 2017 separate a layer's numbers by a dot: `norm.1`.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)$")
-# How torch names what unpickling a file would have called.
-_CODE = re.compile(r"\bGLOBAL (\S+)|\b(TorchScript) archive")
+_CODE = re.compile(r"\bTorchScript\b(?= archive)")
 
 COUNTER = "num_batches_tracked"
 """Files of 2017 have no batch counters, and inference does not need them."""
 
 DEEPEST = 20
-"""Levels of nested dictionaries that are searched; training codes have three."""
+"""Levels of nested dictionaries and layers that are searched; training codes have three."""
 
 AVERAGED = {"ema", "swa", "averaged", "average", "avg", "polyak", "teacher", "modelema"}
 """Words that mark averaged weights, which score better than the raw ones."""
@@ -208,13 +209,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         loaded = _read(path)
     except PermissionError:
         raise WeightsError(f"{path} cannot be read: you have no permission to") from None
+    except WeightsError:
+        raise
     # UnpicklingError, RuntimeError, EOFError, SafetensorError ...: whatever a bad file provokes.
     except Exception as error:
         code = _CODE.search(str(error))
         if code:
             raise WeightsError(
-                f"{path} is refused: it contains code or objects ({code[1] or code[2]}) beside its "
-                "tensors; none of it was run. Save only the tensors where the file was made: "
+                f"{path} is refused: it contains code ({code[0]}) beside its tensors; none of it "
+                "was run. Save only the tensors where the file was made: "
                 "torch.save(network.state_dict(), FILE), or a .safetensors file"
             ) from None
         raise WeightsError(
@@ -231,7 +234,10 @@ def _read(path: Path) -> Any:
     with warnings.catch_warnings():
         # torch warns about formats that it then refuses.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError:
+            return read_inert(path)  # objects beside its tensors, or around them
 
 
 def _reason(error: Exception) -> str:
@@ -242,30 +248,20 @@ def _reason(error: Exception) -> str:
 
 
 def _tensors_in(loaded: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping):
-        found = type(loaded).__name__
-        raise WeightsError(f"{path} is not a state dict: expected names to tensors, found {found}")
-    tensors = dict(_named_tensors(loaded, "", set(), 1))
+    inside = parts_of(loaded)
+    if inside is None:
+        raise WeightsError(
+            f"{path} is not a state dict: expected names to tensors, found {kind_of(loaded)}"
+        )
+    tensors = dict(walk(loaded, DEEPEST))
     if not tensors:
-        others = [f"{key}: {type(value).__name__}" for key, value in loaded.items()]
+        others = [f"{key}: {kind_of(value)}" for key, value in inside.items()]
         found = first_few(others) if others else "nothing"
         raise WeightsError(f"{path} is not a state dict: expected names to tensors, found {found}")
     odd = [key for key, value in tensors.items() if value.layout != torch.strided or value.is_meta]
     if odd:
         raise WeightsError(f"{path} has tensors that are sparse or without data: {first_few(odd)}")
     return tensors
-
-
-def _named_tensors(
-    values: Mapping[Any, Any], start: str, seen: set[int], depth: int
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield all tensors in nested dictionaries, each visited once."""
-    seen.add(id(values))  # one may contain itself
-    for key, value in values.items():
-        if isinstance(value, Tensor):
-            yield f"{start}{key}", value
-        elif isinstance(value, Mapping) and depth < DEEPEST and id(value) not in seen:
-            yield from _named_tensors(value, f"{start}{key}.", seen, depth + 1)
 
 
 def modern_names(tensors: Mapping[str, Tensor], source: object) -> dict[str, Tensor]:
