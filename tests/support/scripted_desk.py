@@ -178,19 +178,26 @@ class Desk:
         self.held = threading.Event()
         """While it is not set, nothing is answered after the first event."""
         self.held.set()
-        self.lock = threading.Lock()
+        self.nobody = threading.Condition()
 
     @contextmanager
     def counted(self, asked):
-        with self.lock:
+        with self.nobody:
             self.asked.append(asked)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             yield
         finally:
-            with self.lock:
+            with self.nobody:
                 self.at_once -= 1
+                self.nobody.notify_all()
+
+    def rest(self):
+        """Answer whatever is held, and wait until nobody is being answered."""
+        self.held.set()
+        with self.nobody:
+            assert self.nobody.wait_for(lambda: self.at_once == 0, timeout=60)
 
     @property
     def names(self):

@@ -21,19 +21,54 @@ CARRIED = """(files) => {
     }
     return carried;
 }"""
+DRAWN = """(async () => {
+    const { panes } = await import("/static/desk.js");
+    const turn = () =>
+        new Promise((done) => setTimeout(() => requestAnimationFrame(() => setTimeout(done))));
+    await turn();
+    const pictures = panes.map((pane) => pane.heat?.image).filter(Boolean);
+    if (!pictures.length) return;
+    const come = (one) => one.complete || new Promise((done) => {
+        for (const end of ["load", "error"]) one.addEventListener(end, done);
+    });
+    await Promise.all(pictures.map(come));
+    await turn();
+})()"""
+NOTHING_AT_WORK = """(async () => {
+    const { queue } = await import("/static/desk.js");
+    return queue.items.every((one) => one.jobs.size === 0);
+})()"""
+LONGEST = 60
+"""Seconds that the page may take for anything, on a machine with other work."""
+
+
+def work_of(page, act):
+    """Seconds of processor time that a page takes for something, whatever else is at work."""
+    tools = page.context.new_cdp_session(page)
+    tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def so_far():
+        metrics = tools.send("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+
+    before = so_far()
+    act()
+    spent = so_far() - before
+    tools.detach()
+    return spent
 
 
 class Watched:
     """A page in a browser, and all that it asked for and complained of."""
 
     def __init__(self, context, address):
-        self.requests, self.complaints = [], []
+        self.requests, self.complaints, self.expected = [], [], ()
         self.page = context.new_page()
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", self.listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(LONGEST * 1000)
         self.address = address
 
     def listen(self, message):
@@ -45,12 +80,18 @@ class Watched:
         self.settle()
         return self
 
-    def close(self):
-        """Close it; it asked nobody but the server, and complained of nothing."""
-        self.page.close()
+    def expect(self, *complaints):
+        """Take these for the browser's own lines about what a test does; they may come late."""
+        self.expected = complaints
+
+    def check(self):
+        """It asked nobody but the server, and complained of nothing that was not expected."""
         hosts = {urlsplit(one).hostname for one in self.requests if not one.startswith("data:")}
-        assert hosts == {"127.0.0.1"}
-        assert self.complaints == []
+        assert hosts == {"127.0.0.1"}, hosts
+        unexpected = [
+            one for one in self.complaints if not any(text in one for text in self.expected)
+        ]
+        assert unexpected == [], unexpected
 
     def choose(self, *files):
         """Choose files or, as one, a folder."""
@@ -74,9 +115,15 @@ class Watched:
         self.drop(*((name, content) for name in names))
 
     def settle(self):
-        """Wait until nothing is at work."""
-        self.page.wait_for_timeout(30)  # what was done changes the status in the next turn
+        """Wait until all went well, nothing is at work, and what came is drawn."""
+        self.frame()  # what was done changes the status in the next turn
         self.page.locator("#status", has_text="Ready").wait_for()
+        self.frame()
+
+    def rest(self):
+        """Wait until nothing is at work, whatever came of it."""
+        self.until(NOTHING_AT_WORK)
+        self.frame()
 
     def press(self, *keys):
         for key in keys:
@@ -92,11 +139,10 @@ class Watched:
 
     def states(self):
         """Name and state of each entry of the queue, as they are read."""
-        entries = self.page.locator("#images li").all()
-        return [
-            (one.locator(".name").text_content(), one.locator(".state").text_content())
-            for one in entries
-        ]
+        self.frame()
+        read = """(entries) => entries.map((one) =>
+            [".name", ".state"].map((part) => one.querySelector(part).textContent))"""
+        return [tuple(one) for one in self.page.locator("#images li").evaluate_all(read)]
 
     def entry(self, name):
         return self.page.locator("#images li", has_text=name)
@@ -107,12 +153,11 @@ class Watched:
 
     def findings(self, column=0):
         """Label to probability, in the order of the table."""
-        return {
-            row.get_attribute("data-label"): float(
-                row.locator("td").nth(column).inner_text().split()[0]
-            )
-            for row in self.page.locator("#table tbody tr").all()
-        }
+        self.frame()
+        read = """(rows, column) => rows.map((one) =>
+            [one.dataset.label, one.querySelectorAll("td")[column].innerText])"""
+        lines = self.page.locator("#table tbody tr").evaluate_all(read, column)
+        return {label: float(text.split()[0]) for label, text in lines}
 
     def finding(self, label):
         return self.page.locator(f'#table tr[data-label="{label}"]')
@@ -122,24 +167,33 @@ class Watched:
 
     def told(self, part, index=0):
         """What stands beside a film: zoom, window, value, ruler, name."""
+        self.frame()
         return self.pane(index).locator(f".{part}").first.inner_text()
 
     def middle(self, index=0):
         box = self.pane(index).locator("canvas").bounding_box()
         return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
+    def wheel(self, down):
+        """Turn the wheel, and wait until the film is larger or smaller: a browser does not."""
+        before = self.told("zoom")
+        self.page.mouse.wheel(0, down)
+        self.wait_for(lambda: self.told("zoom") != before, True)
+
     def until(self, condition):
         """Wait for an expression in the page; its own waiting would evaluate text there."""
-        end = time.monotonic() + 60
-        while not self.page.evaluate(condition):
-            assert time.monotonic() < end, condition
-            self.page.wait_for_timeout(50)
+        self.wait_for(lambda: bool(self.page.evaluate(condition)), True, condition)
+
+    def wait_for(self, read, right, about=""):
+        """Wait until what is read is this."""
+        end = time.monotonic() + LONGEST
+        while (found := read()) != right:
+            assert time.monotonic() < end, f"after {LONGEST} s {found}, not {right} {about}"
+            self.page.wait_for_timeout(20)
 
     def frame(self):
-        """Wait until what was changed is drawn."""
-        self.page.evaluate(
-            "new Promise((done) => setTimeout(() => requestAnimationFrame(() => setTimeout(done))))"
-        )
+        """Wait until what was changed is shown, and drawn."""
+        self.page.evaluate(DRAWN)
 
     def greys(self, index=0):
         """All that a film's canvas shows: rows of grey, or of colours where there are any."""

@@ -1,5 +1,7 @@
 """One browser and one scripted server for all tests here; a page of its own for each."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.support.scripted_desk import about, plain, scripted
@@ -13,6 +15,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if CHROMIUM is None and "browser" in item.path.parts:
             item.add_marker(missing)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Keep what became of a test for its fixtures."""
+    report = yield
+    item.stash[FAILED] = report.failed or item.stash.get(FAILED, False)
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -47,25 +60,29 @@ def desk(scripted_server):
     made.most_at_once = 0
     made.held.set()
     yield made
-    made.held.set()
+    made.rest()
 
 
 @pytest.fixture
-def look(chromium, scripted_server, desk):
-    """Open the page, in a browser with these settings."""
-    contexts, pages = [], []
+def look(chromium, scripted_server, desk, request):
+    """Open the page, in a browser with these settings.
 
-    def opened(address=scripted_server[0], **settings):
-        settings = {"viewport": {"width": 1280, "height": 800}, **settings}
-        contexts.append(chromium.new_context(**settings))
-        pages.append(Watched(contexts[-1], address))
-        return pages[-1].open()
+    What a page complained of is not said where the test has failed: it would hide why.
+    """
+    with ExitStack() as stack:
+        pages = []
 
-    yield opened
-    for page in pages:
-        page.close()
-    for context in contexts:
-        context.close()
+        def opened(address=scripted_server[0], **settings):
+            settings = {"viewport": {"width": 1280, "height": 800}, **settings}
+            context = chromium.new_context(**settings)
+            stack.callback(context.close)
+            pages.append(Watched(context, address))
+            return pages[-1].open()
+
+        yield opened
+        if not request.node.stash.get(FAILED, False):
+            for page in pages:
+                page.check()
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_axe_finds_nothing(states, scheme, size):
     for state, watched in states(
         color_scheme=scheme, viewport={"width": size[0], "height": size[1]}
     ):
-        watched.page.wait_for_timeout(50)
+        watched.frame()
         found = checker.run(watched.page, options=RULES)
         told += [
             (state, one["id"], [node["html"][:120] for node in one["nodes"]])
@@ -140,7 +140,7 @@ def test_the_help_names_every_key_and_gives_the_focus_back(desk, watched):
     assert {"J", "K", "W", "I", "R", "F", "1", "H", "C", "+", "-", "?"} <= set(keys)
     watched.press("i")  # while it is open, keys do nothing behind it
     watched.press("Escape")
-    assert dialog.is_hidden()
+    dialog.wait_for(state="hidden")
     assert watched.button("invert").get_attribute("aria-pressed") == "false"
     assert watched.page.evaluate("document.activeElement.dataset.act") == "invert"
 

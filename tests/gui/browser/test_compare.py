@@ -86,7 +86,7 @@ def test_zoom_and_place_are_shared_and_windows_are_not(desk, watched):
     assert (watched.greys(0) == watched.greys(1)).all()
     x, y = watched.middle()
     watched.page.mouse.move(x + 30, y + 10)
-    watched.page.mouse.wheel(0, -500)
+    watched.wheel(-500)
     watched.page.mouse.down()
     watched.page.mouse.move(x + 60, y + 40)
     watched.page.mouse.up()

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from tests.support.scripted_desk import GREYS, RefusedError, about, answers, film, maps, plain, row
+from tests.support.scripted_desk import GREYS, RefusedError, about, answers, film, maps, row
 
 
 def save(watched, kind):
@@ -81,12 +81,11 @@ def test_a_document_that_is_refused_says_why(desk, watched):
     def refuse(asked):
         raise RefusedError(422, "a.png is not a DICOM file: choose one")
 
+    watched.expect("status of 422")
     desk.script = refuse
     watched.page.get_by_text("Export").click()
     watched.button("dicom").click()
     watched.page.locator(".problem #status", has_text="a.png is not a DICOM file").wait_for()
-    desk.script = plain
-    watched.complaints.clear()
 
 
 def test_before_an_image_there_is_nothing_to_take(desk, watched):
@@ -99,6 +98,8 @@ def test_addresses_of_what_was_made_are_given_back(desk, look):
     watched.page.evaluate(
         """() => {
             window.open_addresses = new Set();
+            const later = setTimeout;
+            window.setTimeout = (act, milliseconds) => later(act, milliseconds / 100);
             const [make, end] = [URL.createObjectURL, URL.revokeObjectURL];
             URL.createObjectURL = (one) => {
                 const made = make.call(URL, one);

@@ -110,7 +110,7 @@ def test_a_dropped_folder_is_read_to_its_end(functions):
 def test_removing_ends_the_request(desk, watched):
     desk.held.clear()
     watched.named(*NAMES[:2])
-    watched.page.locator('#images [data-state="work"]').nth(1).wait_for()
+    watched.wait_for(lambda: set(desk.names), {"a.png", "b.png"})
     watched.entry("a.png").get_by_role("button", name="Remove a.png").click()
     first = next(one for one in desk.asked if one.name == "a.png")
     assert first.gone.wait(20)
@@ -141,13 +141,13 @@ def test_a_failed_image_can_be_retried(desk, watched):
             return answers(asked, film(GREYS), row(asked.name), maps())
         raise RefusedError(400, "the file came broken: send it again")
 
+    watched.expect("status of 400")
     desk.script = script
     watched.named("a.png", "b.png")
     watched.settle()
     assert {state for _, state in watched.states()} == {"no answer"}
     assert watched.page.locator("#table .problem").inner_text().endswith("send it again")
     answered.set()
-    watched.complaints.clear()  # the browser's own line about the 400
     watched.entry("b.png").get_by_role("button", name="Retry b.png").click()
     watched.settle()
     assert watched.states() == [("a.png", "no answer"), ("b.png", "2 positive")]

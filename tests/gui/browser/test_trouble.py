@@ -1,5 +1,7 @@
 """What goes wrong on the way is said in plain words, and can be tried again."""
 
+import time
+
 import pytest
 
 from tests.support.scripted_desk import (
@@ -16,14 +18,19 @@ from tests.support.scripted_desk import (
 
 
 def refuse(status, detail=""):
+    """A script that refuses all, what comes second later than what comes first."""
+
     def script(asked):
+        time.sleep(0 if asked.name == "a.png" else 0.2)
         raise RefusedError(status, detail)
 
     return script
 
 
 def problem(watched, text):
+    """Wait until it is said and all who were asked have answered: two are asked at once."""
     watched.page.locator(".problem #status", has_text=text).wait_for()
+    watched.rest()
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,7 @@ def problem(watched, text):
 def test_what_fails_for_all_stops_the_queue_until_it_is_tried_again(
     desk, watched, status, detail, said
 ):
+    watched.expect(f"status of {status}")
     desk.script = refuse(status, detail)
     watched.named("a.png", "b.png", "c.png")
     problem(watched, said)
@@ -46,21 +54,21 @@ def test_what_fails_for_all_stops_the_queue_until_it_is_tried_again(
     watched.button("again").click()
     watched.settle()
     assert {state for _, state in watched.states()} == {"2 positive"}
-    watched.complaints.clear()  # the browser's own line about the status
 
 
 def test_a_file_that_is_too_large_for_the_server_fails_alone(desk, watched):
     desk.script = lambda asked: refuse(413)(asked) if asked.name == "a.png" else plain(asked)
+    watched.expect("status of 413")
     watched.named("a.png", "b.png")
     watched.settle()
     assert watched.states() == [("a.png", "no answer"), ("b.png", "2 positive")]
     assert "too large" in watched.page.locator("#table .problem").inner_text()
-    watched.complaints.clear()
 
 
 def test_a_server_that_is_gone_and_comes_back(desk, watched):
     watched.named("first.png")
     watched.settle()
+    watched.expect("Failed to load resource: net::")
     watched.page.context.set_offline(True)
     watched.named("a.png", "b.png")
     problem(watched, "does not answer")
@@ -71,7 +79,6 @@ def test_a_server_that_is_gone_and_comes_back(desk, watched):
     watched.button("again").click()
     watched.settle()
     assert {state for _, state in watched.states()} == {"2 positive"}
-    watched.complaints.clear()
 
 
 @pytest.mark.parametrize("how", ["cut", "error", "no film"])
@@ -106,27 +113,23 @@ def test_a_file_that_is_no_longer_there_is_said(desk, look, tmp_path):
     place.write_bytes(b"x")
     watched.choose(place)
     watched.settle()
+    watched.expect("Failed to load resource: net::")
     place.unlink()
     watched.page.get_by_label("Run").select_option("second")
     watched.page.get_by_text("it was changed or moved").first.wait_for()
-    watched.complaints.clear()
 
 
-def test_a_server_without_models_is_asked_again(desk, chromium, scripted_server):
-    from tests.support.watched_page import Watched
-
+def test_a_server_without_models_is_asked_again(desk, watched):
+    watched.expect("status of 503")
     desk.about = 503
-    page = Watched(chromium, scripted_server[0])
-    page.page.goto(page.address)
-    problem(page, "too much to do")
+    watched.page.reload()
+    problem(watched, "too much to do")
     desk.about = about()
-    page.button("again").click()
-    page.settle()
-    page.named("a.png")
-    page.settle()
-    assert page.states() == [("a.png", "2 positive")]
-    page.complaints.clear()
-    page.close()
+    watched.button("again").click()
+    watched.settle()
+    watched.named("a.png")
+    watched.settle()
+    assert watched.states() == [("a.png", "2 positive")]
 
 
 def test_a_failed_image_says_why_and_has_no_findings(desk, watched):
