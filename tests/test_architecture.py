@@ -189,6 +189,8 @@ TESTED_BY = {
     "gui.counters": "gui/test_app.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
+    "networks.position_grids": "networks/test_adapters.py",
+    "networks.start_networks": "networks/test_adapters.py",
     "reports.figures.series": "reports/figures/test_curves.py",
     "reports.files": "workflows/test_evaluate.py",
     "reports.published": "reports/test_page.py",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cxrtool.core.errors import near_names
 
@@ -78,7 +79,7 @@ def start_cards() -> dict[str, StartCard]:
     kinds = {one.name: str(one.type) for one in fields(StartCard)}
     found = {}
     for name, values in read_yaml(TABLE).items():
-        known = {
+        known: dict[str, Any] = {
             key: tuple(value) if kinds[key].startswith("tuple") else value
             for key, value in values.items()
         }
