@@ -28,7 +28,7 @@ MOST_SIDEWAYS = 10
 """Imports of one workflow by another: the demo is the chain, a trial is a training."""
 HEAVY = (
     *("torch", "torchvision", "fastai", "pandas", "numpy", "wandb", "matplotlib", "sklearn"),
-    "highdicom",
+    *("highdicom", "timm", "huggingface_hub"),
 )
 PRINTING = {"core.console"}
 HOMES = {
@@ -42,6 +42,7 @@ HOMES = {
     },
     "wandb": {"training.tracking"},
     "fastai": {"training.fastai_parts"},
+    "timm": {"networks.timm_networks"},
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
     "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
@@ -183,6 +184,7 @@ TESTED_BY = {
     "data.summary": "workflows/test_prepare.py",
     "evaluation.areas": "evaluation/test_scoring.py",
     "evaluation.tables.samples": "workflows/test_evaluate_tables.py",
+    "networks.head": "networks/test_architectures.py",
     "gui.about": "gui/test_app.py",
     "gui.answering": "gui/test_app.py",
     "gui.answers": "gui/test_app.py",

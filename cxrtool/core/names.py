@@ -97,7 +97,10 @@ def name_of_training(arch: str, policy: str) -> str:
 
     >>> name_of_training("resnet18", "ones,Pleural Effusion=zeros")
     'resnet18-ones-Pleural Effusion-zeros'
+    >>> name_of_training("timm/convnext_tiny.fb_in22k", "ones")
+    'timm-convnext_tiny.fb_in22k-ones'
     """
+    arch = arch.replace("/", "-")
     plain = policy.replace("=", "-").replace(",", "-")
     folder = plain.isprintable() and not set(plain) & set('/\\:*?"<>|')
     if folder and len(plain.encode()) <= LONGEST_POLICY:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,8 +16,14 @@ from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.images.heat_grid import Cells
 from cxrtool.networks.architectures import head_of, normalise
+from cxrtool.networks.cells import cells_of
 from cxrtool.networks.devices import choose_device
-from cxrtool.networks.feature_maps import cells_of, last_features, logits_of_features
+from cxrtool.networks.feature_maps import (
+    as_maps,
+    last_features,
+    logits_of_features,
+    refuse_without_halves,
+)
 from cxrtool.networks.trained import load_network
 
 
@@ -33,7 +40,7 @@ class Explainer:
     pixel_std: float
     device: torch.device
 
-    @property
+    @cached_property
     def cells(self) -> Cells:
         """Where the maps' cells lie in the image."""
         return cells_of(self.network, self.image_size)
@@ -53,7 +60,7 @@ class Explainer:
             (labels, h, w), in logits, not scaled.
 
         Raises:
-            UsageError: an unknown label or method.
+            UsageError: an unknown label or method, or `cam` of a network that has no exact map.
             ValueError: an image of another size than the network's input.
         """
         if pixels.shape != (self.image_size, self.image_size):
@@ -71,8 +78,19 @@ class Explainer:
             if method == "gradcam":
                 maps = grad_cam(self.network, features, chosen)
             else:
-                maps = class_activation(self.network, features)[0][0, chosen]
+                maps = self._class_activation(features)[0, chosen]
         return maps.cpu().numpy()
+
+    def _class_activation(self, features: Tensor) -> Tensor:
+        if as_maps(self.network, features).shape[1] == head_of(self.network).in_features:
+            maps, constants = class_activation(self.network, features)
+            logits = logits_of_features(self.network, features)
+            if torch.allclose(maps.mean((2, 3)) + constants, logits, rtol=1e-3, atol=1e-3):
+                return maps
+        raise UsageError(
+            f"a {type(self.network).__name__} has no exact class activation map: between its maps "
+            "and its logits stands more than a mean and a linear layer; use gradcam"
+        )
 
     def _place(self, label: str) -> int:
         if label not in self.labels:
@@ -85,12 +103,14 @@ def load_explainer(run: RunFolder, device: str = "cpu") -> Explainer:
 
     Raises:
         RunError: a file of the run is missing or altered, or its weights do not fit.
-        UsageError: this machine has no such device.
+        UsageError: this machine has no such device, or the network has no maps.
     """
     card = read_card(run)
     chosen = choose_device(device)
+    network = load_network(run, card, chosen).requires_grad_(False)
+    refuse_without_halves(network, card.image_size)
     return Explainer(
-        network=load_network(run, card, chosen).requires_grad_(False),
+        network=network,
         labels=card.labels,
         image_size=card.image_size,
         pixel_mean=card.pixel_mean,
@@ -109,49 +129,60 @@ def grad_cam(network: nn.Module, features: Tensor, labels: Sequence[int]) -> Ten
 
     Args:
         network: only its end is computed, forwards and back.
-        features: one image's `last_features`, (1, channels, h, w).
+        features: one image's `last_features`.
         labels: the logits' indices.
 
     Returns:
         (labels, h, w), 0 or more.
     """
     if not labels:
-        return features.new_zeros(0, *features.shape[2:])
+        return features.new_zeros(0, *as_maps(network, features).shape[2:])
     # One copy per label, so that one backward pass serves all.
-    copies = features.detach().repeat(len(labels), 1, 1, 1)
+    copies = features.detach().repeat(len(labels), *[1] * (features.ndim - 1))
     with torch.enable_grad():
         copies.requires_grad_()
         logits = logits_of_features(network, copies)
         asked = logits[range(len(labels)), list(labels)].sum()
         (slopes,) = torch.autograd.grad(asked, copies)
-    weights = slopes.mean((2, 3), keepdim=True)
-    return torch.relu((weights * copies.detach()).sum(1))
+    weights = as_maps(network, slopes).mean((2, 3), keepdim=True)
+    return torch.relu((weights * as_maps(network, copies.detach())).sum(1))
 
 
 @torch.no_grad()
 def class_activation(network: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Class activation maps (Zhou et al. 2016, CVPR, equations 1 and 2), exact for every family.
+    """Class activation maps (Zhou et al. 2016, CVPR, equations 1 and 2).
 
     A map's mean over positions plus the label's constant is the logit. The last layer is linear in
-    the channels' means, so that it may be taken at each position before the mean. ConvNeXt has a
+    the channels' means, so that it may be taken at each position before the mean. That is exact for
+    all of torchvision's families and for those of timm's that end in the same way. ConvNeXt has a
     layer norm between the two: centring the channels is linear as well, and the deviation that it
     divides by is the image's own, one number for all positions; the constant is the logit of the
     norm's shift.
 
     Args:
         network: from `build_network`.
-        features: `last_features`, (n, channels, h, w).
+        features: `last_features`.
 
     Returns:
         Maps (n, labels, h, w), and constants (labels).
     """
-    head = head_of(network)
-    weights, constants = head.weight, head.bias
-    if isinstance(network, models.ConvNeXt):
-        norm = network.classifier[0]
+    head, features = head_of(network), as_maps(network, features)
+    weights: Tensor = head.weight
+    constants: Tensor = head.bias
+    norm = _norm_of_means(network)
+    if norm is not None:
         constants = constants + weights @ norm.bias
         weights = weights * norm.weight
         weights = weights - weights.mean(1, keepdim=True)
         spread = features.mean((2, 3)).var(1, correction=0) + norm.eps
         features = features / spread.sqrt()[:, None, None, None]
     return torch.einsum("lc,nchw->nlhw", weights, features), constants
+
+
+def _norm_of_means(network: nn.Module) -> nn.LayerNorm | None:
+    """The layer norm between a ConvNeXt's pooling and its last layer."""
+    if isinstance(network, models.ConvNeXt):
+        norm = network.classifier[0]
+    else:  # timm's
+        norm = getattr(getattr(network, "head", None), "norm", None)
+    return norm if isinstance(norm, nn.LayerNorm) else None

@@ -21,7 +21,9 @@ def load_network(run: RunFolder, card: RunCard, device: torch.device | str) -> n
     Raises:
         RunError: the weights do not fit the network.
     """
-    network = build_network(card.arch, len(card.labels), drop_rate=card.drop_rate)
+    network = build_network(
+        card.arch, len(card.labels), image_size=card.image_size, drop_rate=card.drop_rate
+    )
     try:
         network.load_state_dict(load_file(run.weights))
     except (RuntimeError, SafetensorError) as error:

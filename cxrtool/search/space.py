@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cxrtool.core.config import TrainConfig, options_of
+from cxrtool.core.config import TIMM, TrainConfig, options_of
 from cxrtool.core.config.option import Option
 from cxrtool.core.errors import DataError, UsageError, unknown_name
 from cxrtool.core.yaml_files import read_yaml
@@ -19,7 +19,11 @@ Dimension = FloatDistribution | IntDistribution | CategoricalDistribution
 Space = Mapping[str, Dimension]
 """By the option's name."""
 DENSE = "densenet"
-
+HAVE: dict[str, tuple[str, ...]] = {
+    "drop_rate": (DENSE, TIMM),
+    "drop_path": ("convnext", "efficientnet", "swin", TIMM),
+}
+"""What the names of the architectures begin with that have an option; others are without it."""
 
 MEASURES = ("labels", "uncertainty", "blank", "fold", "limit")
 """Options that change what the score is measured on: their scores cannot be compared."""
@@ -51,12 +55,16 @@ def default_space(config: TrainConfig) -> Space:
 
 
 def applied(config: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
-    """A training with some of its options replaced; drop rates are DenseNet's alone."""
+    """A training with some of its options replaced, without those that its network has not."""
     changed: dict[str, Any] = dict(values)
     made = replace(config, **changed)
-    if "drop_rate" in values and not made.arch.startswith(DENSE):
-        made = replace(made, drop_rate=0.0)
-    return made
+    lacking = [name for name in HAVE if name in values and not _has(made.arch, name)]
+    usual: dict[str, Any] = {name: options_of(TrainConfig)[name].default for name in lacking}
+    return replace(made, **usual)
+
+
+def _has(arch: object, option: str) -> bool:
+    return str(arch).startswith(HAVE[option])
 
 
 def values_of(config: TrainConfig, space: Space) -> dict[str, Any]:
@@ -264,8 +272,11 @@ def _number(value: Any, option: Option) -> float | None:
 
 def _contradictions(space: Space, config: TrainConfig) -> list[str]:
     archs = span(space["arch"]) if "arch" in space else (config.arch,)
-    if "drop_rate" in space and not any(str(arch).startswith(DENSE) for arch in archs):
-        return [f"drop_rate: {', '.join(map(str, archs))} has none: it is DenseNet's"]
+    lacking = [
+        name for name in HAVE if name in space and not any(_has(arch, name) for arch in archs)
+    ]
+    if lacking:
+        return [f"{name}: {', '.join(map(str, archs))} has none" for name in lacking]
     if "plateau_patience" not in space:
         return []
     schedules = span(space["schedule"]) if "schedule" in space else (config.schedule,)

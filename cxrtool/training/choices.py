@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TypedDict
 
 import torch
 
@@ -11,7 +12,7 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.hardware import cores_in_use, free_threads, physical_memory
 from cxrtool.core.processes import ALONE, Processes
-from cxrtool.networks.architectures import build_network
+from cxrtool.networks.architectures import build_network, refuse_image_size
 from cxrtool.networks.devices import choose_device, choose_precision
 from cxrtool.training.block import WEIGHTED
 
@@ -48,7 +49,8 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
     device = choose_device(config.device, processes.local_rank if processes.world > 1 else None)
     config = replace(config.resolved(), precision=choose_precision(config.precision, device))
     with torch.device("meta"):  # nothing is computed: is there such a network?
-        build_network(config.arch, 1, drop_rate=config.drop_rate)
+        network = build_network(config.arch, 1, **network_options(config))
+        refuse_image_size(network, config.image_size)
     if config.schedule == ONE_CYCLE and config.warmup:
         raise UsageError(
             f"--warmup {config.warmup:g} with --schedule {ONE_CYCLE}, which has a warm-up "
@@ -62,6 +64,21 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
     if config.loss != "bce" and config.pos_weight != "none":
         raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} has its own weighting")
     return config, device
+
+
+class NetworkOptions(TypedDict):
+    """What `build_network` takes beside an architecture and a number of labels."""
+
+    image_size: int
+    drop_rate: float
+    drop_path: float | None
+
+
+def network_options(config: TrainConfig) -> NetworkOptions:
+    """What a training asks of its network beside its architecture."""
+    return NetworkOptions(
+        image_size=config.image_size, drop_rate=config.drop_rate, drop_path=config.drop_path
+    )
 
 
 def refuse_huge(config: TrainConfig, world: int, memory: int | None = None) -> None:

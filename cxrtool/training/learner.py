@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxrtool.core.config import IMAGENET, NO_WEIGHTS, TrainConfig
+from cxrtool.core.config import IMAGENET, NO_WEIGHTS, TIMM, TrainConfig
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.networks.architectures import Blocks, blocks_of, build_network
@@ -116,6 +116,8 @@ def xray_learner(
     lr: float = REPORT.lr,
     weight_decay: float = REPORT.weight_decay,
     drop_rate: float = 0.0,
+    drop_path: float | None = None,
+    image_size: int | None = None,
     precision: str = "auto",
     loss: nn.Module | None = None,
     metrics: Sequence[Any] | None = None,
@@ -129,12 +131,14 @@ def xray_learner(
 
     Args:
         dls: of `xray_block`.
-        arch: one of `config.ARCHS`.
+        arch: one of `config.ARCHS`, or `timm/NAME`.
         weights: what to start from, as `train --weights` has it: imagenet, none, a file or a run.
         workspace: where a run that is named is looked for.
         lr: the learning rate of a fit that says no other.
         weight_decay: AdamW's.
-        drop_rate: DenseNet's own dropout.
+        drop_rate: DenseNet's own dropout, or a timm network's.
+        drop_path: stochastic depth, where the network has it.
+        image_size: of the network's input; None: that of `dls`.
         precision: fp32, bf16, fp16, or auto, which is the fastest that the device is good at.
         loss: of (n, labels) logits and targets, NaN where masked; None: masked cross-entropy.
         metrics: fastai's; None: the mean AUROC.
@@ -145,7 +149,15 @@ def xray_learner(
         WeightsError: the weights cannot be had or do not fit.
     """
     labels = list(dls.vocab)
-    network = build_network(arch, len(labels), drop_rate=drop_rate)
+    if image_size is None and arch.startswith(TIMM):  # torchvision's take any
+        image_size = dls.valid.one_batch()[0].shape[-1]
+    network = build_network(
+        arch,
+        len(labels),
+        image_size=image_size or REPORT.image_size,
+        drop_rate=drop_rate,
+        drop_path=drop_path,
+    )
     load_pretrained(network, arch, str(weights), labels, Workspace(Path(workspace)).runs)
     # TrainingMode is in the place of fastai's own callback for that.
     usual = [one for one in defaults.callbacks if one is not TrainEvalCallback]

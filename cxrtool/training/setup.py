@@ -22,7 +22,7 @@ from cxrtool.networks.architectures import build_network
 from cxrtool.networks.devices import compute_threads
 from cxrtool.networks.pretrained import LoadedWeights, load_pretrained
 from cxrtool.training.block import UNIFORM, WEIGHTED, block_of
-from cxrtool.training.choices import refuse_huge, resolve, use_free_cores
+from cxrtool.training.choices import network_options, refuse_huge, resolve, use_free_cores
 from cxrtool.training.control import TrainingPlan
 from cxrtool.training.data import TrainingData, read_training_data, refuse_batch_size
 from cxrtool.training.failures import explained
@@ -107,7 +107,7 @@ def set_up(
         # Reading a batch takes a thousandth of a step; processes would take cores from it.
         config = replace(config, workers=0)
     seed_everything(seed)
-    network = build_network(config.arch, len(data.labels), drop_rate=config.drop_rate)
+    network = build_network(config.arch, len(data.labels), **network_options(config))
     start = _start(network, config, data, workspace, fresh=fresh, reporter=reporter)
     if fresh:
         config = replace(config, weights=start.loaded.recorded)

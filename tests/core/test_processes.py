@@ -91,7 +91,7 @@ class Noisy(Plain):
 def use_network(kind):
     """Let training build a small network, whatever its options say."""
     networks.PLANS[Plain] = networks.PLANS[ResNet]  # its blocks have a ResNet's names
-    train_setup.build_network = lambda _, labels, *, drop_rate: kind(labels)
+    train_setup.build_network = lambda _, labels, **__: kind(labels)
 
 
 def still(self, n, shape, device):

@@ -184,6 +184,20 @@ def test_an_unknown_architecture_gets_near_names():
         build_network("densnet121", 14)
 
 
+@pytest.mark.parametrize("arch", ["convnext_tiny", "efficientnet_b0", "swin_t"])
+def test_drop_path_grows_to_what_is_asked(arch):
+    with torch.device("meta"):
+        network = build_network(arch, 2, drop_path=0.35)
+    rates = [module.p for module in network.modules() if isinstance(module, StochasticDepth)]
+    assert max(rates) == pytest.approx(0.35)
+    assert rates == sorted(rates)
+
+
+def test_a_network_without_drop_path_says_so():
+    with torch.device("meta"), pytest.raises(UsageError, match="resnet18 has no drop path"):
+        build_network("resnet18", 2, drop_path=0.1)
+
+
 def test_drop_rate_is_densenets():
     network = build_network("densenet121", 2, drop_rate=0.3)
     assert {m.drop_rate for m in network.modules() if hasattr(m, "drop_rate")} == {0.3}

@@ -14,8 +14,9 @@ from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.images.resizing import load_pixels
 from cxrtool.networks.architectures import build_network, head_of, normalise, score_batch
+from cxrtool.networks.cells import cells_of
 from cxrtool.networks.class_activation import Explainer, class_activation, grad_cam, load_explainer
-from cxrtool.networks.feature_maps import cells_of, last_features, logits_of_features
+from cxrtool.networks.feature_maps import last_features, logits_of_features
 
 SMALLEST = (
     "resnet18",

@@ -4,6 +4,8 @@ Zhang et al. 2018 (IJCV 126), section 4.2: a hit is a map whose greatest value l
 object, here within its box grown by one cell of the map, which is all that so coarse a map can say.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +129,7 @@ def test_the_peak_is_where_the_finding_was_drawn(explainer, others):
     for seed in range(UNTRAINED):
         torch.manual_seed(seed)
         network = SmallResNet(len(LABELS), WIDTH).eval().requires_grad_(False)
-        untrained = Explainer(**{**vars(explainer), "network": network})
+        untrained = replace(explainer, network=network)
         by_chance.append(hits(untrained, others))
     untrained = {label: np.mean([one[label] for one in by_chance]) for label in FINDINGS}
     # A map that is turned round finds about as many as an untrained network's.

@@ -113,6 +113,15 @@ def test_drop_rates_are_densenets():
     assert applied(DENSE, {**values, "arch": "densenet121"}).drop_rate == 0.2
 
 
+def test_drop_paths_are_of_networks_that_have_them():
+    with pytest.raises(UsageError, match="drop_path: densenet121 has none"):
+        parse({"drop_path": {"low": 0, "high": 0.5}}, DENSE)
+    values = {"drop_path": 0.2, "drop_rate": 0.1}
+    made = {arch: applied(DENSE, {**values, "arch": arch}) for arch in ("swin_t", "timm/test_vit")}
+    assert [(one.drop_path, one.drop_rate) for one in made.values()] == [(0.2, 0), (0.2, 0.1)]
+    assert applied(DENSE, {**values, "arch": "resnet18"}).drop_path is None
+
+
 def test_a_space_without_real_numbers_has_a_size():
     assert size(parse({"batch_size": [8, 16, 32], "epochs": {"low": 2, "high": 5}})) == 12
     assert size(default_space(DENSE)) is None

@@ -47,6 +47,7 @@ CONFIG = replace(
     keep_checkpoint=True,
     name="run",
 )
+TRANSFORMER = replace(CONFIG, arch="timm/test_vit", drop_path=0.3, drop_rate=0.1)
 TIMES = ["train_seconds", "seconds", "images_per_second"]
 
 
@@ -140,7 +141,26 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_training_goes_on_to_the_same_end(moment, alone, prepared, monkeypatch, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_end(moment, alone, prepared, monkeypatch):
+    assert_equal_runs(killed_and_resumed(CONFIG, moment, prepared, monkeypatch), alone)
+
+
+def test_a_killed_training_of_a_transformer_goes_on_to_the_same_end(prepared_once, tmp_path):
+    runs = []
+    for moment in ("", "in the frozen epoch", "with the history written and no checkpoint yet"):
+        workspace = workspace_in(tmp_path / (moment or "alone"), prepared_once)
+        with pytest.MonkeyPatch.context() as patch:
+            runs.append(
+                killed_and_resumed(TRANSFORMER, moment, workspace, patch)
+                if moment
+                else train_model(TRANSFORMER, workspace, seed=5).run
+            )
+    for run in runs[1:]:
+        assert_equal_runs(run, runs[0])
+
+
+def killed_and_resumed(config, moment, prepared, monkeypatch):
+    """The run of a training that was killed at some moment, and resumed."""
     owner, name, call, after = MOMENTS[moment]
     with monkeypatch.context() as patch:
         if moment == "while validating":
@@ -157,13 +177,13 @@ def test_a_killed_training_goes_on_to_the_same_end(moment, alone, prepared, monk
         # A kill undoes nothing, as an exception would.
         patch.setattr("cxrtool.core.new_runs.OpenRun.undo", lambda _: None)
         with pytest.raises(KilledError):
-            train_model(CONFIG, prepared, seed=5)
+            train_model(config, prepared, seed=5)
     run = RunFolder(prepared.runs / "run")
     assert not run.finished
     torch.manual_seed(99)
     assert resume(prepared).run == run
-    assert_equal_runs(run, alone)
     assert [path.name for path in run.checkpoints.iterdir()] == ["last.safetensors"]
+    return run
 
 
 def test_a_longer_training_is_the_one_that_was_long_from_the_start(finished, alone, monkeypatch):

@@ -53,6 +53,8 @@ class Option:
     within: tuple[float, float] | None = None
     """The smallest and the largest number allowed."""
     choices: tuple[str, ...] = ()
+    besides: str = ""
+    """What else is taken beside the choices begins with this."""
     noun: str = "value"
     """What one of the choices is called."""
     check: Check | None = None
@@ -98,9 +100,13 @@ class Option:
             return f"{shown(value)} is above {shown(high)}, the largest value allowed"
         if isinstance(value, float) and not isfinite(value):
             return f"{value} is not a finite number"
-        if self.choices and value not in self.choices:
-            return unknown_name(self.noun, value, self.choices)
+        if self.choices and value not in self.choices and not self._is_besides(value):
+            besides = (f"{self.besides}NAME",) if self.besides else ()
+            return unknown_name(self.noun, value, (*self.choices, *besides))
         return self.check(value) if self.check else ""
+
+    def _is_besides(self, value: str) -> bool:
+        return bool(self.besides) and value.startswith(self.besides) and value != self.besides
 
     def checked(self, value: T) -> T:
         """The value itself.

@@ -33,6 +33,7 @@ from cxrtool.core.config.values import (
     POLICIES,
     RECIPES,
     SCHEDULES,
+    TIMM,
     USUAL_FROZEN,
 )
 from cxrtool.core.errors import unknown_name
@@ -62,8 +63,11 @@ class TrainConfig(ComputeConfig):
         "from one of them (recipe: strong). `--recipe strong --help` shows its values."
     )
     arch: str = option(
-        "densenet121", MODEL, choices=ARCHS, noun="architecture", metavar="NAME"
-    ).help(f"Architecture of the network: {', '.join(ARCHS)}.")
+        "densenet121", MODEL, choices=ARCHS, besides=TIMM, noun="architecture", metavar="NAME"
+    ).help(
+        f"Architecture of the network: {', '.join(ARCHS)}, or {TIMM}NAME for any of timm's that "
+        "ends in a linear layer."
+    )
     uncertainty: str = option("ones", DATA, check=policy_problem, metavar="POLICY").help(
         f"What an uncertain label (-1) becomes: {', '.join(POLICIES)}; after it LABEL=POLICY for "
         "single labels, as in ones,Edema=zeros."
@@ -118,7 +122,11 @@ class TrainConfig(ComputeConfig):
         "Decay of the moving average of the weights, such as 0.999; 0: no average."
     )
     drop_rate: float = option(0.0, MODEL, within=(0, 0.99)).help(
-        "Dropout after each layer of a DenseNet."
+        "Dropout: after each layer of a DenseNet, before the last layer of most timm networks."
+    )
+    drop_path: float | None = option(None, MODEL, within=(0, 0.99), shown="the network's own").help(
+        "Stochastic depth of the deepest layer, growing from 0 in the first, where the network "
+        "has it."
     )
     loss: str = option("bce", OPTIMISATION, choices=LOSSES).help(
         "Loss: binary cross-entropy, asymmetric (Ridnik 2021), or AUC margin (Yuan 2021) after "

@@ -8,6 +8,8 @@ ARCHS = (
     *("swin_t", "swin_s", "swin_v2_t"),
 )
 """torchvision's names. The report uses resnet101 and densenet121."""
+TIMM = "timm/"
+"""What the name of an architecture begins with that is one of timm's."""
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 RECIPES: dict[str, dict[str, object]] = {
     "report": {},

@@ -35,7 +35,7 @@ skip_without_extras()
 def run_of(arch, folder, card):
     """A run's weights and card as if it were trained: norms that have seen images."""
     torch.manual_seed(0)
-    network = build_network(arch, 3).train()
+    network = build_network(arch, 3, image_size=32).train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all that it has seen
@@ -50,7 +50,13 @@ def run_of(arch, folder, card):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["densenet121", "convnext_tiny", "efficientnet_b0", "swin_v2_t"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        *("densenet121", "convnext_tiny", "efficientnet_b0", "swin_v2_t"),
+        *("timm/test_vit", "timm/test_vit4"),
+    ],
+)
 def test_each_family_has_graphs_that_score_as_torch_does(
     kept_once, tmp_path, arch, capfd, monkeypatch
 ):
