@@ -6,8 +6,8 @@ Receptive Fields of Convolutional Neural Networks", centres of the field): a lay
 cells lie half a cell up and to the left of where a plain resize of the map would put them;
 DenseNet's three poolings of two by two pixels add 2, 4 and 8; a merging of whole patches is
 centred; TensorFlow's padding, which is on the far side alone, adds half a cell. Where a shortcut
-pools otherwise than the branch beside it (ResNet-D), the branch is followed: the true centre lies up
-to half a cell from there.
+pools otherwise than the branch beside it (ResNet-D), the branch is followed: the true centre lies
+up to half a cell from there.
 """
 
 import threading
