@@ -42,7 +42,7 @@ HOMES = {
     },
     "wandb": {"training.tracking"},
     "fastai": {"training.fastai_parts"},
-    "timm": {"networks.adapters", "networks.timm_networks"},
+    "timm": {"networks.position_grids", "networks.start_networks", "networks.timm_networks"},
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
     "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
