@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from cxrtool.core.config import IMAGENET, NO_WEIGHTS
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_bytes, sha256, whole_file
 from cxrtool.core.json_files import read_json
@@ -19,7 +18,7 @@ from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import AncestorFacts, RunPatients, read_as
 from cxrtool.data.pictures import EXACT, LOOKS, Pictures, joined_pictures, keys_of
-from cxrtool.data.starts import file_of
+from cxrtool.data.starts import file_of, is_published
 
 TRAIN, VALID, BEFORE = 1, 2, 4
 """How a run has seen a picture: it was trained or chosen on it; the same times BEFORE, what it
@@ -84,7 +83,7 @@ def find_ancestry(weights: str, runs: Path) -> Ancestry:
     Raises:
         RunError: the run is not whole.
     """
-    if weights in (NO_WEIGHTS, IMAGENET):
+    if is_published(weights):
         return Ancestry()
     file = file_of(weights, runs)
     run = find_run(runs, weights) if file is None else run_of_weights(file, runs)

@@ -6,6 +6,7 @@ from cxrtool.core.config import IMAGENET, NO_WEIGHTS
 from cxrtool.core.errors import RunError, WeightsError
 from cxrtool.core.files import sha256
 from cxrtool.core.runs import find_run, named_run
+from cxrtool.core.start_cards import HUB, XRV, find_start
 
 MARK = "@sha256:"
 
@@ -13,10 +14,22 @@ MARK = "@sha256:"
 def file_of(weights: str, runs: Path) -> Path | None:
     """The file that `--weights` names; None where it is a run's name, or names no file.
 
-    A run comes before a file of its name in the folder where the user is, as `find_run` has it.
+    A run comes before a file of its name in the folder where the user is, as `find_run` has it;
+    published weights come before both. Before a file of torchxrayvision's may stand `xrv:`.
     """
-    path = Path(weights)
+    if is_published(weights):
+        return None
+    path = Path(weights.removeprefix(XRV))
     return path if path.is_file() and named_run(runs, weights) is None else None
+
+
+def is_published(weights: str) -> bool:
+    """Whether `--weights` names published weights, which stand for themselves anywhere."""
+    return (
+        weights in (IMAGENET, NO_WEIGHTS)
+        or weights.startswith(HUB)
+        or find_start(weights) is not None
+    )
 
 
 def recorded_start(weights: str, runs: Path) -> str:
@@ -29,7 +42,7 @@ def recorded_start(weights: str, runs: Path) -> str:
     Raises:
         RunError: neither a file nor a run.
     """
-    if weights in (IMAGENET, NO_WEIGHTS) or MARK in weights:
+    if is_published(weights) or MARK in weights:
         return weights
     path = file_of(weights, runs)
     if path is not None:

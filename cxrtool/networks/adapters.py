@@ -123,8 +123,10 @@ def ark_plus(tensors: Tensors) -> dict[str, Tensor]:
     }
 
 
+PLAIN = "none"
+"""The adapter that changes nothing."""
 ADAPTERS: dict[str, Adapter] = {
-    "none": as_they_are,
+    PLAIN: as_they_are,
     "hf-dinov2": hf_dinov2,
     "dinov2": dinov2,
     "chexfound": chexfound,

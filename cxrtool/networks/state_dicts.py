@@ -9,7 +9,7 @@ All of these are prefixes, so a network is found by its tensors' own names.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,6 +23,8 @@ from cxrtool.core.errors import WeightsError, counted, first_few
 from cxrtool.networks.pickles import kind_of, parts_of, read_inert, walk
 
 Shapes = Mapping[str, torch.Size]
+Resample = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], str]]
+"""Tensors by a network's names, with positions for its size, and in words what was done."""
 
 # torchvision's DenseNet files of 2017 separate a layer's numbers by a dot: `norm.1`.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)$")
@@ -49,6 +51,8 @@ class Place:
     tensors: dict[str, Tensor]
     """By their own names, including the last layer and what else has this prefix."""
     averaged: bool
+    resampled: str = ""
+    """In words, which positions were made for another size of images."""
 
     @property
     def rank(self) -> int:
@@ -70,6 +74,8 @@ class Needed:
     """The first part of the last layer's name."""
     modules: frozenset[str]
     """The first parts of all names; others are not part of the network."""
+    resample: Resample | None = None
+    """What makes positions for the network's image size."""
 
     def body_in(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's tensors, without the last layer and what is not part of it."""
@@ -119,19 +125,21 @@ def places_in(tensors: Mapping[str, Tensor], needed: Needed) -> list[Place]:
             if ".".join(parts[at:]) in needed.shapes:
                 found[".".join(parts[:at])] += 1
     return [
-        _place(tensors, name, needed.shapes)
+        _place(tensors, name, needed)
         for name, count in found.most_common()
         if 2 * count > len(needed.shapes)
     ]
 
 
-def _place(tensors: Mapping[str, Tensor], name: str, shapes: Shapes) -> Place:
+def _place(tensors: Mapping[str, Tensor], name: str, needed: Needed) -> Place:
     start = f"{name}." if name else ""
     own = {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     counter = f"{name.rpartition('module')[0]}n_averaged"
     averaged = bool(words & AVERAGED) or (name.endswith("module") and counter in tensors)
-    return Place(name, {k: _three_channels(t, shapes.get(k)) for k, t in own.items()}, averaged)
+    own = {key: _three_channels(value, needed.shapes.get(key)) for key, value in own.items()}
+    own, resampled = needed.resample(own) if needed.resample else (own, "")
+    return Place(name, own, averaged, resampled)
 
 
 def _three_channels(tensor: Tensor, needed: torch.Size | None) -> Tensor:

@@ -1,5 +1,6 @@
 import re
-from urllib.error import URLError
+import socket
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from torch import nn
 from torchvision import models
 
 from cxrtool.core.config import ARCHS
-from cxrtool.core.errors import RunError, WeightsError
+from cxrtool.core.errors import RunError, UsageError, WeightsError
 from cxrtool.core.files import sha256
 from cxrtool.core.json_files import write_json
 from cxrtool.core.runs import RunFolder
+from cxrtool.core.start_cards import start_cards
+from cxrtool.networks import imagenet_files, pretrained
 from cxrtool.networks.architectures import build_network, head_name, head_of
 from tests.support.weights import LABELS, body_equal, load, placed
 
@@ -115,11 +118,31 @@ def test_each_architecture_has_imagenet_weights(arch):
     assert models.get_model_weights(arch)["IMAGENET1K_V1"].url.startswith("https://")
 
 
-def test_imagenet_weights_come_from_torchvisions_cache(tmp_path, monkeypatch, resnet18):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    url = models.ResNet18_Weights.IMAGENET1K_V1.url
-    torch.save(resnet18.state_dict(), tmp_path / "checkpoints" / url.rpartition("/")[2])
+@pytest.fixture
+def nothing_here(tmp_path, monkeypatch):
+    """A machine on which nobody has downloaded anything; its models folder."""
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("CXRTOOL_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(socket, "socket", no_network)
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def no_network(*given, **named):
+    raise AssertionError("training asks the network for nothing")
+
+
+@pytest.mark.parametrize("place", ["TORCH_HOME/hub/checkpoints", "models"])
+def test_imagenet_weights_come_from_torchs_cache_or_the_models_folder(
+    tmp_path, monkeypatch, nothing_here, resnet18, place
+):
+    name = models.ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    torch.save(resnet18.state_dict(), tmp_path / place / name)
+    with pytest.raises(WeightsError, match=r"not the published file .*f37072fd"):
+        load(build_network("resnet18", 3), "imagenet")
+    monkeypatch.setattr(imagenet_files, "sha256", lambda path: "f37072fd" + "0" * 56)
     network = build_network("resnet18", 3)
     loaded = load(network, "imagenet")
     assert loaded.source == "ImageNet weights of resnet18 (IMAGENET1K_V1)"
@@ -127,24 +150,128 @@ def test_imagenet_weights_come_from_torchvisions_cache(tmp_path, monkeypatch, re
     assert body_equal(network, resnet18.state_dict())
 
 
-def test_without_network_the_message_says_what_to_do(tmp_path, monkeypatch, capsys):
-    def no_network(*args, **kwargs):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+def test_what_is_not_here_is_not_downloaded_and_the_message_says_what_to_do(nothing_here):
     with pytest.raises(WeightsError) as told:
         load(build_network("resnet101", 3), "imagenet", arch="resnet101")
-    assert capsys.readouterr().out == "", "stdout is for results"
-    text = str(told.value)
+    url = models.ResNet101_Weights.IMAGENET1K_V1.url
     for part in (
-        "Name or service not known",
-        models.ResNet101_Weights.IMAGENET1K_V1.url,
-        str(tmp_path / "checkpoints"),
+        "training downloads nothing",
+        "cxrtool models fetch resnet101",
+        url,
+        str(nothing_here / url.rpartition("/")[2]),
         "--weights FILE",
         "--weights none",
     ):
-        assert part in text
+        assert part in str(told.value)
+
+
+def test_a_start_is_read_by_its_card(nothing_here, resnet18):
+    card = start_cards()["xrv:resnet50-res512-all"]
+    theirs = models.resnet50(weights=None)
+    state = {f"model.{key}": one for key, one in theirs.state_dict().items()}
+    state["model.conv1.weight"] = torch.randn(64, 1, 7, 7)
+    torch.save(state, nothing_here / card.file)
+    network = build_network("resnet50", 3)
+    loaded = load(network, card.name, arch="resnet50")
+    assert loaded.recorded == card.name
+    assert loaded.source == f"{card.name}: {card.file} (SHA-256 {sha256(nothing_here / card.file)})"
+    assert "one channel was spread over three" in loaded.detail
+    assert torch.equal(network.layer4[2].conv3.weight, theirs.layer4[2].conv3.weight)
+    with pytest.raises(WeightsError, match=r"do not fit resnet18: .*\n.*pass --arch resnet50"):
+        load(build_network("resnet18", 3), card.name)
+
+
+def test_a_pickled_network_of_torchxrayvision_is_a_start(nothing_here):
+    card = start_cards()["xrv:densenet121-res224-chex"]
+    theirs = models.densenet121(weights=None, num_classes=18)
+    theirs.features.conv0 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    theirs.pathologies = list(card.labels)
+    torch.save(theirs, nothing_here / card.file)
+    network = build_network("densenet121", 3)
+    loaded = load(network, "xrv:chex", arch="densenet121")
+    assert loaded.recorded == card.name
+    theirs.classifier = nn.Identity()
+    network.classifier = nn.Identity()
+    grey = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        expected, found = theirs.eval()(grey), network.eval()(grey.expand(-1, 3, -1, -1))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_jfhealthcares_body_is_found_and_its_heads_are_left_out(nothing_here):
+    card = start_cards()["jfhealthcare-densenet121"]
+    theirs = models.densenet121(weights=None)
+    state = {f"backbone.{key}": one for key, one in theirs.state_dict().items()}
+    heads = {f"fc_{n}.{part}": torch.zeros(1, 2048, 1, 1) for n in range(5) for part in "wb"}
+    torch.save(state | heads, nothing_here / card.file)
+    network = build_network("densenet121", 3)
+    loaded = load(network, card.name, arch="densenet121")
+    assert "left out: 10 other tensors (fc_0.w" in loaded.detail
+    grey = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = theirs.features.eval()(grey), network.features.eval()(grey)
+    assert torch.equal(found, expected)
+
+
+def test_a_checkpoints_other_networks_are_not_taken_for_the_start(nothing_here, resnet18):
+    card = replace(start_cards()["ark-plus"], arch="resnet18", key="teacher", adapter="none")
+    raw = {key: one + 1 for key, one in resnet18.state_dict().items()}
+    content = {"state_dict": raw, "teacher": resnet18.state_dict()}
+    assert pretrained.find_start(card.name)
+    torch.save(content, nothing_here / card.file)
+    network = build_network("resnet18", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "find_start", lambda name: card)
+        load(network, card.name)
+    assert body_equal(network, resnet18.state_dict())
+
+
+def test_a_file_on_the_hub_is_read_from_its_cache(tmp_path, nothing_here, resnet18):
+    folder = tmp_path / "HF_HUB_CACHE" / "models--me--nets"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(resnet18.state_dict(), folder / "snapshots" / "abc" / "model.safetensors")
+    network = build_network("resnet18", 3)
+    assert load(network, "hf:me/nets").recorded == "hf:me/nets"
+    assert body_equal(network, resnet18.state_dict())
+    with pytest.raises(WeightsError, match=r"cxrtool models fetch hf:me/nets:other.pt"):
+        load(network, "hf:me/nets:other.pt")
+    with pytest.raises(UsageError, match="expected hf:OWNER/REPOSITORY"):
+        load(network, "hf:nets")
+
+
+def test_near_names_of_starts_are_told(tmp_path):
+    with pytest.raises(WeightsError, match=r"a start's name.*rad-dino"):
+        load(build_network("resnet18", 3), "rad-dine", runs=tmp_path)
+    with pytest.raises(WeightsError, match=r"--weights xrv:nowhere.pt: no such file"):
+        load(build_network("resnet18", 3), "xrv:nowhere.pt", runs=tmp_path)
+
+
+def test_what_fits_is_loaded_where_that_is_asked_for_and_the_rest_is_told(tmp_path, resnet18):
+    state = dict(resnet18.state_dict())
+    del state["layer4.1.conv2.weight"]
+    state["conv1.weight"] = torch.zeros(64, 2, 7, 7)
+    state["layer4.9.strange"] = torch.zeros(3)
+    torch.save(placed(state, "model."), tmp_path / "w.pt")
+    network = build_network("resnet18", 3)
+    before = {key: one.clone() for key, one in network.state_dict().items()}
+    with pytest.raises(WeightsError, match="do not fit resnet18"):
+        load(network, tmp_path / "w.pt")
+    loaded = load(network, tmp_path / "w.pt", allow_missing=True)
+    assert loaded.detail.startswith(
+        "98 of 100 tensors, since --allow-missing was given: 1 of 100 are missing "
+        "(layer4.1.conv2.weight); "
+    )
+    assert "layer4.9.strange" in loaded.detail
+    assert "conv1.weight: (64, 2, 7, 7), not (64, 3, 7, 7)" in loaded.detail
+    own = network.state_dict()
+    assert torch.equal(own["layer4.1.conv1.weight"], state["layer4.1.conv1.weight"])
+    for key in ("conv1.weight", "layer4.1.conv2.weight", "fc.weight"):
+        assert torch.equal(own[key], before[key])
+    torch.save({"conv1.weight": state["conv1.weight"]}, tmp_path / "little.pt")
+    with pytest.raises(WeightsError, match="do not fit resnet18"):
+        load(network, tmp_path / "little.pt", allow_missing=True)
 
 
 def test_none_changes_nothing():

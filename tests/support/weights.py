@@ -9,8 +9,8 @@ from cxrtool.networks.pretrained import load_pretrained
 LABELS = ("Edema", "Nodule", "Mass")
 
 
-def load(network, weights, *, arch="resnet18", labels=LABELS, runs="nowhere"):
-    return load_pretrained(network, arch, str(weights), labels, Path(runs))
+def load(network, weights, *, arch="resnet18", labels=LABELS, runs="nowhere", **options):
+    return load_pretrained(network, arch, str(weights), labels, Path(runs), **options)
 
 
 def body_equal(network, state, head="fc."):
