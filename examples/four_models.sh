@@ -4,6 +4,7 @@
 #
 #   bash examples/four_models.sh path/to/CheXpert-v1.0-small
 #
+# It starts from ImageNet's weights, once fetched: `cxrtool models fetch resnet101 densenet121`.
 # Further arguments go to `cxrtool train`; for a try without ImageNet weights:
 #
 #   bash examples/four_models.sh path/to/CheXpert-v1.0-small --weights none --epochs 2

@@ -47,6 +47,7 @@ BEFORE = {
 """What the reader of a guide has done before."""
 SMALLER = """#!/bin/sh
 case " $* " in
+*" models fetch "*) exit 0 ;;  # what it fetches is not needed below
 *" --resume "*) ;;
 " train "*)
   case " $* " in *" --weights "*) ;; *) set -- "$@" --weights none ;; esac

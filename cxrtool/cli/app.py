@@ -15,6 +15,7 @@ from cxrtool.core.config import (
     EvaluateConfig,
     ExportConfig,
     GuiConfig,
+    ModelsConfig,
     PredictConfig,
     PrepareConfig,
     RunsConfig,
@@ -124,6 +125,22 @@ def train(config: TrainConfig, call: Call) -> None:
         result = train_model(config, workspace, seed=seed, given=call.given, reporter=reporter)
         if result.writes:
             show.trained(result, call.common)
+
+
+@command(app, ModelsConfig, TRAINING)
+def models(config: ModelsConfig, call: Call) -> None:
+    """List published weights to start from, show one, or fetch some."""
+    from cxrtool.cli.show import models as show
+    from cxrtool.workflows.models import FETCH, SHOW, fetch_models, list_starts, show_start
+
+    if config.action is None:
+        show.listed(list_starts(), call.common)
+    elif config.action == FETCH:
+        show.fetched(fetch_models(config, call.reporter), call.common)
+    elif config.action == SHOW:
+        if len(config.names or ()) != 1:
+            raise UsageError("models show: name one start; `cxrtool models` lists them")
+        show.shown(show_start((config.names or [""])[0]), call.common)
 
 
 @command(app, TuneConfig, TRAINING, without=("dry_run", "lr_find"))

@@ -83,7 +83,8 @@ COMMAND_WORDS: dict[str, str] = {
     "predict": "classify detect infer inference run",
     "gui": "app page serve server ui web webui",
     "export": "convert onnx save",
-    "runs": "delete history list ls models rm show slim status",
+    "models": "backbones checkpoints download fetch pretrained starts weights zoo",
+    "runs": "delete history list ls rm show slim status",
     "demo": "example quickstart try",
 }
 """Of each command, what other tools call it."""

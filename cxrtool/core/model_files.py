@@ -66,7 +66,7 @@ class ModelFile:
         place = models_folder() / (self.stored if self.file == USUAL_FILE else self.file)
         if not self.link:
             return (
-                f"  It is not to be downloaded by a program: {self.page} says how it is had.\n"
+                f"  It is not published for download: {self.page} says how it is had.\n"
                 f"  Then put {self.file} at {place},\n"
                 f"  or give it: cxrtool models fetch {self.name} --from FILE"
             )

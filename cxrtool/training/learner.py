@@ -132,7 +132,8 @@ def xray_learner(
     Args:
         dls: of `xray_block`.
         arch: one of `config.ARCHS`, or `timm/NAME`.
-        weights: what to start from, as `train --weights` has it: imagenet, none, a file or a run.
+        weights: what to start from, as `train --weights` has it: imagenet, none, a start, a file
+            or a run.
         workspace: where a run that is named is looked for.
         lr: the learning rate of a fit that says no other.
         weight_decay: AdamW's.

@@ -156,7 +156,14 @@ def _start(
 ) -> _Start:
     """Load the weights to start from, and find what they have seen."""
     weights = located_start(config.weights, workspace.runs) if fresh else NO_WEIGHTS
-    loaded = load_pretrained(network, config.arch, weights, data.labels, workspace.runs)
+    loaded = load_pretrained(
+        network,
+        config.arch,
+        weights,
+        data.labels,
+        workspace.runs,
+        allow_missing=config.allow_missing,
+    )
     ancestry = find_ancestry(weights, workspace.runs)
     seen = None
     if ancestry.ancestors:

@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": config.PrepareConfig,
     "split": config.SplitConfig,
     "train": config.TrainConfig,
+    "models": config.ModelsConfig,
     "tune": config.TuneConfig,
     "evaluate": config.EvaluateConfig,
     "compare": config.CompareConfig,

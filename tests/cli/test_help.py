@@ -94,7 +94,7 @@ def test_the_resolved_defaults_are_those_that_help_tells():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_whole_sentences(name):
     for option in options_of(COMMANDS[name]).values():
-        assert re.match(r"[A-Z]|rm:", option.help), option.name
+        assert re.match(r"[A-Z]|rm:|fetch:", option.help), option.name
         assert option.help.endswith("."), option.name
         assert option.panel in PANELS
     assert str(MADE[name].help).strip().endswith(".")

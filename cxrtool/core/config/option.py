@@ -78,7 +78,11 @@ class Option:
     @property
     def written(self) -> str:
         """The option as it is typed, and as messages name it."""
-        return self.name if self.argument else f"--{self.name.replace('_', '-')}"
+        if self.argument:
+            return self.name
+        if len(self.flags) == 1 and "/" not in self.flags[0]:  # a name that Python cannot have
+            return self.flags[0]
+        return f"--{self.name.replace('_', '-')}"
 
     def problem(self, value: object) -> str:
         """What is wrong with a value; empty if nothing is."""

@@ -79,7 +79,11 @@ class TrainConfig(ComputeConfig):
         "Labels to train on, separated by commas."
     )
     weights: str = option(IMAGENET, MODEL, metavar="WHAT").help(
-        "Weights to start from: imagenet, none, a file with a state dict, or a run."
+        "Weights to start from: imagenet, none, a start's name (see `cxrtool models`), "
+        "hf:OWNER/REPOSITORY[:FILE], a file, or a run. Nothing is downloaded."
+    )
+    allow_missing: bool = option(False, MODEL).help(
+        "Load of --weights what fits, and say what does not, where not all of the network is there."
     )
     epochs: int = option(10, OPTIMISATION, within=(1, MOST_EPOCHS)).help("Epochs to train at most.")
     batch_size: int = option(32, OPTIMISATION, within=(1, MOST_IN_A_BATCH)).help(
