@@ -42,7 +42,12 @@ HOMES = {
     },
     "wandb": {"training.tracking"},
     "fastai": {"training.fastai_parts"},
-    "timm": {"networks.position_grids", "networks.start_networks", "networks.timm_networks"},
+    "timm": {
+        "networks.imagenet_files",
+        "networks.position_grids",
+        "networks.start_networks",
+        "networks.timm_networks",
+    },
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
     "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
@@ -168,6 +173,10 @@ def test_runs_starts_with_nothing_heavy():
     assert loaded_after("import cxrtool.workflows.runs") == set()
 
 
+def test_models_starts_with_nothing_heavy():
+    assert loaded_after("import cxrtool.workflows.models as m; m.list_starts()") == set()
+
+
 def test_predict_starts_with_nothing_but_numpy():
     assert loaded_after("import cxrtool.workflows.predict") == {"numpy"}
 
@@ -191,6 +200,7 @@ TESTED_BY = {
     "gui.counters": "gui/test_app.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
+    "networks.imagenet_files": "networks/test_pretrained.py",
     "networks.position_grids": "networks/test_adapters.py",
     "networks.start_networks": "networks/test_adapters.py",
     "reports.figures.series": "reports/figures/test_curves.py",

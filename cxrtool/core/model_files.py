@@ -135,9 +135,11 @@ def _user_cache() -> Path:
 
 
 def _in_hub_cache(repository: str, file: str) -> Path | None:
-    if not hub_cache().is_dir():
+    """A file as the Hub's library keeps it; the library itself takes long to import."""
+    folder = hub_cache() / f"models--{repository.replace('/', '--')}"
+    try:
+        revision = (folder / "refs" / "main").read_text().strip()
+    except OSError:
         return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, file, cache_dir=hub_cache())
-    return Path(found) if isinstance(found, str) else None
+    path = folder / "snapshots" / revision / file
+    return path if revision and path.is_file() else None

@@ -93,6 +93,27 @@ def find_start(name: str) -> StartCard | None:
     return cards.get(name) or cards.get(name.replace(XRV, XRV + _SHORT, 1))
 
 
+def of_start(arch: str, weights: str, usual: str) -> tuple[str, str]:
+    """The architecture and the weights that `--arch START` means; others as they are.
+
+    Args:
+        arch: an architecture's name, or a start's.
+        weights: those that are asked for.
+        usual: those that nobody asked for, in whose place the start's own come.
+    """
+    card = find_start(arch)
+    if card is None:
+        return arch, weights
+    return card.arch, card.name if weights == usual else weights
+
+
+def name_of_start(arch: str, weights: str) -> str:
+    """What a training is called by: its start, where it begins with one's own network, or its
+    architecture."""
+    card = find_start(weights)
+    return weights.replace(":", "-") if card is not None and card.arch == arch else arch
+
+
 def near_starts(name: str) -> list[str]:
     """Names of starts that are like a mistyped one."""
     return near_names(name, list(start_cards()))

@@ -6,12 +6,10 @@ from pathlib import Path
 from torch import Tensor
 from torchvision import models
 
-from cxrtool.core.config import ARCHS
+from cxrtool.core.config import ARCHS, TIMM
 from cxrtool.core.errors import WeightsError
 from cxrtool.core.files import sha256
 from cxrtool.core.model_files import USUAL_FILE, ModelFile
-
-TIMM = "timm/"
 
 
 def imagenet_file(arch: str) -> ModelFile:

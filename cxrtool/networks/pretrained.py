@@ -8,7 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from cxrtool.core.config import ARCHS, IMAGENET, NO_WEIGHTS
+from cxrtool.core.config import ARCHS, IMAGENET, NO_WEIGHTS, TIMM
 from cxrtool.core.errors import RunError, WeightsError, did_you_mean, first_few
 from cxrtool.core.files import sha256
 from cxrtool.core.model_files import file_of_start, file_on_hub
@@ -18,7 +18,7 @@ from cxrtool.core.start_cards import XRV, find_start, near_starts
 from cxrtool.data.starts import file_of, is_published, recorded_start, told_start
 from cxrtool.networks.adapters import ADAPTERS, PLAIN
 from cxrtool.networks.architectures import build_network, head_name, head_of
-from cxrtool.networks.imagenet_files import TIMM, imagenet_file, refuse_other_file, timm_weights
+from cxrtool.networks.imagenet_files import imagenet_file, refuse_other_file, timm_weights
 from cxrtool.networks.position_grids import resampled
 from cxrtool.networks.state_dicts import (
     COUNTER,

@@ -13,6 +13,7 @@ import torch
 from timm.models import group_parameters
 from torch import nn
 
+import cxrtool.networks.start_networks  # noqa: F401 - gives timm the names of published networks
 from cxrtool.core.config import TIMM
 from cxrtool.core.errors import UsageError, did_you_mean, near_names
 from cxrtool.networks.head import Head

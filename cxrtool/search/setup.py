@@ -27,6 +27,7 @@ from cxrtool.core.files import sha256
 from cxrtool.core.locks import is_locked, locked
 from cxrtool.core.names import name_of_training
 from cxrtool.core.schemas import MOST, Record, Seed, Sha256, Word, checked, model_of
+from cxrtool.core.start_cards import name_of_start
 from cxrtool.core.unicode_forms import normal, on_disk
 from cxrtool.core.workspace import Workspace, is_folder_name
 from cxrtool.data.manifest import read_manifest, read_split
@@ -208,7 +209,7 @@ def _folder(config: TuneConfig, workspace: Workspace) -> StudyFolder:
             told = f"there are: {first_few(there, 8)}" if there else "there is none"
             raise RunError(f"no study {config.resume!r} in {workspace.studies}{near}; {told}")
         return folder
-    default = name_of_training(config.arch, config.uncertainty)
+    default = name_of_training(name_of_start(config.arch, config.weights), config.uncertainty)
     name = config.name or default
     if not is_folder_name(name):
         raise UsageError(f"--name {name!r}: give a plain folder name")

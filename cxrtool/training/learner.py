@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrtool.core.config import IMAGENET, NO_WEIGHTS, TIMM, TrainConfig
+from cxrtool.core.start_cards import of_start
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.networks.architectures import Blocks, blocks_of, build_network
@@ -131,7 +132,7 @@ def xray_learner(
 
     Args:
         dls: of `xray_block`.
-        arch: one of `config.ARCHS`, or `timm/NAME`.
+        arch: one of `config.ARCHS`, `timm/NAME`, or a start's name, which brings its weights.
         weights: what to start from, as `train --weights` has it: imagenet, none, a start, a file
             or a run.
         workspace: where a run that is named is looked for.
@@ -150,6 +151,7 @@ def xray_learner(
         WeightsError: the weights cannot be had or do not fit.
     """
     labels = list(dls.vocab)
+    arch, weights = of_start(arch, str(weights), IMAGENET)
     if image_size is None and arch.startswith(TIMM):  # torchvision's take any
         image_size = dls.valid.one_batch()[0].shape[-1]
     network = build_network(
@@ -159,7 +161,7 @@ def xray_learner(
         drop_rate=drop_rate,
         drop_path=drop_path,
     )
-    load_pretrained(network, arch, str(weights), labels, Workspace(Path(workspace)).runs)
+    load_pretrained(network, arch, weights, labels, Workspace(Path(workspace)).runs)
     # TrainingMode is in the place of fastai's own callback for that.
     usual = [one for one in defaults.callbacks if one is not TrainEvalCallback]
     learner = make_learner(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrtool.core.config import ARCHS, ModelsConfig
+from cxrtool.core.config import ARCHS, TIMM, ModelsConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.downloads import download
 from cxrtool.core.errors import UsageError, WeightsError, did_you_mean
@@ -24,7 +24,6 @@ from cxrtool.core.numbers import megabytes
 from cxrtool.core.start_cards import HUB, StartCard, find_start, near_starts, start_cards
 
 FETCH, SHOW = "fetch", "show"
-TIMM = "timm/"
 SAFE = ".safetensors"
 
 

@@ -19,6 +19,7 @@ from cxrtool.core.new_runs import OpenRun, check_new_name, new_run, resumed_run
 from cxrtool.core.processes import Processes, joined, launched, lost_others, one_voice
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.signals import stop_requests
+from cxrtool.core.start_cards import name_of_start
 from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.networks.devices import compute_threads
 from cxrtool.training.advice import say_plan, say_sampling, say_shifted
@@ -235,7 +236,7 @@ def _refuse_differences(setup: Setup, resumed: Resumed | None, workspace: Worksp
 def _open(setup: Setup, resumed: Resumed | None, workspace: Workspace, stack: ExitStack) -> OpenRun:
     """The run's folder, which the first process makes or locks."""
     config, processes = setup.config, setup.processes
-    default = name_of_training(config.arch, config.uncertainty)
+    default = name_of_training(name_of_start(config.arch, config.weights), config.uncertainty)
     if config.fold is not None:
         default += f"-fold{config.fold}"
     opened = None

@@ -1,16 +1,19 @@
 """The table of starts: every card is whole, and names one thing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from cxrtool.core.config import ARCHS
+from cxrtool.core.config import ARCHS, TrainConfig
+from cxrtool.core.errors import UsageError
 from cxrtool.core.start_cards import (
     BY_HAND,
     FORM,
     OPEN,
     XRV,
     find_start,
+    name_of_start,
     near_starts,
     start_cards,
     start_of_file,
@@ -60,6 +63,24 @@ def test_short_and_mistyped_names():
     assert find_start("xrv:densenet121-res224-chex") is CARDS["xrv:densenet121-res224-chex"]
     assert find_start("chex") is None
     assert "rad-dino" in near_starts("rad-dine")
+
+
+def test_an_architecture_may_be_a_starts_which_brings_its_weights():
+    config = TrainConfig(arch="rad-dino")
+    assert (config.arch, config.weights) == ("timm/vit_base_patch14_dinov2", "rad-dino")
+    assert replace(config, epochs=3).weights == "rad-dino"
+    assert TrainConfig(arch="rad-dino", weights="none").weights == "none"
+    assert TrainConfig(arch="xrv:chex").weights == "xrv:densenet121-res224-chex"
+    assert TrainConfig().weights == "imagenet"
+    with pytest.raises(UsageError, match="architecture 'rad-dine' is not known"):
+        TrainConfig(arch="rad-dine")
+
+
+def test_a_training_is_called_by_its_start():
+    assert name_of_start("timm/vit_base_patch14_dinov2", "rad-dino") == "rad-dino"
+    assert name_of_start("densenet121", "xrv:chex") == "xrv-chex"
+    assert name_of_start("densenet121", "rad-dino") == "densenet121"
+    assert name_of_start("densenet121", "imagenet") == "densenet121"
 
 
 def test_a_file_that_two_starts_share_the_name_of_is_none():

@@ -2,7 +2,9 @@ import re
 import socket
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -239,6 +241,49 @@ def test_a_file_on_the_hub_is_read_from_its_cache(tmp_path, nothing_here, resnet
         load(network, "hf:me/nets:other.pt")
     with pytest.raises(UsageError, match="expected hf:OWNER/REPOSITORY"):
         load(network, "hf:nets")
+
+
+def test_a_file_under_foreign_names_is_read_whatever_it_is_called(tmp_path):
+    theirs = build_network("timm/eva_x_tiny_patch16", 2, image_size=32)
+    names = {"mlp.fc1.": "mlp.w12.", "mlp.fc2.": "mlp.w3.", "fc_norm.": "norm."}
+    state = {"mask_token": torch.zeros(1, 1, 192)}
+    for key, value in theirs.state_dict().items():
+        for ours, foreign in names.items():
+            key = key.replace(ours, foreign)
+        state[key] = value
+    torch.save({"module": state, "loss": np.float64(0.5)}, tmp_path / "x.pt")
+    network = build_network("timm/eva_x_tiny_patch16", 3, image_size=64)
+    loaded = load(network, tmp_path / "x.pt", arch="timm/eva_x_tiny_patch16")
+    assert "names read as eva-x has them" in loaded.detail
+    assert "the grid of positions was resampled from 2 x 2 to 4 x 4" in loaded.detail
+    assert "left out: 1 other tensors (mask_token)" in loaded.detail.replace("module.", "")
+    assert torch.equal(network.blocks[11].mlp.fc1.weight, theirs.blocks[11].mlp.fc1.weight)
+    assert torch.equal(network.fc_norm.weight, theirs.fc_norm.weight)
+    without = {key: one for key, one in state.items() if not key.startswith("blocks.3.mlp.w12")}
+    torch.save(without, tmp_path / "less.pt")
+    with pytest.raises(WeightsError, match=r"2 of 162 are missing \(blocks.3.mlp.fc1.weight"):
+        load(network, tmp_path / "less.pt", arch="timm/eva_x_tiny_patch16")
+
+
+def test_imagenet_of_a_timm_network_is_timms_file(nothing_here):
+    theirs = timm.create_model("test_vit", num_classes=1000)
+    for tensor in theirs.parameters():
+        nn.init.normal_(tensor)
+    with pytest.raises(WeightsError, match=r"models fetch timm/test_vit.r160_in1k"):
+        load(build_network("timm/test_vit", 3), "imagenet", arch="timm/test_vit")
+    save_file(theirs.state_dict(), nothing_here / "timm-test_vit.r160_in1k.safetensors")
+    network = build_network("timm/test_vit", 3, image_size=64)
+    loaded = load(network, "imagenet", arch="timm/test_vit")
+    assert "resampled from 10 x 10 to 4 x 4" in loaded.detail
+    own = network.state_dict()
+    for key, value in theirs.state_dict().items():
+        if key != "pos_embed" and not key.startswith("head."):
+            assert torch.equal(own[key], value), key
+    (nothing_here / "timm-test_vit.r160_in1k.safetensors").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"cannot be loaded as timm's weights of timm/test_vit"):
+        load(network, "imagenet", arch="timm/test_vit")
+    with pytest.raises(WeightsError, match="timm has no weights of timm/eva_x_tiny_patch16"):
+        load(network, "imagenet", arch="timm/eva_x_tiny_patch16")
 
 
 def test_near_names_of_starts_are_told(tmp_path):

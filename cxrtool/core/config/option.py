@@ -53,6 +53,8 @@ class Option:
     within: tuple[float, float] | None = None
     """The smallest and the largest number allowed."""
     choices: tuple[str, ...] = ()
+    named: Callable[[str], bool] | None = None
+    """Whether a name is taken that is none of the choices."""
     besides: str = ""
     """What else is taken beside the choices begins with this."""
     noun: str = "value"
@@ -110,6 +112,8 @@ class Option:
         return self.check(value) if self.check else ""
 
     def _is_besides(self, value: str) -> bool:
+        if self.named is not None and self.named(value):
+            return True
         return bool(self.besides) and value.startswith(self.besides) and value != self.besides
 
     def checked(self, value: T) -> T:

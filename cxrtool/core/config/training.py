@@ -37,6 +37,7 @@ from cxrtool.core.config.values import (
     USUAL_FROZEN,
 )
 from cxrtool.core.errors import unknown_name
+from cxrtool.core.start_cards import find_start, of_start
 
 
 def policy_problem(text: str) -> str:
@@ -44,6 +45,11 @@ def policy_problem(text: str) -> str:
     names = [part.rpartition("=")[2].strip() for part in text.split(",")]
     unknown = [name for name in names if name not in POLICIES]
     return unknown_name("uncertainty policy", unknown[0], POLICIES) if unknown else ""
+
+
+def is_start(name: str) -> bool:
+    """Whether published weights have this name."""
+    return find_start(name) is not None
 
 
 def pos_weight_problem(text: str) -> str:
@@ -63,10 +69,17 @@ class TrainConfig(ComputeConfig):
         "from one of them (recipe: strong). `--recipe strong --help` shows its values."
     )
     arch: str = option(
-        "densenet121", MODEL, choices=ARCHS, besides=TIMM, noun="architecture", metavar="NAME"
+        "densenet121",
+        MODEL,
+        choices=ARCHS,
+        besides=TIMM,
+        named=is_start,
+        noun="architecture",
+        metavar="NAME",
     ).help(
         f"Architecture of the network: {', '.join(ARCHS)}, or {TIMM}NAME for any of timm's that "
-        "ends in a linear layer."
+        "ends in a linear layer; or a start's name (see `cxrtool models`): its architecture, with "
+        "its weights."
     )
     uncertainty: str = option("ones", DATA, check=policy_problem, metavar="POLICY").help(
         f"What an uncertain label (-1) becomes: {', '.join(POLICIES)}; after it LABEL=POLICY for "
@@ -189,6 +202,13 @@ class TrainConfig(ComputeConfig):
         "Log metrics to Weights & Biases (never images or paths)."
     )
     force: bool = option(False, RUN).help("Replace the run of this name.")
+
+    def __post_init__(self) -> None:
+        """Check all values; of a start's name as architecture, take what it stands for."""
+        super().__post_init__()
+        arch, weights = of_start(self.arch, self.weights, IMAGENET)
+        object.__setattr__(self, "arch", arch)
+        object.__setattr__(self, "weights", weights)
 
     def resolved(self) -> "TrainConfig":
         """The same with every None that stands for a choice replaced by that choice."""
