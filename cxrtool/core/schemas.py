@@ -100,6 +100,8 @@ class RunModel(Record):
     fold: Count | None
     pixel_mean: Share
     pixel_std: Annotated[float, Field(gt=0, le=1)]
+    pixels_of: Text | None = None
+    """Whose mean and deviation of pixels those are."""
     weights_from: Text | None = None
     data: RunData | None = None
     sha256: dict[Word, Sha256]

@@ -23,6 +23,10 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
     )
     if config.weights != NO_WEIGHTS:
         reporter.note(setup.loaded.detail)
+        reporter.note(
+            f"pixels are scaled by the mean {data.mean:.4g} and deviation {data.std:.4g} of "
+            f"{data.pixels_of} (--normalise {config.normalise})"
+        )
     _say_unusual(setup, reporter)
 
 

@@ -25,7 +25,10 @@ from cxrtool.data.manifest import (
 )
 from cxrtool.evaluation.metrics import auroc_per_label
 from cxrtool.images.cache import ImageCache
+from cxrtool.networks.start_pixels import pixels_of_start
 from cxrtool.training.targets import Targets
+
+TRAINING_IMAGES = "the training images"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class TrainingData:
     """Where the images are read from; None: from their files."""
     info: DataInfo
     """Of the data set: where its images are from, and who labelled them."""
+    pixels_of: str = TRAINING_IMAGES
+    """Whose mean and deviation those are, in words."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -112,12 +117,36 @@ def read_training_data(
         )
     pixels = read_pixels(workspace.pixels, rows[~rows["is_valid"]])
     cache = find_cache(config.image_size, workspace, reporter)
-    mean, std = mean_and_deviation(pixels)
+    mean, std, whose = _pixel_statistics(config, mean_and_deviation(pixels))
     if cache is not None:
         cache.rows_of(frame["path"])  # all of them, or the cache is another manifest's
-    data = TrainingData(info.folder, frame, policy, mean, std, cache, info)
+    data = TrainingData(info.folder, frame, policy, mean, std, cache, info, whose)
     _refuse_too_little(data, workspace, config)
     return data
+
+
+def _pixel_statistics(
+    config: TrainConfig, measured: tuple[float, float]
+) -> tuple[float, float, str]:
+    """The mean and deviation that pixels are scaled by, and in words whose they are.
+
+    A network that has seen chest X-rays knows them as its own training scaled them; one of
+    photographs gets the data's own, as in the report.
+
+    Raises:
+        UsageError: the start's are asked for, and it has none.
+    """
+    start = None
+    if config.normalise != "data":
+        start = pixels_of_start(config.arch, config.weights)
+    if config.normalise == "start" and start is None:
+        raise UsageError(
+            f"--normalise start: --weights {config.weights} does not say how its pixels were "
+            "scaled; only starts and imagenet do. Pass --normalise data"
+        )
+    if start is None or (config.normalise == "auto" and not start.chest):
+        return *measured, TRAINING_IMAGES
+    return start.mean, start.std, f"the start's own training ({config.weights})"
 
 
 def chosen_labels(asked: str | None, labels: Sequence[str]) -> tuple[str, ...]:

@@ -339,6 +339,7 @@ class RunRecorder:
             "fold": self.config.fold,
             "pixel_mean": self.data.mean,
             "pixel_std": self.data.std,
+            "pixels_of": self.data.pixels_of,
             "weights_from": self.environment["weights_from"],
             "data": described(self.data.info),
             "sha256": {path.name: sha256(path) for path in self._bound()},

@@ -98,6 +98,10 @@ class TrainConfig(ComputeConfig):
     allow_missing: bool = option(False, MODEL).help(
         "Load of --weights what fits, and say what does not, where not all of the network is there."
     )
+    normalise: str = option("auto", MODEL, choices=("auto", "data", "start")).help(
+        "Mean and deviation that pixels are scaled by: those of the training images, or the "
+        "start's own; auto: the start's own where it was trained on chest X-rays."
+    )
     epochs: int = option(10, OPTIMISATION, within=(1, MOST_EPOCHS)).help("Epochs to train at most.")
     batch_size: int = option(32, OPTIMISATION, within=(1, MOST_IN_A_BATCH)).help(
         "Images in a batch, over all processes."
