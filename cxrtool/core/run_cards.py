@@ -13,6 +13,7 @@ from cxrtool.core.schemas import (
     AGAIN,
     AncestorFacts,
     InheritedFacts,
+    PublishedFacts,
     RunLabels,
     RunModel,
     RunPatients,
@@ -76,6 +77,8 @@ class RunCard:
     shifted: tuple[str, ...] | None = None
     """The labels that weighted sampling drew clearly more or less often than the data have them;
     None: not known, of a run of version 0.1."""
+    published: PublishedFacts | None = None
+    """Who it is, where others trained and published it."""
     sealed: bool = True
     """Whether model.json has a fingerprint of its own; those of version 0.1 have none."""
 
@@ -131,6 +134,7 @@ def read_card(run: RunFolder) -> RunCard:
         ancestors=patients.ancestors,
         inherited=patients.inherited,
         has_pictures=bool(kept),
+        published=model.published,
         sealed=model.sealed is not None,
     )
 
@@ -201,6 +205,11 @@ def _estimated(model: RunModel, labels: RunLabels) -> dict[str, str]:
 def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
     """What everybody who scores with a run should know of its files."""
     found = []
+    if card.published is not None:
+        found.append(
+            f"{run.name}: a published network, trained by others on {card.published.words}: its "
+            "scores are comparable with those on the same images alone"
+        )
     if card.edited:
         found.append(
             f"{run.name}: thresholds.json was edited by hand for {first_few(card.edited)}: "

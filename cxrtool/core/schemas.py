@@ -89,6 +89,17 @@ class RunData(Record):
     layout: Word
 
 
+class PublishedFacts(Record):
+    """Of a network that others trained and published, and that stands here as a run."""
+
+    name: Word
+    trained_on: Words
+    """The collections whose patients it has seen."""
+    words: Text
+    sha256: Sha256
+    """Of the file that it was made of."""
+
+
 class RunModel(Record):
     """model.json: what the weights are weights of, and the other files' SHA-256."""
 
@@ -104,6 +115,7 @@ class RunModel(Record):
     """Whose mean and deviation of pixels those are."""
     weights_from: Text | None = None
     data: RunData | None = None
+    published: PublishedFacts | None = None
     sha256: dict[Word, Sha256]
     manifest_sha256: Sha256
     split_sha256: Sha256

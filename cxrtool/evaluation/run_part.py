@@ -1,6 +1,6 @@
 """What of a workspace a run is scored on: a part of the split, checked against its training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ from cxrtool.data.manifest import (
 )
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.data.seen import rows_seen_by
-from cxrtool.evaluation.protocol import Protocol, protocol_of_rows
+from cxrtool.evaluation.protocol import OTHER, Protocol, protocol_of_rows
 from cxrtool.evaluation.truth import Known, check_seen
 
 
@@ -68,10 +68,11 @@ def choose_part(
         workers=config.workers,
         reporter=reporter,
     )
+    warnings = _check_published(card, info, config)
     known = Known(
         itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
     )
-    warnings = [*remarks(run, card), *check_seen(known, card, config)]
+    warnings = [*remarks(run, card), *warnings, *check_seen(known, card, config)]
     if trained_on_drawings(run) and not info.origin.drawn:
         warnings.append(TRAINED_ON_DRAWINGS)
     for text in warnings:
@@ -82,13 +83,16 @@ def choose_part(
         run=run,
         card=card,
         rows=rows,
-        protocol=protocol_of_rows(
-            rows,
-            info,
-            policy=config.uncertainty or card.uncertainty,
-            blank=config.blank or card.blank,
-            by_image=by_image,
-            trained_on=config.split == "train" or known.spoils,
+        protocol=_protocol(
+            protocol_of_rows(
+                rows,
+                info,
+                policy=config.uncertainty or card.uncertainty,
+                blank=config.blank or card.blank,
+                by_image=by_image,
+                trained_on=config.split == "train" or known.spoils or saw(card, info),
+            ),
+            card,
         ),
         info=info,
         scores_stem=scores_stem,
@@ -97,12 +101,50 @@ def choose_part(
     )
 
 
+def saw(card: RunCard, info: DataInfo) -> bool:
+    """Whether a published network was trained on the collection that these images are of."""
+    return card.published is not None and not set(card.published.trained_on).isdisjoint(
+        info.origin.registers
+    )
+
+
+def _protocol(protocol: Protocol, card: RunCard) -> Protocol:
+    """Nobody's hold-out is that of a network whose training others chose."""
+    return protocol if card.published is None else replace(protocol, name=OTHER)
+
+
+def _check_published(card: RunCard, info: DataInfo, config: TruthConfig) -> list[str]:
+    """Refuse, or warn of, patients that a published network may have seen.
+
+    Raises:
+        DataError: it was trained on this collection, and `config.force` is not given.
+    """
+    if card.published is None:
+        return []
+    name, words = card.published.name, card.published.words
+    if saw(card, info):
+        told = f"{name} was trained on {words}, and these images are of {info.origin.description}"
+        if not config.force:
+            raise DataError(
+                f"{told}: which of the patients it has seen is not published, so its scores would "
+                "be too good. Score it on other data, or pass --force to score all the same"
+            )
+        return [f"{told}: the scores are too good"]
+    if info.dataset in card.published.trained_on and not info.origin.drawn:
+        return [
+            f"{name} was trained on {words}, and these data are laid out as {info.dataset}: where "
+            "they are a part of it, the scores are too good"
+        ]
+    return []
+
+
 def _rows(
     part: str, card: RunCard, manifest: pd.DataFrame, workspace: Workspace, *, unchanged: bool
 ) -> tuple[pd.DataFrame, bool]:
     """The rows of a part, and whether the split parts images and not patients."""
     absent = [label for label in card.labels if label not in label_columns(manifest)]
-    if absent:
+    # A published network has labels of its own; those that the data lack are left undefined.
+    if absent and (card.published is None or len(absent) == len(card.labels)):
         raise DataError(f"{workspace.manifest} lacks the run's labels {first_few(absent)}")
     # A run that was trained on folds has its own valid part; another split knows no such fold.
     fold = card.fold if unchanged and part in ("train", "valid") else None

@@ -71,13 +71,16 @@ def _valid_sample(
     run: RunFolder, card: RunCard, workspace: Workspace, config: EvaluateConfig
 ) -> Sample:
     """The run's own scores on its own valid part, and the truth of its training."""
-    file = run.predictions(VALID)
+    stem = VALID
+    if card.published is not None:  # of its own training there is no valid part: that of these data
+        stem = f"{VALID}-{sha256(workspace.need(workspace.manifest, 'prepare'))[:8]}"
+    file = run.predictions(stem)
     if not file.is_file():
         raise RunError(
             f"{file} is missing, and operating points are chosen on it: restore it from a copy, "
             f"or run `cxrtool evaluate {run.name} --split valid`"
         )
-    if doubt := doubt_of(run, card, VALID):
+    if doubt := doubt_of(run, card, stem):
         raise RunError(
             f"{file} is not known to be of this run's weights ({doubt}), and operating points are "
             f"chosen on it: restore it from a copy, or run `cxrtool evaluate {run.name} --split "
@@ -99,6 +102,8 @@ def _valid_sample(
 
 def _own_manifest(run: RunFolder, card: RunCard, workspace: Workspace) -> Path:
     """The manifest that the run was trained with, also where another data set is scored."""
+    if card.published is not None:
+        return workspace.manifest
     beside = Workspace(run.path.parent.parent)
     for path in (workspace.manifest, beside.manifest):
         if path.is_file() and sha256(path) == card.manifest_sha256:

@@ -34,14 +34,16 @@ def sample_of_rows(
     # Under U-Zeros what No Finding becomes depends on all labels, also those not predicted.
     raw = rows[columns].to_numpy(dtype=float)
     targets, mask = targets_and_mask(raw, columns, policy, blank)
-    chosen = [columns.index(label) for label in card.labels]
+    # A published network may have labels that the data lack: for these nothing is counted.
+    there = np.array([label in columns for label in card.labels])
+    chosen = [columns.index(label) if label in columns else 0 for label in card.labels]
     return Sample(
         labels=card.labels,
         keys=rows["path"].to_numpy(dtype=str),
         patients=rows["patient_id"].to_numpy(dtype=str),
         studies=rows["study_id"].to_numpy(dtype=str),
         targets=targets[:, chosen] == 1,
-        mask=mask[:, chosen],
+        mask=mask[:, chosen] & there,
         scores=predictions.scores.to_numpy(),
         logits=predictions.logits.to_numpy(),
         groups=groups,

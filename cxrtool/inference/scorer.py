@@ -15,11 +15,12 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.numbers import or_none
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.run_cards import RunCard, read_card, remarks, sampling_remark
-from cxrtool.core.runs import RunFolder, find_run, named_run
+from cxrtool.core.runs import RunFolder, named_run
 from cxrtool.data.logits import probabilities_of
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.inference.engines.base import FASTEST, Compute, Engine, Pixels
 from cxrtool.inference.engines.choose import load_engine
+from cxrtool.networks.published_runs import run_of
 
 if TYPE_CHECKING:
     from cxrtool.evaluation.operating_points import Calibration
@@ -125,7 +126,7 @@ def load_model(
         RunError, UsageError: as `find_run`, `load_scorer`, `read_exported` and `load_exported`.
     """
     if given is None or not is_exported(runs, given):
-        run = find_run(runs, given)
+        run = run_of(runs, given, reporter)
         own = read_card(run)
         remark = sampling_remark(run, own)
         if remark is not None:

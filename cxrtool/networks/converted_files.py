@@ -37,7 +37,7 @@ def convert(path: Path, target: Path, facts: Mapping[str, str], *, key: str = ""
     inside = {name: one for name, one in tensors.items() if key and name.startswith(f"{key}.")}
     kept = inside or tensors
     about = {"written_by": f"cxrtool {__version__}", "sha256": sha256(path), **facts}
-    if labels := _labels_in(path):
+    if labels := labels_in(path):
         about["labels"] = json.dumps(labels)
     with whole_file(target) as temporary:
         # Each of its own: safetensors takes none that share memory.
@@ -45,10 +45,13 @@ def convert(path: Path, target: Path, facts: Mapping[str, str], *, key: str = ""
     return len(kept)
 
 
-def _labels_in(path: Path) -> tuple[str, ...]:
-    """The labels that a pickled network says its logits are of; none where it says nothing."""
+def labels_in(path: Path) -> tuple[str, ...]:
+    """The labels that a pickled network says its logits are of; none where it says nothing.
+
+    Of a file that was converted from one, those that were kept.
+    """
     if path.suffix == SAFE:
-        return ()
+        return tuple(json.loads(provenance(path).get("labels", "[]")))
     try:
         root = read_inert(path)
     except WeightsError:

@@ -154,7 +154,7 @@ def _find(weights: str, runs: Path) -> Path | RunFolder:
 
 
 def _load_body(network: nn.Module, arch: str, given: _Given, *, allow_missing: bool) -> str:
-    needed, source = _needed(network), given.source
+    needed, source = needed_by(network), given.source
     adapted = {name: ADAPTERS[name](given.tensors) for name in given.adapters}
     for name, tensors in adapted.items():
         if name != PLAIN and tensors.keys() == given.tensors.keys():
@@ -255,7 +255,8 @@ def _of_head(key: str, needed: Needed) -> bool:
     return key not in needed.shapes and key.split(".", 1)[0] == needed.head
 
 
-def _needed(network: nn.Module) -> Needed:
+def needed_by(network: nn.Module) -> Needed:
+    """What a network needs of a file of weights."""
     return Needed(
         shapes=_shapes(network),
         head=head_name(network).split(".")[0],
@@ -272,12 +273,12 @@ def _load_run(network: nn.Module, arch: str, run: RunFolder, labels: Sequence[st
             f"pass --arch {card.arch}, or use other weights"
         )
     state, head = read_tensors(run.weights), head_of(network)
-    whole = replace(_needed(network), shapes=_shapes(network, n_labels=len(card.labels)))
+    whole = replace(needed_by(network), shapes=_shapes(network, n_labels=len(card.labels)))
     misfit = whole.misfit(state, given=state)
     if misfit:
         raise WeightsError(f"{run.weights} does not fit {run.model.name}: {misfit}")
     refuse_not_finite(state, run.weights)
-    network.load_state_dict(_needed(network).body_in(state), strict=False)
+    network.load_state_dict(needed_by(network).body_in(state), strict=False)
     with torch.no_grad():
         for name, own in head.named_parameters():
             theirs = state[f"{head_name(network)}.{name}"]
@@ -285,7 +286,7 @@ def _load_run(network: nn.Module, arch: str, run: RunFolder, labels: Sequence[st
                 if label in card.labels:
                     row.copy_(theirs[card.labels.index(label)])
     new = [label for label in labels if label not in card.labels]
-    return f"all {_needed(network).count()} tensors of the body; {_about_head(labels, new)}"
+    return f"all {needed_by(network).count()} tensors of the body; {_about_head(labels, new)}"
 
 
 def _about_head(labels: Sequence[str], new: Sequence[str]) -> str:
@@ -314,7 +315,7 @@ def _likely_arch(tensors: Mapping[str, Tensor]) -> str | None:
     for arch in ARCHS:
         with torch.device("meta"):
             network = build_network(arch, 1)
-        needed = _needed(network)
+        needed = needed_by(network)
         for place in places_in(tensors, needed):
             body = needed.body_in(place.tensors)
             if not needed.misfit(body, given=body):

@@ -12,12 +12,12 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError, counted, first_few
 from cxrtool.core.files import claimed_folder, write_text
 from cxrtool.core.json_files import plain, write_json
-from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.comparison import APART, differences_of, why_apart
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
 from cxrtool.evaluation.run_part import choose_part
 from cxrtool.evaluation.scoring import Scored, tell_warnings
+from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.figures.forest import comparison_figure
 from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
@@ -79,7 +79,7 @@ def compare_runs(
         scored = score_files_alone(files, config, seed=seed, reporter=reporter)
     else:
         # All are found before the first is scored: that may take long.
-        runs = [find_run(workspace.runs, name) for name in names]
+        runs = [run_of(workspace.runs, name, reporter) for name in names]
         parts = [choose_part(run, config, workspace, reporter) for run in runs]
         scored = [score_part(part, config, seed=seed, reporter=reporter) for part in parts]
     tell_warnings(scored, reporter)

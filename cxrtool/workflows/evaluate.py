@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from cxrtool.core.config import EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.run_cards import MENDING, sampling_remark
-from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.prediction_rows import write_rows
@@ -20,6 +21,7 @@ from cxrtool.evaluation.sample import by_study
 from cxrtool.evaluation.scoring import About, Scored, score_sample, tell_warnings
 from cxrtool.evaluation.subgroups import known_groups
 from cxrtool.evaluation.truth import sample_of_rows, wanted_columns
+from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.files import write_evaluation
 
 
@@ -42,8 +44,13 @@ def evaluate_run(
             f"{first_few(given)}: goes with --predictions; a run is scored on its workspace, and "
             "its files are written into its folder"
         )
-    part = choose_part(find_run(workspace.runs, config.run), config, workspace, reporter)
+    part = choose_part(run_of(workspace.runs, config.run, reporter), config, workspace, reporter)
     point, calibration = chosen_points(part.run, part.card, workspace, config)
+    if part.card.published is not None and not np.isfinite(point.thresholds).any():
+        reporter.note(
+            f"{part.run.name} has no thresholds: score it on valid (`cxrtool evaluate "
+            f"{part.run.name} --split valid`), and `--operating-point youden --keep` chooses some"
+        )
     inflated = sampling_remark(part.run, part.card)
     if inflated is not None and (calibration is None or calibration.method not in MENDING):
         reporter.warn(inflated)

@@ -15,7 +15,6 @@ from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.files import check_writable
 from cxrtool.core.locks import only_writer
-from cxrtool.core.runs import find_run
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
 from cxrtool.evaluation.decisions import threshold_warnings
@@ -26,6 +25,7 @@ from cxrtool.inference.journal import check_begun
 from cxrtool.inference.scorer import is_exported, load_model
 from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
+from cxrtool.networks.published_runs import run_of
 
 if TYPE_CHECKING:
     from cxrtool.core.processes import Processes
@@ -63,7 +63,7 @@ def predict_images(
         models = [None] if config.run is None else list(dict.fromkeys(config.run))
         # Before minutes are spent on anything else.
         runs = [
-            None if is_exported(workspace.runs, one) else find_run(workspace.runs, one)
+            None if is_exported(workspace.runs, one) else run_of(workspace.runs, one, reporter)
             for one in models
         ]
         if config.output is not None:

@@ -72,7 +72,8 @@ class EvaluateConfig(TruthConfig):
     """`evaluate`."""
 
     run: str | None = option(None, DATA, argument=True, metavar="RUN").help(
-        "Name or path of a run. Without it: the last finished run."
+        "Name or path of a run, or a published network (xrv:NAME, xrv:FILE). Without it: the last "
+        "finished run."
     )
     predictions: list[Path] | None = option(None, DATA, metavar="CSV").help(
         "Score this table of predictions, made by any model, against --truth. Given several "

@@ -27,7 +27,8 @@ class PredictConfig(ComputeConfig):
     """`predict`."""
 
     run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
-        "Name or path of a run, or an exported model (.onnx). Given several times: the mean of "
+        "Name or path of a run, an exported model (.onnx), or a published network (xrv:NAME, "
+        "xrv:FILE). Given several times: the mean of "
         "their probabilities."
     )
     output: Path | None = option(None, OUTPUT, metavar="FILE").help(
