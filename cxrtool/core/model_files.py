@@ -68,10 +68,10 @@ class ModelFile:
             return (
                 f"  It is not published for download: {self.page} says how it is had.\n"
                 f"  Then put {self.file} at {place},\n"
-                f"  or give it: cxrtool models fetch {self.name} --from FILE"
+                f"  or give it: `cxrtool models fetch {self.name} --from FILE`"
             )
         return (
-            f"  With a network: cxrtool models fetch {self.name}\n"
+            f"  With a network: `cxrtool models fetch {self.name}`\n"
             f"  Without one, download {self.link} elsewhere\n"
             f"  and put it at {place}"
         )

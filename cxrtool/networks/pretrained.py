@@ -111,7 +111,8 @@ def _load_published(
     path = file.here()
     if path is None:
         raise WeightsError(
-            f"the weights {source} are not on this machine, and training downloads nothing.\n"
+            f"the {source if weights == IMAGENET else f'weights of {source}'} are not on this "
+            "machine, and training downloads nothing.\n"
             f"{file.how_to_get()},\n"
             "  or name a state dict with --weights FILE, or train from random weights with "
             f"--weights {NO_WEIGHTS}"
