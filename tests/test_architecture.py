@@ -46,6 +46,7 @@ HOMES = {
         "networks.imagenet_files",
         "networks.position_grids",
         "networks.start_networks",
+        "networks.start_pixels",
         "networks.timm_networks",
     },
     "openvino": {"inference.engines.openvino_engine"},
