@@ -3,6 +3,7 @@
 import base64
 import shutil
 import time
+import zlib
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -38,6 +39,17 @@ NOTHING_AT_WORK = """(async () => {
     const { queue } = await import("/static/desk.js");
     return queue.items.every((one) => one.jobs.size === 0);
 })()"""
+PACKED = """async (canvas) => {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const packed = new Blob([data]).stream().pipeThrough(new CompressionStream("deflate"));
+    const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
+    let text = "";
+    for (let start = 0; start < bytes.length; start += 8192) {
+        text += String.fromCharCode(...bytes.subarray(start, start + 8192));
+    }
+    return [width, height, btoa(text)];
+}"""
 LONGEST = 60
 """Seconds that the page may take for anything, on a machine with other work."""
 
@@ -61,24 +73,35 @@ def work_of(page, act):
 class Watched:
     """A page in a browser, and all that it asked for and complained of."""
 
-    def __init__(self, context, address):
+    def __init__(self, page, address):
         self.requests, self.complaints, self.expected = [], [], ()
-        self.page = context.new_page()
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", self.listen)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
-        self.page.set_default_timeout(LONGEST * 1000)
-        self.address = address
+        self.page, self.address = page, address
+        self.listeners = {
+            "request": lambda request: self.requests.append(request.url),
+            "console": self.listen,
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "dialog": lambda dialog: self.complaints.append(f"dialog {dialog.message}"),
+        }
+        for event, listener in self.listeners.items():
+            page.on(event, listener)
+        page.set_default_timeout(LONGEST * 1000)
 
     def listen(self, message):
         if message.type == "error":
             self.complaints.append(message.text)
 
     def open(self):
+        self.page.mouse.move(0, 0)
         self.page.goto(self.address)
         self.settle()
         return self
+
+    def leave(self):
+        """End all that the page does, and leave the browser's page to the next."""
+        self.page.context.set_offline(False)
+        self.page.goto("about:blank")
+        for event, listener in self.listeners.items():
+            self.page.remove_listener(event, listener)
 
     def expect(self, *complaints):
         """Take these for the browser's own lines about what a test does; they may come late."""
@@ -198,18 +221,6 @@ class Watched:
     def greys(self, index=0):
         """All that a film's canvas shows: rows of grey, or of colours where there are any."""
         self.frame()
-        found = (
-            self.pane(index)
-            .locator("canvas")
-            .evaluate(
-                """(one) => {
-                const { width, height } = one;
-                const { data } = one.getContext("2d").getImageData(0, 0, width, height);
-                let text = "";
-                for (const byte of data) text += String.fromCharCode(byte);
-                return [width, height, btoa(text)];
-            }"""
-            )
-        )
-        width, height, text = found
-        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+        width, height, text = self.pane(index).locator("canvas").evaluate(PACKED)
+        values = zlib.decompress(base64.b64decode(text))
+        return np.frombuffer(values, np.uint8).reshape(height, width, 4)

@@ -17,6 +17,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(missing)
 
 
+SIZE = {"width": 1280, "height": 800}
 FAILED = pytest.StashKey[bool]()
 
 
@@ -63,9 +64,20 @@ def desk(scripted_server):
     made.rest()
 
 
+@pytest.fixture(scope="session")
+def usual(chromium):
+    """A browser's page of the usual size, for one test after the other: a new one takes longer.
+
+    Nothing of a page stays in it for the next: test_queue says so.
+    """
+    context = chromium.new_context(viewport=SIZE)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
-def look(chromium, scripted_server, desk, request):
-    """Open the page, in a browser with these settings.
+def look(chromium, usual, scripted_server, desk, request):
+    """Open the page, in a browser with these settings; without any, what was open before is left.
 
     What a page complained of is not said where the test has failed: it would hide why.
     """
@@ -73,13 +85,15 @@ def look(chromium, scripted_server, desk, request):
         pages = []
 
         def opened(address=scripted_server[0], **settings):
-            settings = {"viewport": {"width": 1280, "height": 800}, **settings}
-            context = chromium.new_context(**settings)
-            stack.callback(context.close)
-            pages.append(Watched(context, address))
+            if settings:
+                context = chromium.new_context(**{"viewport": SIZE, **settings})
+                stack.callback(context.close)
+            pages.append(Watched(context.new_page() if settings else usual, address))
+            stack.callback(pages[-1].leave)
             return pages[-1].open()
 
         yield opened
+        stack.pop_all().close()
         if not request.node.stash.get(FAILED, False):
             for page in pages:
                 page.check()

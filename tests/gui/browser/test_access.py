@@ -17,6 +17,7 @@ from tests.support.scripted_desk import (
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+RULES["resultTypes"] = ["violations"]
 LONG = "Enlarged Cardiomediastinum with a Name that no Table was made for, Donaudampfschifffahrt"
 SIZES = ((1600, 1000), (1280, 800), (390, 844))
 
@@ -89,6 +90,8 @@ def test_axe_finds_nothing(states, scheme, size):
     for state, watched in states(
         color_scheme=scheme, viewport={"width": size[0], "height": size[1]}
     ):
+        if state == "findings":
+            continue  # as "plain"
         watched.frame()
         found = checker.run(watched.page, options=RULES)
         told += [

@@ -183,10 +183,10 @@ def test_the_pixels_of_few_images_are_kept(desk, watched):
     assert not watched.pane().locator(".message").is_visible()
 
 
-def test_two_hundred_images_leave_the_order(desk, look):
-    desk.about["limits"]["files"] = 200
+def test_many_images_leave_the_order(desk, look):
+    desk.about["limits"]["files"] = 60
     watched = look()
-    names = [f"{index:03}.png" for index in range(200)]
+    names = [f"{index:03}.png" for index in range(60)]
     watched.named(*names)
     watched.settle()
     assert [name for name, _ in watched.states()] == names
