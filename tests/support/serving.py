@@ -94,11 +94,11 @@ def form(files, fields=()):
 
 
 @contextmanager
-def serving(workspace, temporary, *options):
+def serving(workspace, temporary, *options, program=(sys.executable, "-m", "cxrtool")):
     """Serve a workspace's last run on a port that is free; ended with Ctrl-C."""
     temporary.mkdir(exist_ok=True)
     command = [
-        *(sys.executable, "-m", "cxrtool", "gui", "-w", str(workspace.folder), "--port", "0"),
+        *(*program, "gui", "-w", str(workspace.folder), "--port", "0"),
         *("--json", "--engine", "torch", "--device", "cpu", "--precision", "fp32", *options),
     ]
     process = subprocess.Popen(

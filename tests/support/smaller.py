@@ -72,11 +72,11 @@ def small_efficientnet_v2():
     )
 
 
-def small_swin(*parts):
+def small_swin(*parts, width=24, depth=1):
     return SwinTransformer(
         patch_size=[4, 4],
-        embed_dim=24,
-        depths=[2, 1, 1, 1],
+        embed_dim=width,
+        depths=[2, depth, depth, depth],
         num_heads=[3, 6, 12, 24],
         window_size=[8, 8],
         stochastic_depth_prob=0.2,

@@ -86,7 +86,7 @@ def serve(address: str) -> None:
     import matplotlib.pyplot  # noqa: F401
 
     from cxrtool import cli  # noqa: F401
-    from cxrtool.workflows import compare, evaluate, export, predict, train, tune  # noqa: F401
+    from cxrtool.workflows import compare, evaluate, export, gui, predict, train, tune  # noqa: F401
 
     gc.freeze()  # else each fork copies the memory that its collector marks
     with socket.socket(socket.AF_UNIX) as place:
@@ -129,6 +129,7 @@ def _attend(caller: socket.socket) -> NoReturn:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        tempfile.tempdir = None  # it is asked for anew, of this environment
         _run(words)
     for stream in streams:
         os.close(stream)

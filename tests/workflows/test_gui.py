@@ -131,9 +131,9 @@ def certificate(tmp_path):
     return files
 
 
-def test_it_is_served_encrypted_with_a_certificate(trained_once, tmp_path, certificate):
+def test_it_is_served_encrypted_with_a_certificate(trained_once, warm, tmp_path, certificate):
     options = [f"--{name.replace('_', '-')}={path}" for name, path in certificate.items()]
-    with serving(trained_once.workspace, tmp_path / "tmp", *options) as page:
+    with serving(trained_once.workspace, tmp_path / "tmp", *options, program=[warm]) as page:
         assert page.told["url"].startswith("https://")
         context = ssl.create_default_context(cafile=certificate["tls_cert"])
         url = f"https://localhost:{page.port}/health"
@@ -142,8 +142,9 @@ def test_it_is_served_encrypted_with_a_certificate(trained_once, tmp_path, certi
 
 
 @pytest.fixture(scope="module")
-def served(trained_once, tmp_path_factory):
-    with serving(trained_once.workspace, tmp_path_factory.mktemp("tmp"), "--max-mb", "3") as page:
+def served(trained_once, warm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tmp")
+    with serving(trained_once.workspace, folder, "--max-mb", "3", program=[warm]) as page:
         yield page
 
 
@@ -262,8 +263,10 @@ def test_strangers_are_refused(served):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_asked_also_while_somebody_waits(trained_once, tmp_path, images, number):
-    with serving(trained_once.workspace, tmp_path / "tmp") as page:
+def test_it_ends_when_asked_also_while_somebody_waits(trained_once, warm, tmp_path, images, number):
+    # With the interpreter's own end once; a fork of `warm` leaves that out.
+    program = {} if number == signal.SIGINT else {"program": [warm]}
+    with serving(trained_once.workspace, tmp_path / "tmp", **program) as page:
         page.predict(("a.jpg", images[0].read_bytes()))
         assert files_in(page.temporary) == []
         # Somebody who never comes to an end with sending.

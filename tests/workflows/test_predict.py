@@ -169,7 +169,7 @@ def test_what_is_printed_suits_its_number_and_its_reader(command, images, tmp_pa
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_list_and_write_one_table(trained_once, images, tmp_path):
+def test_two_processes_share_a_list_and_write_one_table(trained_once, warm, images, tmp_path):
     alone, both = tmp_path / "alone.csv", tmp_path / "both.csv"
     (tmp_path / "bad.jpg").write_text("text")
     inputs = [*images, tmp_path / "bad.jpg"]
@@ -184,7 +184,7 @@ def test_two_processes_share_a_list_and_write_one_table(trained_once, images, tm
                 "--nproc-per-node",
                 "2",
             ),
-            *("-m", "cxrtool", "predict", *map(str, inputs), "--output", str(both)),
+            *("--no-python", warm, "predict", *map(str, inputs), "--output", str(both)),
             *("-w", str(trained_once.workspace.folder), "--engine", "torch", "--device", "cpu"),
             *("--precision", "fp32", "--batch-size", "1"),
         ],

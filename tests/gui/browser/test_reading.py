@@ -40,9 +40,9 @@ def workspace(trained_once, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(workspace, tmp_path_factory):
+def served(workspace, warm, tmp_path_factory):
     temporary = tmp_path_factory.mktemp("tmp")
-    with serving(workspace, temporary, "--max-mb", str(MOST_MB)) as page:
+    with serving(workspace, temporary, "--max-mb", str(MOST_MB), program=[warm]) as page:
         yield page
 
 
