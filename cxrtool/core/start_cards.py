@@ -1,5 +1,6 @@
 """Published weights to start from: what is known of each, from one table (starts.yaml)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,12 @@ def name_of_start(arch: str, weights: str) -> str:
     architecture."""
     card = find_start(weights)
     return weights.replace(":", "-") if card is not None and card.arch == arch else arch
+
+
+def start_that_saw(weights: str, registers: Iterable[str]) -> StartCard | None:
+    """The start that `--weights` names, where it was trained on patients of some registers."""
+    card = find_start(weights)
+    return card if card is not None and not set(card.trained_on).isdisjoint(registers) else None
 
 
 def near_starts(name: str) -> list[str]:

@@ -19,7 +19,7 @@ def file_of(weights: str, runs: Path) -> Path | None:
     """
     if is_published(weights):
         return None
-    path = Path(weights.removeprefix(XRV))
+    path = Path(weights.removeprefix(XRV)).expanduser()
     return path if path.is_file() and named_run(runs, weights) is None else None
 
 

@@ -72,7 +72,7 @@ def _named(given: str) -> tuple[StartCard, Path | None]:
     Raises:
         WeightsError: neither a start with labels nor a file.
     """
-    card, path = find_start(given), Path(given.removeprefix(XRV))
+    card, path = find_start(given), Path(given.removeprefix(XRV)).expanduser()
     if card is not None:
         if not card.labels:
             raise WeightsError(f"{given} has no labels of its own: train a run from it")

@@ -5,6 +5,7 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
+from cxrtool.core.start_cards import find_start, start_that_saw
 from cxrtool.training.block import WEIGHTED
 from cxrtool.training.setup import Setup
 
@@ -40,6 +41,7 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
                 "too good. Start from weights that have not seen valid, or make a split with new "
                 "patients in it"
             )
+    _say_unusual_start(setup, reporter)
     if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
         reporter.note(
             "--weights none: nothing is worth freezing, so all blocks are trained from the start"
@@ -88,6 +90,24 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
                 "image and cannot be learned: "
                 f"{first_few(names, 14)} (--labels chooses others)"
             )
+
+
+def _say_unusual_start(setup: Setup, reporter: Reporter) -> None:
+    """What of a published start does not go with these images."""
+    config, origin = setup.config, setup.data.info.origin
+    saw = start_that_saw(config.weights, origin.registers)
+    if saw is not None:
+        reporter.warn(
+            f"{saw.name} was trained on {saw.trained_words}, and these images are of "
+            f"{origin.description}: it may have seen patients of valid and test, whose scores are "
+            "too good then. Only other data show how good it is"
+        )
+    card = find_start(config.weights)
+    if card is not None and card.image_size != config.image_size:
+        reporter.note(
+            f"{card.name} was trained at {card.image_size} px, and --image-size is "
+            f"{config.image_size}"
+        )
 
 
 def _say_unusual_sampling(setup: Setup, reporter: Reporter) -> None:

@@ -20,7 +20,7 @@ from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.files import check_writable, refuse_existing, whole_file
 from cxrtool.core.json_files import FORMAT, JsonResult, seal_of
 from cxrtool.core.run_cards import RunCard, read_card, sampling_remark
-from cxrtool.core.runs import RunFolder, find_run
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.logits import probabilities_of
@@ -32,6 +32,7 @@ from cxrtool.inference.engines.exported import KEY
 from cxrtool.inference.engines.onnx_file import fingerprint_of
 from cxrtool.inference.inputs import list_images
 from cxrtool.inference.scorer import EXPORTED
+from cxrtool.networks.published_runs import run_of
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 IMAGES = 16
@@ -72,7 +73,7 @@ def export_run(
         UsageError: what it needs is not installed, or the file's name does not end in .onnx.
     """
     started = time.perf_counter()
-    run = find_run(workspace.runs, config.run)
+    run = run_of(workspace.runs, config.run, reporter)
     output = config.output or Path(f"{run.name}{EXPORTED}")
     if output.suffix.lower() != EXPORTED:
         raise UsageError(f"--output {output}: end it in {EXPORTED}")

@@ -17,7 +17,7 @@ from cxrtool.core.config import GuiConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError
 from cxrtool.core.run_cards import read_card
-from cxrtool.core.runs import RunFolder, find_run
+from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.gui import model_card
 from cxrtool.gui.heat_layers import Explains, HeatMaps
@@ -25,6 +25,7 @@ from cxrtool.gui.private_folder import private_folder
 from cxrtool.inference import model_facts
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import Scorer, is_exported, load_model
+from cxrtool.networks.published_runs import run_of
 
 if TYPE_CHECKING:
     from cxrtool.gui.desk import Model
@@ -178,7 +179,7 @@ def _model(
     from cxrtool.gui.desk import Model
 
     exported = is_exported(workspace.runs, name)
-    run = None if exported else find_run(workspace.runs, name)
+    run = None if exported else run_of(workspace.runs, name, reporter)
     compute = Compute(engine=config.engine, device=config.device, precision=config.precision)
     scorer = load_model(workspace.runs, name, compute, reporter)
     if run is None:

@@ -11,14 +11,17 @@ from torch import nn
 from torchvision import models
 
 from cxrtool import load_run
-from cxrtool.core.config import CompareConfig, EvaluateConfig, PredictConfig
+from cxrtool.core.config import CompareConfig, EvaluateConfig, ExportConfig, PredictConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, WeightsError
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.start_cards import start_cards
+from cxrtool.gui.model_card import facts_of_run
+from cxrtool.inference.engines.exported import read_exported
 from cxrtool.networks.published_runs import LABELS, run_of
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
+from cxrtool.workflows.export import export_run
 from cxrtool.workflows.models import fetch_models
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.runs import list_runs
@@ -209,6 +212,15 @@ def test_predict_compare_and_runs_take_it(trained, network, tmp_path, drawn):
     assert [one.run for one in compared.results] == [trained.run, RUN]
     listed = {one.run: one for one in list_runs(workspace)}[RUN]
     assert (listed.state, listed.problems) == ("finished", ())
+
+
+def test_it_is_exported_and_its_facts_are_shown(prepared, network, tmp_path):
+    output = tmp_path / "published.onnx"
+    export_run(ExportConfig(run=NAME, output=output), prepared)
+    card = read_exported(output)
+    assert card.labels == read_card(run_of(prepared.runs, NAME)).labels
+    facts = facts_of_run(run_of(prepared.runs, NAME), "torch on cpu")
+    assert "CheXpert" in str(facts)
 
 
 def test_a_fetched_file_is_the_same_network(tmp_path, folder, network):

@@ -8,14 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from cxrtool.core import start_cards as cards
-from cxrtool.core.config import PredictConfig, TrainConfig
+from cxrtool.core.config import EvaluateConfig, PredictConfig, TrainConfig
 from cxrtool.core.errors import UsageError, WeightsError
 from cxrtool.core.start_cards import StartCard
 from cxrtool.core.yaml_files import read_yaml
 from cxrtool.networks.architectures import build_network
+from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.train import train_model
-from tests.conftest import TINY
+from tests.conftest import TINY, Listening, call_chexperts
 from tests.support.training_options import set_up_tiny
 
 NAME, ARCH = "tiny:start", "timm/test_vit"
@@ -43,6 +44,17 @@ def start(tmp_path, monkeypatch):
     state = {f"module.{key}": one for key, one in network.state_dict().items()}
     torch.save({"teacher": state}, tmp_path / "models" / CARD.file)
     return network
+
+
+class Hearing(Listening):
+    """Keeps the notes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def options(**changes):
@@ -90,6 +102,21 @@ def test_the_datas_own_pixels_are_taken_where_they_are_asked_for(prepared, start
     assert (theirs.mean, theirs.std) == (0.25, 0.125)
     with pytest.raises(UsageError, match=r"--normalise start: --weights none does not say"):
         set_up_tiny(prepared, normalise="start")
+
+
+def test_what_a_start_has_seen_and_its_size_are_told(prepared, start, monkeypatch):
+    known = {**cards.start_cards(), NAME: replace(CARD, trained_on=("chexpert",))}
+    monkeypatch.setattr(cards, "start_cards", lambda: known)
+    reporter = Hearing()
+    train_model(options(name="strange"), prepared, seed=1, reporter=reporter)
+    assert not any("may have seen" in text for text in reporter.warnings)
+    assert any("was trained at 224 px, and --image-size is 32" in text for text in reporter.notes)
+    call_chexperts(prepared)
+    train_model(options(name="seen"), prepared, seed=1, reporter=reporter)
+    assert any("may have seen patients of valid and test" in text for text in reporter.warnings)
+    evaluation = EvaluateConfig(run="seen", bootstrap=0, workers=0, device="cpu", report=False)
+    result = evaluate_run(evaluation, prepared, seed=1)
+    assert any(f"seen began from {NAME}" in text for text in result.warnings)
 
 
 def test_a_start_that_is_not_here_or_does_not_fit_leaves_no_run(prepared, start, tmp_path):
