@@ -14,6 +14,7 @@ from cxrtool.core.config import (
     DemoConfig,
     EvaluateConfig,
     ExportConfig,
+    FeaturesConfig,
     GuiConfig,
     ModelsConfig,
     PredictConfig,
@@ -141,6 +142,21 @@ def models(config: ModelsConfig, call: Call) -> None:
         if len(config.names or ()) != 1:
             raise UsageError("models show: name one start; `cxrtool models` lists them")
         show.shown(show_start((config.names or [""])[0]), call.common)
+
+
+@command(app, FeaturesConfig, TRAINING)
+def features(config: FeaturesConfig, call: Call) -> None:
+    """Compute what a frozen network makes of all images, once, for train --recipe probe."""
+    from cxrtool.cli.show import results as show
+
+    workspace, reporter = call.workspace, call.reporter
+    workspace.need(workspace.manifest, "prepare")
+    workspace.need(workspace.split, "split")
+    with reporter.busy("loading torch and fastai"):
+        from cxrtool.workflows.features import keep_features
+
+    result = keep_features(config, workspace, seed=call.seed, reporter=reporter)
+    show.kept_features(result, config, call.common)
 
 
 @command(app, TuneConfig, TRAINING, without=("dry_run", "lr_find"))

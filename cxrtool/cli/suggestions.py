@@ -84,6 +84,7 @@ COMMAND_WORDS: dict[str, str] = {
     "gui": "app page serve server ui web webui",
     "export": "convert onnx save",
     "models": "backbones checkpoints download fetch pretrained starts weights zoo",
+    "features": "embeddings embed extract representations",
     "runs": "delete history list ls rm show slim status",
     "demo": "example quickstart try",
 }

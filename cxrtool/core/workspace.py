@@ -110,6 +110,8 @@ class Workspace:
     """Pictures of the data."""
     split = Inside("split.csv")
     """Which image is in which part."""
+    features = Inside("features")
+    """Features of frozen networks, a folder for each network and kind of images."""
     runs = Inside("runs")
     """The trained models, a folder each."""
     studies = Inside("studies")

@@ -71,7 +71,8 @@ def head_of_timm(network: nn.Module) -> str:
 
 
 def _last(network: nn.Module) -> nn.Linear:
-    last = network.get_classifier()  # type: ignore[operator]
+    classifier = getattr(network, "get_classifier", lambda: None)
+    last = classifier()
     if not isinstance(last, nn.Linear):
         raise UsageError(
             f"--arch {TIMM}{_named(network)} ends in a {type(last).__name__}, not in one linear "

@@ -41,7 +41,12 @@ SEARCHABLE = {
 
 
 def default_space(config: TrainConfig) -> Space:
-    """The report's space: rate and decay; patience and drop rate where the training has them."""
+    """The report's space: rate and decay; patience and drop rate where the training has them.
+
+    Of a last layer that is fitted to features, the penalty.
+    """
+    if config.probe == "only":
+        return {"l2": FloatDistribution(1e-6, 1e1, log=True)}
     space: dict[str, Dimension] = {
         "lr": FloatDistribution(1e-5, 1e-2, log=True),
         "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),

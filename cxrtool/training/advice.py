@@ -1,12 +1,13 @@
 """What `train` says of a training before and after it: what it is, and what of it is unusual."""
 
-from cxrtool.core.config import NO_WEIGHTS, worker_count
+from cxrtool.core.config import NO_WEIGHTS, TrainConfig, worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import find_start, start_that_saw
 from cxrtool.training.block import WEIGHTED
+from cxrtool.training.choices import ONLY
 from cxrtool.training.setup import Setup
 
 
@@ -31,6 +32,15 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
     _say_unusual(setup, reporter)
 
 
+def _say_random(config: TrainConfig, reporter: Reporter) -> None:
+    if config.unfreeze == "all" and not config.freeze_epochs:
+        reporter.note(
+            "--weights none: nothing is worth freezing, so all blocks are trained from the start"
+        )
+    elif config.unfreeze == "top":
+        reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
+
+
 def _say_unusual(setup: Setup, reporter: Reporter) -> None:
     config = setup.config
     if setup.seen_in_valid:
@@ -42,12 +52,8 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
                 "patients in it"
             )
     _say_unusual_start(setup, reporter)
-    if config.weights == NO_WEIGHTS and config.unfreeze == "all" and not config.freeze_epochs:
-        reporter.note(
-            "--weights none: nothing is worth freezing, so all blocks are trained from the start"
-        )
-    elif config.weights == NO_WEIGHTS and config.unfreeze == "top":
-        reporter.warn("--weights none --unfreeze top: the body keeps its random weights")
+    if config.probe != ONLY and config.weights == NO_WEIGHTS:
+        _say_random(config, reporter)
     cores = worker_count(None, most=None)
     if config.threads is not None and setup.device.type != "cpu":
         reporter.note(

@@ -17,6 +17,8 @@ from cxrtool.networks.devices import choose_device, choose_precision
 from cxrtool.training.block import WEIGHTED
 
 ONE_CYCLE = "one-cycle"
+NO_PROBE, ONLY, FIRST = "none", "only", "first"
+"""The three ways to take `--probe`."""
 
 
 def refuse_frozen(config: TrainConfig, typed: Collection[str]) -> None:
@@ -61,9 +63,36 @@ def resolve(config: TrainConfig, processes: Processes = ALONE) -> tuple[TrainCon
             f"--sampling-cap {config.sampling_cap:g} limits what --sampling weighted draws, and "
             f"--sampling {config.sampling} draws each image once: leave one of them out"
         )
+    refuse_with_probe(config, processes.world)
     if config.loss != "bce" and config.pos_weight != "none":
         raise UsageError(f"--pos-weight belongs to --loss bce: {config.loss} has its own weighting")
     return config, device
+
+
+def refuse_with_probe(config: TrainConfig, world: int = 1) -> None:
+    """Refuse options that fitting the last layer to features has no use for.
+
+    Raises:
+        UsageError: it names one.
+    """
+    if config.probe == NO_PROBE:
+        given = {"--views": config.views, "--features": config.features, "--l2": config.l2}
+        for option, value in given.items():
+            if value:
+                raise UsageError(
+                    f"{option} belongs to --probe: pass --probe only, or --probe first"
+                )
+        return
+    if world > 1:
+        raise UsageError("--probe works in one process: start it without torchrun")
+    if config.loss != "bce" and config.probe == ONLY:
+        raise UsageError(f"--probe only minimises cross-entropy: leave --loss {config.loss} out")
+    if config.probe == ONLY and (config.dry_run or config.lr_find):
+        option = "--dry-run" if config.dry_run else "--lr-find"
+        raise UsageError(
+            f"{option} with --probe only: there are no steps to try; `cxrtool features` says how "
+            "long the network takes, and the fit takes seconds"
+        )
 
 
 class NetworkOptions(TypedDict):

@@ -42,7 +42,7 @@ from cxrtool.training.control import ControlState
 from cxrtool.training.figures import draw_curves
 from cxrtool.training.machine import describe_machine
 from cxrtool.training.resume import HERE_ONLY
-from cxrtool.training.schedules import PHASES
+from cxrtool.training.schedules import PHASES, PROBE
 from cxrtool.training.setup import Setup
 from cxrtool.training.tracking import Tracker
 
@@ -219,6 +219,8 @@ class RunRecorder:
         self._say(row, better, state)
 
     def _say(self, row: dict[str, Any], better: bool, state: ControlState) -> None:
+        if state.phase == PROBE:
+            return  # said when it was fitted
         rows = state.history
         before = rows[-2] if len(rows) > 1 else row
         if row["lr"] != before["lr"] and self.config.schedule == "plateau":

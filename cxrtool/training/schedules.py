@@ -9,8 +9,8 @@ import math
 from cxrtool.core.config import SCHEDULES
 from cxrtool.core.errors import UsageError, unknown_name
 
-HEAD, TOP, ALL = "head", "top", "all"
-PHASES = {HEAD: "head alone", TOP: "head and top", ALL: "all blocks"}
+HEAD, TOP, ALL, PROBE = "head", "top", "all", "probe"
+PHASES = {PROBE: "head fitted", HEAD: "head alone", TOP: "head and top", ALL: "all blocks"}
 FROZEN_GROUPS = {HEAD: 2, TOP: 1, ALL: 0}
 """How many of the groups body, top and head do not move in a phase."""
 WARMUP_START = 0.01

@@ -25,11 +25,12 @@ from cxrtool.networks.devices import compute_threads
 from cxrtool.training.advice import say_plan, say_sampling, say_shifted
 from cxrtool.training.averaging import WeightAverage
 from cxrtool.training.checkpoints import capture
-from cxrtool.training.choices import resolve, use_free_cores
+from cxrtool.training.choices import FIRST, ONLY, resolve, use_free_cores
 from cxrtool.training.continuation import continue_run
 from cxrtool.training.control import Control
 from cxrtool.training.failures import explained
 from cxrtool.training.phases import run_phases
+from cxrtool.training.probing import fit_head, record_probe
 from cxrtool.training.recorder import RunRecorder, settings_of
 from cxrtool.training.resume import Resumed, read_resumed
 from cxrtool.training.setup import Setup, set_up
@@ -48,10 +49,12 @@ class TrainResult:
     seconds: float
     writes: bool = True
     """Whether this process, of several, is the one that speaks."""
+    fitted: bool = False
+    """Whether its epochs are fits of the last layer to features."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
-        told = {key: value for key, value in vars(self).items() if key != "writes"}
+        told = {key: value for key, value in vars(self).items() if key not in ("writes", "fitted")}
         return {**told, "run": self.run.name}
 
 
@@ -101,6 +104,7 @@ def train_model(
         images_per_second=control.images_per_second,
         seconds=time.perf_counter() - started,
         writes=processes.first,
+        fitted=job.config.probe == ONLY,
     )
 
 
@@ -121,7 +125,9 @@ class _Job:
     @property
     def continued(self) -> Resumed | None:
         """The run whose checkpoint it continues: one that was killed before its first has none."""
-        return self.resumed if self.resumed and self.resumed.environment is not None else None
+        if self.resumed is None or self.config.probe == ONLY:  # a fit is repeated
+            return None
+        return self.resumed if self.resumed.environment is not None else None
 
 
 def _resolved(
@@ -138,6 +144,11 @@ def _resolved(
     if config.resume is not None:
         resumed = read_resumed(config, workspace, seed, given)
         config, seed = resumed.config, resumed.seed
+        if config.probe == ONLY and resumed.run.finished:
+            raise UsageError(
+                f"run {resumed.run.name} is finished: a last layer that was fitted is not trained "
+                "for longer; `cxrtool train --weights RUN` starts from it"
+            )
     config, device = resolve(config, processes)
     if not processes.first:
         reporter = Mute()
@@ -161,18 +172,26 @@ def _train_run(
     setup = _set_up(job)
     _refuse_differences(setup, job.resumed, job.workspace)
     opened = _open(setup, job.resumed, job.workspace, stack)
+    if job.continued is None:
+        _say_what_begins(job, setup, opened)
+    fitted = None
+    if setup.config.probe == ONLY or (setup.config.probe == FIRST and job.continued is None):
+        fitted = fit_head(setup, job.workspace, job.reporter)
     first = job.processes.first
     recorder = RunRecorder(opened, setup, job.workspace, job.reporter, job.study) if first else None
     control = _control(setup, recorder, stop_asked)
-    if job.continued is None:
-        _say_what_begins(job, setup, opened)
-    else:
+    if job.continued is not None:
         continue_run(job.continued, setup, control, recorder, job.reporter)
     go_on = _resume_command(opened.run, job.workspace, job.processes, job.study)
     with _told_apart(setup, opened, go_on):
         if recorder is not None:
             _begin(recorder, job.resumed, control, stack)
-        _train(setup, control, job.reporter)
+        if fitted is not None and setup.config.probe == ONLY:
+            control.write_state()  # that a kill leaves something to resume: the fit is repeated
+            record_probe(control, fitted)
+            opened.settle()
+        else:
+            _train(setup, control, job.reporter)
         if control.interrupted:
             # Of several processes one speaks.
             raise StoppedError(_how_to_go_on(control, go_on) if recorder else "")

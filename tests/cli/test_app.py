@@ -15,6 +15,7 @@ COMMANDS = {
     "split": config.SplitConfig,
     "train": config.TrainConfig,
     "models": config.ModelsConfig,
+    "features": config.FeaturesConfig,
     "tune": config.TuneConfig,
     "evaluate": config.EvaluateConfig,
     "compare": config.CompareConfig,

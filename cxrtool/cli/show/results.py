@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cxrtool.cli.show import predictions as show_predict
 from cxrtool.cli.show import scores as show_scores
-from cxrtool.core.config import CommonConfig
+from cxrtool.core.config import CommonConfig, FeaturesConfig, options_of
 from cxrtool.core.console import (
     PLAIN_WIDTH,
     next_command,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.clear_runs import ClearResult
     from cxrtool.workflows.demo import DemoResult
     from cxrtool.workflows.export import ExportResult
+    from cxrtool.workflows.features import FeaturesResult
     from cxrtool.workflows.gui import Page
     from cxrtool.workflows.runs import ListedRun
     from cxrtool.workflows.split import SplitResult
@@ -126,11 +127,35 @@ def trained(result: TrainResult, common: CommonConfig) -> None:
     if without_tables(result, common):
         return
     print_line(
-        f"best epoch {result.best_epoch} of {result.epochs}: "
+        f"best {'fit' if result.fitted else 'epoch'} {result.best_epoch} of {result.epochs}: "
         f"valid mean AUROC {number(result.valid_mean_auroc, 4)}"
     )
     print_line(f"written: {result.run.path} ({result.seconds:.0f} s)")
     next_command(f"evaluate {shlex.quote(result.run.name)}", common)
+
+
+def kept_features(result: FeaturesResult, config: FeaturesConfig, common: CommonConfig) -> None:
+    """What a network makes of all images, and where it is."""
+    if without_tables(result, common):
+        return
+    views = f", {counted(result.views, 'augmented view')} besides the plain one"
+    print_line(
+        f"{counted(result.images, 'image')}, {result.width:,} features each"
+        f"{views if result.views else ''}: {result.bytes / 2**20:,.0f} MiB"
+    )
+    print_line(f"written: {result.folder}" if result.images_per_second else f"in {result.folder}")
+    given = shlex.join(_as_typed(config))
+    next_command(f"train --recipe probe {given}".rstrip(), common)
+
+
+def _as_typed(config: FeaturesConfig) -> list[str]:
+    """The options that `train` needs to find the same features."""
+    typed = []
+    for name, option in options_of(FeaturesConfig).items():
+        value = getattr(config, name)
+        if value != option.default and name not in ("workers", "threads", "device"):
+            typed += [option.written] if value is True else [option.written, str(value)]
+    return typed
 
 
 def planned(result: PlanResult, common: CommonConfig) -> None:

@@ -15,6 +15,7 @@ from cxrtool.core.config.prediction import ExportConfig as ExportConfig
 from cxrtool.core.config.prediction import GuiConfig as GuiConfig
 from cxrtool.core.config.prediction import PredictConfig as PredictConfig
 from cxrtool.core.config.prediction import RunsConfig as RunsConfig
+from cxrtool.core.config.training import FeaturesConfig as FeaturesConfig
 from cxrtool.core.config.training import TrainConfig as TrainConfig
 from cxrtool.core.config.training import TuneConfig as TuneConfig
 from cxrtool.core.config.values import ARCHS as ARCHS

@@ -160,6 +160,22 @@ class TrainConfig(ComputeConfig):
         "With --loss bce: weight of the positives: none, balanced (negatives / positives of each "
         "label), or a number."
     )
+    probe: str = option("none", OPTIMISATION, choices=("none", "only", "first")).help(
+        "Fit the last layer to features of the frozen network, which are computed once: that alone "
+        "(the recipe probe), or before the network is trained (the recipe lp-ft)."
+    )
+    l2: float | None = option(
+        None, OPTIMISATION, within=(0, 1e6), shown="the best of eight on valid"
+    ).help("With --probe: strength of the penalty on the squared weights.")
+    views: int = option(0, OPTIMISATION, within=(0, 64)).help(
+        "With --probe: augmented views of each image to fit to, in place of the plain one."
+    )
+    half_features: bool = option(False, OPTIMISATION).help(
+        "With --probe: keep features as float16, in half the space."
+    )
+    features: Path | None = option(
+        None, OPTIMISATION, metavar="DIR", shown="those of the workspace"
+    ).help("With --probe: folder with the features, as `cxrtool features` wrote it.")
     sampling: str = option("weighted", DATA, choices=("weighted", "uniform")).help(
         "Draw images with rare labels more often, or each image once per epoch."
     )
@@ -230,6 +246,39 @@ class TrainConfig(ComputeConfig):
             KeyError: there is no such recipe.
         """
         return cls(recipe=recipe, **{**RECIPES[recipe], **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig(ComputeConfig):
+    """`features`: what of `train` they depend on."""
+
+    arch: str = like(TrainConfig, "arch", TrainConfig.arch)
+    weights: str = like(TrainConfig, "weights", TrainConfig.weights)
+    allow_missing: bool = like(TrainConfig, "allow_missing", False)
+    normalise: str = like(TrainConfig, "normalise", TrainConfig.normalise)
+    image_size: int = like(TrainConfig, "image_size", TrainConfig.image_size)
+    views: int = like(
+        TrainConfig,
+        "views",
+        0,
+        help="Augmented views of each image, besides the plain one, which is always there.",
+        panel=DATA,
+    )
+    half_features: bool = like(
+        TrainConfig,
+        "half_features",
+        False,
+        help="Keep them as float16, in half the space.",
+        panel=OUTPUT,
+    )
+    fold: int | None = like(TrainConfig, "fold", None)
+    limit: int | None = like(TrainConfig, "limit", None)
+    threads: int | None = like(TrainConfig, "threads", None)
+
+    def training(self) -> TrainConfig:
+        """A training that is to use them."""
+        values = {one.name: getattr(self, one.name) for one in fields(FeaturesConfig)}
+        return TrainConfig(**values, probe="only", sampling="uniform", batch_size=2)
 
 
 @dataclass(frozen=True, kw_only=True)

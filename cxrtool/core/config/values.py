@@ -26,11 +26,24 @@ RECIPES: dict[str, dict[str, object]] = {
         "ema": 0.999,
         "sampling": "uniform",
     },
+    "probe": {"probe": "only", "sampling": "uniform"},
+    "lp-ft": {
+        "probe": "first",
+        "epochs": 5,
+        "lr": 1e-4,
+        "schedule": "cosine",
+        "freeze_epochs": 0,
+        "unfreeze": "all",
+        "validations": 4,
+        "sampling": "uniform",
+    },
 }
 """Named sets of defaults: what differs from `TrainConfig`'s own, which are the report's.
 
 `strong` is what the codebases behind the best published CheXpert scores agree on: Irvin 2019
 (arXiv 1901.07031), Pham 2021 (1911.06475), Ye 2020 (jfhealthcare/Chexpert), Yuan 2021 (2012.03173).
+`probe` fits the last layer alone to features of the frozen network; `lp-ft` trains all of the
+network from there, at a low rate (Kumar 2022, 2202.10054).
 """
 POLICIES = ("zeros", "ones", "ignore", "smooth", "smooth-zeros", "mixed")
 REPORT_POLICIES = ("zeros", "ones")
