@@ -17,6 +17,7 @@ from cxrtool.core.json_files import read_json
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import AncestorFacts, RunPatients, read_as
+from cxrtool.core.start_cards import find_start
 from cxrtool.data.pictures import EXACT, LOOKS, Pictures, joined_pictures, keys_of
 from cxrtool.data.starts import file_of, is_published
 
@@ -78,13 +79,16 @@ class Ancestry:
 
 def find_ancestry(weights: str, runs: Path) -> Ancestry:
     """What the weights of `train --weights` have seen, where they are a run's: by name, in the
-    run's folder, or a copy of its file elsewhere.
+    run's folder, or a copy of its file elsewhere; of a published start, its name.
 
     Raises:
         RunError: the run is not whole.
     """
     if is_published(weights):
-        return Ancestry()
+        start = find_start(weights)
+        # Its patients are not published by number, and are known by its name alone.
+        known = () if start is None else (AncestorFacts(name=start.name, weights_sha256=None),)
+        return Ancestry(ancestors=known)
     file = file_of(weights, runs)
     run = find_run(runs, weights) if file is None else run_of_weights(file, runs)
     return Ancestry() if run is None else _ancestry_of(run, runs, frozenset())

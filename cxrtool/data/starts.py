@@ -89,6 +89,8 @@ def told_start(recorded: str) -> str:
 
 def without_folders(start: str) -> str:
     """A start as version 0.1 recorded it, a path or `run PATH`, without the folders."""
+    if start.endswith(")") and (" (SHA-256 " in start or start.startswith("ImageNet weights of ")):
+        return start  # of this version, which keeps no folder: what has a / is a published name
     kind = "run " if start.startswith("run ") else ""
     path = PureWindowsPath(start) if "\\" in start and "/" not in start else PurePath(start)
     return f"{kind}{path.name}" if "/" in start or "\\" in start else start

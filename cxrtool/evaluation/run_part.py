@@ -13,7 +13,6 @@ from cxrtool.core.run_cards import RunCard, read_card, remarks
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import start_that_saw
 from cxrtool.core.workspace import DataInfo, Workspace
-from cxrtool.core.yaml_files import read_yaml
 from cxrtool.data.manifest import (
     label_columns,
     patients_in_two_splits,
@@ -75,7 +74,7 @@ def choose_part(
         itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
     )
     warnings = [*remarks(run, card), *warnings, *check_seen(known, card, config)]
-    warnings += [] if card.published else _check_start(run, info)
+    warnings += [] if card.published else _check_starts(run, card, info)
     if trained_on_drawings(run) and not info.origin.drawn:
         warnings.append(TRAINED_ON_DRAWINGS)
     for text in warnings:
@@ -104,19 +103,16 @@ def choose_part(
     )
 
 
-def _check_start(run: RunFolder, info: DataInfo) -> list[str]:
-    """Warn of patients that the published weights may have seen that a run began from."""
-    try:
-        weights = str(read_yaml(run.config).get("weights"))
-    except DataError:  # nothing else is lost with the settings of a finished run
-        return []
-    start = start_that_saw(weights, info.origin.registers)
-    if start is None:
-        return []
+def _check_starts(run: RunFolder, card: RunCard, info: DataInfo) -> list[str]:
+    """Warn of patients that published weights may have seen, from which a run began in the end."""
+    names = dict.fromkeys(one.name for one in card.ancestors)
+    starts = [start_that_saw(name, info.origin.registers) for name in names]
     return [
         f"{run.name} began from {start.name}, which was trained on {start.trained_words}, and "
         f"these images are of {info.origin.description}: it may have seen these patients, and the "
         "scores are too good then"
+        for start in starts
+        if start is not None
     ]
 
 

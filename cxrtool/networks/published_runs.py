@@ -215,8 +215,10 @@ def _write_facts(
     write_json(
         run.labels, {"labels": list(labels), "uncertainty": UNCERTAIN, "blank": TrainConfig.blank}
     )
-    # Nobody is known by a number; what it was trained on is said by collection.
-    write_json(run.patients, {"train": [], "valid": [], "registers": []})
+    # Nobody is known by a number; what it was trained on is said by collection, to runs that begin
+    # from it too.
+    itself = [{"name": card.name, "weights_sha256": None}]
+    write_json(run.patients, {"train": [], "valid": [], "registers": [], "ancestors": itself})
     weights = sha256(run.weights)
     chosen: Mapping[str, Any] = {
         "operating_point": "youden",

@@ -101,8 +101,10 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
 def _say_unusual_start(setup: Setup, reporter: Reporter) -> None:
     """What of a published start does not go with these images."""
     config, origin = setup.config, setup.data.info.origin
-    saw = start_that_saw(config.weights, origin.registers)
-    if saw is not None:
+    names = dict.fromkeys(one.name for one in setup.ancestry.ancestors)
+    for saw in (start_that_saw(name, origin.registers) for name in names):
+        if saw is None:
+            continue
         reporter.warn(
             f"{saw.name} was trained on {saw.trained_words}, and these images are of "
             f"{origin.description}: it may have seen patients of valid and test, whose scores are "

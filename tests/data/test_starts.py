@@ -116,6 +116,8 @@ def test_a_run_comes_before_a_file_of_its_name(tmp_path, monkeypatch):
         ("run /home/person/cxr/runs/a", "run a"),
         ("run a", "run a"),
         ("ImageNet weights of resnet18 (IMAGENET1K_V1)", None),
+        ("ImageNet weights of timm/convnext_tiny (timm's)", None),
+        ("hf:me/nets: model.safetensors (SHA-256 " + "0" * 64 + ")", None),
         ("random weights", None),
         ("", None),
     ],

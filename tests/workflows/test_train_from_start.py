@@ -117,6 +117,11 @@ def test_what_a_start_has_seen_and_its_size_are_told(prepared, start, monkeypatc
     evaluation = EvaluateConfig(run="seen", bootstrap=0, workers=0, device="cpu", report=False)
     result = evaluate_run(evaluation, prepared, seed=1)
     assert any(f"seen began from {NAME}" in text for text in result.warnings)
+    later = options(arch=ARCH, weights="seen", name="later")
+    train_model(later, prepared, seed=1, reporter=(reporter := Hearing()))
+    assert any("may have seen patients of valid and test" in text for text in reporter.warnings)
+    result = evaluate_run(replace(evaluation, run="later", force=True), prepared, seed=1)
+    assert any(f"later began from {NAME}" in text for text in result.warnings)
 
 
 def test_a_start_that_is_not_here_or_does_not_fit_leaves_no_run(prepared, start, tmp_path):
