@@ -1,5 +1,6 @@
 """`models`: which published weights there are, which are here, and `fetch`, the one download."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -197,6 +198,8 @@ def _from_hub(file: ModelFile, config: ModelsConfig, reporter: Reporter) -> Path
     import huggingface_hub
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    # Each of its retries would be a line.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not reporter.bars:
         disable_progress_bars()
     try:
@@ -205,12 +208,19 @@ def _from_hub(file: ModelFile, config: ModelsConfig, reporter: Reporter) -> Path
         )
     # Its own errors, its HTTP library's and the system's have no common class.
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(
-            f"{file.link} cannot be downloaded ({reason[0][:200]}). Where its page asks for an "
+            f"{file.link} cannot be downloaded ({_first_cause(error)}). Where its page asks for an "
             f"account, log in first: hf auth login.\n{file.how_to_get()}"
         ) from None
     return Path(path)
+
+
+def _first_cause(error: BaseException) -> str:
+    """What the library met first: what it raises speaks of its cache."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 def _taken(file: ModelFile, path: Path, reporter: Reporter) -> FetchedFile:

@@ -35,6 +35,8 @@ def test_a_card_is_whole(name):
     assert re.fullmatch(r"([0-9a-f]{64})?", card.sha256)
     assert card.image_size % (card.patch or 1) == 0
     assert not re.search(r"[\\/]", card.file)
+    # A long address that a table's line breaks is another one.
+    assert not re.search(r"\s", "".join((card.url, card.file, card.hf, card.reference)))
     assert card.trained_words
 
 
