@@ -135,9 +135,9 @@ def finder_of_rings(arch):
             # It turns channels up and down everywhere, for what is anywhere.
             network.set_submodule(name, nn.Identity())
     network(torch.randn(4, 3, 160, 160))
+    network.eval().requires_grad_(False)
     cells, places = cells_of(network, 160), [1, 2, 3]
     rings = scaled(np.stack([drawn_ring(cells, (place, place)) for place in places]))
-    network.eval().requires_grad_(False)
     features = last_features(network, rings)
     wanted = torch.zeros(len(rings), *features.shape[2:])
     wanted[range(len(rings)), places, places] = 1
