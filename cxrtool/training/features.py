@@ -33,7 +33,7 @@ from cxrtool.training.reading import FromCache, ReadXRay
 
 BATCH = 64
 """Images that pass through the network at once."""
-ROWS = 16_384
+ROWS = 8_192
 """Rows of features that are read at once."""
 IN_MEMORY = 2**30
 """Bytes of features up to which they are read once."""

@@ -218,7 +218,7 @@ class _Axes:
         for batch, _ in data.batches():
             mean += batch.sum(0, dtype=torch.float64) / rows
         for batch, _ in data.batches():
-            square += (batch.float() - mean.float()).square().sum(0, dtype=torch.float64) / rows
+            square += (batch.float() - mean.float()).square_().sum(0, dtype=torch.float64) / rows
         # A feature that never changes says nothing, and would be divided by 0.
         constant = square.sqrt() <= 1e-6 * (1e-30 + mean.abs())
         deviation = torch.where(constant, torch.inf, square.sqrt())

@@ -37,7 +37,7 @@ from cxrtool.workflows.split import split_manifest
 
 warnings.filterwarnings("ignore")
 LABELS = 14
-ROWS = 16_384
+ROWS = 8_192
 
 
 def bare(network, image_size, precision, images):
