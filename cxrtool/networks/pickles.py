@@ -20,32 +20,8 @@ import torch
 from torch import Tensor
 
 from cxrtool.core.errors import WeightsError, first_few
+from cxrtool.networks.pickle_commands import is_command
 
-COMMANDS = frozenset(
-    (
-        *("os", "posix", "nt", "subprocess", "commands", "popen2", "pty", "shutil", "tempfile"),
-        *("sys", "importlib", "imp", "runpy", "zipimport", "pkgutil", "inspect", "gc"),
-        *("ctypes", "io", "_io", "pickle", "_pickle", "cPickle", "marshal", "operator", "code"),
-        *("codeop", "pdb", "bdb", "timeit", "profile", "cProfile", "signal", "atexit", "asyncio"),
-        *("threading", "_thread", "thread", "multiprocessing", "socket", "ssl", "ftplib"),
-        *("smtplib", "telnetlib", "urllib", "urllib2", "http", "httplib", "requests", "pip"),
-        "webbrowser",
-    )
-)
-"""Modules that no description of a network needs, and every attack does."""
-BUILTINS = frozenset(
-    (
-        *("eval", "exec", "execfile", "compile", "__import__", "open", "file", "getattr"),
-        *("setattr", "delattr", "input", "breakpoint", "globals", "locals", "vars", "apply"),
-        *("reload"),
-    )
-)
-"""The same of Python's own functions."""
-OTHERS = (
-    *("torch.hub", "torch.utils.cpp_extension", "torch.load", "torch.serialization.load"),
-    *("numpy.testing", "numpy.f2py", "numpy.load", "types.FunctionType", "types.CodeType"),
-)
-"""What else runs or fetches what it is given."""
 ZIP = b"PK\x03\x04"
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What torch's files from before version 1.6 begin with."""
@@ -169,19 +145,9 @@ class _Names:
     def stand_in(self, module: str, name: str) -> type[Unbuilt]:
         """A class in the place of the one that was written."""
         written = f"{module}.{name}"
-        if _is_command(module, name):
+        if is_command(module, name):
             self.commands.add(written)
         return type("Unbuilt", (Unbuilt,), {"__slots__": (), "written": written})
-
-
-def _is_command(module: str, name: str) -> bool:
-    # Of a dotted name all but the last part are modules too: `torch` and `os.system`.
-    modules = [module.split(".")[0], *name.split(".")[:-1]]
-    if any(one in COMMANDS for one in modules):
-        return True
-    if module in ("builtins", "__builtin__", "__builtins__"):
-        return name.split(".")[0] in BUILTINS
-    return any(f"{module}.{name}.".startswith(f"{one}.") for one in OTHERS)
 
 
 class _InertUnpickler(pickle.Unpickler):

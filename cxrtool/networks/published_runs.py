@@ -201,6 +201,28 @@ def _write_facts(
 ) -> None:
     """Write what a run says of itself; model.json last."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _write_settings(run, card, arch, now)
+    write_json(
+        run.labels, {"labels": list(labels), "uncertainty": UNCERTAIN, "blank": TrainConfig.blank}
+    )
+    # Nobody is known by a number; what it was trained on is said by collection, to runs that begin
+    # from it too.
+    itself = [{"name": card.name, "weights_sha256": None}]
+    write_json(run.patients, {"train": [], "valid": [], "registers": [], "ancestors": itself})
+    chosen: Mapping[str, Any] = {
+        "operating_point": "youden",
+        "chosen_on": "valid",
+        "thresholds": dict.fromkeys(labels),
+        "operating_points": {},
+        "calibration": None,
+        "without": dict.fromkeys(labels, WITHOUT),
+    }
+    write_json(run.thresholds, sealed_thresholds(chosen, sha256(run.weights)))
+    about = _about_model(run, card, arch, digest, now)
+    write_json(run.model, {**about, "sealed": seal_of(about)})
+
+
+def _write_settings(run: RunFolder, card: StartCard, arch: str, now: str) -> None:
     settings = {
         "arch": arch,
         "uncertainty": UNCERTAIN,
@@ -212,24 +234,12 @@ def _write_facts(
     }
     write_text(run.config, "".join(f"{key}: {json.dumps(one)}\n" for key, one in settings.items()))
     write_json(run.environment, {"began": now, "weights_from": card.name})
-    write_json(
-        run.labels, {"labels": list(labels), "uncertainty": UNCERTAIN, "blank": TrainConfig.blank}
-    )
-    # Nobody is known by a number; what it was trained on is said by collection, to runs that begin
-    # from it too.
-    itself = [{"name": card.name, "weights_sha256": None}]
-    write_json(run.patients, {"train": [], "valid": [], "registers": [], "ancestors": itself})
-    weights = sha256(run.weights)
-    chosen: Mapping[str, Any] = {
-        "operating_point": "youden",
-        "chosen_on": "valid",
-        "thresholds": dict.fromkeys(labels),
-        "operating_points": {},
-        "calibration": None,
-        "without": dict.fromkeys(labels, WITHOUT),
-    }
-    write_json(run.thresholds, sealed_thresholds(chosen, weights))
-    about = {
+
+
+def _about_model(
+    run: RunFolder, card: StartCard, arch: str, digest: str, now: str
+) -> dict[str, Any]:
+    return {
         "arch": arch,
         "drop_rate": 0.0,
         "image_size": card.image_size,
@@ -259,4 +269,3 @@ def _write_facts(
         "valid_mean_auroc": None,
         "finished": now,
     }
-    write_json(run.model, {**about, "sealed": seal_of(about)})
