@@ -50,13 +50,21 @@ def build_timm(
     if drop_path is not None:
         options["drop_path_rate"] = drop_path
     network = _made(name, options, image_size)
-    if not hasattr(network, "group_matcher"):
+    if not _names_blocks(network):
         raise UsageError(
             f"--arch {TIMM}{name} does not say where its blocks are, so that none can be frozen: "
             "choose another network"
         )
     network.set_submodule(head_of_timm(network), Head(_last(network).in_features, n_labels))
     return network
+
+
+def _names_blocks(network: nn.Module) -> bool:
+    try:
+        network.group_matcher(coarse=True)  # type: ignore[operator]
+    except (AttributeError, AssertionError, NotImplementedError):  # RDNet knows no coarse ones
+        return False
+    return True
 
 
 def head_of_timm(network: nn.Module) -> str:

@@ -194,6 +194,7 @@ def test_a_frozen_networks_head_still_drops():
         ("timm/crossvit_tiny_240", {"image_size": 240}, "ends in a ModuleList"),
         ("timm/resnetv2_50", {}, "ends in a Conv2d"),
         ("timm/poolformer_s12", {}, "does not say where its blocks are"),
+        ("timm/rdnet_tiny", {}, "does not say where its blocks are"),
         ("timm/vgg11", {"drop_path": 0.1}, "no drop_path_rate: leave --drop-path out"),
         ("timm/vit_tiny_patch16_224", {"image_size": 100}, "no multiple of the 16.*use 96 or 112"),
         ("timm/vit_small_patch14_dinov2", {"image_size": 10}, "no multiple of the 14.*use 14"),
