@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from PIL import Image
 
 from cxrtool.images.errors import ImageError

@@ -10,10 +10,13 @@ Then the memory that the browser's page has after many images. Medians of the pa
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 from playwright.sync_api import sync_playwright

@@ -1,6 +1,6 @@
 """The pointing game on drawn X-rays for any network: does its map's peak lie where the finding is?
 
-    python -m tests.benchmarks.bench_pointing [--arch timm/vit_tiny_patch16_224 ...]
+    python tests/benchmarks/bench_pointing.py [--arch timm/vit_tiny_patch16_224 ...]
         [--image-size 160] [--patients 1500] [--passes 20]
 
 A network is trained from random weights on drawings as they are, one cycle of AdamW, and its
@@ -11,11 +11,13 @@ cover.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 import pandas as pd
 import torch

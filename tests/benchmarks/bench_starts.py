@@ -12,13 +12,16 @@ thumbnails of 16 by 16 pixels, fitted as `probe` fits a last layer.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 import torch
+from bench_recipes import LEAST_POSITIVES, pooled
 from PIL import Image
 
 from cxrtool.core.config import PrepareConfig, TrainConfig
@@ -30,7 +33,6 @@ from cxrtool.evaluation.metrics import auroc_per_label
 from cxrtool.images.cache import ImageCache
 from cxrtool.training.probe import ProbeData, cell_weights, fit_probe
 from cxrtool.workflows.prepare import prepare_manifest
-from tests.benchmarks.bench_recipes import LEAST_POSITIVES, pooled
 
 THUMBNAIL = 16
 DRAWS = 2000

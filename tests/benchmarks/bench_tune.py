@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from cxrtool.search.sampler import SteeredSampler
 from tests.search.test_sampler import SPACE, new, run
 
