@@ -69,6 +69,17 @@ class Listening(Reporter):
         self.warnings.append(text)
 
 
+class Hearing(Listening):
+    """Keeps the notes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A workspace with data, a split and a finished run."""

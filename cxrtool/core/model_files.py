@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtool.core.errors import UsageError
-from cxrtool.core.start_cards import HUB, OPEN, StartCard
+from cxrtool.core.start_cards import HUB, OPEN, StartCard, hub_address
 
 FOLDER = "CXRTOOL_MODELS"
 """The environment variable that names the models folder."""
@@ -38,9 +38,7 @@ class ModelFile:
     @property
     def link(self) -> str:
         """Where it can be downloaded; empty where it cannot."""
-        if self.hf:
-            return f"https://huggingface.co/{self.hf}/resolve/main/{self.file}"
-        return self.url
+        return hub_address(self.hf, self.file) if self.hf else self.url
 
     @property
     def stored(self) -> str:

@@ -69,7 +69,12 @@ class StartCard:
     @property
     def link(self) -> str:
         """Where the file is published, or the page that leads to it."""
-        return f"https://huggingface.co/{self.hf}/resolve/main/{self.file}" if self.hf else self.url
+        return hub_address(self.hf, self.file) if self.hf else self.url
+
+
+def hub_address(repository: str, file: str) -> str:
+    """Where the Hugging Face Hub has a file of a repository."""
+    return f"https://huggingface.co/{repository}/resolve/main/{file}"
 
 
 @cache

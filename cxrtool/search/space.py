@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cxrtool.core.config import TIMM, TrainConfig, options_of
+from cxrtool.core.config import PROBE_ONLY, TIMM, TrainConfig, options_of
 from cxrtool.core.config.option import Option
 from cxrtool.core.errors import DataError, UsageError, unknown_name
 from cxrtool.core.yaml_files import read_yaml
@@ -45,7 +45,7 @@ def default_space(config: TrainConfig) -> Space:
 
     Of a last layer that is fitted to features, the penalty.
     """
-    if config.probe == "only":
+    if config.probe == PROBE_ONLY:
         return {"l2": FloatDistribution(1e-6, 1e1, log=True)}
     space: dict[str, Dimension] = {
         "lr": FloatDistribution(1e-5, 1e-2, log=True),

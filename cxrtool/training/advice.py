@@ -1,13 +1,12 @@
 """What `train` says of a training before and after it: what it is, and what of it is unusual."""
 
-from cxrtool.core.config import NO_WEIGHTS, TrainConfig, worker_count
+from cxrtool.core.config import NO_WEIGHTS, PROBE_ONLY, TrainConfig, worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import find_start, start_that_saw
 from cxrtool.training.block import WEIGHTED
-from cxrtool.training.choices import ONLY
 from cxrtool.training.setup import Setup
 
 
@@ -52,7 +51,7 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
                 "patients in it"
             )
     _say_unusual_start(setup, reporter)
-    if config.probe != ONLY and config.weights == NO_WEIGHTS:
+    if config.probe != PROBE_ONLY and config.weights == NO_WEIGHTS:
         _say_random(config, reporter)
     cores = worker_count(None, most=None)
     if config.threads is not None and setup.device.type != "cpu":

@@ -7,7 +7,13 @@ from typing import TypedDict
 
 import torch
 
-from cxrtool.core.config import USUAL_FROZEN, TrainConfig, worker_count
+from cxrtool.core.config import (
+    NO_PROBE,
+    PROBE_ONLY,
+    USUAL_FROZEN,
+    TrainConfig,
+    worker_count,
+)
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.hardware import cores_in_use, free_threads, physical_memory
@@ -17,8 +23,6 @@ from cxrtool.networks.devices import choose_device, choose_precision
 from cxrtool.training.block import WEIGHTED
 
 ONE_CYCLE = "one-cycle"
-NO_PROBE, ONLY, FIRST = "none", "only", "first"
-"""The three ways to take `--probe`."""
 
 
 def refuse_frozen(config: TrainConfig, typed: Collection[str]) -> None:
@@ -85,9 +89,9 @@ def refuse_with_probe(config: TrainConfig, world: int = 1) -> None:
         return
     if world > 1:
         raise UsageError("--probe works in one process: start it without torchrun")
-    if config.loss != "bce" and config.probe == ONLY:
+    if config.loss != "bce" and config.probe == PROBE_ONLY:
         raise UsageError(f"--probe only minimises cross-entropy: leave --loss {config.loss} out")
-    if config.probe == ONLY and (config.dry_run or config.lr_find):
+    if config.probe == PROBE_ONLY and (config.dry_run or config.lr_find):
         option = "--dry-run" if config.dry_run else "--lr-find"
         raise UsageError(
             f"{option} with --probe only: there are no steps to try; `cxrtool features` says how "

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cxrtool.core.plotting import DOTS_PER_INCH, GRID, INK, make_plain
-from cxrtool.training.schedules import ALL, HEAD, PHASES, TOP
+from cxrtool.training.schedules import ALL, HEAD, PHASES, PROBE, TOP
 
 BLUE, ORANGE, RED, FAINT = "#2b6cb0", "#d97706", "#b8324a", "#bfc8d1"
 BEST: dict[str, Any] = {"color": RED, "marker": "o", "markersize": 7, "linestyle": "", "zorder": 4}
@@ -27,6 +27,7 @@ LAST_FIGURE = "seconds"
 MOST_LABELS = 20
 """Lines of single labels, if there are more, are a fog."""
 MOST_MARKERS, MOST_LEVELS = 40, 8
+MARKERS: dict[str, Any] = {"marker": "o", "markersize": 3.5}
 WIDEST_NAMES = 75
 """Letters of the names of lines that have room beside each other over a panel."""
 SMOOTHING = 0.98
@@ -59,21 +60,20 @@ def draw_curves(
 def curves_figure(
     history: pd.DataFrame, validations: int | None = None, training_loss: str = ""
 ) -> Figure:
-    """The figure that `draw_curves` saves: axes of losses, AUROC and learning rates."""
+    """The figure that `draw_curves` saves: axes of losses, AUROC and learning rates.
+
+    Of a last layer that was fitted to features, losses and AUROC over the penalty's strength.
+    """
+    if set(history["phase"]) == {PROBE}:
+        return _fits_figure(history, training_loss)
     figure = Figure(figsize=(8, 8.4), layout="constrained")
     losses, aurocs, rates = figure.subplots(3, 1, sharex=True, height_ratios=(5, 6, 4))
     done = epochs_done(history, validations)
     shading = [_panel(axes, history, done) for axes in (losses, aurocs, rates)][-1]
-    markers: dict[str, Any] = {"marker": "o", "markersize": 3.5}
-    if len(history) > MOST_MARKERS:
-        markers = {}
-    for column, name, colour in (
-        ("train_loss", f"training: {training_loss}" if training_loss else "training", BLUE),
-        ("valid_loss", "validation: plain cross-entropy", ORANGE),
-    ):
-        losses.plot(done, _numbers(history, column), color=colour, label=name, **markers)
+    markers = MARKERS if len(history) <= MOST_MARKERS else {}
+    _draw_losses(losses, history, done, markers, training_loss)
     _draw_aurocs(aurocs, history, done, markers)
-    _mark_best(figure.axes, history, done)
+    _mark_best(figure.axes, history, done, "in epoch {epoch}")
     _draw_rates_used(rates, history, done, markers)
     _name(losses, "loss")
     _name(aurocs, "AUROC on valid")
@@ -82,6 +82,36 @@ def curves_figure(
     rates.set_xlim(0, done[-1] * 1.02)
     rates.xaxis.set_major_locator(MaxNLocator("auto", integer=done[-1] >= 2, steps=[1, 2, 5, 10]))
     return figure
+
+
+def _fits_figure(history: pd.DataFrame, training_loss: str) -> Figure:
+    """Each fit by the strength of its penalty, from strong to weak."""
+    figure = Figure(figsize=(8, 6.2), layout="constrained")
+    losses, aurocs = figure.subplots(2, 1, sharex=True, height_ratios=(5, 6))
+    strengths = _numbers(history, "weight_decay")
+    for axes in (losses, aurocs):
+        make_plain(axes)
+        axes.grid(True, color=GRID, linewidth=0.8)
+    _draw_losses(losses, history, strengths, MARKERS, training_loss)
+    _draw_aurocs(aurocs, history, strengths, MARKERS)
+    _mark_best(figure.axes, history, strengths, "at {weight_decay:g}")
+    _name(losses, "loss")
+    _name(aurocs, "AUROC on valid")
+    if (strengths > 0).all():
+        aurocs.set_xscale("log")
+    aurocs.invert_xaxis()
+    aurocs.set_xlabel("strength of the penalty (l2): weaker to the right", color=INK)
+    return figure
+
+
+def _draw_losses(
+    axes: Axes, history: pd.DataFrame, places: Numbers, markers: dict[str, Any], training_loss: str
+) -> None:
+    for column, name, colour in (
+        ("train_loss", f"training: {training_loss}" if training_loss else "training", BLUE),
+        ("valid_loss", "validation: plain cross-entropy", ORANGE),
+    ):
+        axes.plot(places, _numbers(history, column), color=colour, label=name, **markers)
 
 
 def _numbers(history: pd.DataFrame, column: str) -> Numbers:
@@ -201,15 +231,16 @@ def _draw_steps(axes: Axes, done: Numbers, rates: Numbers, name: str, colour: st
         axes.annotate(text, place, (4, 3), textcoords="offset points", color=INK, fontsize=8)
 
 
-def _mark_best(panels: Sequence[Axes], history: pd.DataFrame, done: Numbers) -> None:
-    """Mark the validation with the best mean AUROC, whose weights a run keeps."""
+def _mark_best(panels: Sequence[Axes], history: pd.DataFrame, done: Numbers, where: str) -> None:
+    """Mark the validation with the best mean AUROC, whose weights a run keeps; `where` names it by
+    what its row holds."""
     mean = _numbers(history, "valid_mean_auroc")
     if np.isnan(mean).all():
         return
     best = int(np.nanargmax(mean))
     for axes in panels:
         axes.axvline(done[best], **BEST_LINE)
-    name = f"best: {mean[best]:.4f} in epoch {history['epoch'].iloc[best]}"
+    name = f"best: {mean[best]:.4f} {where.format(**history.iloc[best])}"
     panels[1].plot(done[best], mean[best], label=name, **BEST)
 
 

@@ -152,12 +152,10 @@ def xray_learner(
     """
     labels = list(dls.vocab)
     arch, weights = of_start(arch, str(weights), IMAGENET)
-    if image_size is None and arch.startswith(TIMM):  # torchvision's take any
-        image_size = dls.valid.one_batch()[0].shape[-1]
     network = build_network(
         arch,
         len(labels),
-        image_size=image_size or REPORT.image_size,
+        image_size=image_size or _image_size(dls, arch),
         drop_rate=drop_rate,
         drop_path=drop_path,
     )
@@ -177,6 +175,11 @@ def xray_learner(
     if weights != NO_WEIGHTS:
         learner.freeze()
     return learner
+
+
+def _image_size(dls: DataLoaders, arch: str) -> int:
+    """That of a batch, where the network is built for one: torchvision's take any."""
+    return int(dls.valid.one_batch()[0].shape[-1]) if arch.startswith(TIMM) else REPORT.image_size
 
 
 def make_learner(

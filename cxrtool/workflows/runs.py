@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cxrtool.core.config import PROBE_ONLY
 from cxrtool.core.errors import CxrToolError
 from cxrtool.core.files import read_text
 from cxrtool.core.json_files import JsonResult, read_json
@@ -52,6 +53,8 @@ class ListedRun(JsonResult):
     epochs: int | None = None
     """Whole ones, done."""
     epochs_asked: int | None = None
+    fitted: bool = False
+    """Whether its epochs are fits of the last layer to features, of which no number is asked."""
     best_epoch: int | None = None
     valid_mean_auroc: float | None = None
     """Of the best epoch."""
@@ -165,6 +168,7 @@ def _from_config(path: Path, _: dict[str, Any]) -> dict[str, Any]:
         "blank": str(settings.get("blank", "zeros")),
         "fold": None if fold is None else int(fold),
         "epochs_asked": int(settings["epochs"]),
+        "fitted": settings.get("probe") == PROBE_ONLY,
         VALIDATIONS: int(settings.get(VALIDATIONS, 1)),
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cxrtool.core.config import TrainConfig
+from cxrtool.core.config import PROBE_FIRST, PROBE_ONLY, TrainConfig
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import NotWrittenError, RunError, StoppedError, UsageError
 from cxrtool.core.files import sha256
@@ -25,7 +25,7 @@ from cxrtool.networks.devices import compute_threads
 from cxrtool.training.advice import say_plan, say_sampling, say_shifted
 from cxrtool.training.averaging import WeightAverage
 from cxrtool.training.checkpoints import capture
-from cxrtool.training.choices import FIRST, ONLY, resolve, use_free_cores
+from cxrtool.training.choices import resolve, use_free_cores
 from cxrtool.training.continuation import continue_run
 from cxrtool.training.control import Control
 from cxrtool.training.failures import explained
@@ -104,7 +104,7 @@ def train_model(
         images_per_second=control.images_per_second,
         seconds=time.perf_counter() - started,
         writes=processes.first,
-        fitted=job.config.probe == ONLY,
+        fitted=job.config.probe == PROBE_ONLY,
     )
 
 
@@ -125,7 +125,7 @@ class _Job:
     @property
     def continued(self) -> Resumed | None:
         """The run whose checkpoint it continues: one that was killed before its first has none."""
-        if self.resumed is None or self.config.probe == ONLY:  # a fit is repeated
+        if self.resumed is None or self.config.probe == PROBE_ONLY:  # a fit is repeated
             return None
         return self.resumed if self.resumed.environment is not None else None
 
@@ -144,7 +144,7 @@ def _resolved(
     if config.resume is not None:
         resumed = read_resumed(config, workspace, seed, given)
         config, seed = resumed.config, resumed.seed
-        if config.probe == ONLY and resumed.run.finished:
+        if config.probe == PROBE_ONLY and resumed.run.finished:
             raise UsageError(
                 f"run {resumed.run.name} is finished: a last layer that was fitted is not trained "
                 "for longer; `cxrtool train --weights RUN` starts from it"
@@ -174,8 +174,8 @@ def _train_run(
     opened = _open(setup, job.resumed, job.workspace, stack)
     if job.continued is None:
         _say_what_begins(job, setup, opened)
-    fitted = None
-    if setup.config.probe == ONLY or (setup.config.probe == FIRST and job.continued is None):
+    fitted, probe = None, setup.config.probe
+    if probe == PROBE_ONLY or (probe == PROBE_FIRST and job.continued is None):
         fitted = fit_head(setup, job.workspace, job.reporter)
     first = job.processes.first
     recorder = RunRecorder(opened, setup, job.workspace, job.reporter, job.study) if first else None
@@ -186,7 +186,7 @@ def _train_run(
     with _told_apart(setup, opened, go_on):
         if recorder is not None:
             _begin(recorder, job.resumed, control, stack)
-        if fitted is not None and setup.config.probe == ONLY:
+        if fitted is not None and probe == PROBE_ONLY:
             control.write_state()  # that a kill leaves something to resume: the fit is repeated
             record_probe(control, fitted)
             opened.settle()

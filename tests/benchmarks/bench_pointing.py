@@ -19,55 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
-import pandas as pd
 import torch
-from PIL import Image
 
-from cxrtool.data.phantoms import draw_dataset
-from cxrtool.images.resizing import squish
 from cxrtool.networks.architectures import build_network
 from cxrtool.networks.class_activation import Explainer
-from tests.networks.test_pointing import CPU, LABELS, fit
+from tests.support.pointing import LABELS, area, boxed, drawings, fit, pointed
 
 LEAST = 20
-
-
-def drawn_for_training(folder, patients):
-    """Files and targets of the frontal drawings."""
-    drawn = draw_dataset(folder, patients=patients, seed=11)
-    table = pd.read_csv(drawn.folder / "train.csv")
-    table = table[table["Frontal/Lateral"] == "Frontal"]
-    files = [drawn.folder / path.split("/", 1)[1] for path in table["Path"]]
-    return files, torch.from_numpy((table[list(LABELS)].abs() == 1).to_numpy(np.float32))
-
-
-def boxed(folder, patients, image_size):
-    """Of drawings of other patients: finding, pixels, boxes in shares of the sides."""
-    drawn = draw_dataset(folder, patients=patients, seed=12)
-    boxes = pd.read_csv(drawn.folder / "boxes.csv")
-    boxes = boxes[boxes["Path"].str.contains("frontal") & boxes["Label"].isin(LABELS)]
-    found = []
-    for (path, label), rows in boxes.groupby(["Path", "Label"]):
-        with Image.open(drawn.folder / path.split("/", 1)[1]) as image:
-            width, height = image.size
-            pixels = squish(image.convert("L"), image_size)
-        corners = rows[["x0", "y0", "x1", "y1"]].to_numpy(float)
-        found.append((label, pixels, corners / [width, height, width, height]))
-    return found
-
-
-def hits(explainer, others):
-    """Of each finding, whether the peak of each of its images lies in a grown box."""
-    found = {}
-    cells = explainer.cells
-    for label, pixels, boxes in others:
-        heat = explainer.maps(pixels, [label])[0]
-        row, column = np.unravel_index(heat.argmax(), heat.shape)
-        x, y = (cells.first + cells.step * place for place in (column, row))
-        grown = boxes + np.array([-1, -1, 1, 1]) * cells.step
-        inside = (grown[:, 0] <= x) & (x <= grown[:, 2]) & (grown[:, 1] <= y) & (y <= grown[:, 3])
-        found.setdefault(label, []).append(bool(heat.max() > 0 and inside.any()))
-    return found
 
 
 def untrained(arch, image_size, seed):
@@ -88,23 +46,18 @@ def play(arch, asked, files, targets, others):
         image_size=asked.image_size,
         pixel_mean=mean,
         pixel_std=std,
-        device=CPU,
+        device=torch.device("cpu"),
     )
-    trained = hits(explainer, others)
+    trained = pointed(explainer, others)
     blank = untrained(arch, asked.image_size, 2).eval().requires_grad_(False)
-    chance = hits(replace(explainer, network=blank), others)
+    chance = pointed(replace(explainer, network=blank), others)
     seconds = time.perf_counter() - began
     print(f"{arch}, {asked.image_size} px, {len(files)} drawings, {seconds:.0f} s")
     for label in sorted(trained, key=lambda one: -np.mean(trained[one])):
-        areas = [
-            ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum()
-            for other, _, boxes in others
-            if other == label
-        ]
         if len(trained[label]) >= LEAST:
             print(
                 f"  {label:28} {np.mean(trained[label]):.2f} of {len(trained[label])}, untrained "
-                f"{np.mean(chance[label]):.2f}, boxes {np.mean(areas):.2f} of the image",
+                f"{np.mean(chance[label]):.2f}, boxes {area(others, label):.2f} of the image",
                 flush=True,
             )
 
@@ -118,7 +71,7 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        files, targets = drawn_for_training(Path(folder) / "train", asked.patients)
+        files, targets = drawings(Path(folder) / "train", asked.patients)
         others = boxed(Path(folder) / "others", 250, asked.image_size)
         for arch in asked.arch or ["timm/convnext_atto", "timm/vit_tiny_patch16_224"]:
             play(arch, asked, files, targets, others)

@@ -7,20 +7,9 @@ import pytest
 from cxrtool.core.errors import RunError
 from cxrtool.core.workspace import Workspace
 from cxrtool.workflows.train import train_model
-from tests.conftest import TINY, Listening
+from tests.conftest import TINY, Hearing
 from tests.support.copies import copy_folder
 from tests.support.training_options import ONCE, rows_of, write_cells
-
-
-class Hearing(Listening):
-    """Keeps the notes too."""
-
-    def __init__(self):
-        super().__init__()
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,24 @@ def test_names_of_any_length_leave_the_panels_title_free(words, tmp_path):
     assert names.y0 >= losses.get_window_extent().y1 - 6
 
 
+def test_fits_of_the_last_layer_are_drawn_over_their_penalties():
+    strengths = [10.0, 1.0, 0.1]
+    frame = history(
+        3, phases=["probe"] * 3, weight_decay=strengths, valid_mean_auroc=[0.7, 0.8, 0.75]
+    )
+    losses, aurocs = curves_figure(frame).axes
+    assert "penalty" in aurocs.get_xlabel()
+    assert aurocs.get_xscale() == "log"
+    assert aurocs.xaxis_inverted()  # from strong to weak, as they were fitted
+    assert line(aurocs, "best: 0.8000 at 1").tolist() == [[1.0, 0.8]]
+    assert line(losses, "training")[:, 0].tolist() == strengths
+
+
+def test_a_fit_without_a_penalty_has_a_plain_axis():
+    frame = history(1, phases=["probe"], weight_decay=0.0)
+    assert curves_figure(frame).axes[1].get_xscale() == "linear"
+
+
 def test_the_best_validation_is_marked_the_first_of_equals():
     frame = history(4, valid_mean_auroc=[0.7, 0.91234, 0.8, 0.91234])
     figure = curves_figure(frame)

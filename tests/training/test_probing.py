@@ -1,6 +1,7 @@
 """A run whose last layer was fitted to features: alone, or before the network is trained."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,10 @@ from cxrtool.training import recorder as recorder_module
 from cxrtool.training.choices import resolve
 from cxrtool.training.probe import STRENGTHS
 from cxrtool.training.setup import set_up
+from cxrtool.workflows.runs import list_runs
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY
+from tests.support.calling import call
 
 PROBE = replace(TINY, arch="timm/test_resnet", probe="only", sampling="uniform", name="probe")
 
@@ -49,6 +52,10 @@ def test_a_probes_run_scores_as_its_features_did(prepared):
     best = history.loc[history["valid_mean_auroc"].idxmax()]
     assert result.valid_mean_auroc == pytest.approx(best["valid_mean_auroc"])
     assert (result.best_epoch, result.epochs) == (best["epoch"], len(history))
+    (listed,) = list_runs(prepared)
+    assert (listed.fitted, listed.epochs, listed.state) == (True, len(history), "finished")
+    shown = call("runs", "-w", prepared.folder).stdout
+    assert re.search(rf"^probe +{len(history)} fits +{best['epoch']:.0f} ", shown, re.MULTILINE)
 
 
 def test_features_are_computed_once_for_all_that_is_fitted_to_them(prepared, monkeypatch):

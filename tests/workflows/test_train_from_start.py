@@ -16,7 +16,7 @@ from cxrtool.networks.architectures import build_network
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.train import train_model
-from tests.conftest import TINY, Listening, call_chexperts
+from tests.conftest import TINY, Hearing, call_chexperts
 from tests.support.training_options import set_up_tiny
 
 NAME, ARCH = "tiny:start", "timm/test_vit"
@@ -44,17 +44,6 @@ def start(tmp_path, monkeypatch):
     state = {f"module.{key}": one for key, one in network.state_dict().items()}
     torch.save({"teacher": state}, tmp_path / "models" / CARD.file)
     return network
-
-
-class Hearing(Listening):
-    """Keeps the notes too."""
-
-    def __init__(self):
-        super().__init__()
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def options(**changes):

@@ -257,13 +257,14 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
     print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it, size")
     for run in runs:
         done, asked = ("?" if n is None else n for n in (run.epochs, run.epochs_asked))
+        came = f"{done} fits" if run.fitted else f"{done}/{asked}"
         best = "n/a" if run.best_epoch is None else f"{run.best_epoch}"
         scores = number(run.valid_mean_auroc), number(run.test_mean_auroc)
-        print_line(_run_line(run.run, f"{done}/{asked}", best, *scores, run.state))
+        print_line(_run_line(run.run, came, best, *scores, run.state))
         for line in _what_it_is(run):
             print_line(line)
     print_line()
-    print_line("best: epoch; valid, test: mean AUROC")
+    print_line("best: epoch or fit; valid, test: mean AUROC")
     total, spare = (sum(getattr(run, name) for run in runs) for name in ("bytes", "spare_bytes"))
     freed = f"; `cxrtool runs slim` frees {megabytes(spare)}" if spare else ""
     print_line(f"{megabytes(total)} in all{freed}")

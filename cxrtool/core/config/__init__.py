@@ -27,9 +27,12 @@ from cxrtool.core.config.values import HEATMAPS as HEATMAPS
 from cxrtool.core.config.values import IMAGENET as IMAGENET
 from cxrtool.core.config.values import LEAST_RATE as LEAST_RATE
 from cxrtool.core.config.values import LOSSES as LOSSES
+from cxrtool.core.config.values import NO_PROBE as NO_PROBE
 from cxrtool.core.config.values import NO_WEIGHTS as NO_WEIGHTS
 from cxrtool.core.config.values import PLATEAU_FACTOR as PLATEAU_FACTOR
 from cxrtool.core.config.values import POLICIES as POLICIES
+from cxrtool.core.config.values import PROBE_FIRST as PROBE_FIRST
+from cxrtool.core.config.values import PROBE_ONLY as PROBE_ONLY
 from cxrtool.core.config.values import RECIPES as RECIPES
 from cxrtool.core.config.values import REPORT_POLICIES as REPORT_POLICIES
 from cxrtool.core.config.values import ROOM as ROOM

@@ -29,8 +29,11 @@ from cxrtool.core.config.values import (
     MOST_PIXELS,
     MOST_POSITIVE_WEIGHT,
     MOST_RATE,
+    NO_PROBE,
     NO_WEIGHTS,
     POLICIES,
+    PROBE_FIRST,
+    PROBE_ONLY,
     RECIPES,
     SCHEDULES,
     TIMM,
@@ -160,7 +163,7 @@ class TrainConfig(ComputeConfig):
         "With --loss bce: weight of the positives: none, balanced (negatives / positives of each "
         "label), or a number."
     )
-    probe: str = option("none", OPTIMISATION, choices=("none", "only", "first")).help(
+    probe: str = option(NO_PROBE, OPTIMISATION, choices=(NO_PROBE, PROBE_ONLY, PROBE_FIRST)).help(
         "Fit the last layer to features of the frozen network, which are computed once: that alone "
         "(the recipe probe), or before the network is trained (the recipe lp-ft)."
     )
@@ -278,7 +281,7 @@ class FeaturesConfig(ComputeConfig):
     def training(self) -> TrainConfig:
         """A training that is to use them."""
         values = {one.name: getattr(self, one.name) for one in fields(FeaturesConfig)}
-        return TrainConfig(**values, probe="only", sampling="uniform", batch_size=2)
+        return TrainConfig(**values, probe=PROBE_ONLY, sampling="uniform", batch_size=2)
 
 
 @dataclass(frozen=True, kw_only=True)

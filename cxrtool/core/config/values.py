@@ -45,6 +45,8 @@ RECIPES: dict[str, dict[str, object]] = {
 `probe` fits the last layer alone to features of the frozen network; `lp-ft` trains all of the
 network from there, at a low rate (Kumar 2022, 2202.10054).
 """
+NO_PROBE, PROBE_ONLY, PROBE_FIRST = "none", "only", "first"
+"""Whether the last layer is fitted to features: not at all, alone, or before the network."""
 POLICIES = ("zeros", "ones", "ignore", "smooth", "smooth-zeros", "mixed")
 REPORT_POLICIES = ("zeros", "ones")
 """The report's two, under both of which a split is balanced."""
