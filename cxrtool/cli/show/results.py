@@ -257,7 +257,7 @@ def listed(runs: list[ListedRun], workspace: Workspace, common: CommonConfig) ->
     print_line("  recipe, arch, policy of uncertain labels, when training last wrote to it, size")
     for run in runs:
         done, asked = ("?" if n is None else n for n in (run.epochs, run.epochs_asked))
-        came = f"{done} fits" if run.fitted else f"{done}/{asked}"
+        came = counted(run.epochs or 0, "fit") if run.fitted else f"{done}/{asked}"
         best = "n/a" if run.best_epoch is None else f"{run.best_epoch}"
         scores = number(run.valid_mean_auroc), number(run.test_mean_auroc)
         print_line(_run_line(run.run, came, best, *scores, run.state))
