@@ -32,7 +32,7 @@ from cxrtool.training.fastai_parts import TensorImageBW
 from cxrtool.training.reading import FromCache, ReadXRay
 
 BATCH = 64
-"""Images that pass through the network at once."""
+"""Images of 224 pixels that pass through the network at once; of larger ones, as many fewer."""
 ROWS = 8_192
 """Rows of features that are read at once."""
 IN_MEMORY = 2**30
@@ -285,8 +285,9 @@ def _pixels(
     """Grey bytes (n, side, side), batch after batch, the next ones read meanwhile."""
     images = ReadXRay(data.folder, facts.image_size, data.cache, augmented=view > 0)
     reader = images.reader(data.frame["path"].tolist(), training=view > 0)
+    size = batch_size(facts.image_size)
     parts = [
-        slice(start, min(start + BATCH, facts.images)) for start in range(0, facts.images, BATCH)
+        slice(start, min(start + size, facts.images)) for start in range(0, facts.images, size)
     ]
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(max(workers, 1)) as pool:
 
@@ -302,6 +303,11 @@ def _pixels(
             if following is not None:
                 coming = ahead.submit(read, following)
             yield part, pixels
+
+
+def batch_size(image_size: int) -> int:
+    """How many images at once need about the memory of `BATCH` of 224 pixels."""
+    return max(1, min(BATCH, BATCH * 224**2 // image_size**2))
 
 
 def _augmented(

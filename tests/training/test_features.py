@@ -157,6 +157,17 @@ def test_what_is_stopped_half_way_leaves_nothing(setup, prepared, monkeypatch):
     assert find_features(prepared, facts(setup, prepared)) is None
 
 
+def test_larger_images_pass_fewer_at_once():
+    sizes = [module.batch_size(side) for side in (32, 224, 320, 518, 768, 4096)]
+    assert sizes[:2] == [module.BATCH] * 2
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+    assert all(
+        n * side**2 <= module.BATCH * 224**2
+        for n, side in zip(sizes[1:5], (224, 320, 518, 768), strict=True)
+    )
+
+
 @pytest.mark.parametrize("room", [0, 2**30])
 def test_training_rows_are_the_same_from_memory_and_from_the_file(monkeypatch, room):
     monkeypatch.setattr(module, "IN_MEMORY", room)
