@@ -345,6 +345,7 @@ def test_json_is_one_object_with_a_run_each(workspace):
         "fold": None,
         "epochs": 7,
         "epochs_asked": 10,
+        "fitted": False,
         "best_epoch": 5,
         "valid_mean_auroc": 0.8761,
         "test_mean_auroc": 0.75,
