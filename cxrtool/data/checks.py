@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxrtool.data.labels import NO_FINDING, SUPPORT_DEVICES
+from cxrtool.data.labels import NO_FINDING, SUPPORT_DEVICES, majority
 from cxrtool.data.manifest import label_columns
 from cxrtool.data.problems import Problems
 
@@ -24,8 +24,9 @@ def check_rows(rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     labels = [name for name in label_columns(rows) if name not in (NO_FINDING, SUPPORT_DEVICES)]
     if NO_FINDING not in rows.columns:
         return rows
-    positive = rows[labels].to_numpy() == 1
-    bad = (rows[NO_FINDING].to_numpy() == 1) & positive.any(axis=1)
+    positive, _ = majority(rows[labels].to_numpy(dtype=float))
+    without, _ = majority(rows[NO_FINDING].to_numpy(dtype=float))
+    bad = without & positive.any(axis=1)
     names = np.array(labels, dtype=object)
     details = [f"{NO_FINDING} beside {', '.join(names[found])}" for found in positive[bad]]
     problems.add("contradiction", rows["path"][bad].tolist(), details, kept=True)

@@ -17,6 +17,7 @@ from cxrtool.core.plotting import (
     readable_names,
     text_style,
 )
+from cxrtool.data.labels import majority
 
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
 AXIS_TEXT = 10.0
@@ -67,8 +68,8 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
 
 
 def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
-    """Of the images with a row's label, the share that have a column's label (a 1) too."""
-    positive = (labels.to_numpy(dtype=float) == 1).astype(float)
+    """Of the images with a row's label, the share that have a column's label too."""
+    positive = majority(labels.to_numpy(dtype=float))[0].astype(float)
     together = positive.T @ positive
     counts = np.diag(together)
     shares = together / np.maximum(counts, 1)[:, None]

@@ -31,6 +31,8 @@ CHEXPERT_LABELS = (
 """The 14 observations of CheXpert, in the order of its tables (Irvin et al. 2019, Table 1)."""
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
+MAJORITY = 0.5
+"""A share of readers above it is positive, below it negative; at it they are evenly divided."""
 
 COMPETITION_LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The five labels of the CheXpert competition (Irvin et al. 2019, section 4.2)."""
@@ -97,8 +99,11 @@ POLICY_NAMES = {
 }
 
 
-def label_number(text: str) -> float | None:
-    """A label's cell as 1, 0, -1 or (blank) NaN; None where it is none of these."""
+def label_number(text: str, *, shares: bool = False) -> float | None:
+    """A label's cell as 1, 0, -1 or (blank) NaN; None where it is none of these.
+
+    With `shares`, where labels are shares of readers, anything in 0..1 is one, too.
+    """
     bare = text.strip()
     if not bare or bare.lower() == "nan":
         return float("nan")
@@ -106,7 +111,25 @@ def label_number(text: str) -> float | None:
         number = float(bare)
     except ValueError:
         return None
-    return number if number in (POSITIVE, NEGATIVE, UNCERTAIN) else None
+    share = shares and NEGATIVE <= number <= POSITIVE
+    return number if share or number in (POSITIVE, NEGATIVE, UNCERTAIN) else None
+
+
+def majority(targets: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What most readers say: the one place where targets in 0..1 become yes or no.
+
+    It is what is counted, stratified and scored; a loss takes the targets as they are.
+
+    Args:
+        targets: of any shape, in 0..1, NaN where masked.
+
+    Returns:
+        Two of the same shape: where a target is positive (above one half), and where there is a
+        majority at all. There is none where readers are evenly divided (exactly one half), and
+        none where the target is masked.
+    """
+    positive = targets > MAJORITY  # NaN is neither above nor below
+    return positive, positive | (targets < MAJORITY)
 
 
 def named_ones(option: str, text: str, known: Sequence[str]) -> list[str]:
@@ -187,12 +210,14 @@ def targets_and_mask(
 
     Returns:
         Targets (n, labels) in {0, 1}, and a mask of the same shape: True where the target is one
-        fixed value. Where it is none (uncertain under `ignore`, `smooth` and `smooth-zeros`, not
-        mentioned under blank `ignore`) the mask is False and the target 0.
+        fixed value. Of a share of readers it is what most of them say. Where it is none (uncertain
+        under `ignore`, `smooth` and `smooth-zeros`, not mentioned under blank `ignore`, readers
+        evenly divided) the mask is False and the target 0.
     """
     lower, upper = np.moveaxis(target_ranges(raw, labels, policy, blank), -1, 0)
-    mask = lower == upper  # NaN equals nothing
-    return np.where(mask, lower, np.float32(0)), mask
+    positive, decided = majority(lower)
+    mask = decided & (lower == upper)
+    return (positive & mask).astype(np.float32), mask
 
 
 def target_ranges(
@@ -201,7 +226,8 @@ def target_ranges(
     """Map raw label values to what training targets are drawn from.
 
     Args:
-        raw: (n, labels) with 1 positive, 0 negative, -1 uncertain, NaN not mentioned.
+        raw: (n, labels) with 1 positive, 0 negative, -1 uncertain, NaN not mentioned; between 0
+            and 1 the share of readers who say positive, which is its own target.
         labels: the names of the columns.
         policy: what -1 becomes, as `parse_policy` reads it. `zeros` (U-Zeros): 0; `ones`
             (U-Ones): 1; `ignore` (U-Ignore): nothing (Irvin et al. 2019, section 3.1). `smooth`
@@ -214,11 +240,12 @@ def target_ranges(
         fixed, both NaN where there is none.
 
     Raises:
-        DataError: a value that is none of the four.
+        DataError: a value that is none of these.
         UsageError: an unknown policy or blank.
 
     Where all labels' policy and blank are `zeros`, a row that is left without any positive gets
-    No Finding = 1, unless No Finding is an explicit 0 there: radiologists' own negatives stay.
+    No Finding = 1, unless No Finding is an explicit 0 (or a share) there: radiologists' own
+    negatives stay. A label of which half of the readers or more say positive is one.
     Under any other policy such a row may hold what is only not known. So that No Finding means
     the same in training and in scores, pass all labels that there are, and choose afterwards.
     """
@@ -233,7 +260,8 @@ def target_ranges(
     ranges = np.where((values == UNCERTAIN)[..., None], uncertain, stated[..., None])
     if blank == "zeros" and set(policies.values()) == {"zeros"} and NO_FINDING in labels:
         column = list(labels).index(NO_FINDING)
-        unsaid = ~(values == POSITIVE).any(axis=1) & (values[:, column] != NEGATIVE)
+        said = (values[:, column] >= NEGATIVE) & (values[:, column] < POSITIVE)
+        unsaid = ~(values >= MAJORITY).any(axis=1) & ~said
         ranges[unsaid, column] = POSITIVE
     return ranges
 
@@ -244,13 +272,17 @@ def policy_name(policy: str) -> str:
 
 
 def _known_values(raw: NDArray[np.floating], labels: Sequence[str]) -> NDArray[np.float32]:
-    """The raw values, refused where one is none of the four."""
+    """The raw values, refused where one is no label value.
+
+    Whether shares are meant was decided where they were read: see `label_number`.
+    """
     values = np.asarray(raw, dtype=np.float64)
-    known = np.isnan(values) | np.isin(values, (POSITIVE, NEGATIVE, UNCERTAIN))
+    known = np.isnan(values) | (values == UNCERTAIN)
+    known |= (values >= NEGATIVE) & (values <= POSITIVE)
     if not known.all():
         row, column = np.argwhere(~known)[0]
         raise DataError(
             f"row {row} of the labels has {values[row, column]:g} for {labels[column]}: "
-            "expected 1, 0, -1 or nothing"
+            "expected 1, 0, -1 or nothing, or a share of readers in 0..1"
         )
     return values.astype(np.float32)

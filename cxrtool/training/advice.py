@@ -6,6 +6,7 @@ from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import find_start, start_that_saw
+from cxrtool.data.labels import majority
 from cxrtool.training.block import WEIGHTED
 from cxrtool.training.setup import Setup
 
@@ -83,12 +84,12 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
             f"--auc-after {config.auc_after} is at least --epochs {config.epochs}: the whole "
             "training uses bce, and --loss auc never takes over"
         )
-    labels, targets = setup.data.labels, setup.data.targets(valid=False)
-    for what, absent in (
-        ("positive", [not (column > 0.5).any() for column in targets.T]),
-        ("negative", [not (column <= 0.5).any() for column in targets.T]),
+    labels, (positive, decided) = setup.data.labels, majority(setup.data.targets(valid=False))
+    for what, there in (
+        ("positive", positive),
+        ("negative", decided & ~positive),
     ):
-        names = [label for label, missing in zip(labels, absent, strict=True) if missing]
+        names = [label for label, is_so in zip(labels, there.T, strict=True) if not is_so.any()]
         if names:
             reporter.warn(
                 f"{len(names)} label{'s have' if len(names) > 1 else ' has'} no {what} training "

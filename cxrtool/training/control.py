@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from cxrtool.core.config import LEAST_RATE, PLATEAU_FACTOR, UNFREEZE_FACTOR
 from cxrtool.core.errors import RunError, first_few
 from cxrtool.core.processes import ALONE, Processes
+from cxrtool.data.labels import majority
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.training.averaging import WeightAverage
 from cxrtool.training.fastai_parts import Callback, CancelFitException
@@ -260,9 +261,8 @@ class Control(Callback):  # type: ignore[misc]
     def _row(
         self, loss: float, logits: NDArray[np.float32], targets: NDArray[np.float32]
     ) -> dict[str, Any]:
-        mask = ~np.isnan(targets)
-        counted = np.where(mask, targets, 0)
-        aurocs = auroc_per_label(counted > 0.5, logits, mask)
+        positive, decided = majority(targets)
+        aurocs = auroc_per_label(positive, logits, decided)
         valid_loss = MaskedCrossEntropy()(torch.from_numpy(logits), torch.from_numpy(targets))
         hypers = self.opt.hypers
         return {

@@ -14,7 +14,7 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.files import sha256
 from cxrtool.core.workspace import DataInfo, Workspace
-from cxrtool.data.labels import named_ones
+from cxrtool.data.labels import majority, named_ones
 from cxrtool.data.manifest import (
     label_columns,
     mean_and_deviation,
@@ -229,8 +229,8 @@ def _refuse_too_little(data: TrainingData, workspace: Workspace, config: TrainCo
                 f"{workspace.split}: {name} has {count} images, and at least 2 are needed"
             )
     targets = data.targets(valid=True)
-    mask = ~np.isnan(targets)
-    aurocs = auroc_per_label(targets > 0.5, np.zeros_like(targets), mask)
+    positive, mask = majority(targets)
+    aurocs = auroc_per_label(positive, np.zeros_like(targets), mask)
     if np.isnan(aurocs).all():
         chosen = "of --labels " if config.labels else ""
         limited = f"--limit {config.limit} leaves" if config.limit else "there are"

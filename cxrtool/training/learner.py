@@ -13,6 +13,7 @@ from torch import nn
 from cxrtool.core.config import IMAGENET, NO_WEIGHTS, TIMM, TrainConfig
 from cxrtool.core.start_cards import of_start
 from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import majority
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 from cxrtool.networks.architectures import Blocks, blocks_of, build_network
 from cxrtool.networks.devices import autocast, choose_precision
@@ -103,9 +104,9 @@ class MeanAUROC(Metric):  # type: ignore[misc]
         if not self._targets:
             return None
         targets = np.concatenate(self._targets)
-        mask = ~np.isnan(targets)
-        positive = np.where(mask, targets, 0) > 0.5
-        return mean_defined(list(auroc_per_label(positive, np.concatenate(self._logits), mask)))[0]
+        positive, decided = majority(targets)
+        aurocs = auroc_per_label(positive, np.concatenate(self._logits), decided)
+        return mean_defined(list(aurocs))[0]
 
 
 def xray_learner(

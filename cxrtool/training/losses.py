@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cxrtool.core.config import LOSSES
 from cxrtool.core.errors import UsageError, unknown_name
+from cxrtool.data.labels import MAJORITY, majority
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -136,8 +137,9 @@ class AsymmetricLoss(_CellMean):
 class AUCMarginLoss(CountingLoss):
     """AUC margin loss on sigmoid scores, the mean over labels (Yuan et al. 2021, arXiv 2012.03173).
 
-    With E+ and E- the means over a label's positives (targets above 0.5) and negatives of the
-    score h, the paper's objective, divided by p (1 - p) for p the share of positives, is
+    With E+ and E- the means over a label's positives and negatives (targets above and below
+    `MAJORITY`; one at it is neither) of the score h, the paper's objective, divided by p (1 - p)
+    for p the share of positives, is
 
         min over a, b; max over alpha >= 0 of
         E+[(h - a)^2] + E-[(h - b)^2] + 2 alpha (margin + E-[h] - E+[h]) - alpha^2
@@ -166,13 +168,13 @@ class AUCMarginLoss(CountingLoss):
     def mean(self, logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
         """Mean loss of the labels that have both classes in the batch."""
         scores = torch.sigmoid(logits)
-        positives = counts & (targets > 0.5)
-        negatives = counts & ~positives
+        # As `majority` has it, of tensors; one half, of evenly divided readers, makes no pair.
+        positives, negatives = counts & (targets > MAJORITY), counts & (targets < MAJORITY)
         mean_positive, var_positive = _moments(scores, positives)
         mean_negative, var_negative = _moments(scores, negatives)
         gap = (self.margin + mean_negative - mean_positive).clamp(min=0)
         both = positives.any(dim=0) & negatives.any(dim=0)
-        self.counted = (counts & both).sum().float()
+        self.counted = ((positives | negatives) & both).sum().float()
         losses = torch.where(both, var_positive + var_negative + gap**2, 0)
         return losses.sum() / both.sum().clamp(min=1)
 
@@ -205,14 +207,15 @@ def _moments(scores: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def positive_weights(targets: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Negatives over positives (targets above 0.5) of each label (labels,); 1 without both.
+    """Negatives over positives (by `majority`) of each label (labels,); 1 without both.
 
     Args:
         targets: (n, labels) in 0..1.
         mask: (n, labels), True where a target counts; elsewhere it is never read.
     """
-    positives = (mask & (targets > 0.5)).sum(axis=0)
-    negatives = mask.sum(axis=0) - positives
+    positive, decided = majority(targets)
+    positives = (mask & positive).sum(axis=0)
+    negatives = (mask & decided).sum(axis=0) - positives
     both = (positives > 0) & (negatives > 0)
     ratios = np.ones(len(positives), np.float32)
     np.divide(negatives, positives, out=ratios, where=both, casting="same_kind")

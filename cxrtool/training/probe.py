@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from cxrtool.data.labels import majority
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
 
 STRENGTHS = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -124,6 +125,19 @@ def cell_weights(
     return torch.from_numpy((cells / np.maximum(cells.sum(0), 1e-300)).astype(np.float32))
 
 
+def weighed_targets(
+    targets: NDArray[np.float32], positives: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """The targets of cells that `cell_weights` weighs: with it the loss is `--loss bce`'s.
+
+    That multiplies the positive part of a cell by w: -w y log(p) - (1 - y) log(1 - p). It is the
+    cross-entropy of the target w y / (1 + y (w - 1)), times 1 + y (w - 1). Targets of 0 and 1 stay.
+    """
+    if positives is None:
+        return targets
+    return targets * positives / (1 + targets * (positives - 1))
+
+
 def fit_probe(
     data: ProbeData,
     *,
@@ -195,7 +209,8 @@ def _judged(
     mask = ~np.isnan(targets)
     known = np.where(mask, targets, 0)
     cells = np.logaddexp(0, logits) - known * logits
-    aurocs = np.asarray(auroc_per_label(known > 0.5, logits, mask))
+    positive, decided = majority(targets)
+    aurocs = np.asarray(auroc_per_label(positive, logits, decided))
     return ProbeStep(l2, loss, float(cells[mask].mean()), aurocs, count)
 
 

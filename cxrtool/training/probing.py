@@ -24,7 +24,15 @@ from cxrtool.training.features import (
     open_features,
 )
 from cxrtool.training.losses import positive_weights
-from cxrtool.training.probe import STRENGTHS, Probe, ProbeData, ProbeStep, cell_weights, fit_probe
+from cxrtool.training.probe import (
+    STRENGTHS,
+    Probe,
+    ProbeData,
+    ProbeStep,
+    cell_weights,
+    fit_probe,
+    weighed_targets,
+)
 from cxrtool.training.schedules import PROBE
 from cxrtool.training.setup import Setup
 
@@ -120,7 +128,7 @@ def _probe_data(setup: Setup, features: Features) -> ProbeData:
     return ProbeData(
         batches=training.batches,
         width=features.facts.width,
-        targets=torch.from_numpy(targets).repeat(training.times, 1),
+        targets=torch.from_numpy(weighed_targets(targets, positives)).repeat(training.times, 1),
         weights=(weights / training.times).repeat(training.times, 1),
         valid=features.valid(is_valid),
         valid_targets=data.targets(valid=True),

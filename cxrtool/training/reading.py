@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.core.config import ROOM
+from cxrtool.data.labels import MAJORITY
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.resizing import load_pixels, squish
 from cxrtool.training.fastai_parts import EncodedMultiCategorize, TensorMultiCategory, Transform
@@ -110,5 +111,5 @@ class NamedFindings(EncodedMultiCategorize):  # type: ignore[misc]
     def decodes(self, targets: TensorMultiCategory) -> Findings:
         """The names of the labels over one half."""
         return Findings(
-            label for label, value in zip(self.vocab, targets, strict=True) if value > 0.5
+            label for label, value in zip(self.vocab, targets, strict=True) if value > MAJORITY
         )

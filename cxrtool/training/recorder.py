@@ -27,6 +27,7 @@ from cxrtool.core.run_cards import sealed_thresholds
 from cxrtool.core.runs import STUDY
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import TRAIN, VALID, Ancestry, find_ancestry, patients_facts, write_seen
+from cxrtool.data.labels import majority
 from cxrtool.data.logits import probabilities_of
 from cxrtool.data.prediction_rows import write_rows
 from cxrtool.data.prediction_tables import rows_of
@@ -307,17 +308,15 @@ class RunRecorder:
         self.tracker.summarise(figures)
 
     def _labels(self) -> dict[str, Any]:
-        targets = self.data.targets(valid=False)
+        positive, decided = majority(self.data.targets(valid=False))
         sampling = self.setup.sampling
         counts = {
             label: {
-                "positives": int((column > 0.5).sum()),
-                "n": int((~np.isnan(column)).sum()),
-                "drawn": float(drawn),
+                "positives": int(positive[:, at].sum()),
+                "n": int(decided[:, at].sum()),
+                "drawn": float(sampling.drawn[at]),
             }
-            for label, column, drawn in zip(
-                self.data.labels, targets.T, sampling.drawn, strict=True
-            )
+            for at, label in enumerate(self.data.labels)
         }
         return {
             "labels": list(self.data.labels),
@@ -380,13 +379,14 @@ def _valid_sample(
     labels: tuple[str, ...],
 ) -> Sample:
     """The run's logits (n, C) of valid, and targets (n, C), NaN where there is none."""
+    positive, decided = majority(targets)
     return Sample(
         labels=labels,
         keys=valid["path"].to_numpy(dtype=str),
         patients=valid["patient_id"].to_numpy(dtype=str),
         studies=np.full(len(valid), ""),
-        targets=targets > 0.5,
-        mask=~np.isnan(targets),
+        targets=positive,
+        mask=decided,
         scores=probabilities_of(logits),
         logits=logits.astype(np.float64),
     )

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrtool.data.labels import majority
+
 OFTEN = 10.0
 """An image that is expected more often in an epoch is worth a word,"""
 MUCH = 0.05
@@ -20,13 +22,13 @@ def sample_weights(targets: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDA
     a sample without a positive as much as the most frequent class: never 0.
 
     Args:
-        targets: (n, labels) in 0..1; a target above one half counts as positive.
+        targets: (n, labels) in 0..1; which of them are positive, `majority` says.
         mask: (n, labels); a masked target counts as no positive.
 
     Returns:
         (n,) weights above 0; all equal if there is no positive at all.
     """
-    positive = (targets > 0.5) & mask
+    positive = majority(targets)[0] & mask
     counts = positive.sum(axis=0)
     class_weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
     if not class_weights.any():
@@ -115,7 +117,7 @@ def plan_sampling(
     """What weighted or uniform sampling draws of the training images.
 
     Args:
-        targets: (n, labels) in 0..1, NaN where masked; above one half counts as positive.
+        targets: (n, labels) in 0..1, NaN where masked; which are positive, `majority` says.
         labels: their names.
         weighted: by `sample_weights`; otherwise each image once.
         cap: how often an image is drawn in an epoch at most, as it is expected.
@@ -128,7 +130,7 @@ def plan_sampling(
             weights = capped(own, cap)
             at_cap = int((weights < own).sum())
     expected = np.ones(n) if weights is None else n * weights / weights.sum()
-    positive, counts = targets > 0.5, ~np.isnan(targets)
+    positive, counts = majority(targets)
     return Sampling(
         weights=weights,
         labels=tuple(labels),

@@ -22,7 +22,7 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError
 from cxrtool.core.json_files import JsonResult, write_json
 from cxrtool.core.workspace import Workspace
-from cxrtool.data.labels import NO_FINDING, targets_and_mask
+from cxrtool.data.labels import NO_FINDING, majority, targets_and_mask
 from cxrtool.data.manifest import label_columns, read_manifest, read_split
 from cxrtool.data.phantoms import DrawnDataset, draw_dataset
 from cxrtool.evaluation.metrics import auroc_per_label, mean_defined
@@ -148,8 +148,10 @@ def _a_test_image(workspace: Workspace) -> tuple[str, tuple[str, ...]]:
     manifest = read_manifest(workspace.manifest)
     test = manifest[read_split(workspace.split, manifest) == "test"]
     labels = [label for label in label_columns(manifest) if label != NO_FINDING]
-    row = test[(test[labels] == 1).any(axis=1)].iloc[0]
-    return str(row["path"]), tuple(label for label in labels if row[label] == 1)
+    positive, _ = majority(test[labels].to_numpy(dtype=float))
+    at = int(np.flatnonzero(positive.any(axis=1))[0])
+    found = zip(labels, positive[at], strict=True)
+    return str(test["path"].iloc[at]), tuple(label for label, is_there in found if is_there)
 
 
 def thumbnail_auroc(workspace: Workspace, folder: Path) -> float:

@@ -25,6 +25,19 @@ def test_a_path_given_twice_stays_once_and_a_contradiction_stays():
     assert noted(problems) == [("duplicate path", "a"), ("contradiction", "b")]
 
 
+def test_a_contradiction_is_what_most_readers_say():
+    rows = pd.DataFrame(
+        {
+            "path": ["a", "b", "c", "d"],
+            NO_FINDING: [0.667, 0.667, 0.5, 1.0],
+            "Edema": [0.667, 0.333, 1.0, 0.5],
+        }
+    )
+    problems = Problems()
+    check_rows(rows, problems)
+    assert noted(problems) == [("contradiction", "a")]
+
+
 def pixels(**changes):
     """Nine images alike, and a tenth that differs."""
     usual = {"mode": "L", "width": 300, "height": 320, "pixel_square_sum": 5}

@@ -11,6 +11,8 @@ from cxrtool.data.labels import (
     MIXED,
     SMOOTH_ONES,
     SMOOTH_ZEROS,
+    label_number,
+    majority,
     named_ones,
     parse_policy,
     target_ranges,
@@ -187,6 +189,65 @@ def test_an_unknown_blank_is_told():
 def test_an_unknown_value_is_named():
     with pytest.raises(DataError, match=r"row 1 .* 2 for Edema"):
         targets([[1, 0, 0], [0, 2, 0]], "ones")
+
+
+SHARES = [1, 0.667, 0.5, 0.333, 0]
+
+
+def test_a_share_of_readers_is_its_own_target_under_any_policy():
+    rows = np.array([[share] for share in SHARES])
+    for policy in POLICIES:
+        ranges = target_ranges(rows, ("Edema",), policy)
+        np.testing.assert_array_equal(ranges, np.float32(rows)[..., None].repeat(2, -1))
+
+
+def test_a_share_of_readers_is_scored_by_the_majority_and_a_half_is_not():
+    assert targets([[share] for share in SHARES], "zeros", ("Edema",)) == [
+        [1],
+        [1],
+        [None],
+        [0],
+        [0],
+    ]
+
+
+def test_the_majority_is_above_one_half_and_there_is_none_at_it():
+    positive, decided = majority(np.array([[1, 0.501, 0.5, 0.499, 0, BLANK]], np.float32))
+    assert positive.tolist() == [[True, True, False, False, False, False]]
+    assert decided.tolist() == [[True, True, False, True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([BLANK, 0.333, 0], [1, 0.333, 0]),  # most readers saw nothing
+        ([BLANK, 0.5, 0], [0, 0.5, 0]),  # not known
+        ([BLANK, 0.667, 0], [0, 0.667, 0]),
+        ([0.333, 0, 0], [0.333, 0, 0]),  # readers' own word stays
+        ([0.667, 0, 0], [0.667, 0, 0]),
+        ([-1, 0, 0], [1, 0, 0]),
+    ],
+)
+def test_no_finding_is_filled_where_most_readers_saw_nothing_else(row, expected):
+    ranges = target_ranges(np.array([row], dtype=float), LABELS, "zeros")
+    np.testing.assert_array_equal(ranges[0, :, 0], np.float32(expected))
+
+
+@pytest.mark.parametrize("text", ["0.5", " .667 ", "1e-1"])
+def test_a_fraction_is_a_label_only_where_shares_are_meant(text):
+    assert label_number(text) is None
+    assert label_number(text, shares=True) == float(text)
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.5", "x", "inf", "2"])
+def test_what_is_no_share_is_no_label(text):
+    assert label_number(text, shares=True) is None
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_the_four_values_are_read_in_either_way(shares):
+    found = [label_number(text, shares=shares) for text in ("1", "0.0", " -1 ", "")]
+    np.testing.assert_array_equal(found, [1, 0, -1, BLANK])
 
 
 def test_the_labels_are_chexperts_fourteen():

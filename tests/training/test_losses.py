@@ -356,11 +356,12 @@ def test_where_no_label_has_both_classes_the_auc_loss_is_zero(target):
     assert torch.equal(gradient, torch.zeros(logits.shape))
 
 
-def test_targets_above_a_half_are_positive():
+def test_targets_above_a_half_are_positive_and_a_half_makes_no_pair():
     logits, targets = batch(masked=0)
     targets[2:, 0], targets[2:, 1] = 0.5, 0.51
     hard = (targets > 0.5).astype(np.float32)
-    assert hard[2:, 0].max() == 0
+    hard[targets == 0.5] = NAN
+    assert np.isnan(hard[2:, 0]).all()
     assert hard[2:, 1].min() == 1
     found, expected = (
         AUCMarginLoss()(*map(torch.from_numpy, (logits, y))) for y in (targets, hard)
@@ -373,7 +374,7 @@ def test_targets_above_a_half_are_positive():
 
 def test_positive_weights_are_negatives_over_positives_among_what_counts():
     targets = np.array(
-        [[1, 0.6, 1, 0], [0, 0.5, 1, 0], [0, 0.2, NAN, 0], [1, NAN, 0, 0], [0, 1, 1, NAN]],
+        [[1, 0.6, 1, 0], [0, 0.4, 1, 0], [0, 0.2, NAN, 0], [0.9, NAN, 0, 0], [0, 1, 1, NAN]],
         np.float32,
     )
     mask = ~np.isnan(targets)
@@ -381,6 +382,8 @@ def test_positive_weights_are_negatives_over_positives_among_what_counts():
     found = positive_weights(targets, mask)
     assert found.dtype == np.float32
     assert found.tolist() == [1.5, 2.0, 1.0, 1.0]
+    targets[1] = 0.5  # evenly divided readers are neither
+    assert positive_weights(targets, mask).tolist() == [1.0, 1.0, 1.0, 1.0]
 
 
 def test_positive_weights_balance_the_pull_of_both_classes():

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from cxrtool.training import probe as module
-from cxrtool.training.probe import ProbeData, cell_weights, fit_probe
+from cxrtool.training.losses import MaskedCrossEntropy
+from cxrtool.training.probe import ProbeData, cell_weights, fit_probe, weighed_targets
 
 ROWS, WIDTH, LABELS = 400, 12, 3
 
@@ -89,6 +90,26 @@ def test_cell_weights_add_up_to_one_over_each_label(drawn):
     weights = cell_weights(targets, np.linspace(1, 2, ROWS)).numpy()
     np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-5)
     assert (weights[np.isnan(targets)] == 0).all()
+
+
+def test_weighed_cells_of_any_target_have_the_loss_of_a_training():
+    rng = np.random.default_rng(2)
+    logits, targets = rng.normal(size=(2, 50, LABELS)).astype(np.float32)
+    targets = np.clip(targets, 0, 1)
+    targets[::7] = np.nan
+    positives = np.array([3, 0.5, 1], np.float32)
+    weights = cell_weights(targets, None, positives).numpy()
+    weighed = np.nan_to_num(weighed_targets(targets, positives))
+    ours = ((np.logaddexp(0, logits) - weighed * logits) * weights).sum(0)
+    known = ~np.isnan(targets)
+    loss = MaskedCrossEntropy(torch.from_numpy(positives)).cells(
+        torch.from_numpy(logits), torch.from_numpy(np.nan_to_num(targets))
+    )
+    total = (1 + np.nan_to_num(targets) * (positives - 1)) * known
+    theirs = (loss.numpy() * known).sum(0) / total.sum(0)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert ((targets > 0) & (targets < 1)).sum() > 20
+    np.testing.assert_array_equal(weighed_targets(np.round(targets), positives), np.round(targets))
 
 
 def test_neither_the_place_nor_the_scale_of_a_feature_matters(drawn):

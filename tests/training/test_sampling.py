@@ -161,6 +161,18 @@ def test_without_any_positive_all_weigh_the_same():
     assert sample_weights(np.zeros((3, 2), np.float32), everything(3)).tolist() == [1, 1, 1]
 
 
+def test_what_most_readers_say_is_drawn_by_and_evenly_divided_ones_say_nothing():
+    targets = np.array([[0.667], [0.333], [0.5], [0.5], [np.nan]], np.float32)
+    hard = np.array([[1], [0], [np.nan], [np.nan], [np.nan]], np.float32)
+    for weighted in (True, False):
+        soft, sure = (plan_sampling(y, ["A"], weighted=weighted) for y in (targets, hard))
+        assert soft.shares.tolist() == sure.shares.tolist() == [0.5]
+        assert soft.drawn.tolist() == sure.drawn.tolist()
+    np.testing.assert_array_equal(
+        sample_weights(targets, ~np.isnan(targets)), sample_weights(hard, ~np.isnan(hard))
+    )
+
+
 def test_a_masked_positive_does_not_count():
     targets = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     mask = everything(3)
