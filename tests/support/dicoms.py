@@ -61,6 +61,20 @@ def compressed(path, stream, pixels, syntax, bits=None, **elements):
     return saved(path, made)
 
 
+def fragmented(path, fragments, offsets, pixels, syntax, bits=None, **elements):
+    """A DICOM file whose picture is in several items, after a table of any offsets."""
+    items = [b"".join(one.to_bytes(4, "little") for one in offsets), *fragments]
+    content = b""
+    for item in items:
+        even = item + bytes(len(item) % 2)
+        content += b"\xfe\xff\x00\xe0" + len(even).to_bytes(4, "little") + even
+    made = dataset(pixels, bits, syntax, **elements)
+    made.PixelData = content + b"\xfe\xff\xdd\xe0" + bytes(4)
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    return saved(path, made)
+
+
 def table(first, bits, entries, **more):
     """A sequence with one look-up table."""
     item = Dataset()

@@ -6,6 +6,7 @@ larger or write past the smaller.
 
 import struct
 from collections.abc import Iterator
+from enum import Enum
 from typing import NamedTuple
 
 from cxrtool.images.dicom import DicomError
@@ -17,6 +18,18 @@ LOSSLESS, HUFFMAN_TABLES, START_OF_SCAN, RESTART_INTERVAL = 0xC3, 0xC4, 0xDA, 0x
 CODESTREAM_2000 = b"\xff\x4f\xff\x51"
 """JPEG 2000's SOC and SIZ (T.800, table A.2); some files have a few boxes before them."""
 BOXES = 4096
+
+
+class Coding(Enum):
+    """How a stream codes its picture; the values are markers of JPEG frames."""
+
+    BASELINE = 0xC0
+    EXTENDED = 0xC1
+    PROGRESSIVE = 0xC2
+    LOSSLESS = 0xC3
+    JPEG_LS = 0xF7
+    JPEG_2000 = 0x51
+    OTHER = 0
 
 
 class FrameHeader(NamedTuple):
@@ -46,6 +59,19 @@ def read_frame_header(stream: bytes) -> FrameHeader:
                 raise DicomError("the compressed picture is cut short")
             return FrameHeader(width, height, precision, components)
     raise DicomError("the compressed picture has no size")
+
+
+def coding_of(stream: bytes) -> Coding:
+    """How a stream codes its picture, by its own header.
+
+    Raises:
+        DicomError: it is JPEG, and truncated or damaged.
+    """
+    if stream.startswith(START_OF_IMAGE):
+        frames = (marker for marker, _, _ in read_markers(stream) if marker in FRAME_MARKERS)
+        marker = next(frames, 0)
+        return Coding(marker) if marker in {one.value for one in Coding} else Coding.OTHER
+    return Coding.JPEG_2000 if CODESTREAM_2000 in stream[:BOXES] else Coding.OTHER
 
 
 def read_markers(stream: bytes) -> Iterator[tuple[int, bytes, int]]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread, uid
 from pydicom.dataset import FileDataset
@@ -17,7 +16,7 @@ from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.film_header import FILM_TAGS, FilmHeader, read_film_header
 from cxrtool.images.dicom.plausible import implausible
 from cxrtool.images.dicom.presentation import full_depth, palette_colours, shown_greys
-from cxrtool.images.dicom.stored import damage_of, standard_name, stored_values
+from cxrtool.images.dicom.stored import Stored, standard_name, stored_values
 from cxrtool.images.formats.dicom import PIXEL_DATA
 from cxrtool.images.pictures import Picture
 from cxrtool.images.presentations import FullDepth
@@ -113,10 +112,11 @@ def _nothing_private() -> Iterator[None]:
 
 
 def _picture(
-    stored: NDArray[np.integer], dataset: FileDataset, *, film: bool = False
+    pixels: Stored, dataset: FileDataset, *, film: bool = False
 ) -> tuple[Picture, FullDepth | None]:
     mode, depth = str(dataset.PhotometricInterpretation), None
-    warnings = [*filter(None, [damage_of(dataset)]), *implausible(dataset)]
+    stored = pixels.values
+    warnings = [*pixels.warnings, *implausible(dataset)]
     if mode in GREYS:
         shown = shown_greys(stored, dataset)
         colours = shown.greys

@@ -1,15 +1,17 @@
 """A DICOM's stored pixels, from every supported encoding."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import pixel_array
 
 from cxrtool.images.dicom import DicomError
-from cxrtool.images.dicom.codestreams import read_frame_header
+from cxrtool.images.dicom.codestreams import FrameHeader, read_frame_header
+from cxrtool.images.dicom.frames import Frame, frame_of
 from cxrtool.images.dicom.jpeg_lossless import decode_lossless
 from cxrtool.images.formats.jpeg import has_one_header, jpeg_damage
 
@@ -36,46 +38,76 @@ def standard_name(identifier: str | None) -> str:
     return "" if name == identifier else name
 
 
-def stored_values(dataset: FileDataset) -> NDArray[np.integer]:
-    """The stored pixels: (rows, columns), or (rows, columns, 3) in RGB.
+class Stored(NamedTuple):
+    """A DICOM's stored pixels."""
+
+    values: NDArray[np.integer]
+    """(rows, columns), or (rows, columns, 3) in RGB."""
+    warnings: list[str]
+    """What contradicts the header, and damage that a decoder reports."""
+
+
+def stored_values(dataset: FileDataset) -> Stored:
+    """Decode the stored pixels; what contradicts them is corrected in the dataset.
 
     Raises:
         DicomError: they are truncated, damaged, or in an unsupported encoding.
-        Exception: whatever a decoder raises on damaged ones.
+        Exception: whatever pydicom raises on damaged ones.
     """
+    decoder = _decoder(dataset)
+    if not decoder.is_encapsulated:
+        _check_length(dataset)
+        return Stored(pixel_array(dataset, index=0), [])
+    frame = frame_of(dataset)
+    values, damage = _decoded(frame, dataset)
+    return Stored(values, [*filter(None, (frame.warning, damage))])
+
+
+def _decoder(dataset: FileDataset) -> Decoder:
+    """pydicom's decoder of a file's transfer syntax."""
     syntax = uid.UID(dataset.file_meta.TransferSyntaxUID)
     try:
-        decoder = get_decoder(syntax)
+        return get_decoder(syntax)
     except NotImplementedError:
         name = standard_name(syntax) or "a private encoding"
         raise DicomError(f"its pixels are coded in {name}, which is not read") from None
-    if not decoder.is_encapsulated:
-        _check_length(dataset)
-        return pixel_array(dataset, index=0)
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+
+def _decoded(frame: Frame, dataset: FileDataset) -> tuple[NDArray[np.integer], str]:
+    """Decode a compressed picture, with damage that libjpeg reports, or empty."""
+    stream, syntax = frame.stream, frame.syntax
     if syntax == uid.RLELossless:
-        _check_runs(frame, dataset)
-    else:
-        _check_frame(frame, dataset)
+        _check_runs(stream, dataset)
+        return _by_plugin(dataset, list(DECODERS)), ""
+    inside = _check_frame(stream, dataset)
     if syntax in LOSSLESS and dataset.SamplesPerPixel == 1:
-        return _unused_bits_removed(decode_lossless(frame), dataset)
-    if syntax in ORDINARY_JPEG and not has_one_header(frame):
+        return _unused_bits_removed(decode_lossless(stream), dataset), ""
+    if syntax not in ORDINARY_JPEG:
+        return _by_plugin(dataset, list(DECODERS)), ""
+    if not has_one_header(stream):
         raise DicomError("its compressed picture is damaged: it has two headers, or none")
-    there = [name for name in DECODERS if name in decoder.available_plugins]
-    if syntax == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
-        there = [name for name in there if name != "pillow"]
+    if inside.precision > 8:
+        return _by_plugin(dataset, [name for name in DECODERS if name != "pillow"]), ""
+    # Decoders give bytes of 8-bit samples, also where the file keeps room for 16.
+    dataset.BitsAllocated, dataset.BitsStored = 8, min(dataset.BitsStored, 8)
+    # pydicom's decoders hide what libjpeg says.
+    said = jpeg_damage(stream, int(dataset.Rows))
+    return _by_plugin(dataset, list(DECODERS)), f"damaged: {said}" if said else ""
+
+
+def _by_plugin(dataset: FileDataset, plugins: list[str]) -> NDArray[np.integer]:
+    """Decode by the first of pydicom's plugins that is installed."""
+    syntax = uid.UID(dataset.file_meta.TransferSyntaxUID)
+    there = [name for name in plugins if name in get_decoder(syntax).available_plugins]
     if not there:
         package = PACKAGES.get(syntax, "pylibjpeg pylibjpeg-libjpeg")
         raise DicomError(f"its pixels are coded in {syntax.name}: pip install {package}")
-    return pixel_array(dataset, index=0, decoding_plugin=there[0])
-
-
-def damage_of(dataset: FileDataset) -> str:
-    """Damage that libjpeg reports of an 8-bit JPEG, which pydicom's decoders hide; or empty."""
-    if dataset.file_meta.TransferSyntaxUID not in ORDINARY_JPEG or dataset.BitsStored > 8:
-        return ""
-    said = jpeg_damage(get_frame(dataset.PixelData, 0, number_of_frames=1), int(dataset.Rows))
-    return f"damaged: {said}" if said else ""
+    try:
+        return pixel_array(dataset, index=0, decoding_plugin=there[0])
+    except RuntimeError:  # pydicom's of a plugin that failed; it may quote anything
+        raise DicomError(
+            f"its compressed picture is damaged, or not {syntax.name}: no decoder reads it"
+        ) from None
 
 
 def _bytes_of_pixels(dataset: FileDataset, samples: int) -> int:
@@ -98,7 +130,7 @@ def _check_runs(frame: bytes, dataset: FileDataset) -> None:
         raise DicomError("its compressed picture is longer than its pixels")
 
 
-def _check_frame(frame: bytes, dataset: FileDataset) -> None:
+def _check_frame(frame: bytes, dataset: FileDataset) -> FrameHeader:
     """Refuse a compressed picture whose size differs from the file's; see `codestreams`."""
     inside = read_frame_header(frame)
     said = dataset.Columns, dataset.Rows, dataset.SamplesPerPixel
@@ -107,6 +139,7 @@ def _check_frame(frame: bytes, dataset: FileDataset) -> None:
             f"its compressed picture is {inside.width}x{inside.height}, of {inside.components} "
             f"samples of {inside.precision} bits; the file says {said[0]}x{said[1]} of {said[2]}"
         )
+    return inside
 
 
 def _unused_bits_removed(samples: NDArray[np.uint16], dataset: FileDataset) -> NDArray[np.integer]:
