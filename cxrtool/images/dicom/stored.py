@@ -10,6 +10,7 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import pixel_array
 
 from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.bits import used_bits
 from cxrtool.images.dicom.codestreams import FrameHeader, read_frame_header
 from cxrtool.images.dicom.frames import Frame, frame_of
 from cxrtool.images.dicom.jpeg_lossless import decode_lossless
@@ -57,10 +58,12 @@ def stored_values(dataset: FileDataset) -> Stored:
     decoder = _decoder(dataset)
     if not decoder.is_encapsulated:
         _check_length(dataset)
-        return Stored(pixel_array(dataset, index=0), [])
+        found = used_bits(_by_pydicom(dataset), dataset)
+        return Stored(found.values, [*filter(None, [found.warning])])
     frame = frame_of(dataset)
-    values, damage = _decoded(frame, dataset)
-    return Stored(values, [*filter(None, (frame.warning, damage))])
+    words, damage = _decoded(frame, dataset)
+    found = used_bits(words, dataset)
+    return Stored(found.values, [*filter(None, (frame.warning, damage, found.warning))])
 
 
 def _decoder(dataset: FileDataset) -> Decoder:
@@ -81,7 +84,8 @@ def _decoded(frame: Frame, dataset: FileDataset) -> tuple[NDArray[np.integer], s
         return _by_plugin(dataset, list(DECODERS)), ""
     inside = _check_frame(stream, dataset)
     if syntax in LOSSLESS and dataset.SamplesPerPixel == 1:
-        return _unused_bits_removed(decode_lossless(stream), dataset), ""
+        samples = decode_lossless(stream)
+        return samples.view(np.int16) if dataset.PixelRepresentation else samples, ""
     if syntax not in ORDINARY_JPEG:
         return _by_plugin(dataset, list(DECODERS)), ""
     if not has_one_header(stream):
@@ -103,11 +107,19 @@ def _by_plugin(dataset: FileDataset, plugins: list[str]) -> NDArray[np.integer]:
         package = PACKAGES.get(syntax, "pylibjpeg pylibjpeg-libjpeg")
         raise DicomError(f"its pixels are coded in {syntax.name}: pip install {package}")
     try:
-        return pixel_array(dataset, index=0, decoding_plugin=there[0])
+        return _by_pydicom(dataset, there[0])
     except RuntimeError:  # pydicom's of a plugin that failed; it may quote anything
         raise DicomError(
             f"its compressed picture is damaged, or not {syntax.name}: no decoder reads it"
         ) from None
+
+
+def _by_pydicom(dataset: FileDataset, plugin: str = "") -> NDArray[np.integer]:
+    """The words of the pixels, with all their bits."""
+    words: NDArray[np.integer] = pixel_array(
+        dataset, index=0, decoding_plugin=plugin, correct_unused_bits=False
+    )
+    return words
 
 
 def _bytes_of_pixels(dataset: FileDataset, samples: int) -> int:
@@ -140,11 +152,3 @@ def _check_frame(frame: bytes, dataset: FileDataset) -> FrameHeader:
             f"samples of {inside.precision} bits; the file says {said[0]}x{said[1]} of {said[2]}"
         )
     return inside
-
-
-def _unused_bits_removed(samples: NDArray[np.uint16], dataset: FileDataset) -> NDArray[np.integer]:
-    """Samples with their sign, without other content in the unused bits."""
-    unused = 16 - dataset.BitsStored
-    signed = samples.view(np.int16) if dataset.PixelRepresentation else samples
-    result: NDArray[np.integer] = (signed << unused) >> unused
-    return result
