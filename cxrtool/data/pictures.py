@@ -10,7 +10,7 @@ turned or mirrored is not found. The package `imagehash` would add PyWavelets fo
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,18 +23,15 @@ from PIL import Image
 
 from cxrtool.core.csv_tables import read_table
 from cxrtool.core.errors import DataError
+from cxrtool.data.near_pictures import LENGTH, first_near
 from cxrtool.images.errors import ImageError
 from cxrtool.images.reading import read_grey
 
-EXACT, LOOKS = 16, 32
+EXACT, LOOKS = 16, LENGTH
 """Bytes of the two fingerprints."""
-MOST_APART = 15
-"""So many of the 256 bits may differ in one picture. With fewer than 16, two fingerprints share at
-least one of their 16 words of 16 bits, by which they are found."""
 WORDS = 16
+"""Of as many bits each, to which neighbouring frequencies go in turn."""
 SIDE, FREQUENCIES = 32, 16
-CHUNK = 4_000_000
-"""Pairs that are compared at once: 128 MB."""
 COLUMNS = ("path", "exact", "looks")
 """Of pictures.csv: hexadecimal."""
 
@@ -91,10 +88,13 @@ class Pictures:
         """Which of these pictures are among others, byte by byte or by their looks: (n,)."""
         if not len(self) or not len(others):
             return np.zeros(len(self), bool)
-        found = np.isin(keys_of(self.exact), keys_of(others.exact))
-        rest = np.flatnonzero(~found)
-        found[rest] = _near(self.looks[rest], others.looks)
+        exact = np.isin(keys_of(self.exact), keys_of(others.exact))
+        found: NDArray[np.bool_] = exact | (self.counterparts(others) >= 0)
         return found
+
+    def counterparts(self, others: "Pictures") -> NDArray[np.intp]:
+        """The first of the others that looks like each of these pictures: (n,); -1: none does."""
+        return first_near(self.looks, others.looks)
 
 
 def pictures_of(texts: Sequence[str]) -> Pictures:
@@ -121,44 +121,6 @@ def joined_pictures(parts: Sequence[Pictures]) -> Pictures:
 def keys_of(exact: Bytes) -> NDArray[np.bytes_]:
     """(n,) exact fingerprints as one value each, to be looked up."""
     return np.ascontiguousarray(exact).view(f"S{EXACT}").ravel()
-
-
-def _near(looks: Bytes, others: Bytes) -> NDArray[np.bool_]:
-    """Which of n fingerprints are at most `MOST_APART` bits from any of m others: (n,)."""
-    found = np.zeros(len(looks), bool)
-    for word in range(WORDS):
-        for rows, columns in _sharing(_words(looks)[:, word], _words(others)[:, word]):
-            apart = np.bitwise_count(_wide(looks)[rows] ^ _wide(others)[columns]).sum(axis=1)
-            found[rows[apart <= MOST_APART]] = True
-    return found
-
-
-def _words(looks: Bytes) -> NDArray[np.uint16]:
-    return np.ascontiguousarray(looks).view(np.uint16)
-
-
-def _wide(looks: Bytes) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(looks).view(np.uint64)
-
-
-def _sharing(
-    words: NDArray[np.uint16], others: NDArray[np.uint16]
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """The pairs of places that hold the same word, in bounded portions."""
-    order = np.argsort(others, kind="stable")
-    ranked = others[order]
-    first = np.searchsorted(ranked, words, "left")
-    counts = np.searchsorted(ranked, words, "right") - first
-    ends = np.cumsum(counts)
-    start = 0
-    while start < len(words):
-        done = ends[start - 1] if start else 0
-        stop = max(int(np.searchsorted(ends, done + CHUNK, "right")), start + 1)
-        many = counts[start:stop]
-        rows = np.repeat(np.arange(start, stop), many)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
-        yield rows, order[np.repeat(first[start:stop], many) + within]
-        start = stop
 
 
 def read_pictures(path: Path) -> dict[str, str]:

@@ -11,12 +11,8 @@ from PIL import Image
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.files import sha256
-from cxrtool.data import pictures as pictures
 from cxrtool.data.pictures import (
-    MOST_APART,
-    Pictures,
     fingerprint,
-    joined_pictures,
     pictures_frame,
     pictures_of,
     read_pictures,
@@ -77,25 +73,6 @@ def test_one_grey_value_is_another_exact_fingerprint(greys):
     assert before[:32] != after[:32]
     flat = Image.fromarray(np.asarray(greys[0]).reshape(1, -1))
     assert fingerprint(flat)[:32] != before[:32]
-
-
-@pytest.mark.parametrize("portion", [pictures.CHUNK, 7])
-def test_the_search_finds_what_comparing_all_pairs_finds(monkeypatch, portion):
-    monkeypatch.setattr(pictures, "CHUNK", portion)
-    rng = np.random.default_rng(0)
-    exact = rng.integers(0, 256, (400, 16), dtype=np.uint8)
-    looks = rng.integers(0, 256, (400, 32), dtype=np.uint8)
-    bits = np.unpackbits(looks, axis=1)
-    for row in range(200):  # near copies of others, ever farther from them
-        bits[row] = bits[200 + row]
-        bits[row, rng.choice(256, row // 8, replace=False)] ^= 1
-    looks = np.packbits(bits, axis=1)
-    ours, others = Pictures(exact[:200], looks[:200]), Pictures(exact[200:], looks[200:])
-    apart = (bits[:200, None] != bits[None, 200:]).sum(axis=2)
-    expected = (apart <= MOST_APART).any(axis=1)
-    assert 100 < expected.sum() < 150
-    np.testing.assert_array_equal(ours.among(others), expected)
-    assert not ours.among(joined_pictures([])).any()
 
 
 def test_prepare_keeps_the_fingerprints_of_all_images(prepared_once, drawn):
