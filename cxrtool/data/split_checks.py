@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from cxrtool.core.config import SplitConfig
 from cxrtool.core.console import Reporter
-from cxrtool.core.errors import first_few
+from cxrtool.core.errors import counted, first_few
 from cxrtool.data.labels import CHEXPERT_LABELS, policy_name
+from cxrtool.data.shared_pictures import SharedPictures
+
+MANY_PATIENTS = 10
+"""One person is hardly known under more ids: a picture of more of them is no patient's."""
 
 
 def undefined_labels(
@@ -61,11 +65,12 @@ def warn_of_split(
     undefined: Mapping[str, Mapping[str, str]],
     folds: Mapping[str, Any],
     shared: int,
+    pictures: SharedPictures | None,
     *,
     config: SplitConfig,
     reporter: Reporter,
 ) -> None:
-    """Say which parts cannot judge which labels, and where patients are `shared`."""
+    """Say which parts cannot judge which labels, and where patients, or pictures, are shared."""
     for part, lacks in undefined.items():
         for reason in dict.fromkeys(lacks.values()):
             labels = [label for label, found in lacks.items() if found == reason]
@@ -77,9 +82,25 @@ def warn_of_split(
         reporter.warn(f"fold {fold}, as valid, cannot judge {named}")
     if config.by == "image":
         return
+    if pictures is not None:
+        _warn_of_pictures(pictures, reporter)
     if folds and folds["patients_in_two_folds"]:
         reporter.warn(f"{folds['patients_in_two_folds']:,} patients are in two folds")
     if shared:
         reporter.warn(
             f"{shared:,} patients are in more than one part: scores on test will be too good"
+        )
+
+
+def _warn_of_pictures(pictures: SharedPictures, reporter: Reporter) -> None:
+    if pictures.in_two_parts:
+        reporter.warn(
+            f"{counted(pictures.in_two_parts, 'group')} of patients who share a picture "
+            f"{'is' if pictures.in_two_parts == 1 else 'are'} in more than one part, as the parts "
+            "were given: scores may be too good"
+        )
+    if pictures.largest > MANY_PATIENTS:
+        reporter.warn(
+            f"{pictures.largest:,} patients share pictures, and stay together: more than one "
+            "person's, so they may show something else than a chest; problems.csv lists them"
         )

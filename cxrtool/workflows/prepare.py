@@ -18,6 +18,7 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.data.checks import check_copies, check_looks, check_rows
 from cxrtool.data.image_checks import decode_images, look_at_headers, picture_table, pixel_table
 from cxrtool.data.problems import Problems
+from cxrtool.data.shared_pictures import check_near, other_workspaces, rows_apart
 from cxrtool.data.sources.detect import lies_beside, open_source
 from cxrtool.data.sources.rows import SourceRows
 from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
@@ -41,7 +42,7 @@ def prepare_manifest(
         UsageError: options that do not go together.
     """
     started = time.perf_counter()
-    _check_options(config)
+    _check_options(config, workspace)
     check_writable(workspace.data_info)
     config = recalled(config, workspace, reporter)
     problems = Problems()
@@ -60,11 +61,17 @@ def prepare_manifest(
     return replace(result, seconds=time.perf_counter() - started)
 
 
-def _check_options(config: PrepareConfig) -> None:
+def _check_options(config: PrepareConfig, workspace: Workspace) -> None:
     if config.cache and config.check_images != "full":
         raise UsageError(
             f"--cache needs every image decoded: leave --check-images {config.check_images} out"
         )
+    if config.apart_from and config.check_images != "full":
+        raise UsageError(
+            "--apart-from compares pictures, which have to be decoded: leave --check-images "
+            f"{config.check_images} out"
+        )
+    other_workspaces(config.apart_from or (), workspace)  # before minutes are spent
 
 
 def _read(
@@ -177,7 +184,17 @@ def _look(
     if config.check_images == "header":
         return Looked(kept, None, None, [])
     check_copies(pixels, kept, problems)
-    return Looked(kept, pixels, cache, measured, picture_table(measured, paths))
+    pictures = picture_table(measured, paths)
+    check_near(pictures, kept, problems)
+    if config.apart_from:
+        others = other_workspaces(config.apart_from, workspace)
+        kept = rows_apart(pictures, kept, others, problems)
+        if kept.empty:
+            if cache is not None:
+                cache.discard()
+            _give_up(f"{folder}: all patients are in --apart-from too", problems, workspace)
+        pixels, pictures = (one[one["path"].isin(kept["path"])] for one in (pixels, pictures))
+    return Looked(kept, pixels, cache, measured, pictures)
 
 
 def _examples(table: pd.DataFrame) -> list[str]:

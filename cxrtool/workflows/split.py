@@ -19,6 +19,7 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.data.balance import label_distribution, label_pair_distribution
 from cxrtool.data.labels import targets_and_mask
 from cxrtool.data.manifest import label_columns, patients_in_two_splits, read_manifest, read_split
+from cxrtool.data.shared_pictures import SharedPictures, owners_of_images
 from cxrtool.data.split_checks import undefined_labels, warn_of_split
 from cxrtool.data.stratification import split_by_image, split_by_patient
 
@@ -51,6 +52,8 @@ class SplitResult(JsonResult):
     ld: dict[str, float]
     lpd: dict[str, float]
     seconds: float
+    shared_pictures: SharedPictures | None = None
+    """None where nobody looked: image by image, or without fingerprints of the pictures."""
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     """The labels of which a part has no positive or no negative patient, by part, and which."""
     folds: dict[str, Any] = field(default_factory=dict)
@@ -80,13 +83,12 @@ def split_manifest(
     }
     people = manifest["patient_id"].nunique()
     reporter.detail(f"{len(manifest):,} images of {people:,} patients, seed {seed}, by {config.by}")
+    rows = _owned(config, workspace, manifest, reporter)
     with reporter.busy(f"splitting {len(manifest):,} images"):
-        frame = _divide(config, manifest, positives, shares, seed, workspace)
+        frame = _divide(config, rows, positives, shares, seed, workspace)
     write_table(frame, workspace.split)
     # What is told below is read off the file that was written, not off what was meant.
-    written = manifest[["path", "patient_id", "source"]].assign(
-        split=read_split(workspace.split, manifest)
-    )
+    written = rows.assign(split=read_split(workspace.split, manifest))
     apart = (written["split"] == "expert").sum()
     if apart and config.by != "official":
         reporter.note(
@@ -95,8 +97,33 @@ def split_manifest(
     folds = _folds_of(config, written, workspace, positives, labels)
     result = _describe(written, positives, labels, folds, started)
     shared = result.patients_in_two_splits
-    warn_of_split(result.undefined, folds, shared, config=config, reporter=reporter)
+    warn_of_split(
+        *(result.undefined, folds, shared, result.shared_pictures),
+        config=config,
+        reporter=reporter,
+    )
     return result
+
+
+def _owned(
+    config: SplitConfig, workspace: Workspace, manifest: pd.DataFrame, reporter: Reporter
+) -> pd.DataFrame:
+    """`path`, `patient_id`, `source` and, but image by image, `owner`: whom it stays together with.
+
+    Those are the patients who share a picture, each of whom would else tell one part of another.
+    """
+    rows = manifest[["path", "patient_id", "source"]].copy()
+    if config.by == "image":
+        return rows
+    with reporter.busy("looking for patients who share a picture"):
+        owners = owners_of_images(workspace, manifest)
+    if owners is not None:
+        return rows.assign(owner=owners)
+    reporter.note(
+        f"{workspace.pictures} is missing, so that patients who share a picture are not looked "
+        "for: `cxrtool prepare` makes it where it decodes the images"
+    )
+    return rows
 
 
 def _divide(
@@ -147,7 +174,8 @@ def _deal(
     """The part, from 0, of each of the rows that are inside; ranked: train needs a label first."""
     chosen = [matrix[inside] for matrix in positives.values()]
     if by == "patient":
-        patients = manifest["patient_id"].to_numpy(dtype=object)[inside]
+        owner = "owner" if "owner" in manifest.columns else "patient_id"
+        patients = manifest[owner].to_numpy(dtype=object)[inside]
         return split_by_patient(chosen, patients, sizes=shares, seed=seed, ranked=ranked)
     paths = manifest["path"].to_numpy(dtype=object)[inside]
     return split_by_image(chosen, sizes=shares, seed=seed, keys=paths)
@@ -276,6 +304,7 @@ def _describe(
         patients_in_two_splits=patients_in_two_splits(written),
         **vars(balance),
         seconds=time.perf_counter() - started,
+        shared_pictures=SharedPictures.of_split(written) if "owner" in written.columns else None,
         undefined=undefined_labels(parts, list(sizes), positives, labels),
         folds=folds,
     )

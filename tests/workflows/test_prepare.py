@@ -285,7 +285,8 @@ def test_what_stands_out_is_listed_and_kept(data, workspace):
     shutil.copy(data / copy, data / other)
     result = run(data, workspace)
     assert result.images == before
-    assert set(result.problems) == {"mode stands out", "size stands out", "picture twice"}
+    kinds = {"mode stands out", "size stands out", "picture twice", "near-duplicate"}
+    assert set(result.problems) == kinds
     listed = problems(workspace)
     sizes = listed[listed["kind"] == "size stands out"].set_index("where")["detail"]
     assert sizes[large].startswith("900x800")

@@ -109,6 +109,10 @@ def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -
     columns = {"policy": "left", "LD (labels)": "right", "LPD (pairs)": "right"}
     print_table(table("Imbalance, 0 is perfect", columns, balance))
     print_line(f"patients in more than one part: {result.patients_in_two_splits:,}")
+    shared = result.shared_pictures
+    if shared and shared.groups:
+        groups, kept = counted(shared.groups, "group"), "" if shared.in_two_parts else "kept in "
+        print_line(f"patients who share pictures: {shared.patients:,}, {kept}{groups}")
     if result.folds:
         sizes = result.folds["sizes"]
         ld, lpd = (result.folds[name]["ones"] for name in ("ld", "lpd"))

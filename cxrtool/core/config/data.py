@@ -27,6 +27,10 @@ class PrepareConfig(Config):
         "How to check the images: decode each one, read only the headers, or do not look at them "
         "(then they cannot be trained on)."
     )
+    apart_from: list[Path] | None = option(None, DATA, metavar="WORKSPACE").help(
+        "Leave out patients with a picture that this other workspace has too, whatever they are "
+        "called there; may be given several times. They are listed in problems.csv."
+    )
     strict: bool = option(False, DATA).help(
         "Treat any problem as an error, and write nothing then."
     )
