@@ -5,6 +5,7 @@ import csv
 import errno
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ MARKS = (
 FALLBACK = "cp1252"
 """What is not UTF-8 is taken for: Windows-1252, the usual other one."""
 OTHER_SEPARATORS = (";", "\t", "|")
+_SEPARATOR_LINE = re.compile(r'\A"?sep=.?"?\n')
+"""Excel's own first line; lines are counted from the one below it."""
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -72,14 +75,14 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
     # pandas ends a line at a lone carriage return, which the check of the fields must see too.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     ended = text.endswith("\n")
-    text = text.rstrip()  # blank lines at the end are none of anyone's rows
+    text = _SEPARATOR_LINE.sub("", text.rstrip())  # blank lines at the end are nobody's rows
     if not text:
         raise DataError(f"{path} is empty")
     try:
         header = _check_fields(text, path)
         frame = pd.read_csv(
             io.StringIO(text),
-            names=header,
+            names=range(len(header)),  # several may have no name
             header=0,
             dtype=str,
             keep_default_na=False,
@@ -88,6 +91,21 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
         )
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
+    frame.columns = pd.Index(header)
+    frame = _without_blank_columns(frame, path)
+    need_columns(frame, columns, path)
+    if frame.empty:
+        raise DataError(f"{path} has no rows")
+    return Foreign(frame, encoding, ended)
+
+
+def need_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Refuse a table that lacks columns.
+
+    Raises:
+        DataError: it names them all, and those that are there.
+    """
+    header = [str(column) for column in frame.columns]
     if missing := [column for column in columns if column not in header]:
         other = _other_separator(header)
         hint = f" (separated by {other!r}? save it with commas)" if other else ""
@@ -95,9 +113,25 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
             f"{path} has no column {first_few(missing, 20)}: "
             f"its columns are {first_few(header, 30)}{hint}"
         )
-    if frame.empty:
-        raise DataError(f"{path} has no rows")
-    return Foreign(frame, encoding, ended)
+
+
+def _without_blank_columns(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table without columns that have neither a name nor a cell, as spreadsheets add them.
+
+    A spreadsheet's commas at the ends of all lines make such; a numbering that pandas wrote makes
+    one column that has no name but cells, which is kept.
+    """
+    unnamed = [at for at, name in enumerate(frame.columns) if name == ""]
+    cells = {at: frame.iloc[:, at].astype(str) for at in unnamed}
+    filled = [at for at in unnamed if (cells[at].str.strip() != "").any()]
+    if len(filled) > 1:
+        raise DataError(
+            f"{path} has {len(filled)} columns without a name that hold cells (columns "
+            f"{first_few([at + 1 for at in filled])}): name them in the first line, or remove them"
+        )
+    blank = set(unnamed) - set(filled)
+    kept = [at not in blank for at in range(len(frame.columns))]
+    return frame.loc[:, kept] if blank else frame
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -129,7 +163,7 @@ def _check_fields(text: str, path: Path) -> list[str]:
     renames a column that occurs twice.
     """
     header = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise DataError(f"{path} has the column {first_few(twice)} twice: remove one")
     if '"' in text:

@@ -225,6 +225,7 @@ class DataFacts(OpenRecord):
     asked: dict[str, Text]
     origin: OriginFacts | None = None
     views: Word | None = None
+    blank: Word | None = None
 
 
 class CacheFacts(OpenRecord):

@@ -80,6 +80,8 @@ class DataInfo:
     """Where the images are from."""
     asked: dict[str, str]
     """What `prepare` was given: the data's place, format and columns."""
+    blank: str
+    """What a label that the tables leave open means: `not mentioned` or `absent`."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class Workspace:
             labels_by=labels_by,
             origin=origin,
             asked={"format": "", "data": "", **values.asked},
+            # Version 0.1 did not say; of its formats only NIH's lists what is there.
+            blank=values.blank or ("absent" if values.dataset == "nih" else "not mentioned"),
         )
 
     def need(self, path: Path, command: str) -> Path:

@@ -33,6 +33,9 @@ CHEXPERT_LABELS = (
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
 MAJORITY = 0.5
 """A share of readers above it is positive, below it negative; at it they are evenly divided."""
+BLANKS_IN_WORDS = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null"))
+"""How programs write a blank cell."""
+VALUES_IN_WORDS = {"true": POSITIVE, "yes": POSITIVE, "false": NEGATIVE, "no": NEGATIVE}
 
 COMPETITION_LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The five labels of the CheXpert competition (Irvin et al. 2019, section 4.2)."""
@@ -104,9 +107,11 @@ def label_number(text: str, *, shares: bool = False) -> float | None:
 
     With `shares`, where labels are shares of readers, anything in 0..1 is one, too.
     """
-    bare = text.strip()
-    if not bare or bare.lower() == "nan":
+    bare = text.strip().lower()
+    if bare in BLANKS_IN_WORDS:
         return float("nan")
+    if bare in VALUES_IN_WORDS:
+        return VALUES_IN_WORDS[bare]
     try:
         number = float(bare)
     except ValueError:

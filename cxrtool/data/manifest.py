@@ -17,8 +17,9 @@ ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", 
 PIXEL_COLUMNS = ("path", "width", "height", "mode", "pixel_sum", "pixel_square_sum")
 RESERVED = ("is_valid", "split", "fold", "positive", "warning", "error")
 """What a label cannot be called: other tables have these columns beside the labels."""
-SOURCES = ("train", "valid")
-"""The tables that a row can be of."""
+SOURCES = ("train", "valid", "test")
+"""The tables that a row can be of: in CheXpert, that of a program's labels, and radiologists' two.
+Of other data sets, `valid` is what radiologists labelled where `train` is not."""
 
 
 def parse_labels(

@@ -170,6 +170,8 @@ def write_workspace(
         "folder": str(source.folder.resolve()),
         "tables": list(source.tables),
         "labels_by": source.labels_by,
+        "blank": source.blank,
+        "unused": list(source.unused),
         "asked": _asked(source, config),
         "views": config.views,
         **result.as_json(),

@@ -18,6 +18,8 @@ PROTOCOLS = {
     OTHER: "other data or labels",
 }
 """The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
+LAID_OUT = (CHEXPERT, "chexlocalize")
+"""The formats of CheXpert's tables."""
 OF_TABLES = {
     "train": ("holdout", "labeler of train.csv"),
     "valid": ("expert", "radiologists of valid.csv"),
@@ -65,8 +67,8 @@ def protocol_of_rows(
     `by_image`: the split parted images and not patients. The others are as in `Protocol`.
     """
     sources = sorted(rows["source"].unique())
-    published = info.dataset == CHEXPERT and set(sources) <= set(info.origin.published)
-    name = ("expert" if sources == ["valid"] else "holdout") if published else OTHER
+    published = info.dataset in LAID_OUT and set(sources) <= set(info.origin.published)
+    name = _of_chexpert(sources) if published else OTHER
     return Protocol(
         name=OTHER if trained_on else name,
         labels_by=" and ".join(info.labels_by.get(one, "whoever made them") for one in sources),
@@ -76,6 +78,13 @@ def protocol_of_rows(
         views=tuple(sorted(rows["view"].unique())),
         trained_on=trained_on,
     )
+
+
+def _of_chexpert(sources: list[str]) -> str:
+    """The protocol of rows of CheXpert's own tables; of both tables by radiologists it is none."""
+    if len(sources) == 1:
+        return OF_TABLES[sources[0]][0]
+    return "holdout" if "train" in sources else OTHER
 
 
 def protocol_of_table(

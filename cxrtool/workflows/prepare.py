@@ -24,6 +24,7 @@ from cxrtool.data.sources.rows import SourceRows
 from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
 from cxrtool.images.cache_builder import NewCache
 
+SHOWN_COLUMNS = 12
 SHOWN_PROBLEMS = 3
 """Examples of each kind of problem that are told."""
 
@@ -82,6 +83,8 @@ def _read(
     reporter.note(f"{source.folder}: {len(source.rows):,} rows of {', '.join(source.tables)}")
     for text in source.notes:
         reporter.note(text)
+    if source.unused:
+        reporter.note(f"columns that are not used: {first_few(source.unused, SHOWN_COLUMNS)}")
     if source.rows.empty:
         _give_up(f"{source.folder}: no row can be used", problems, workspace)
     _tell_of_other_data(source.folder, workspace, reporter)

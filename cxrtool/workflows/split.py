@@ -92,7 +92,8 @@ def split_manifest(
     apart = (written["split"] == "expert").sum()
     if apart and config.by != "official":
         reporter.note(
-            f"{apart:,} rows of valid.csv stay apart as `expert` (--merge-valid mixes them)"
+            f"{apart:,} rows with labels by {_experts(workspace)} stay apart as `expert` "
+            "(--merge-valid mixes them)"
         )
     folds = _folds_of(config, written, workspace, positives, labels)
     result = _describe(written, positives, labels, folds, started)
@@ -145,9 +146,12 @@ def _divide(
         dealt_parts = np.full(len(manifest), "expert", dtype=object)
         inside = np.ones(len(manifest), dtype=bool)
         if not config.merge_valid:
-            inside = manifest["source"].ne("valid").to_numpy(dtype=bool)
+            inside = manifest["source"].eq("train").to_numpy(dtype=bool)
         if not inside.any():
-            raise DataError(f"{workspace.manifest}: all rows are of valid.csv: pass --merge-valid")
+            raise DataError(
+                f"{workspace.manifest}: all rows are labelled by {_experts(workspace)}, which stay "
+                "apart: pass --merge-valid"
+            )
         dealt = _deal(manifest, inside, positives, config.by, shares, seed, ranked=True)
         dealt_parts[inside] = np.array(PARTS, dtype=object)[dealt]
         frame["split"] = dealt_parts
@@ -159,6 +163,12 @@ def _divide(
         numbers[inside] = _deal(manifest, inside, positives, by, equal, seed).astype(str)
         frame["fold"] = numbers
     return frame
+
+
+def _experts(workspace: Workspace) -> str:
+    """Who made the labels of the rows that are not of train."""
+    labels_by = workspace.read_data_info().labels_by
+    return " and ".join(who for source, who in labels_by.items() if source != "train")
 
 
 def _deal(

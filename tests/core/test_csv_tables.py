@@ -146,8 +146,18 @@ def test_a_blank_line_of_a_table_with_one_column_is_a_blank_cell(path):
     assert read(path, "path\n1\n\n2\n") == {"path": ["1", "", "2"]}
 
 
-def test_a_comma_after_every_line_is_a_column_without_a_name(path):
-    assert read(path, "path,b,\n1,2,\n") == {"path": ["1"], "b": ["2"], "": [""]}
+def test_commas_after_every_line_are_no_columns(path):
+    assert read(path, "path,b,,,\n1,2,,, \n") == {"path": ["1"], "b": ["2"]}
+
+
+def test_one_column_without_a_name_is_kept_and_two_are_refused(path):
+    assert read(path, ",path,\n0,a,\n1,b,\n") == {"": ["0", "1"], "path": ["a", "b"]}
+    assert_refused(path, ",path,\n0,a,x\n", r"2 columns without a name .*\(columns 1, 3\)")
+
+
+@pytest.mark.parametrize("first", ["sep=,", '"sep=,"', "sep=,\r"])
+def test_excels_line_about_the_separator_is_none_of_the_table(path, first):
+    assert read(path, f"{first}\npath,b\n1,2\n") == {"path": ["1"], "b": ["2"]}
 
 
 @pytest.mark.parametrize("length", [10, 200_000])

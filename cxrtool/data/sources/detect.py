@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError
@@ -13,7 +12,8 @@ from cxrtool.data.sources import chexpert as chexpert
 from cxrtool.data.sources import mimic as mimic
 from cxrtool.data.sources import nih as nih
 from cxrtool.data.sources import table as table
-from cxrtool.data.sources.rows import SourceRows
+from cxrtool.data.sources.locating import locate_images
+from cxrtool.data.sources.rows import Source, SourceRows
 
 AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
@@ -23,27 +23,18 @@ MOST_TOPS = 100
 """In how many folders beside the table a mark of drawn images is looked for."""
 
 
-class Format(Protocol):
-    """What a data set's module offers."""
-
-    NAME: str
-    LOOKS_FOR: str
-
-    def holds(self, folder: Path) -> bool:
-        """Whether the data set lies there."""
-
-    def read(self, folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
-        """Its rows."""
-
-
-FORMATS: dict[str, Format] = {
-    chexpert.NAME: chexpert,
-    nih.NAME: nih,
-    mimic.NAME: mimic,
-    table.NAME: table,
+FORMATS = {
+    source.name: source
+    for source in (
+        chexpert.SOURCE,
+        chexpert.TEST_SOURCE,
+        nih.SOURCE,
+        mimic.SOURCE,
+        table.SOURCE,
+    )
 }
-"""In the order in which they are looked for."""
-Candidate = tuple[Format, Path]
+"""By their names, in the order in which they are looked for."""
+Candidate = tuple[Source, Path]
 
 
 def open_source(config: PrepareConfig, here: Path, problems: Problems) -> SourceRows:
@@ -56,12 +47,13 @@ def open_source(config: PrepareConfig, here: Path, problems: Problems) -> Source
     source, place = _choose(config, here)
     for options, home in ((OF_TABLES, table.NAME), (OF_NIH, nih.NAME)):
         given = [option for option in options if getattr(config, option) is not None]
-        if given and home != source.NAME:
+        if given and home != source.name:
             raise UsageError(
                 f"--{given[0].replace('_', '-')} is for --format {home}, "
-                f"and {place} is read as {source.NAME}"
+                f"and {place} is read as {source.name}"
             )
-    return _as_drawn(source.read(place, config, problems), place)
+    rows = source.read(place, config, problems)
+    return _as_drawn(rows.at(locate_images(rows.folder, rows.rows["path"], problems)), place)
 
 
 def _as_drawn(rows: SourceRows, place: Path) -> SourceRows:
@@ -85,13 +77,13 @@ def _choose(config: PrepareConfig, here: Path) -> Candidate:
                 f"{data} is a file, and --format {name} reads a folder: name that, "
                 "or leave --format out"
             )
-        return table, data
+        return table.SOURCE, data
     if not data.is_dir():
         raise DataError(
             f"{data} is not a folder or a table: name the folder of a data set, or a CSV"
         )
     if name == table.NAME:
-        return table, data
+        return table.SOURCE, data
     return _first(
         list(_inside(name, data)),
         what=f"no data set found in {data}" if name == AUTO else f"no {name} data in {data}",
@@ -107,7 +99,7 @@ def _beside(name: str, here: Path) -> Candidate:
             f"`cxrtool prepare DATA --format {name}`, or set CXRTOOL_DATA"
         )
     return _first(
-        [(chexpert, place) for place in _usual_places(here)],
+        [(chexpert.SOURCE, place) for place in _usual_places(here)],
         what="no CheXpert data found",
         advice="name the data set's folder, `cxrtool prepare DATA`, or set CXRTOOL_DATA",
     )
@@ -124,15 +116,15 @@ def lies_beside(here: Path) -> bool:
 
 def _inside(name: str, folder: Path) -> Iterator[Candidate]:
     for source in FORMATS.values():
-        if source is not table and name in (AUTO, source.NAME):
+        if source is not table.SOURCE and name in (AUTO, source.name):
             yield source, folder
     if name in (AUTO, chexpert.NAME):
-        yield from ((chexpert, folder / inner) for inner in chexpert.FOLDERS)
+        yield from ((chexpert.SOURCE, folder / inner) for inner in chexpert.FOLDERS)
 
 
 def _first(candidates: Sequence[Candidate], what: str, advice: str) -> Candidate:
     for source, place in candidates:
         if source.holds(place):
             return source, place
-    looked = ", ".join(str(place / source.LOOKS_FOR) for source, place in candidates)
+    looked = ", ".join(str(place / source.looks_for) for source, place in candidates)
     raise DataError(f"{what} (looked for {looked}): {advice}")

@@ -23,15 +23,15 @@ from cxrtool.core.origin import (
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.problems import Problems
-from cxrtool.data.sources.rows import SourceRows, all_of, label_cells, open_table, places
+from cxrtool.data.sources.rows import Source, SourceRows, all_of, label_cells, open_table, places
 
 NAME = "mimic"
 LOOKS_FOR = "mimic-cxr-*-metadata.csv[.gz]"
 LABELS_BY = {"train": "CheXpert labeler on MIMIC's reports"}
 METADATA, LABELS, SPLIT = "metadata", "chexpert", "split"
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, ...]] = {
     METADATA: ("dicom_id", "subject_id", "study_id", "ViewPosition"),
-    LABELS: ("subject_id", "study_id", *CHEXPERT_LABELS),
+    LABELS: ("subject_id", "study_id"),
     SPLIT: ("dicom_id", "split"),
 }
 VIEWS = {"AP": "frontal", "PA": "frontal", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral"}
@@ -105,8 +105,9 @@ def _open(folder: Path, name: str, problems: Problems) -> tuple[Path, pd.DataFra
         raise DataError(
             f"{folder} holds no mimic-cxr-*-{name}.csv[.gz]: copy it there from PhysioNet"
         )
-    columns = list(COLUMNS[name])
-    return path, open_table(path, columns, problems)[columns].apply(lambda cells: cells.str.strip())
+    labels = CHEXPERT_LABELS if name == LABELS else ()
+    frame = open_table(path, COLUMNS[name], problems, labels=labels)
+    return path, frame[[*COLUMNS[name], *labels]].apply(lambda cells: cells.str.strip())
 
 
 def _unreadable(images: pd.DataFrame, path: Path, problems: Problems) -> NDArray[np.bool_]:
@@ -181,3 +182,6 @@ def _twice(kind: str, keys: "pd.Series[str]", path: Path, problems: Problems) ->
         kind, places(path, twice), (keys[twice] + ": the first counts").tolist(), kept=True
     )
     return twice
+
+
+SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read)

@@ -1,8 +1,7 @@
 """ChestX-ray14's table and folders to manifest rows (Wang et al. 2017, arXiv 1705.02315)."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +19,36 @@ from cxrtool.core.origin import (
     own_origin,
     published_origin,
 )
+from cxrtool.data.label_names import spelling
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
-from cxrtool.data.manifest import ABOUT
+from cxrtool.data.manifest import ABOUT, climbs
 from cxrtool.data.problems import Problems
-from cxrtool.data.sources.rows import SourceRows, open_table, places, sexes, years
+from cxrtool.data.sources.rows import (
+    ABSENT,
+    Source,
+    SourceRows,
+    open_table,
+    places,
+    sexes,
+    unused_columns,
+    years,
+)
 
 NAME = "nih"
 LOOKS_FOR = "Data_Entry_2017*.csv"
+TABLES = (LOOKS_FOR, LOOKS_FOR + ".gz", "sample_labels.csv")
+"""The last is that of the sample of 5,606 images that Kaggle hands out."""
 LABELS_BY = {"train": "text mining of reports by the NIH"}
 IMAGE, LABELS, FOLLOW_UP, PATIENT = "Image Index", "Finding Labels", "Follow-up #", "Patient ID"
 AGE, ORIENTATION = "Patient Age", "View Position"
 COLUMNS = (IMAGE, LABELS, FOLLOW_UP, PATIENT, AGE, ORIENTATION)
 SEX = ("Patient Gender", "Patient Sex")
 """The releases differ in what they call it."""
-LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
-"""The official parts; the NIH has none for validation."""
+LISTS = {
+    "train": ("train_val_list.txt", "train_val_list_NIH.txt"),
+    "test": ("test_list.txt", "test_list_NIH.txt"),
+}
+"""The official parts, by the names in use; the NIH has none for validation."""
 OWN_LABELS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -52,6 +66,8 @@ OWN_LABELS = (
     "Hernia",
 )
 """The 14 findings in NIH's order: the 8 of the paper, then the 6 that were added."""
+OTHER_SPELLINGS = {"infiltrate": "Infiltration"}
+"""As in the boxes' table and some re-uploads."""
 # What a finding is called in CheXpert. The same word is taken for the same finding. The others
 # lean on the phrases that CheXpert's own labeler (Irvin et al. 2019) looks for in a report:
 # "infiltrate" and "infiltration" are Lung Opacity to it, "mass" and "nodule" Lung Lesion,
@@ -73,36 +89,33 @@ TO_CHEXPERT = {
 }
 UNITS = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 """How many of an age's unit make a year: the first release writes 058Y, 011M, 004D."""
-# People convert the images, and then the table's names with them.
-_NAME = r"^(?P<patient>[0-9]{8})_(?P<study>[0-9]{3})\.(?:png|jpg|jpeg)$"
+# People convert the images, and then the table's names with them; some write folders or no ending.
+_NAME = r"^(?:.*[/\\])?(?P<patient>[0-9]{8})_(?P<study>[0-9]{3})(?:\.(?:png|jpg|jpeg|dcm))?$"
 
 
 def holds(folder: Path) -> bool:
     """Whether a folder is a download of ChestX-ray14."""
-    return any(path.is_file() for path in folder.glob(LOOKS_FOR))
+    return bool(_tables(folder))
 
 
 def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     """Read the table: of several releases the last. Of `config`, `label_names` matters.
 
-    An image that is in none of the folders gets a path all the same, for others to miss it.
-
     Raises:
         DataError: there is no table, it cannot be read or lacks columns, or no image's name in
             it looks like NIH's.
     """
-    tables = sorted(path for path in folder.glob(LOOKS_FOR) if path.is_file())
+    tables = _tables(folder)
     if not tables:
         raise DataError(f"{folder} holds no {LOOKS_FOR}: copy NIH's table there")
     path = tables[-1]
-    frame = _read_table(path, problems)
+    frame, unused = _read_table(path, problems)
     rows, unreadable = _about(frame, path, problems)
     own = config.label_names == "own"
     labels = (NO_FINDING, *OWN_LABELS) if own else CHEXPERT_LABELS
     meaning = {name: name for name in labels} if own else TO_CHEXPERT
     values, unknown = _labels(frame[LABELS], labels, meaning, path, problems)
-    official = _official(rows["path"], folder, problems)
-    rows["path"] = _located(rows["path"], folder, problems)
+    official, notes = _official(rows["path"], folder, problems)
     rows[list(labels)] = values
     good = ~(unreadable | unknown)
     origin = _origin(path, rows[good])
@@ -114,7 +127,17 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
         origin=origin,
         rows=rows[good].reset_index(drop=True),
         official=None if official is None else official[good].reset_index(drop=True),
+        blank=ABSENT,
+        unused=unused,
+        notes=notes,
     )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables that are there, the releases in their order."""
+    found = [path for glob in TABLES for path in sorted(folder.glob(glob)) if path.is_file()]
+    full = [path for path in found if path.name != TABLES[-1]]
+    return full or found
 
 
 def _origin(path: Path, rows: pd.DataFrame) -> Origin:
@@ -126,7 +149,8 @@ def _origin(path: Path, rows: pd.DataFrame) -> Origin:
     return own_origin(description, path.parent, [path])
 
 
-def _read_table(path: Path, problems: Problems) -> pd.DataFrame:
+def _read_table(path: Path, problems: Problems) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The columns that are used, and the names of the others."""
     frame = open_table(path, COLUMNS, problems)
     sex = next((column for column in SEX if column in frame), None)
     if sex is None:
@@ -134,16 +158,18 @@ def _read_table(path: Path, problems: Problems) -> pd.DataFrame:
             f"{path} has no column {' or '.join(SEX)}: "
             f"its columns are {first_few(list(frame.columns), 30)}"
         )
-    return frame[[*COLUMNS, sex]].rename(columns={sex: SEX[0]})
+    used = [*COLUMNS, sex]
+    return frame[used].rename(columns={sex: SEX[0]}), unused_columns(frame, used, path)
 
 
 def _about(
     frame: pd.DataFrame, path: Path, problems: Problems
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """The rows without labels, `path` as in the table; and which have no readable name."""
-    names = frame[IMAGE].str.strip()
+    """The rows without labels, and which have no readable name."""
+    names = frame[IMAGE].str.strip().str.replace("\\", "/").str.rpartition("/")[2]
     parts = names.str.extract(_NAME, flags=re.IGNORECASE)
-    unreadable = parts["patient"].isna().to_numpy(dtype=bool)
+    climbing = frame[IMAGE].map(climbs)
+    unreadable = (parts["patient"].isna() | climbing).to_numpy(dtype=bool)
     if unreadable.all():
         raise DataError(
             f"{path}: no {IMAGE} looks like 00000001_000.png "
@@ -204,60 +230,56 @@ def _labels(
     no finding for.
     """
     column = {finding: labels.index(label) for finding, label in meaning.items()}
+    known = {spelling(name): name for name in (NO_FINDING, *OWN_LABELS)} | OTHER_SPELLINGS
     # 112,120 rows have some 800 different texts: each is looked up once.
     codes, distinct = pd.factorize(texts.to_numpy())
-    listed = [[name.strip() for name in str(text).split("|")] for text in distinct]
-    known = {NO_FINDING, *OWN_LABELS}
-    strange = np.array([not known.issuperset(names) for names in listed])[codes]
+    listed = [[known.get(spelling(name)) for name in str(text).split("|")] for text in distinct]
+    strange = np.array([None in names for names in listed])[codes]
     detail = [f"{LABELS}: {text!r}" for text in texts[strange]]
     problems.add("label value", places(path, strange), detail, kept=False)
     values = np.full((len(distinct), len(labels)), np.nan, dtype=np.float32)
     values[:, sorted(set(column.values()))] = 0
     for row, names in enumerate(listed):
-        values[row, [column[name] for name in names if name in column]] = 1
+        values[row, [column[name] for name in names if name is not None and name in column]] = 1
     return values[codes], strange
 
 
-def _located(names: "pd.Series[str]", folder: Path, problems: Problems) -> "pd.Series[str]":
-    """Where each image is, from the data folder."""
-    found: dict[str, str] = {}
-    twice: dict[str, str] = {}
-    for name, place in _images(folder):
-        if found.setdefault(name, place) != place:
-            twice[place] = f"{found[name]} is taken"
-    problems.add("image twice", list(twice), list(twice.values()), kept=True)
-    paths = [found.get(name, f"images/{name}") for name in names]
-    return pd.Series(paths, index=names.index, dtype="str")
+def _official(
+    paths: "pd.Series[str]", folder: Path, problems: Problems
+) -> tuple["pd.Series[str] | None", tuple[str, ...]]:
+    """The part that NIH's two lists give each image, and notes of lists that are not used.
 
-
-def _images(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each image's name and place: in images/, images_001/ or images_001/images/."""
-    looks = re.compile(_NAME, re.IGNORECASE)
-    for top in sorted(path for path in folder.glob("images*") if path.is_dir()):
-        if top.name == "images" or top.name.startswith("images_"):
-            for inner in (top, top / "images"):
-                if inner.is_dir():
-                    place = inner.relative_to(folder).as_posix()
-                    with os.scandir(inner) as entries:
-                        names = sorted(e.name for e in entries if looks.match(e.name))
-                    yield from ((name, f"{place}/{name}") for name in names)
-
-
-def _official(names: "pd.Series[str]", folder: Path, problems: Problems) -> "pd.Series[str] | None":
-    """The part that NIH's two lists give each image; one that is in both is a test image."""
-    if not all((folder / name).is_file() for name in LISTS.values()):
-        return None
-    listed = {part: _listed(folder / name) for part, name in LISTS.items()}
+    One that is in both is a test image. Lists name images in other folders or with other endings.
+    """
+    there = {part: _list_of(folder, names) for part, names in LISTS.items()}
+    lists = {part: path for part, path in there.items() if path is not None}
+    if len(lists) < len(LISTS):
+        alone = [f"{path.name} is alone, so there are no official parts" for path in lists.values()]
+        return None, tuple(alone)
+    listed = {part: _listed(path) for part, path in lists.items()}
     both = sorted(listed["train"] & listed["test"])
-    problems.add("two official parts", both, f"in both {' and '.join(LISTS.values())}", kept=True)
-    official = pd.Series("", index=names.index, dtype="str")
+    told = f"in both {' and '.join(path.name for path in lists.values())}"
+    problems.add("two official parts", both, told, kept=True)
+    official = pd.Series("", index=paths.index, dtype="str")
+    stems = paths.map(_stem)
     for part in LISTS:  # test comes last and wins: no test image is trained on
-        official[names.isin(listed[part])] = part
-    return official
+        official[stems.isin(listed[part])] = part
+    return official, ()
+
+
+def _list_of(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _listed(path: Path) -> set[str]:
     try:
-        return set(path.read_text(encoding="utf-8-sig").split())
+        return {_stem(name) for name in path.read_text(encoding="utf-8-sig").split()}
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a list of names: {error}") from None
+
+
+def _stem(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+
+
+SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read)

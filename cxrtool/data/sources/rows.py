@@ -1,7 +1,7 @@
 """What every data set becomes: the manifest's rows; and what reading the tables has in common."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.core.csv_tables import FALLBACK, line_numbers, read_foreign_table
+from cxrtool.core.config import PrepareConfig
+from cxrtool.core.csv_tables import FALLBACK, line_numbers, need_columns, read_foreign_table
 from cxrtool.core.errors import DataError, first_few
 from cxrtool.core.origin import Origin
+from cxrtool.data.label_names import match_columns, match_labels
 from cxrtool.data.manifest import climbs, parse_labels
 from cxrtool.data.problems import Problems
 
@@ -19,7 +21,24 @@ OLDEST = 120
 """Ages beyond are none: the cell counts as blank."""
 SEXES = {"male": "Male", "m": "Male", "female": "Female", "f": "Female", "unknown": "Unknown"}
 """What is written in `sex`; a blank stays one, and so does what is not known here."""
+NOT_MENTIONED, ABSENT = "not mentioned", "absent"
+"""What a blank cell of a label means: nobody spoke of it, or it is not there. A data set that
+lists what is there (NIH, PadChest, VinDr-CXR) has no blanks: what it does not list is absent."""
 Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set that can be read: how it is recognised, and by which function."""
+
+    name: str
+    """As `--format` has it."""
+    looks_for: str
+    """The table that it is recognised by, for messages."""
+    holds: Callable[[Path], bool]
+    """Whether it lies in a folder."""
+    read: Callable[[Path, PrepareConfig, Problems], "SourceRows"]
+    """Its rows, of the folder in which it lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +59,19 @@ class SourceRows:
     """The manifest's columns, in the tables' order; the labels float32, NaN for a blank."""
     official: "pd.Series[str] | None" = None
     """The part (train, valid, test) that the data set itself gives each row, if it does."""
+    blank: str = NOT_MENTIONED
+    """What a label that the tables leave open means: `NOT_MENTIONED` or `ABSENT`."""
+    unused: tuple[str, ...] = ()
+    """Columns of the tables that nothing was made of."""
     notes: tuple[str, ...] = ()
     """What was taken for granted, for the user to know."""
+
+    def at(self, paths: "pd.Series[str]") -> "SourceRows":
+        """The rows with other paths, without those whose path is blank."""
+        kept = (paths != "").to_numpy(dtype=bool)
+        official = None if self.official is None else self.official[kept].reset_index(drop=True)
+        rows = self.rows.assign(path=paths)[kept].reset_index(drop=True)
+        return replace(self, rows=rows, official=official)
 
 
 def all_of(steps: Sequence[Callable[[], Made]]) -> list[Made]:
@@ -57,19 +87,33 @@ def all_of(steps: Sequence[Callable[[], Made]]) -> list[Made]:
     return made
 
 
-def open_table(path: Path, columns: Sequence[str], problems: Problems) -> pd.DataFrame:
+def open_table(
+    path: Path, columns: Sequence[str], problems: Problems, *, labels: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a data set's table as text; note if its encoding had to be guessed.
 
+    A column that is one of `columns` but for case, blanks, `_` and `-` gets that name, and so does
+    one that is another name of one of the `labels`.
+
     Raises:
-        DataError: see `tables.read_table`.
+        DataError: see `tables.read_table`; or several columns could be the one.
     """
-    frame, encoding, ended = read_foreign_table(path, columns)
+    frame, encoding, ended = read_foreign_table(path, ())
+    there = match_columns(columns, frame.columns, str(path))
+    there |= match_labels(labels, frame.columns, str(path))
+    frame = frame.rename(columns={found: wanted for wanted, found in there.items()})
+    need_columns(frame, (*columns, *labels), path)
     if encoding == FALLBACK:
         problems.add("encoding", [path.name], "not UTF-8: read as Windows-1252", kept=True)
     if not ended:
         told = "its last line has no end: if it is a copy, is it whole?"
         problems.add("no line end", [path.name], told, kept=True)
     return frame
+
+
+def unused_columns(frame: pd.DataFrame, used: Sequence[str], path: Path) -> tuple[str, ...]:
+    """The columns of a table beside those that were used: `train.csv: Report`."""
+    return tuple(f"{path.name}: {name or 'unnamed'}" for name in frame if name not in used)
 
 
 def places(path: Path, bad: NDArray[np.bool_]) -> list[str]:

@@ -16,6 +16,7 @@ from cxrtool.data.manifest import ABOUT, RESERVED
 from cxrtool.data.prediction_rows import SEPARATOR
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import (
+    Source,
     SourceRows,
     label_cells,
     open_table,
@@ -229,3 +230,6 @@ def _views(given: "pd.Series[str]", path: Path, problems: Problems) -> "pd.Serie
     other = views.isna().to_numpy(dtype=bool)
     problems.add("odd view", places(path, other), given[other].tolist(), kept=True)
     return views.fillna("other")
+
+
+SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read)

@@ -56,9 +56,9 @@ def dataset(data=None, here=Path("nowhere"), **options):
 
 def test_there_is_a_module_for_every_format():
     assert ("auto", *door.FORMATS) == FORMAT_NAMES
-    for name, module in door.FORMATS.items():
-        assert name == module.NAME
-        assert module.LOOKS_FOR
+    for name, source in door.FORMATS.items():
+        assert name == source.name
+        assert source.looks_for
 
 
 @pytest.mark.parametrize("name", ["chexpert", "nih", "mimic"])
@@ -143,7 +143,7 @@ def test_a_folder_of_another_format_is_not_read_as_the_one_named(tmp_path, name)
             writer(tmp_path)
     with pytest.raises(DataError, match=f"no {name} data in .*looked for") as told:
         dataset(tmp_path, format=name)
-    others = [m.LOOKS_FOR for n, m in door.FORMATS.items() if n not in (name, "csv")]
+    others = [m.looks_for for n, m in door.FORMATS.items() if n not in (name, "csv")]
     assert not any(what in str(told.value) for what in others)
 
 

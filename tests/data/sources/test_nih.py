@@ -8,6 +8,7 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT, read_manifest, write_manifest
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources import nih as nih
+from cxrtool.data.sources.locating import locate_images
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -46,7 +47,8 @@ def put(folder, *places):
 
 def read(folder, names="chexpert"):
     problems = Problems()
-    return nih.read(folder, PrepareConfig(label_names=names), problems), problems
+    source = nih.read(folder, PrepareConfig(label_names=names), problems)
+    return source.at(locate_images(folder, source.rows["path"], problems)), problems
 
 
 def kinds(problems, *, kept=None):
@@ -177,6 +179,9 @@ def test_ages_are_whole_years(tmp_path, written, age):
         ["images/images/00000001_000.png", "images/images/00000002_000.png"],
         ["images_001/00000001_000.png", "images_002/00000002_000.png"],
         ["images_001/images/00000001_000.png", "images_012/images/00000002_000.png"],
+        ["images-224/images-224/00000001_000.png", "images-224/images-224/00000002_000.png"],
+        ["resized/00000001_000.png", "00000002_000.png"],
+        ["sample/images/00000001_000.jpg", "dicom/00000002_000.dcm"],
     ],
 )
 def test_images_are_found_in_every_layout(folder, places):
@@ -190,7 +195,7 @@ def test_an_image_that_is_nowhere_gets_a_path_all_the_same(folder):
     put(folder, "images_001/00000001_000.png")
     paths = read(folder)[0].rows["path"].tolist()
     assert paths[0] == "images_001/00000001_000.png"
-    assert paths[1] == "images/00000001_001.png"
+    assert paths[1] == "00000001_001.png"
 
 
 def test_an_image_in_two_folders_is_told_and_taken_once(folder):
@@ -203,7 +208,7 @@ def test_an_image_in_two_folders_is_told_and_taken_once(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["1_000.png", "../00000001_000.png", "00000001_000.dcm", "", "00000001_000.png.png"]
+    "name", ["1_000.png", "../00000001_000.png", "00000001_000.gif", "", "00000001_000.png.png"]
 )
 def test_a_name_that_is_not_nihs_is_left_out_and_named(tmp_path, name):
     folder = write(tmp_path / "x", [ROWS[0], f"{name},Mass,0,1,58,M,PA"])
@@ -228,7 +233,23 @@ def test_a_table_of_something_else_is_refused(tmp_path):
         read(folder)
 
 
-@pytest.mark.parametrize("labels", ["Cardiomegaly|Cat", "", "cardiomegaly", "|Mass"])
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("Infiltrate", "Infiltration"),
+        ("infiltration", "Infiltration"),
+        ("Pleural Thickening", "Pleural_Thickening"),
+        ("CARDIOMEGALY", "Cardiomegaly"),
+    ],
+)
+def test_a_finding_may_be_spelled_otherwise(tmp_path, written, label):
+    folder = write(tmp_path / "x", [f"00000001_000.png,{written}|Mass,0,1,58,M,PA"])
+    source, problems = read(folder, "own")
+    assert positives(source.rows) == [{label, "Mass"}]
+    assert kinds(problems) == {}
+
+
+@pytest.mark.parametrize("labels", ["Cardiomegaly|Cat", "", "Cardiomegal", "|Mass"])
 @pytest.mark.parametrize("names", ["chexpert", "own"])
 def test_an_unknown_finding_leaves_its_row_out(tmp_path, labels, names):
     folder = write(tmp_path / "x", [*ROWS, f"00000007_000.png,{labels},0,7,58,M,PA"])
@@ -274,8 +295,8 @@ def test_the_official_parts_stay_with_their_rows_when_one_is_left_out(folder):
     (folder / "test_list.txt").write_text("00000002_000.png\nodd.png")
     source, _ = read(folder)
     parts = dict(zip(source.rows["path"], source.official, strict=True))
-    assert parts["images/00000001_000.png"] == "train"
-    assert parts["images/00000002_000.png"] == "test"
+    assert parts["00000001_000.png"] == "train"
+    assert parts["00000002_000.png"] == "test"
     assert source.official.index.equals(source.rows.index)
 
 
