@@ -199,19 +199,20 @@ def test_windows_without_names_are_numbered_and_the_function_is_all_windows():
     ]
 
 
-def test_a_narrow_first_window_gives_way_to_the_full_range_and_the_second_is_listed():
+def test_a_narrow_first_window_gives_way_to_the_second():
     film = film_of("narrow window")
-    assert [one.name for one in film.presentations] == [FULL_RANGE, "window 2"]
-    assert "its window is 0 wide" in film.warning
+    assert [one.name for one in film.presentations] == ["window 2", FULL_RANGE]
+    assert film.warning == "its window 1 is 0 wide: shown by its window 2"
 
 
 def test_what_is_damaged_beside_the_first_presentation_is_left_out():
     """A program that shows the first would never have met it, and neither does scoring."""
     lone = voi(("A", 0), ("B", 0))
     del lone["VOILUTSequence"][1].LUTData
-    upload = sent(DEEP, 12, **lone, **WINDOW, VOILUTFunction="CUBIC")
+    upload = sent(DEEP, 12, **lone, WindowCenter=2000, WindowWidth=0)
     film = film_content("a", upload)
     assert [one.name for one in film.presentations] == ["A", FULL_RANGE]
+    assert film.warning == ""
 
 
 def test_the_full_range_leaves_padding_out():
@@ -260,7 +261,7 @@ BAD = {
     "broken.dcm": sent(DEEP, 12)[:-999],
     "text.txt": b"a letter to the radiologist",
     "empty": b"",
-    "function.dcm": sent(DEEP, 12, **WINDOW, VOILUTFunction="CUBIC"),
+    "sign.dcm": sent(DEEP, 12, PixelRepresentation=2),
 }
 
 

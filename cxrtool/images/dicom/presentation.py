@@ -5,18 +5,17 @@ and the greatest that occur, then looked up. pydicom's own functions
 (`pydicom.pixels.apply_rescale`, `apply_windowing`) make float64 of every pixel at each step.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.lookup_tables import read_table
+from cxrtool.images.dicom.numbers import number_at
+from cxrtool.images.dicom.voi import choices, greys_of, white_is_zero
 from cxrtool.images.presentations import (
     FULL_RANGE,
-    FUNCTIONS,
     FullDepth,
     Presentation,
     Table,
@@ -26,29 +25,13 @@ from cxrtool.images.presentations import (
 
 Stored = NDArray[np.integer]
 Entry = TypeVar("Entry", np.uint8, np.uint16)
-FULL = 1 << 16
 ROWS = 64
 """Rows looked up at once: an index takes eight bytes per pixel."""
 COLOURS = ("Red", "Green", "Blue")
-GREATEST = 1e100
-"""Largest number accepted from a file: beyond it, computations would overflow."""
-MOST_PRESENTATIONS = 20
-"""Tables, and windows, that are listed of a file: it may hold any number."""
-MOST_NAME = 40
-"""Characters kept of a presentation's name."""
-
-
-class _LookUp(NamedTuple):
-    """A look-up table (PS3.3, C.11.1.1.1): the value of `first`, the one after it, and so on."""
-
-    first: int
-    entries: NDArray[np.int64]
-
-    def of(self, values: Values) -> NDArray[np.int64]:
-        """Look up values; those outside the table take its first or last entry."""
-        places = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        result: NDArray[np.int64] = self.entries[places.astype(np.int64)]
-        return result
+OFF = 0.95
+"""Share of the pixels that, all black or all white, show that a window lies off them."""
+SAMPLE = 1 << 20
+"""Pixels that tell it."""
 
 
 class Scale(NamedTuple):
@@ -85,26 +68,73 @@ class Shown(NamedTuple):
     """Its presentation."""
 
 
+class Inner(NamedTuple):
+    """The values between a picture's least and its greatest, and how many pixels have them."""
+
+    levels: NDArray[np.intp]
+    """Places in a `Scale`'s pixels."""
+    counts: NDArray[np.int64]
+
+    def only(self, greys: NDArray[np.uint8]) -> str:
+        """Black or white, if a presentation shows nearly all of them so, beyond its end."""
+        shown = greys[self.levels]
+        most = OFF * self.counts.sum()
+        for name, grey in (("black", 0), ("white", 255)):
+            if len(shown) and self.counts[shown == grey].sum() >= most:
+                return name
+        return ""
+
+
 def shown_greys(stored: Stored, dataset: Dataset) -> Shown:
     """Stored values as greys, with a warning if any.
 
-    Black and white come from the first VOI LUT or window; without either, from the least and the
-    greatest value that is not padding.
+    Black and white come from the first VOI LUT or window that can be used and does not lie off the
+    pixels; without any, from the least and the greatest value that is not padding.
 
     Raises:
-        DicomError: a table or function in the file cannot be used.
+        DicomError: a table or a number in the file cannot be used.
     """
-    scale = _scale(stored, dataset)
-    values = scale.values
-    first = _first_table(values, dataset) or _window(dataset, 0)
-    warning = ""
-    if isinstance(first, Window) and not first.is_wide_enough:
-        warning = f"its window is {first.width:g} wide: shown from its least to its greatest value"
-        first = None
-    first = first or _full_range(stored, scale, dataset)
-    table = first.greys if isinstance(first, Table) else _greys(first.of(values), dataset)
-    greys = np.frombuffer(table, np.uint8)
-    return Shown(_looked_up(stored, scale.low, greys[scale.pixels]), warning, scale, first)
+    scale, warnings = _scale(stored, dataset)
+    inner = _inner(stored, scale, dataset)
+    reasons = []
+    first: Presentation = _full_range(stored, scale, dataset)
+    by = "from its least to its greatest value"
+    greys = _greys_by(first, scale, dataset)
+    for choice in choices(scale.values, dataset):
+        reason = choice.reason
+        if choice.presentation is not None:
+            found = _greys_by(choice.presentation, scale, dataset)
+            only = inner.only(found[scale.pixels])
+            if not only:
+                first, greys, by = choice.presentation, found, f"by its {choice.label}"
+                warnings += [choice.warning]
+                break
+            reason = f"shows nearly all of its pixels as {only}"
+        reasons.append(f"its {choice.label} {reason}")
+    if reasons:
+        warnings.insert(0, f"{', '.join(reasons)}: shown {by}")
+    text = "; ".join(filter(None, warnings))
+    return Shown(_looked_up(stored, scale.low, greys[scale.pixels]), text, scale, first)
+
+
+def _greys_by(one: Presentation, scale: Scale, dataset: Dataset) -> NDArray[np.uint8]:
+    """The grey of each pixel from 0."""
+    table = one.greys if isinstance(one, Table) else greys_of(one.of(scale.values), dataset)
+    return np.frombuffer(table, np.uint8)
+
+
+def _inner(stored: Stored, scale: Scale, dataset: Dataset) -> Inner:
+    """The values between the least and the greatest, without padding, by a sample of rows."""
+    step = max(stored.size // SAMPLE, 1)
+    counts = np.bincount(
+        (stored[::step].astype(np.int64) - scale.low).ravel(), minlength=len(scale.pixels)
+    )
+    counts[_padding(scale.low + np.arange(len(counts)), dataset)] = 0
+    levels = np.flatnonzero(counts)
+    values = scale.pixels[levels]
+    if len(levels):
+        levels = levels[(values > values.min()) & (values < values.max())]
+    return Inner(levels, counts[levels])
 
 
 def full_depth(stored: Stored, dataset: Dataset, shown: Shown) -> FullDepth:
@@ -114,7 +144,7 @@ def full_depth(stored: Stored, dataset: Dataset, shown: Shown) -> FullDepth:
     be used (at most `MOST_PRESENTATIONS` of each), and last the full range.
     """
     scale = shown.scale
-    listed = _listed(scale.values, dataset)
+    listed = [one.presentation for one in choices(scale.values, dataset) if one.presentation]
     ways = (shown.first, *listed, _full_range(stored, scale, dataset))
     return FullDepth(
         values=_looked_up(stored, scale.low, scale.pixels.astype(np.uint8))
@@ -122,7 +152,7 @@ def full_depth(stored: Stored, dataset: Dataset, shown: Shown) -> FullDepth:
         else _looked_up(stored, scale.low, scale.pixels.astype(np.uint16)),
         slope=scale.slope,
         intercept=scale.intercept,
-        white_is_zero=_white_is_zero(dataset),
+        white_is_zero=white_is_zero(dataset),
         presentations=tuple(dict.fromkeys(ways)),
     )
 
@@ -137,7 +167,7 @@ def palette_colours(stored: Stored, dataset: Dataset) -> NDArray[np.uint8]:
     levels = np.arange(low, high + 1, dtype=np.float64)
     keys = [f"{colour}PaletteColorLookupTable" for colour in COLOURS]
     tables = [
-        _read_table(dataset, dataset, f"{key}Descriptor", f"{key}Data", levels).of(levels)
+        read_table(dataset, dataset, f"{key}Descriptor", f"{key}Data", levels).of(levels)
         for key in keys
     ]
     colours = np.stack(tables, axis=-1)
@@ -145,70 +175,19 @@ def palette_colours(stored: Stored, dataset: Dataset) -> NDArray[np.uint8]:
     return _looked_up(stored, low, colours.astype(np.uint8))
 
 
-def _scale(stored: Stored, dataset: Dataset) -> Scale:
+def _scale(stored: Stored, dataset: Dataset) -> tuple[Scale, list[str]]:
+    """How stored values become the modality's, and what is doubtful about it."""
     low, high = int(stored.min()), int(stored.max())
     pixels = np.arange(high - low + 1)
     items = dataset.get("ModalityLUTSequence")
     if items:
         levels = (low + pixels).astype(np.float64)
-        entries = _read_table(items[0], dataset, "LUTDescriptor", "LUTData", levels).of(levels)
+        entries = read_table(items[0], dataset, "LUTDescriptor", "LUTData", levels).of(levels)
         least = int(entries.min())
-        return Scale(low, entries - least, least)
-    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    slope = 1.0 if slope is None else slope
-    return Scale(low, pixels, low, slope, intercept or 0.0)
-
-
-def _white_is_zero(dataset: Dataset) -> bool:
-    return bool(dataset.PhotometricInterpretation == "MONOCHROME1")
-
-
-def _greys(shares: Values, dataset: Dataset) -> bytes:
-    """Greys of shares of white; where the least value is white, inverted."""
-    shares = 1 - shares if _white_is_zero(dataset) else shares
-    return (np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8).tobytes()
-
-
-def _first_table(values: Values, dataset: Dataset) -> Table | None:
-    """The first VOI LUT, if there is one (C.11.2.1.1)."""
-    items = dataset.get("VOILUTSequence")
-    if items and "LUTDescriptor" in items[0] and "LUTData" in items[0]:
-        return _table(items[0], values, dataset, 1)
-    return None
-
-
-def _table(item: Dataset, values: Values, dataset: Dataset, number: int) -> Table:
-    table = _read_table(item, dataset, "LUTDescriptor", "LUTData", values)
-    # Its depth is what its entries need: 12-bit tables are often declared as 16.
-    greatest = (1 << int(table.entries.max()).bit_length()) - 1
-    greys = _greys(table.of(values) / (greatest or 1), dataset)
-    return Table(name=_name(item, "LUTExplanation", 0) or f"table {number}", greys=greys)
-
-
-def _window(dataset: Dataset, place: int) -> Window | None:
-    """The window at a place, if there is one (C.11.2.1.2), however narrow."""
-    centre, width = (_number(dataset, key, place) for key in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None:
-        return None
-    said = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    function = next((one for one in FUNCTIONS if one == said), None)
-    if function is None:
-        raise DicomError("its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID")
-    name = _name(dataset, "WindowCenterWidthExplanation", place) or f"window {place + 1}"
-    return Window(name=name, centre=centre, width=width, function=function)
-
-
-def _listed(values: Values, dataset: Dataset) -> Iterator[Presentation]:
-    """All VOI LUTs and windows, without those that cannot be used: no program displays them."""
-    items = dataset.get("VOILUTSequence") or ()
-    for number, item in enumerate(items[:MOST_PRESENTATIONS], 1):
-        with suppress(Exception):  # pydicom raises nearly anything on a damaged value
-            yield _table(item, values, dataset, number)
-    for place in range(MOST_PRESENTATIONS):
-        with suppress(Exception):
-            window = _window(dataset, place)
-            if window is not None and window.is_wide_enough:
-                yield window
+        return Scale(low, entries - least, least), []
+    slope, intercept = number_at(dataset, "RescaleSlope"), number_at(dataset, "RescaleIntercept")
+    warnings = ["its Rescale Slope is 0: read as 1"] if slope == 0 else []
+    return Scale(low, pixels, low, slope or 1.0, intercept or 0.0), warnings
 
 
 def _full_range(stored: Stored, scale: Scale, dataset: Dataset) -> Window:
@@ -248,50 +227,3 @@ def _looked_up(stored: Stored, low: int, table: NDArray[Entry]) -> NDArray[Entry
     for top in range(0, len(stored), ROWS):
         result[top : top + ROWS] = table[stored[top : top + ROWS].astype(np.int64) - low]
     return result
-
-
-def _read_table(
-    item: Dataset, dataset: Dataset, descriptor: str, data: str, values: Values
-) -> _LookUp:
-    """Read a look-up table of a file."""
-    if descriptor not in item or data not in item:
-        raise DicomError("one of its look-up tables is missing or of an unsupported kind")
-    count, first, bits = (int(number) for number in item[descriptor].value)
-    count = count or FULL
-    if first >= FULL // 2 and float(values.min()) < 0:
-        first -= FULL  # written as an unsigned number
-    content = item[data].value
-    if isinstance(content, bytes):
-        order = "<" if dataset.original_encoding[1] else ">"
-        wide = bits > 8 or len(content) >= 2 * count
-        content = np.frombuffer(content[: len(content) // 2 * 2], f"{order}u2" if wide else "u1")
-    entries = np.atleast_1d(np.asarray(content)).astype(np.int64)[:count] & (FULL - 1)
-    if not len(entries):
-        raise DicomError("one of its look-up tables is empty")
-    return _LookUp(first, entries)
-
-
-def _number(dataset: Dataset, keyword: str, place: int = 0) -> float | None:
-    """An element's number at a place, or None."""
-    value = next(iter(_several(dataset, keyword)[place : place + 1]), None)
-    if value is None or value == "":
-        return None
-    number = float(value)
-    if not abs(number) < GREATEST:
-        raise DicomError(f"its {keyword} is not a number, or beyond what pixels can have")
-    return number
-
-
-def _several(dataset: Dataset, keyword: str) -> Sequence[Any]:
-    """An element's values."""
-    value = dataset.get(keyword)
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-
-
-def _name(dataset: Dataset, keyword: str, place: int) -> str:
-    """The printable beginning of what a file calls something; it may hold anything, or nothing."""
-    try:
-        said = _several(dataset, keyword)[place]
-    except Exception:  # absent, shorter than the windows, or damaged
-        return ""
-    return "".join(one for one in str(said or "") if one.isprintable())[:MOST_NAME].strip()

@@ -14,9 +14,10 @@ from pydicom.filereader import read_dataset, read_preamble
 
 from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.film_header import FILM_TAGS, FilmHeader, read_film_header
+from cxrtool.images.dicom.image_header import GREYS, PALETTE, check_header, without_image
 from cxrtool.images.dicom.plausible import implausible
 from cxrtool.images.dicom.presentation import full_depth, palette_colours, shown_greys
-from cxrtool.images.dicom.stored import Stored, standard_name, stored_values
+from cxrtool.images.dicom.stored import Stored, stored_values
 from cxrtool.images.formats.dicom import PIXEL_DATA
 from cxrtool.images.pictures import Picture
 from cxrtool.images.presentations import FullDepth
@@ -24,9 +25,6 @@ from cxrtool.images.presentations import FullDepth
 # Its log quotes values, which may be the patient's.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
-GREYS = ("MONOCHROME1", "MONOCHROME2")
-COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-PALETTE = "PALETTE COLOR"
 TAGS = (
     "SOPClassUID",
     "Modality",
@@ -74,8 +72,8 @@ def read_dicom(file: BinaryIO) -> Picture:
         MemoryError: more than this machine can hold.
     """
     with _nothing_private():
-        dataset = _read_all(file)
-        return _picture(stored_values(dataset), dataset)[0]
+        dataset, doubts = _read_all(file)
+        return _picture(stored_values(dataset), dataset, doubts)[0]
 
 
 def read_dicom_film(file: BinaryIO) -> tuple[Picture, FullDepth | None, FilmHeader]:
@@ -86,8 +84,9 @@ def read_dicom_film(file: BinaryIO) -> tuple[Picture, FullDepth | None, FilmHead
     Raises: see `read_dicom`.
     """
     with _nothing_private():
-        dataset = _read_all(file, FILM_TAGS)
-        return *_picture(stored_values(dataset), dataset, film=True), read_film_header(dataset)
+        dataset, doubts = _read_all(file, FILM_TAGS)
+        picture, depth = _picture(stored_values(dataset), dataset, doubts, film=True)
+        return picture, depth, read_film_header(dataset)
 
 
 def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
@@ -97,7 +96,7 @@ def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
     """
     with _nothing_private():
         dataset = _read(file, pixels=False)
-        _check(dataset)
+        check_header(dataset)
         return int(dataset.Columns), int(dataset.Rows), str(dataset.PhotometricInterpretation)
 
 
@@ -113,11 +112,11 @@ def _nothing_private() -> Iterator[None]:
 
 
 def _picture(
-    pixels: Stored, dataset: FileDataset, *, film: bool = False
+    pixels: Stored, dataset: FileDataset, doubts: Sequence[str], *, film: bool = False
 ) -> tuple[Picture, FullDepth | None]:
     mode, depth = str(dataset.PhotometricInterpretation), None
     stored = pixels.values
-    warnings = [*pixels.warnings, *implausible(dataset)]
+    warnings = [*doubts, *pixels.warnings, *implausible(dataset)]
     if mode in GREYS:
         shown = shown_greys(stored, dataset)
         colours = shown.greys
@@ -130,14 +129,18 @@ def _picture(
     return Picture(Image.fromarray(colours), mode, "; ".join(warnings)), depth
 
 
-def _read_all(file: BinaryIO, more: Sequence[str] = ()) -> FileDataset:
-    """Read a file with its pixels, once its header is known to be that of an image."""
-    _check(_read(file, pixels=False))
+def _read_all(file: BinaryIO, more: Sequence[str] = ()) -> tuple[FileDataset, list[str]]:
+    """Read a file with its pixels, once its header is known to be that of an image.
+
+    Returns:
+        The file, and what is doubtful in its header.
+    """
+    check_header(_read(file, pixels=False))
     at_pixels = file.read(4) in PIXEL_DATA
     dataset = _read(file, pixels=True, more=more)
     if "PixelData" not in dataset:
-        raise DicomError("cut short in its pixels" if at_pixels else _without_image(dataset))
-    return dataset
+        raise DicomError("cut short in its pixels" if at_pixels else without_image(dataset))
+    return dataset, check_header(dataset)
 
 
 def _read(file: BinaryIO, *, pixels: bool, more: Sequence[str] = ()) -> FileDataset:
@@ -167,36 +170,3 @@ def check_inflated_size(file: BinaryIO) -> None:
         if size > 2 * limit + INFLATED_AT_ONCE:
             raise Image.DecompressionBombError
         rest = inflater.unconsumed_tail or file.read(INFLATED_AT_ONCE)
-
-
-def _check(dataset: FileDataset) -> None:
-    """Refuse a file without an image, with several, or with an unsupported one."""
-    if not dataset.get("Rows") or not dataset.get("Columns"):
-        raise DicomError(_without_image(dataset))
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise DicomError(f"{frames:,} frames: only one frame per file is read")
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and dataset.Rows * dataset.Columns > limit:
-        raise Image.DecompressionBombError
-    mode = dataset.get("PhotometricInterpretation")
-    samples = dataset.get("SamplesPerPixel", 1)
-    if mode not in {1: (*GREYS, PALETTE), 3: COLOURS}.get(samples, ()):
-        raise DicomError("neither a grey nor a colour picture by its Photometric Interpretation")
-    allocated, stored = dataset.get("BitsAllocated"), dataset.get("BitsStored")
-    if allocated not in (8, 16) or not stored or not 1 <= stored <= allocated:
-        raise DicomError("its pixels do not have 8 to 16 bits")
-    if dataset.get("PixelRepresentation") not in (0, 1):
-        raise DicomError("it does not say whether its pixels are signed")
-
-
-def _without_image(dataset: FileDataset) -> str:
-    """Describe a file without an image, if the standard has a name for it."""
-    kind = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
-    if kind == uid.MediaStorageDirectoryStorage:
-        return "a DICOMDIR, which only lists other files: name those"
-    name = standard_name(kind)
-    if not name:
-        return "a DICOM without an image"
-    what = "cut short before its image" if "Image" in name else "a DICOM without an image"
-    return f"{what} ({name})"

@@ -110,11 +110,9 @@ def test_an_image_without_pixels_is_refused(tmp_path):
         {"PixelRepresentation": 2},
         {"Rows": 0},
         {"Columns": 60000},
-        {"VOILUTFunction": "CUBIC", "WindowCenter": 5, "WindowWidth": 9},
         {"RescaleSlope": "nan", "RescaleIntercept": 0},
         {"RescaleSlope": "1e308", "RescaleIntercept": 0},
         {"RescaleSlope": 1, "RescaleIntercept": "-1e300"},
-        {"WindowCenter": "1e308", "WindowWidth": "1e308"},
         {"PhotometricInterpretation": "PALETTE COLOR"},
     ],
 )
@@ -173,7 +171,7 @@ def test_nothing_of_the_patient_is_told(tmp_path, capfd, caplog, recwarn):
         assert "Testperson" not in told_of(tmp_path / "a.dcm")
     path = dicom(path, DEEP, 12, WindowCenter="1234567890.12345", WindowWidth=9)
     path.write_bytes(path.read_bytes().replace(b"1234567890.12345", NAME[:16].encode()))
-    assert refused(path) == "cannot be decoded (ValueError)"
+    assert "its WindowCenter is not a number" in told_of(path)
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
     assert list(recwarn) == []

@@ -1,0 +1,91 @@
+"""What a header must say, and what is assumed where it does not."""
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+
+from cxrtool.images.dicom import DicomError
+from cxrtool.images.dicom.image_header import check_header
+from cxrtool.images.reading import decode
+from tests.support.dicom_greys import DEEP, SHALLOW, differs, refused, stretched, warning
+from tests.support.dicoms import dataset, dicom, saved
+
+
+def without(path, pixels, bits, *keywords, **elements):
+    made = dataset(pixels, bits, **elements)
+    for keyword in keywords:
+        delattr(made, keyword)
+    return saved(path, made)
+
+
+@pytest.mark.parametrize("kind", ["monochrome1", " MONOCHROME1", "MONOCHROME1\0"])
+def test_a_photometric_interpretation_may_be_written_otherwise(tmp_path, kind):
+    with pydicom.config.disable_value_validation():
+        path = dicom(tmp_path / "a.dcm", DEEP, 12, PhotometricInterpretation=kind)
+    assert differs(path, 255 - stretched(DEEP)) <= 0.51
+    assert decode(path).mode == "MONOCHROME1"
+    assert warning(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (["BitsStored"], "it has no Bits Stored: read as 12"),
+        (["BitsStored", "HighBit"], "it has no Bits Stored: read as 16"),
+        (["HighBit"], ""),
+        (["PixelRepresentation"], "it has no Pixel Representation: read as unsigned"),
+        (["SamplesPerPixel"], ""),
+    ],
+)
+def test_what_follows_from_other_elements_may_be_missing_and_is_told(tmp_path, missing, told):
+    path = without(tmp_path / "a.dcm", DEEP, 12, *missing)
+    assert differs(path, stretched(DEEP)) <= 0.51
+    assert warning(path) == told
+
+
+def test_colours_are_three_samples(tmp_path):
+    colours = np.stack([SHALLOW] * 3, axis=-1)
+    path = without(tmp_path / "a.dcm", colours, 8, "SamplesPerPixel")
+    assert differs(path, SHALLOW) <= 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("PhotometricInterpretation", "it has no Photometric Interpretation"),
+        ("BitsAllocated", "by its Bits Allocated and Bits Stored"),
+        ("Rows", "cut short before its image"),
+    ],
+)
+def test_what_cannot_be_assumed_is_named(tmp_path, missing, told):
+    assert told in refused(without(tmp_path / "a.dcm", DEEP, 12, missing))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "representation", "content", "told"),
+    [
+        ("NumberOfFrames", "IS", b"Testperson", "is not a number, or beyond what pixels can have"),
+        ("Rows", "US", b"\0\0\0", "is damaged"),
+        ("PixelPaddingValue", "US", b"\0\0\0", "is damaged"),
+    ],
+)
+def test_an_element_that_cannot_be_converted_is_named(keyword, representation, content, told):
+    made = dataset(DEEP, 12)
+    tag = Tag(keyword)
+    about = tag, representation, len(content), content, 0, False, True
+    made._dict[tag] = RawDataElement(*about)
+    with pytest.raises(DicomError, match=f"^its {keyword} {told}$"):
+        check_header(made)
+
+
+@pytest.mark.parametrize("representation", ["LO", "IS", "UL", "SS", "FD"])
+def test_whole_numbers_may_have_another_representation(tmp_path, representation):
+    made = dataset(DEEP, 12)
+    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+        value = made[keyword].value
+        made.add_new(keyword, representation, str(value) if representation == "LO" else value)
+    path = saved(tmp_path / "a.dcm", made)
+    assert differs(path, stretched(DEEP)) <= 0.51
+    assert warning(path) == ""
