@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrtool.core.config import CommonConfig
+from cxrtool.core.config import SOFT, CommonConfig
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.origin import Origin, labellers, older_origin
 from cxrtool.core.terminal import PLACE
@@ -82,6 +82,11 @@ class DataInfo:
     """What `prepare` was given: the data's place, format and columns."""
     blank: str
     """What a label that the tables leave open means: `not mentioned` or `absent`."""
+
+    @property
+    def soft(self) -> bool:
+        """Whether labels are shares of readers, which the manifest's cells then are, too."""
+        return self.asked.get("readers") == SOFT
 
 
 @dataclass(frozen=True)

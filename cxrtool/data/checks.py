@@ -16,21 +16,17 @@ SIZE_FACTOR = 2.0
 """An image whose short side is so many times the usual one, or the usual one its, stands out."""
 
 
-def check_rows(rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """Note duplicate paths, which stay once, and contradictory labels, which stay."""
-    twice = rows["path"].duplicated().to_numpy(dtype=bool)
-    problems.add("duplicate path", rows["path"][twice].tolist(), "kept once", kept=False)
-    rows = rows[~twice].reset_index(drop=True)
+def check_rows(rows: pd.DataFrame, problems: Problems) -> None:
+    """Note findings beside No Finding; the rows stay."""
     labels = [name for name in label_columns(rows) if name not in (NO_FINDING, SUPPORT_DEVICES)]
     if NO_FINDING not in rows.columns:
-        return rows
+        return
     positive, _ = majority(rows[labels].to_numpy(dtype=float))
     without, _ = majority(rows[NO_FINDING].to_numpy(dtype=float))
     bad = without & positive.any(axis=1)
     names = np.array(labels, dtype=object)
     details = [f"{NO_FINDING} beside {', '.join(names[found])}" for found in positive[bad]]
     problems.add("contradiction", rows["path"][bad].tolist(), details, kept=True)
-    return rows
 
 
 def check_looks(pixels: pd.DataFrame, problems: Problems) -> None:

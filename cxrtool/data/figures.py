@@ -25,13 +25,18 @@ AXIS_TEXT = 10.0
 
 
 def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
-    """Bars of each label's positive, uncertain and negative images (blank ones are left out)."""
+    """Bars of each label's positive, uncertain and negative images (blank ones are left out).
+
+    Images on which readers are evenly divided are drawn as uncertain.
+    """
     figure, axes = canvas(8, 0.42 * len(labels) + 1.3)
     names = list(labels)[::-1]
     left, rows = np.zeros(len(names)), range(len(names))
     for part, colour in PARTS.items():
-        counts = np.array([labels[name][part] for name in names])
-        axes.barh(rows, counts, left=left, color=colour, label=part, height=0.72)
+        kinds = (part, "divided") if part == "uncertain" else (part,)
+        counts = np.array([sum(labels[name].get(kind, 0) for kind in kinds) for name in names])
+        named = " or ".join(kind for kind in kinds if any(kind in labels[name] for name in names))
+        axes.barh(rows, counts, left=left, color=colour, label=named, height=0.72)
         left += counts
     axes.set_yticks(rows, readable_names(labels)[::-1], **text_style(AXIS_TEXT))
     for row, name in enumerate(names):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cxrtool.core.config import SPLITS
 from cxrtool.core.csv_tables import FIRST_ROW, line_numbers, read_table, write_table
 from cxrtool.core.errors import DataError, counted, first_few
+from cxrtool.core.workspace import Workspace
 from cxrtool.data.labels import label_number
 
 ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source")
@@ -23,49 +24,66 @@ Of other data sets, `valid` is what radiologists labelled where `train` is not."
 
 
 def parse_labels(
-    frame: pd.DataFrame, columns: Sequence[str]
+    frame: pd.DataFrame, columns: Sequence[str], *, shares: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Label columns of text as numbers, and which cells are no label value.
 
     Returns:
-        (rows, columns) of 1, 0, -1, and NaN for a blank; and of the same shape where a cell is
-        anything else (its number is 0).
+        (rows, columns) of 1, 0, -1, and NaN for a blank (with `shares` also what is between 0 and
+        1); and of the same shape where a cell is anything else (its number is 0).
     """
     values = np.empty((len(frame), len(columns)), dtype=np.float32)
     wrong = np.empty(values.shape, dtype=bool)
     for position, column in enumerate(columns):
         # A column of 223,414 cells has four different texts: each is looked up once.
         codes, texts = pd.factorize(frame[column].to_numpy())
-        numbers = [label_number(str(text)) for text in texts]
+        numbers = [label_number(str(text), shares=shares) for text in texts]
         wrong[:, position] = np.array([number is None for number in numbers])[codes]
         values[:, position] = np.array([number or 0.0 for number in numbers])[codes]
     return values, wrong
 
 
-def label_values(frame: pd.DataFrame, labels: Sequence[str], where: str) -> NDArray[np.float32]:
-    """Label columns of text as (rows, labels) numbers: 1, 0, -1, and NaN for a blank.
+def holds_shares(table: Path) -> bool:
+    """Whether a table is the manifest of a workspace in which labels are shares of readers."""
+    workspace = Workspace(table.parent)
+    if table.name != workspace.manifest.name or not workspace.data_info.is_file():
+        return False
+    try:
+        return workspace.read_data_info().soft
+    except DataError:  # somebody else's data.json; ours is checked where it is needed
+        return False
+
+
+def label_values(frame: pd.DataFrame, labels: Sequence[str], table: Path) -> NDArray[np.float32]:
+    """Label columns of a table's text as (rows, labels) numbers: 1, 0, -1, and NaN for a blank.
+
+    Where it `holds_shares`, a label may be anything between 0 and 1.
 
     Raises:
         DataError: cells with anything else, all of one table at once.
     """
-    values, wrong = parse_labels(frame, labels)
+    shares = holds_shares(table)
+    values, wrong = parse_labels(frame, labels, shares=shares)
     if wrong.any():
+        expected = "0 to 1, -1 or blank" if shares else "1, 0, -1 or blank"
         told = [
             f"line {row + FIRST_ROW}, {labels[column]}: {frame[labels[column]].iloc[row]!r}"
             for row, column in np.argwhere(wrong)
         ]
         raise DataError(
-            f"{where}: {counted(len(told), 'label value')} other than 1, 0, -1 or blank "
+            f"{table}: {counted(len(told), 'label value')} other than {expected} "
             f"({first_few(told)}): correct them and run the command again"
         )
     return values
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
-    """Write a manifest: the `ABOUT` columns, then the labels as 1, 0, -1 or blank."""
-    labels = label_columns(frame)
+    """Write a manifest: the `ABOUT` columns, then the labels as 1, 0, -1, a share or blank."""
     written = frame.copy()
-    written[labels] = frame[labels].astype("Int8")
+    for label in label_columns(frame):
+        codes, values = pd.factorize(frame[label].to_numpy(dtype=float))  # NaN is -1, the last
+        texts = np.array([*(f"{value:g}" for value in values), ""], dtype=object)
+        written[label] = texts[codes]
     write_table(written, path)
 
 
@@ -78,7 +96,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """Read and check a manifest.
 
     Returns:
-        Text columns, `age` as float, labels as float32 with NaN for a blank.
+        Text columns, `age` as float, labels as float32 with NaN for a blank: 1, 0 and -1, and
+        where the workspace `holds_shares` what is between 0 and 1.
 
     Raises:
         DataError: columns missing, no label column, unknown label values, a path that is given
@@ -93,7 +112,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: a label cannot be called {first_few(reserved)}: rename its column"
         )
-    values = label_values(frame, labels, str(path))
+    values = label_values(frame, labels, path)
     frame[labels] = values.astype(np.float32)
     frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
     check_paths(frame["path"], str(path))

@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrtool.core.config import PrepareConfig
+from cxrtool.core.config import SOFT, PrepareConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.files import sha256, whole_file
 from cxrtool.core.json_files import write_json
 from cxrtool.core.origin import Origin
 from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import MAJORITY, UNCERTAIN, majority
 from cxrtool.data.manifest import label_columns, mean_and_deviation, write_manifest
 from cxrtool.data.problems import Problems
+from cxrtool.data.reader_labels import ReaderSummary
 from cxrtool.data.sources.rows import SourceRows
 from cxrtool.images.cache import Measured
 from cxrtool.images.cache_builder import NewCache
 
 DECADES = 10
 """Ages are counted in groups of ten years; the last holds 90 and above."""
-RECALLED = ("columns", "label_columns", "images", "label_names")
+RECALLED = ("columns", "label_columns", "images", "label_names", "readers")
 """What the tables are read by, to be said only once."""
 
 
@@ -33,6 +35,7 @@ class PrepareResult:
 
     folder: Path
     rows: int
+    """Repeated ones counted once."""
     images: int
     patients: int
     sex: dict[str, int]
@@ -47,12 +50,15 @@ class PrepareResult:
     std: float | None
     cache_size: int | None
     origin: Origin
+    readers: ReaderSummary | None
+    """What the rule for several readers found; None: there was no rule."""
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
         told = {key: value for key, value in vars(self).items() if key != "folder"}
-        return {**told, "origin": self.origin.as_json()}
+        readers = None if self.readers is None else self.readers.as_json()
+        return {**told, "origin": self.origin.as_json(), "readers": readers}
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def describe(
     looked: Looked,
     problems: Problems,
     config: PrepareConfig,
+    readers: ReaderSummary | None,
     started: float,
 ) -> PrepareResult:
     """Count what the data holds."""
@@ -88,13 +95,14 @@ def describe(
         age=_decades(rows["age"]),
         view=_counts(rows["view"]),
         orientation=_counts(rows["orientation"]),
-        labels=label_counts(looked.kept),
+        labels=label_counts(looked.kept, shares=config.readers == SOFT),
         problems=problems.counts(),
         kept_problems=problems.counts(kept=True),
         mean=mean,
         std=std,
         cache_size=config.cache_size if looked.cache else None,
         origin=source.origin,
+        readers=readers,
         seconds=time.perf_counter() - started,
     )
 
@@ -115,15 +123,21 @@ def _decades(ages: "pd.Series[int]") -> dict[str, int]:
     }
 
 
-def label_counts(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Each label's positive, negative, uncertain and blank rows."""
+def label_counts(frame: pd.DataFrame, *, shares: bool = False) -> dict[str, dict[str, int]]:
+    """Each label's positive, negative, uncertain and blank rows.
+
+    Where labels are shares of readers, by what most of them say; and rows that are `divided`.
+    """
     counts = {}
     for label in label_columns(frame):
         values = frame[label].to_numpy(dtype=float)
+        uncertain = values == UNCERTAIN
+        positive, decided = majority(values)
         counts[label] = {
-            "positive": int((values == 1).sum()),
-            "negative": int((values == 0).sum()),
-            "uncertain": int((values == -1).sum()),
+            "positive": int(positive.sum()),
+            "negative": int((decided & ~positive & ~uncertain).sum()),
+            "uncertain": int(uncertain.sum()),
+            **({"divided": int((values == MAJORITY).sum())} if shares else {}),
             "blank": int(np.isnan(values).sum()),
         }
     return counts

@@ -18,6 +18,7 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.data.checks import check_copies, check_looks, check_rows
 from cxrtool.data.image_checks import decode_images, look_at_headers, picture_table, pixel_table
 from cxrtool.data.problems import Problems
+from cxrtool.data.reader_labels import DISAGREE, one_row_an_image
 from cxrtool.data.shared_pictures import check_near, other_workspaces, rows_apart
 from cxrtool.data.sources.detect import lies_beside, open_source
 from cxrtool.data.sources.rows import SourceRows
@@ -50,14 +51,17 @@ def prepare_manifest(
     source = _read(config, workspace, problems, reporter)
     # Before rows are compared: two that write one file's name in two forms are of one image.
     named = source.rows.assign(path=_as_on_disk(source.folder, source.rows["path"]))
-    rows = check_rows(named, problems)
+    tables = ", ".join(source.tables)
+    rows, readers = one_row_an_image(named, config.readers, source.readers, problems, tables)
+    check_rows(rows, problems)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
         looked = _look(source.folder, chosen, config, workspace, problems, reporter)
         _tell(problems, reporter)
-        if config.strict and problems.counts():
+        # That readers disagree is what --readers was given for.
+        if config.strict and set(problems.counts()) - {DISAGREE}:
             _give_up("--strict: no manifest was written", problems, workspace)
-        result = describe(source, rows, looked, problems, config, started)
+        result = describe(source, rows, looked, problems, config, readers, started)
         write_workspace(result, source, rows, looked, problems, config, workspace, reporter)
     return replace(result, seconds=time.perf_counter() - started)
 
@@ -138,6 +142,7 @@ def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) ->
         columns=missing.get("columns", config.columns),
         label_columns=missing.get("label_columns", config.label_columns),
         label_names=missing.get("label_names", config.label_names),
+        readers=missing.get("readers", config.readers),
     )
 
 

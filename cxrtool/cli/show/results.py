@@ -25,6 +25,7 @@ from cxrtool.core.numbers import duration, megabytes, number
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.core.workspace import Workspace
     from cxrtool.data.phantoms import DrawnDataset
+    from cxrtool.data.reader_labels import ReaderSummary
     from cxrtool.data.summary import PrepareResult
     from cxrtool.workflows.clear_runs import ClearResult
     from cxrtool.workflows.demo import DemoResult
@@ -47,9 +48,9 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     """The data set's counts."""
     if without_tables(result, common):
         return
-    print_line(
-        f"{result.rows:,} rows read; {result.images:,} images of {result.patients:,} patients kept"
-    )
+    readers = result.readers
+    read = f"{result.rows:,} rows" if readers is None else f"{readers.rows:,} rows of readers"
+    print_line(f"{read} read; {result.images:,} images of {result.patients:,} patients kept")
     print_line(textwrap.fill(f"images: {result.origin.description}", PLAIN_WIDTH))
     columns = {"sex": result.sex, "age": result.age, "view": result.view}
     counts = [
@@ -58,8 +59,10 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
         for value, count in values.items()
     ]
     sides = {"column": "left", "value": "left", "rows": "right"}
-    print_table(table("All rows read", sides, counts))
-    kinds = ("positive", "negative", "uncertain", "blank")
+    print_table(table("All rows read" if readers is None else "All images read", sides, counts))
+    if readers is not None:
+        _show_readers(readers)
+    kinds = list(next(iter(result.labels.values()), {}))
     rows = [
         [label, *(f"{values[kind]:,}" for kind in kinds)] for label, values in result.labels.items()
     ]
@@ -79,6 +82,29 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     cache = f", cache at {result.cache_size} px" if result.cache_size else ""
     print_line(f"written: {workspace.manifest}, figures in {workspace.figures}{cache}")
     next_command("split", common)
+
+
+def _show_readers(found: ReaderSummary) -> None:
+    """How many readers images have, and on what they disagree."""
+    images = [
+        f"{counted(number, 'image')} with {counted(int(readers), 'reader')}"
+        for readers, number in found.images.items()
+    ]
+    text = f"readers, combined by {found.rule}: {', '.join(images)}"
+    print_line(textwrap.fill(text, PLAIN_WIDTH))
+    rows = [
+        [label, *(f"{number:,}" for number in (of.several, of.disagree, of.undecided))]
+        for label, of in found.labels.items()
+        if of.several
+    ]
+    headings = {
+        "label": "left",
+        **dict.fromkeys(("several answers", "disagree", "undecided"), "right"),
+    }
+    if rows:
+        print_table(table("Images on which several readers said something", headings, rows))
+    else:
+        print_line(f"--readers {found.rule} changed nothing: no label has several readers' answers")
 
 
 def was_split(result: SplitResult, workspace: Workspace, common: CommonConfig) -> None:

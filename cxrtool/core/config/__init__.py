@@ -33,10 +33,12 @@ from cxrtool.core.config.values import PLATEAU_FACTOR as PLATEAU_FACTOR
 from cxrtool.core.config.values import POLICIES as POLICIES
 from cxrtool.core.config.values import PROBE_FIRST as PROBE_FIRST
 from cxrtool.core.config.values import PROBE_ONLY as PROBE_ONLY
+from cxrtool.core.config.values import READERS as READERS
 from cxrtool.core.config.values import RECIPES as RECIPES
 from cxrtool.core.config.values import REPORT_POLICIES as REPORT_POLICIES
 from cxrtool.core.config.values import ROOM as ROOM
 from cxrtool.core.config.values import SCHEDULES as SCHEDULES
+from cxrtool.core.config.values import SOFT as SOFT
 from cxrtool.core.config.values import SPLITS as SPLITS
 from cxrtool.core.config.values import SUBGROUPS as SUBGROUPS
 from cxrtool.core.config.values import TIMM as TIMM

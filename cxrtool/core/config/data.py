@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cxrtool.core.config.common import CommonConfig, ComputeConfig
 from cxrtool.core.config.option import CACHE, DATA, OUTPUT, SPLIT, Config, like, option
-from cxrtool.core.config.values import CACHE_SIZE, FORMATS, MOST_PIXELS
+from cxrtool.core.config.values import CACHE_SIZE, FORMATS, MOST_PIXELS, READERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +38,19 @@ class PrepareConfig(Config):
         None, DATA, choices=("chexpert", "own"), shown="chexpert"
     ).help("With NIH's data: name the findings as CheXpert does, or keep NIH's own names.")
     columns: str | None = option(None, DATA, metavar="path=COLUMN,...").help(
-        "With --format csv: which columns are path, patient_id, study_id, view, orientation, sex "
-        "and age. Columns with these very names need not be listed."
+        "With --format csv: which columns are path, patient_id, study_id, view, orientation, sex, "
+        "age and reader. Columns with these very names need not be listed."
     )
     label_columns: str | None = option(
         None, DATA, metavar="A,B=COLUMN,...", shown="CheXpert's names"
     ).help("With --format csv: columns of the labels, COLUMN or LABEL=COLUMN.")
     images: Path | None = option(None, DATA, metavar="DIR", shown="its own folder").help(
         "With --format csv: folder that the paths in it start from."
+    )
+    readers: str | None = option(None, DATA, choices=READERS, shown="they must agree").help(
+        "What the labels of an image become that has several rows, as of several readers: the "
+        "answer of most (vote; uncertain if tied), positive if any or if all say so, or the share "
+        "of readers who do (soft), which is trained on as it is."
     )
     cache: bool | None = option(
         None, CACHE, flags=("--cache/--no-cache",), shown="cache with --check-images full"

@@ -51,6 +51,9 @@ POLICIES = ("zeros", "ones", "ignore", "smooth", "smooth-zeros", "mixed")
 REPORT_POLICIES = ("zeros", "ones")
 """The report's two, under both of which a split is balanced."""
 BLANKS = ("zeros", "ignore")
+SOFT = "soft"
+READERS = ("vote", "any", "all", SOFT)
+"""What several readers' labels of one image become."""
 SCHEDULES = ("plateau", "cosine", "one-cycle", "constant")
 BALANCED = "balanced"
 LOSSES = ("bce", "asymmetric", "auc")

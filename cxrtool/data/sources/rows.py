@@ -63,6 +63,8 @@ class SourceRows:
     """What a label that the tables leave open means: `NOT_MENTIONED` or `ABSENT`."""
     unused: tuple[str, ...] = ()
     """Columns of the tables that nothing was made of."""
+    readers: "pd.Series[str] | None" = None
+    """Who gave each row's labels, where the data set has several rows an image; blank: unknown."""
     notes: tuple[str, ...] = ()
     """What was taken for granted, for the user to know."""
 

@@ -28,7 +28,9 @@ from cxrtool.data.sources.rows import (
 
 NAME = "csv"
 LOOKS_FOR = "*.csv[.gz]"
-COLUMNS = tuple(name for name in ABOUT if name != "source")
+READER = "reader"
+"""Who gave a row's labels: a manifest has no such column."""
+COLUMNS = (*(name for name in ABOUT if name != "source"), READER)
 """What a table's column can be."""
 FRONTAL = ("AP", "PA")
 VIEWS = dict.fromkeys(("FRONTAL", *FRONTAL), "frontal") | dict.fromkeys(
@@ -63,6 +65,7 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     frame = open_table(path, (), problems)
     frame.columns = pd.Index([normal(str(column)) for column in frame.columns])
     columns, labels = _found(columns, labels, frame, path)
+    reader = columns.pop(READER, None)
     rows = _about(frame, columns, images, path, problems)
     values, bad = label_cells(frame, list(labels.values()), path, problems)
     rows[list(labels)] = values
@@ -74,6 +77,7 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
         labels_by={"train": f"the table {path.name}"},
         origin=own_origin(f"the table {path.name}", images, [path]),
         rows=rows[~bad].reset_index(drop=True),
+        readers=None if reader is None else frame[reader].str.strip()[~bad].reset_index(drop=True),
         notes=() if "view" in columns else (f"{path.name} names no views: all count as frontal",),
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.manifest import label_values, parse_labels
+from cxrtool.data.manifest import holds_shares, label_values, parse_labels
 from cxrtool.data.published import PARTS, LabelledRows, is_chexperts
 from cxrtool.data.sources.rows import SEXES
 from cxrtool.evaluation.tables.columns import (
@@ -65,7 +65,7 @@ class TruthTable:
     """(n,) or None where they are not known."""
     labels: tuple[str, ...]
     raw: NDArray[np.float32]
-    """(n, labels) 1, 0, -1, and NaN for a blank."""
+    """(n, labels) 1, 0, -1, and NaN for a blank; of a soft workspace's manifest also shares."""
     about: pd.DataFrame
     """(n, *) the other columns: `sex`, `age` (float), `view` and `orientation` as the manifest
     names them, the rest as text under its own name."""
@@ -102,7 +102,7 @@ def read_truth_table(
     named = _label_columns(frame, name, labels, path)
     notes += other_names(named, path)
     texts = frame[list(named.values())]
-    raw = label_values(texts, list(named.values()), str(path))
+    raw = label_values(texts, list(named.values()), path)
     others = [column for column in frame.columns if column not in named.values()]
     columns = _truth_keys(frame[others], name)
     first = _first_key(columns, name, others, path)
@@ -149,7 +149,7 @@ def _label_columns(
         return named
     named = named_columns(CHEXPERT_LABELS, columns, path)
     rest = [column for column in columns if column not in named.values() and may_be_label(column)]
-    values, wrong = parse_labels(frame, rest)
+    values, wrong = parse_labels(frame, rest, shares=holds_shares(path))
     good = ~wrong.any(axis=0) & ~np.isnan(values).all(axis=0)
     named |= {rest[at]: rest[at] for at in np.flatnonzero(good)}
     if not named:
