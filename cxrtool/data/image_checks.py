@@ -166,12 +166,12 @@ def _read_headers(folder: Path, images: Sequence[Task]) -> list[Looked]:
         file = f"{folder}/{path}"
         try:
             state = file_state(file)
-            width, height, mode = read_header(file)
+            width, height, mode, note = read_header(file)
         except ImageError as error:
             looked.append(_unusable(row, file, error))
             continue
         odd = shape_warning(width, height)
-        measured = Measured(row, width, height, mode, 0, 0, *state)
+        measured = Measured(row, width, height, mode, 0, 0, *state, note=note)
         looked.append(Unusable(row, "odd shape", odd) if odd else measured)
     return looked
 

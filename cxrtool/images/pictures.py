@@ -1,9 +1,7 @@
 """JPEG, PNG and TIFF pictures to 8 bits, upright and opaque; see `formats` for what is refused."""
 
-from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cxrtool.images.depth import is_deep, shallow, shallow_and_full
@@ -41,6 +39,17 @@ class Picture(NamedTuple):
     """As stored: Pillow's mode, or DICOM's Photometric Interpretation."""
     warning: str
     """What reading lost, or what else speaks against it; empty for nothing."""
+
+
+class PictureHeader(NamedTuple):
+    """What a picture is by its header alone."""
+
+    width: int
+    height: int
+    mode: str
+    """As of `Picture`."""
+    warning: str
+    """What the header says against it; empty for nothing."""
 
 
 def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
@@ -95,12 +104,8 @@ def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
     turned = TURNED.get(_orientation(image))  # only now: Pillow rotates TIFFs itself
     (plain, lost), depth = _plain(pixels, white_is_zero=_white_is_zero(image), film=film)
     if turned is not None:
-        plain, depth = plain.transpose(turned), depth and _turned(depth, turned)
+        plain, depth = plain.transpose(turned), depth and depth.turned(turned)
     return Picture(plain, mode, "; ".join(filter(None, (*warnings, lost)))), depth
-
-
-def _turned(depth: FullDepth, how: Image.Transpose) -> FullDepth:
-    return replace(depth, values=np.asarray(Image.fromarray(depth.values).transpose(how)))
 
 
 def _has_pages(image: Image.Image) -> bool:

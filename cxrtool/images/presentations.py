@@ -4,7 +4,7 @@ A picture has several presentations; the first is the one that the network is gi
 """
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -104,6 +104,11 @@ class FullDepth:
     """Whether what a window gives is to be inverted."""
     presentations: tuple[Presentation, ...]
     """The first shows the picture as the network is given it, within one level."""
+
+    def turned(self, how: Image.Transpose) -> "FullDepth":
+        """The same picture, turned or mirrored."""
+        values = np.asarray(Image.fromarray(self.values).transpose(how))
+        return replace(self, values=values)
 
 
 def as_stored(grey: Image.Image) -> FullDepth:

@@ -16,7 +16,13 @@ from cxrtool.images.decoder_warnings import QUIET
 from cxrtool.images.errors import ImageError, named_error
 from cxrtool.images.files import is_dicom, open_file
 from cxrtool.images.formats.dicom import is_plain_dicom
-from cxrtool.images.pictures import Picture, examine_picture, open_picture, read_picture
+from cxrtool.images.pictures import (
+    Picture,
+    PictureHeader,
+    examine_picture,
+    open_picture,
+    read_picture,
+)
 from cxrtool.images.plausibility import implausible_looks
 
 
@@ -63,8 +69,8 @@ def read_for_scoring(path: Path | str) -> tuple[Image.Image, str]:
     return read.grey, read.warning
 
 
-def read_header(path: Path | str) -> tuple[int, int, str]:
-    """An image file's width, height and mode, without decoding its pixels.
+def read_header(path: Path | str) -> PictureHeader:
+    """What an image file is by its header, without decoding its pixels.
 
     Raises:
         ImageError: the file is missing, has no image header, or too many pixels.
@@ -76,7 +82,7 @@ def read_header(path: Path | str) -> tuple[int, int, str]:
 
                 return read_dicom_header(file)
             with open_picture(examine_picture(file, pixels=False).file) as image:
-                return image.width, image.height, image.mode
+                return PictureHeader(image.width, image.height, image.mode, "")
     except Exception as error:
         raise named_error(error, path) from None
 

@@ -13,6 +13,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxrtool.evaluation.decisions import POSITIVE, Finding
+from cxrtool.images.dicom.orientation import upright
 from cxrtool.pacs.capture_picture import draw_capture
 from cxrtool.pacs.codes import long_string
 from cxrtool.pacs.headers import nothing_private
@@ -88,7 +89,9 @@ def _image(
         **shared,
     )
     made.copy_patient_and_study_information(header)
-    made.PatientOrientation = list(header.get("PatientOrientation") or [])
+    # Of the film, which was put upright.
+    orientation = upright(header).orientation
+    made.PatientOrientation = list(orientation or header.get("PatientOrientation") or [])
     made.BodyPartExamined = header.get("BodyPartExamined") or CHEST
     kept = LOSSY if header.get("LossyImageCompression") == "01" else ()
     for keyword in ("Laterality", *kept):  # a chest is not paired: most have no laterality

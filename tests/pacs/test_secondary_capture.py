@@ -86,6 +86,15 @@ def test_it_refers_to_its_film_and_to_the_model():
         assert device_uid(MODEL) in uids
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [(["R", "F"], ["L", "F"]), (["H", "A"], ["A", "F"]), (["L", "P"], ["L", "P"])],
+)
+def test_its_orientation_is_that_of_the_film_which_was_put_upright(said, shown):
+    (found,) = captured(one_positive(dx(PatientOrientation=said)))
+    assert list(found.PatientOrientation) == shown
+
+
 def test_a_film_that_was_once_lossy_stays_so():
     lossy = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "12"}
     (found,) = captured(one_positive(dx(**lossy)))

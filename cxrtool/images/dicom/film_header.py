@@ -35,13 +35,19 @@ class FilmHeader:
     """Study Instance UID."""
 
 
-def read_film_header(dataset: Dataset) -> FilmHeader:
-    """Read what is there and usable; a damaged value is an unknown one."""
+def read_film_header(dataset: Dataset, *, lying: bool = False) -> FilmHeader:
+    """Read what is there and usable; a damaged value is an unknown one.
+
+    Args:
+        dataset: with the orientation of the picture as it is shown.
+        lying: whether its rows were columns in the file.
+    """
     orientation = _values(dataset, "PatientOrientation")
     row = str(orientation[0]).strip() if orientation else ""
     study = "".join(str(one) for one in _values(dataset, "StudyInstanceUID")[:1])
+    spacing = next(filter(None, (_spacing(dataset, keyword) for keyword in SPACINGS)), None)
     return FilmHeader(
-        spacing=next(filter(None, (_spacing(dataset, keyword) for keyword in SPACINGS)), None),
+        spacing=spacing[::-1] if lying and spacing is not None else spacing,
         sides=SIDES.get(row, ("", "")),
         study="".join(one for one in study if one.isprintable())[:MOST_UID],
     )

@@ -13,6 +13,8 @@ from cxrtool.images.dicom.stored import standard_name
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
+SHAPES = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}
+"""The Photometric Interpretation of a Presentation LUT Shape."""
 SAMPLES = {**dict.fromkeys((*GREYS, PALETTE), 1), **dict.fromkeys(COLOURS, 3)}
 """Samples per Pixel, by Photometric Interpretation."""
 
@@ -92,6 +94,21 @@ def _check_sign(dataset: FileDataset) -> list[str]:
         return ["it has no Pixel Representation: read as unsigned"]
     if sign not in (0, 1):
         raise DicomError("its Pixel Representation is neither unsigned nor signed")
+    return []
+
+
+def contradictions(dataset: FileDataset) -> list[str]:
+    """What a header says twice, and differently; the values are terms of the standard.
+
+    A Presentation LUT Shape says by another word which end is white: IDENTITY goes with
+    MONOCHROME2, INVERSE with MONOCHROME1 (PS3.3, C.11.6.1.2).
+    """
+    shape, mode = dataset.get("PresentationLUTShape"), dataset.PhotometricInterpretation
+    if mode in GREYS and SHAPES.get(shape, mode) != mode:
+        return [
+            f"its Presentation LUT Shape ({shape}) contradicts its Photometric Interpretation "
+            f"({mode}): shown by the latter"
+        ]
     return []
 
 

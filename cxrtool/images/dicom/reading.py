@@ -4,7 +4,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,19 @@ from pydicom.filereader import read_dataset, read_preamble
 
 from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.film_header import FILM_TAGS, FilmHeader, read_film_header
-from cxrtool.images.dicom.image_header import GREYS, PALETTE, check_header, without_image
+from cxrtool.images.dicom.image_header import (
+    GREYS,
+    PALETTE,
+    check_header,
+    contradictions,
+    without_image,
+)
+from cxrtool.images.dicom.orientation import Upright, put_upright
 from cxrtool.images.dicom.plausible import implausible
 from cxrtool.images.dicom.presentation import full_depth, palette_colours, shown_greys
-from cxrtool.images.dicom.stored import Stored, stored_values
+from cxrtool.images.dicom.stored import stored_values
 from cxrtool.images.formats.dicom import PIXEL_DATA
-from cxrtool.images.pictures import Picture
+from cxrtool.images.pictures import Picture, PictureHeader
 from cxrtool.images.presentations import FullDepth
 
 # Its log quotes values, which may be the patient's.
@@ -34,6 +41,7 @@ TAGS = (
     "PresentationIntentType",
     "SamplesPerPixel",
     "PhotometricInterpretation",
+    "PresentationLUTShape",
     "PlanarConfiguration",
     "NumberOfFrames",
     "Rows",
@@ -72,8 +80,7 @@ def read_dicom(file: BinaryIO) -> Picture:
         MemoryError: more than this machine can hold.
     """
     with _nothing_private():
-        dataset, doubts = _read_all(file)
-        return _picture(stored_values(dataset), dataset, doubts)[0]
+        return _picture(_read_all(file))[0]
 
 
 def read_dicom_film(file: BinaryIO) -> tuple[Picture, FullDepth | None, FilmHeader]:
@@ -84,20 +91,23 @@ def read_dicom_film(file: BinaryIO) -> tuple[Picture, FullDepth | None, FilmHead
     Raises: see `read_dicom`.
     """
     with _nothing_private():
-        dataset, doubts = _read_all(file, FILM_TAGS)
-        picture, depth = _picture(stored_values(dataset), dataset, doubts, film=True)
-        return picture, depth, read_film_header(dataset)
+        read = _read_all(file, FILM_TAGS)
+        picture, depth = _picture(read, film=True)
+        return picture, depth, read_film_header(read.dataset, lying=read.upright.lying)
 
 
-def read_dicom_header(file: BinaryIO) -> tuple[int, int, str]:
-    """The image's width, height and Photometric Interpretation, without reading its pixels.
+def read_dicom_header(file: BinaryIO) -> PictureHeader:
+    """What an image is by its header, upright, without reading its pixels.
 
     Raises: see `read_dicom`.
     """
     with _nothing_private():
-        dataset = _read(file, pixels=False)
-        check_header(dataset)
-        return int(dataset.Columns), int(dataset.Rows), str(dataset.PhotometricInterpretation)
+        read = _checked(_read(file, pixels=False))
+        width, height = read.dataset.Columns, read.dataset.Rows
+        if read.upright.lying:
+            width, height = height, width
+        mode = str(read.dataset.PhotometricInterpretation)
+        return PictureHeader(width, height, mode, "; ".join(read.doubts))
 
 
 @contextmanager
@@ -111,36 +121,54 @@ def _nothing_private() -> Iterator[None]:
         raise DicomError(f"cannot be decoded ({type(error).__name__})") from None
 
 
-def _picture(
-    pixels: Stored, dataset: FileDataset, doubts: Sequence[str], *, film: bool = False
-) -> tuple[Picture, FullDepth | None]:
-    mode, depth = str(dataset.PhotometricInterpretation), None
-    stored = pixels.values
-    warnings = [*doubts, *pixels.warnings, *implausible(dataset)]
+class _Read(NamedTuple):
+    """A file whose header is that of an image."""
+
+    dataset: FileDataset
+    """With the orientation of the upright picture."""
+    upright: Upright
+    assumed: list[str]
+    """What the header does not say."""
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the header says against the picture, and what it does not say."""
+        turned = [self.upright.warning] if self.upright.warning else []
+        return [*self.assumed, *contradictions(self.dataset), *turned, *implausible(self.dataset)]
+
+
+def _picture(read: _Read, *, film: bool = False) -> tuple[Picture, FullDepth | None]:
+    dataset, depth = read.dataset, None
+    mode = str(dataset.PhotometricInterpretation)
+    stored, warnings = stored_values(dataset)
     if mode in GREYS:
         shown = shown_greys(stored, dataset)
         colours = shown.greys
-        warnings = [shown.warning, *warnings] if shown.warning else warnings
+        warnings = [*filter(None, [shown.warning]), *warnings]
         depth = full_depth(stored, dataset, shown) if film else None
     elif mode == PALETTE:
         colours = palette_colours(stored, dataset)
     else:
         colours = (stored >> max(dataset.BitsStored - 8, 0)).astype(np.uint8)
-    return Picture(Image.fromarray(colours), mode, "; ".join(warnings)), depth
+    image, turn = Image.fromarray(colours), read.upright.turn
+    if turn is not None:
+        image, depth = image.transpose(turn), depth and depth.turned(turn)
+    return Picture(image, mode, "; ".join((*warnings, *read.doubts))), depth
 
 
-def _read_all(file: BinaryIO, more: Sequence[str] = ()) -> tuple[FileDataset, list[str]]:
-    """Read a file with its pixels, once its header is known to be that of an image.
-
-    Returns:
-        The file, and what is doubtful in its header.
-    """
-    check_header(_read(file, pixels=False))
+def _read_all(file: BinaryIO, more: Sequence[str] = ()) -> _Read:
+    """Read a file with its pixels, once its header is known to be that of an image."""
+    _checked(_read(file, pixels=False))
     at_pixels = file.read(4) in PIXEL_DATA
     dataset = _read(file, pixels=True, more=more)
     if "PixelData" not in dataset:
         raise DicomError("cut short in its pixels" if at_pixels else without_image(dataset))
-    return dataset, check_header(dataset)
+    return _checked(dataset)
+
+
+def _checked(dataset: FileDataset) -> _Read:
+    assumed = check_header(dataset)
+    return _Read(dataset, put_upright(dataset), assumed)
 
 
 def _read(file: BinaryIO, *, pixels: bool, more: Sequence[str] = ()) -> FileDataset:

@@ -89,3 +89,20 @@ def test_whole_numbers_may_have_another_representation(tmp_path, representation)
     path = saved(tmp_path / "a.dcm", made)
     assert differs(path, stretched(DEEP)) <= 0.51
     assert warning(path) == ""
+
+
+@pytest.mark.parametrize("mode", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE", "Testperson"])
+def test_a_presentation_lut_shape_that_contradicts_is_told(tmp_path, mode, shape):
+    """The picture is that of the Photometric Interpretation, as without any shape."""
+    with pydicom.config.disable_value_validation():
+        elements = {"PhotometricInterpretation": mode, "PresentationLUTShape": shape}
+        path = dicom(tmp_path / "a.dcm", DEEP, 12, **elements)
+    plain = stretched(DEEP)
+    assert differs(path, plain if mode == "MONOCHROME2" else 255 - plain) <= 0.51
+    contradicts = (mode, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE"))
+    told = (
+        f"its Presentation LUT Shape ({shape}) contradicts its Photometric Interpretation "
+        f"({mode}): shown by the latter"
+    )
+    assert warning(path) == (told if contradicts else "")

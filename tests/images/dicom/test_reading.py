@@ -52,7 +52,7 @@ def test_content_wins_over_the_name(tmp_path):
 def test_the_header_is_enough_for_size_and_kind(tmp_path):
     path = dicom(tmp_path / "a.dcm", DEEP, 12, PhotometricInterpretation="MONOCHROME1")
     path.write_bytes(path.read_bytes()[: -DEEP.nbytes])
-    assert read_header(path) == (56, 40, "MONOCHROME1")
+    assert read_header(path) == (56, 40, "MONOCHROME1", "")
 
 
 def test_pydicom_waits_for_the_first_dicom(tmp_path):

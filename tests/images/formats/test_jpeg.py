@@ -59,7 +59,7 @@ def test_a_header_is_read_wherever_the_first_look_at_a_file_ends(tmp_path, marke
     )
     path = stored(tmp_path, content[:2] + more + content[2:])
     assert path.read_bytes().index(marker) == limits.HEAD - before
-    assert read_header(path) == (112, 128, "L")
+    assert read_header(path) == (112, 128, "L", "")
 
 
 @pytest.mark.parametrize("left", [0, 3, 5])
