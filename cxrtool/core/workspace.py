@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrtool.core.config import SOFT, CommonConfig
+from cxrtool.core.config import CommonConfig
 from cxrtool.core.errors import DataError, RunError
 from cxrtool.core.origin import Origin, labellers, older_origin
 from cxrtool.core.terminal import PLACE
@@ -84,9 +84,9 @@ class DataInfo:
     """What a label that the tables leave open means: `not mentioned` or `absent`."""
 
     @property
-    def soft(self) -> bool:
-        """Whether labels are shares of readers, which the manifest's cells then are, too."""
-        return self.asked.get("readers") == SOFT
+    def readers(self) -> str | None:
+        """The rule by which several readers' rows became one (`READERS`); None: there was none."""
+        return self.asked.get("readers")
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,11 @@ def majority(targets: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[
     return positive, positive | (targets < MAJORITY)
 
 
+def divided(raw: NDArray[np.floating]) -> int:
+    """On how many labels of how many images readers are evenly divided, which none can score."""
+    return int((raw == MAJORITY).sum())
+
+
 def named_ones(option: str, text: str, known: Sequence[str]) -> list[str]:
     """`A, B` to the names among `known`, in the order that they are given.
 

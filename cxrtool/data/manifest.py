@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.core.config import SPLITS
+from cxrtool.core.config import SOFT, SPLITS
 from cxrtool.core.csv_tables import FIRST_ROW, line_numbers, read_table, write_table
 from cxrtool.core.errors import DataError, counted, first_few
 from cxrtool.core.workspace import Workspace
@@ -43,15 +43,20 @@ def parse_labels(
     return values, wrong
 
 
-def holds_shares(table: Path) -> bool:
-    """Whether a table is the manifest of a workspace in which labels are shares of readers."""
+def readers_of(table: Path) -> str | None:
+    """The rule for several readers, where a table is the manifest of a workspace that has one."""
     workspace = Workspace(table.parent)
     if table.name != workspace.manifest.name or not workspace.data_info.is_file():
-        return False
+        return None
     try:
-        return workspace.read_data_info().soft
+        return workspace.read_data_info().readers
     except DataError:  # somebody else's data.json; ours is checked where it is needed
-        return False
+        return None
+
+
+def holds_shares(table: Path) -> bool:
+    """Whether a table is a manifest in which labels are shares of readers."""
+    return readers_of(table) == SOFT
 
 
 def label_values(frame: pd.DataFrame, labels: Sequence[str], table: Path) -> NDArray[np.float32]:

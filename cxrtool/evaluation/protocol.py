@@ -20,6 +20,13 @@ PROTOCOLS = {
 """The protocols that go by the name "AUROC on CheXpert", and what is none of them."""
 LAID_OUT = (CHEXPERT, "chexlocalize")
 """The formats of CheXpert's tables."""
+RULE_WORDS = {
+    "vote": "the answer of most readers",
+    "any": "positive where any reader says so",
+    "all": "positive where all readers say so",
+    "soft": "the majority (a share of readers above one half)",
+}
+"""What `prepare --readers` makes of several readers, as truth."""
 OF_TABLES = {
     "train": ("holdout", "labeler of train.csv"),
     "valid": ("expert", "radiologists of valid.csv"),
@@ -46,11 +53,21 @@ class Protocol(JsonResult):
     trained_on: bool = False
     """The run has seen patients of these rows, and no split by image says so: that is a
     measurement of none of the published kinds, whatever the rows are."""
+    readers: str | None = None
+    """The rule by which several readers' labels of an image became one, where there was one."""
+
+    @property
+    def readers_words(self) -> str:
+        """What the rule for several readers made of them, in words; empty without one."""
+        return "" if self.readers is None else RULE_WORDS.get(self.readers, self.readers)
 
     def as_json(self) -> dict[str, Any]:
-        """The protocol; `trained_on` only where it is so."""
+        """The protocol; `trained_on` and `readers` only where there is something to say."""
         found = super().as_json()
-        return found if self.trained_on else {k: v for k, v in found.items() if k != "trained_on"}
+        silent = {"trained_on": False, "readers": None}
+        return {
+            key: value for key, value in found.items() if key not in silent or value != silent[key]
+        }
 
 
 def protocol_of_rows(
@@ -77,6 +94,7 @@ def protocol_of_rows(
         split_by="image" if by_image else "patient",
         views=tuple(sorted(rows["view"].unique())),
         trained_on=trained_on,
+        readers=info.readers,
     )
 
 
@@ -95,6 +113,7 @@ def protocol_of_table(
     policy: str,
     blank: str,
     views: tuple[str, ...],
+    readers: str | None = None,
 ) -> Protocol:
     """What a score against a table of labels is a score of.
 
@@ -102,7 +121,7 @@ def protocol_of_table(
         file: the table's name.
         part: the part of CheXpert that it is; None where it is none.
         origin: of its images.
-        policy, blank, views: as in `Protocol`.
+        policy, blank, views, readers: as in `Protocol`.
     """
     nobody = DRAWN_BY if origin.drawn else whoever_made(file)
     name, labels_by = OF_TABLES.get(part or "", (OTHER, nobody))
@@ -113,6 +132,7 @@ def protocol_of_table(
         blank=blank,
         split_by="patient" if name in ("expert", "test500") else NOT_KNOWN,
         views=views,
+        readers=readers,
     )
 
 

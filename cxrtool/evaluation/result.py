@@ -163,6 +163,9 @@ class EvaluationResult(JsonResult):
     """By the column that the groups are of."""
     references: References
     warnings: tuple[str, ...]
+    divided: int | None = None
+    """How many label values of images are left out because readers are evenly divided; None:
+    labels are no shares of readers."""
     written: tuple[Path, ...] = ()
     """The files that were written; the page, if there is one, first."""
 
@@ -175,6 +178,8 @@ class EvaluationResult(JsonResult):
         """The result as `--json` prints it and metrics/<split>.json holds it."""
         found = super().as_json() | {"data": self.data.for_readers()}
         del found["written"]
+        if self.divided is None:
+            del found["divided"]
         return found
 
 

@@ -60,6 +60,8 @@ class About:
     origin: Origin
     """Where the images are from."""
     warnings: tuple[str, ...] = ()
+    divided: int | None = None
+    """How many label values are left out because readers are evenly divided; None: no shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ def score_sample(
             labels=sample.labels,
         ),
         warnings=(*about.warnings, *warnings),
+        divided=about.divided,
     )
     return Scored(result=result, sample=sample, raw=raw, draws=draws, warnings=warnings)
 

@@ -192,10 +192,11 @@ def summary(
 def _uncertain(result: EvaluationResult) -> str:
     """What a label called uncertain counts as in the truth, in words."""
     protocol, labels = result.protocol, list(result.labels)
+    readers = _readers(result)
     try:
         policies = parse_policy(protocol.uncertainty, labels)
     except UsageError:  # it also names labels that the scores have not
-        return f"Labels called uncertain follow the policy {protocol.uncertainty}."
+        return f"Labels called uncertain follow the policy {protocol.uncertainty}.{readers}"
     meanings = grouped((COUNTS_AS.get(name, ""), label) for label, name in policies.items())
     parts: list[str] = []
     for meaning, of in sorted(meanings.items(), key=lambda item: len(item[1])):
@@ -206,6 +207,19 @@ def _uncertain(result: EvaluationResult) -> str:
     sentence = f"Labels called uncertain {'; they '.join(parts)} (policy {protocol.uncertainty})."
     if set(policies.values()) == {"zeros"} and protocol.blank == "zeros" and NO_FINDING in labels:
         sentence += f" What is left without any positive counts as {NO_FINDING}."
+    return sentence + readers
+
+
+def _readers(result: EvaluationResult) -> str:
+    """What several readers' labels of an image count as, and what is left out of them."""
+    if result.protocol.readers is None:
+        return ""
+    sentence = f" Where several readers labelled an image: {result.protocol.readers_words}."
+    if result.divided:
+        sentence += (
+            f" Left out are {counted(result.divided, 'label value')} on which they are evenly "
+            "divided."
+        )
     return sentence
 
 

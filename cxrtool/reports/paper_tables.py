@@ -115,6 +115,8 @@ def _protocol_text(result: EvaluationResult) -> str:
     if protocol.name in ("holdout", OTHER):
         by = "" if protocol.split_by == NOT_KNOWN else "by "
         parts += [f"truth by {policy_name(protocol.uncertainty)}", f"split {by}{protocol.split_by}"]
+    if protocol.readers:
+        parts.append(f"several readers: {protocol.readers_words}")
     parts.append(f"{' and '.join(protocol.views) or NOT_KNOWN} views")
     over = f"{counted(result.n, result.unit)} of {counted(result.patients, 'patient')}"
     return f"{'; '.join(parts)}; {over}"

@@ -1,12 +1,14 @@
 """What `train` says of a training before and after it: what it is, and what of it is unusual."""
 
-from cxrtool.core.config import NO_WEIGHTS, PROBE_ONLY, TrainConfig, worker_count
+import numpy as np
+
+from cxrtool.core.config import NO_WEIGHTS, PROBE_ONLY, SOFT, TrainConfig, worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import counted, first_few
 from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import find_start, start_that_saw
-from cxrtool.data.labels import majority
+from cxrtool.data.labels import NEGATIVE, POSITIVE, divided, majority
 from cxrtool.training.block import WEIGHTED
 from cxrtool.training.setup import Setup
 
@@ -29,7 +31,21 @@ def say_plan(setup: Setup, reporter: Reporter) -> None:
             f"pixels are scaled by the mean {data.mean:.4g} and deviation {data.std:.4g} of "
             f"{data.pixels_of} (--normalise {config.normalise})"
         )
+    if data.info.readers == SOFT:
+        _say_shares(setup, reporter)
     _say_unusual(setup, reporter)
+
+
+def _say_shares(setup: Setup, reporter: Reporter) -> None:
+    """Tell how many of the targets are shares of readers who disagree."""
+    targets = setup.data.targets(valid=False)
+    raw = setup.data.part(valid=False)[list(setup.data.labels)].to_numpy(dtype=float)
+    between = int(((raw > NEGATIVE) & (raw < POSITIVE)).sum())
+    reporter.note(
+        f"targets are shares of readers: {between:,} of {np.isfinite(targets).sum():,} lie between "
+        f"0 and 1; AUROC is against what most readers say, without {divided(raw):,} of them on "
+        "which they are evenly divided"
+    )
 
 
 def _say_random(config: TrainConfig, reporter: Reporter) -> None:

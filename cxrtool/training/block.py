@@ -159,7 +159,8 @@ def xray_block(
     Args:
         source: a workspace after `prepare` and `split`, or its manifest.csv: then folder, cache,
             mean and deviation are known. Or a table with a `path` column and a column for each
-            label, of 1, 0, -1 (uncertain) and NaN (not mentioned). Its `is_valid` column, or its
+            label, of 1, 0, -1 (uncertain) and NaN (not mentioned), or, if `labels` names it, of
+            shares of readers in 0..1, which are targets as they are. Its `is_valid` column, or its
             `split` column, says what is valid; without either, a fifth of the patients is
             (`patient_id`, or each image for itself).
         labels: those to train on, in the order of the network's logits (of a workspace, in the

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_names
-from cxrtool.data.labels import target_ranges
+from cxrtool.data.labels import NEGATIVE, POSITIVE, target_ranges
 from cxrtool.data.manifest import ABOUT, RESERVED
 
 
@@ -63,6 +63,18 @@ class Targets:
         return np.where(fixed, ranges[..., 0], np.float32(np.nan))
 
 
+def _refuse_fractions(columns: pd.DataFrame) -> None:
+    """A column of scores or sizes is no label by itself; who names it means it."""
+    values = columns.to_numpy(dtype=float)
+    between = np.any((values > NEGATIVE) & (values < POSITIVE), axis=0)
+    names = [str(name) for name, found in zip(columns.columns, between, strict=True) if found]
+    if names:
+        raise DataError(
+            f"{first_few(names)}: values between 0 and 1; if they are shares of readers, name all "
+            "labels (labels=[...]), otherwise name those that are labels"
+        )
+
+
 def targets_of(
     table: pd.DataFrame,
     labels: Sequence[str] | None,
@@ -73,6 +85,7 @@ def targets_of(
     """The targets of any table: of the labels that are named, or of all columns of numbers.
 
     Raises:
+        DataError: a column that is not named holds fractions: are they shares of readers?
         UsageError: a label that is no column, or no label at all.
     """
     columns = [
@@ -89,6 +102,8 @@ def targets_of(
             "the table has no labels: it needs a column of 1, 0, -1 or NaN for each, or name "
             "those that are labels (labels=[...])"
         )
+    if labels is None:
+        _refuse_fractions(table[chosen])
     targets = Targets(
         labels=tuple(chosen),
         every=tuple(every or chosen),

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxrtool.core.config import EvaluateConfig, TruthConfig
+from cxrtool.core.config import SOFT, EvaluateConfig, TruthConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.run_cards import MENDING, sampling_remark
 from cxrtool.core.workspace import Workspace
+from cxrtool.data.labels import divided
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.prediction_rows import write_rows
 from cxrtool.data.prediction_tables import Predictions, predictions_of, read_predictions
@@ -95,12 +96,21 @@ def score_part(
             aggregate=config.aggregate if config.unit == "study" else None,
             origin=part.info.origin,
             warnings=part.warnings,
+            divided=_divided(part),
         ),
         point=point,
         calibration=calibration,
         replicates=config.bootstrap,
         seed=seed,
     )
+
+
+def _divided(part: Part) -> int | None:
+    """On how many of the run's labels readers are evenly divided; None: these are no shares."""
+    if part.info.readers != SOFT:
+        return None
+    labels = [label for label in part.card.labels if label in part.rows.columns]
+    return divided(part.rows[labels].to_numpy(dtype=float))
 
 
 def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictions:

@@ -238,6 +238,7 @@ def test_another_table_goes_through_the_same_block(prepared_once, table):
         (lambda t: t, {"labels": ["Bb"]}, UsageError, "labels: column 'Bb' is not known"),
         (lambda t: t[["path"]], {}, UsageError, "has no labels"),
         (lambda t: t.assign(A=7), {}, DataError, "7 for A: expected 1, 0, -1 or nothing"),
+        (lambda t: t.assign(A=0.5), {}, DataError, "A: values between 0 and 1; if they are shares"),
         (lambda t: t.assign(A="yes"), {"labels": ["A"]}, DataError, "need numbers"),
         (lambda t: t.assign(is_valid=False), {}, DataError, "valid has 0 images"),
         (lambda t: t, {"uncertainty": "maybe"}, UsageError, "maybe"),
@@ -247,6 +248,12 @@ def test_another_table_goes_through_the_same_block(prepared_once, table):
 def test_what_cannot_be_is_said(change, options, error, told, tmp_path):
     with pytest.raises(error, match=told):
         xray_block(change(small()), **{"folder": tmp_path, **KNOWN, **options})
+
+
+def test_shares_of_readers_that_are_named_are_targets(tmp_path):
+    table = small().assign(A=np.linspace(0, 1, 40).round(3))
+    block = xray_block(table, ["A", "B"], folder=tmp_path, **KNOWN)
+    np.testing.assert_array_equal(block.targets.middle(table)[:, 0], np.float32(table["A"]))
 
 
 def test_a_file_that_is_no_manifest_says_what_to_do(tmp_path):

@@ -175,10 +175,13 @@ def _show_protocol(result: EvaluationResult) -> None:
     views = " and ".join(protocol.views) or "not known which"
     patients = counted(result.patients, "patient")
     drawn = f"intervals over {patients}" if result.intervals else f"no intervals, {patients}"
+    readers = f";\n  several readers: {protocol.readers_words}" if protocol.readers else ""
+    if result.divided:
+        readers += f"\n  (left out: {result.divided:,} label values, half of the readers for each)"
     print_line(textwrap.fill(f"images: {result.data.description}", PLAIN_WIDTH))
     print_line(
         f"protocol: {protocol.name}, split by {protocol.split_by}, {views} views;\n"
-        f"  labels by {protocol.labels_by};\n"
+        f"  labels by {protocol.labels_by}{readers};\n"
         f"  uncertain as {protocol.uncertainty}, blank as {protocol.blank}; {drawn};\n"
         f"  thresholds: {thresholds}{curve}"
     )

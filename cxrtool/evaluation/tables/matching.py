@@ -8,11 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, counted, first_few, unknown_name
-from cxrtool.data.labels import NEGATIVE, POSITIVE, UNCERTAIN
+from cxrtool.data.labels import MAJORITY, UNCERTAIN
 from cxrtool.evaluation.sample import AGGREGATES, combine_logits, combine_scores
 from cxrtool.evaluation.tables.keys import IMAGE, STUDY, Rows
 from cxrtool.evaluation.tables.scores import Scores, ScoreTable
 from cxrtool.evaluation.tables.truth import TruthTable
+
+BLANK, OVER_HALF = np.float32(-1), np.nextafter(np.float32(MAJORITY), np.float32(1))
+"""How strong a label is that is blank, and one that is uncertain, among those from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class Matched:
     rows: Rows
     """(n,) rows of the truth; where its images became studies, the first image of each."""
     raw: NDArray[np.float32]
-    """(n, labels) the truth: 1, 0, -1, and NaN for a blank."""
+    """(n, labels) the truth: 1, 0, -1, and NaN for a blank; or shares of readers."""
     whole: NDArray[np.float32]
     """(n, all labels of the truth) the same with those that not all tables have."""
     patients: NDArray[np.str_]
@@ -164,16 +167,18 @@ def _combine(
 def _combine_truth(
     raw: NDArray[np.float32], groups: Rows
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(groups, labels) the strongest label of each group; and in which groups rows differ."""
-    values = np.array([np.nan, NEGATIVE, UNCERTAIN, POSITIVE], dtype=np.float32)
-    ranks = np.zeros(raw.shape, dtype=np.int8)
-    for rank, value in enumerate(values):
-        ranks[raw == value] = rank
+    """(groups, labels) the strongest label of each group; and in which groups rows differ.
+
+    Of shares of readers the greatest; uncertain comes after one half, and blank before all.
+    """
+    strength = np.where(np.isnan(raw), BLANK, np.where(raw == UNCERTAIN, OVER_HALF, raw))
     order = np.argsort(groups, kind="stable")
     starts = np.unique(groups[order], return_index=True)[1]
-    highest = np.maximum.reduceat(ranks[order], starts, axis=0)
-    lowest = np.minimum.reduceat(ranks[order], starts, axis=0)
-    return values[highest], (highest != lowest).any(axis=1)
+    highest = np.maximum.reduceat(strength[order], starts, axis=0)
+    lowest = np.minimum.reduceat(strength[order], starts, axis=0)
+    strongest = np.where(highest == BLANK, np.float32(np.nan), highest)
+    strongest[highest == OVER_HALF] = UNCERTAIN
+    return strongest, (highest != lowest).any(axis=1)
 
 
 def _about(about: pd.DataFrame, groups: Rows, first: Rows) -> pd.DataFrame:

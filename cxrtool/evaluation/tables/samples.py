@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.core.config import EvaluateConfig, TruthConfig
+from cxrtool.core.config import SOFT, EvaluateConfig, TruthConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import UsageError
 from cxrtool.core.origin import CHEXPERT, Origin, drawn_origin, own_origin, published_origin
-from cxrtool.data.labels import targets_and_mask
+from cxrtool.data.labels import divided, targets_and_mask
 from cxrtool.data.logits import mean_logits
 from cxrtool.evaluation.protocol import Protocol, protocol_of_table
 from cxrtool.evaluation.sample import Sample, by_study
@@ -39,6 +39,8 @@ class TableSamples:
     """How a study's score was made of its images'; None where it was not."""
     notes: list[str]
     """What was left out."""
+    divided: int | None = None
+    """How many label values are left out because readers are evenly divided; None: no shares."""
 
     def about(self, name: str, warnings: Sequence[str] = ()) -> About:
         """What is said of one table's scores, or of their mean."""
@@ -50,6 +52,7 @@ class TableSamples:
             aggregate=self.aggregate,
             origin=self.origin,
             warnings=tuple(warnings),
+            divided=self.divided,
         )
 
 
@@ -99,7 +102,13 @@ def read_samples(files: Sequence[Path], truth: Path | None, config: TruthConfig)
             "--truth, if it is)"
         )
     protocol = protocol_of_table(
-        truth.name, table.dataset_part, origin, policy=policy, blank=blank, views=table.views
+        truth.name,
+        table.dataset_part,
+        origin,
+        policy=policy,
+        blank=blank,
+        views=table.views,
+        readers=table.readers,
     )
     return TableSamples(
         samples=samples,
@@ -108,6 +117,7 @@ def read_samples(files: Sequence[Path], truth: Path | None, config: TruthConfig)
         unit=unit,
         aggregate=aggregate,
         notes=notes,
+        divided=divided(matched.raw) if table.readers == SOFT else None,
     )
 
 

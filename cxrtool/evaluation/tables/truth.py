@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.manifest import holds_shares, label_values, parse_labels
+from cxrtool.data.manifest import holds_shares, label_values, parse_labels, readers_of
 from cxrtool.data.published import PARTS, LabelledRows, is_chexperts
 from cxrtool.data.sources.rows import SEXES
 from cxrtool.evaluation.tables.columns import (
@@ -79,6 +79,8 @@ class TruthTable:
     """What the user should know of how it was read."""
     side: Side
     """The columns by which rows can be found."""
+    readers: str | None = None
+    """The rule by which several readers became one, where it is a manifest that says so."""
 
 
 def read_truth_table(
@@ -133,6 +135,7 @@ def read_truth_table(
         laid_out=laid_out,
         notes=tuple(notes),
         side=Side(path=path, columns=columns, key=name, names=list(frame.columns)),
+        readers=readers_of(path),
     )
 
 

@@ -1,5 +1,7 @@
 """Predictions beside the truth, by image or by study."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,24 @@ def test_mimic_like_tables_match_by_study(write):
     matched = read(truth, write("p.csv", lines))
     assert matched.scores[0].tolist() == [[2.5], [7]]
     assert matched.aggregate == "mean"
+
+
+def test_of_a_studys_images_the_greatest_share_of_readers_counts(write):
+    facts = {"format": 1, "dataset": "csv", "folder": "/x", "labels_by": {"train": "us"}}
+    origin = {"kind": "own", "description": "x", "registers": [], "published": []}
+    facts |= {"asked": {"readers": "soft"}, "origin": origin}
+    write("data.json", [json.dumps(facts)])
+    images = {"s1": "0.333 0.667", "s2": "0.5 -1", "s3": "-1 0.667", "s4": "-1 0.25", "s5": "0.25"}
+    cells = [(study, cell) for study, of in images.items() for cell in of.split()]
+    lines = [f"{at}.png,{study},{cell},," for at, (study, cell) in enumerate(cells)]
+    # A label that nobody mentions, and one that is blank beside 0.
+    lines[0], lines[1] = "0.png,s1,0.333,,0", "1.png,s1,0.667,,"
+    truth = write("manifest.csv", ["path,study_id,Edema,Fracture,Pneumonia", *lines])
+    scores = ["study_id,Edema,Fracture,Pneumonia", *(f"s{n},0.{n},0.2,0.3" for n in range(1, 6))]
+    matched = read(truth, write("p.csv", scores))
+    assert matched.unit == "study"
+    expected = [[0.667, np.nan, 0], *([v, np.nan, np.nan] for v in (-1, 0.667, -1, 0.25))]
+    np.testing.assert_array_equal(matched.raw, np.float32(expected))
 
 
 @pytest.mark.parametrize("seed", range(8))
