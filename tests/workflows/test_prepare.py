@@ -23,10 +23,13 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import mean_and_deviation, read_manifest, read_pixels
 from cxrtool.data.sources import chexpert as chexpert
 from cxrtool.images.cache import ImageCache
+from cxrtool.images.reading import read_for_scoring
 from cxrtool.images.resizing import load_pixels
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from tests.conftest import Listening
+from tests.support.dicoms import dicom
+from tests.support.lossless import wavy
 
 LABELS = list(CHEXPERT_LABELS)
 
@@ -413,6 +416,32 @@ def test_headers_tell_missing_and_odd_files_but_not_cut_off_ones(data, workspace
     result = run(data, workspace, check_images="header")
     assert result.problems == {"missing image": 1, "odd shape": 1}
     assert result.mean is None
+
+
+@pytest.mark.parametrize("check", ["full", "header"])
+def test_what_speaks_against_a_dicom_is_a_problem_in_the_words_of_predict(
+    tmp_path, workspace, check
+):
+    headers = [
+        {},
+        {"ViewPosition": "LL"},
+        {"BodyPartExamined": "HAND"},
+        {"Modality": "CT"},
+        {"PatientOrientation": ["F", "L"]},
+        {"PresentationIntentType": "FOR PROCESSING"},
+    ]
+    pixels = wavy(40, 56, 12)
+    for number, elements in enumerate(headers):
+        dicom(tmp_path / f"{number}.dcm", pixels + np.uint16(number), 16, **elements)
+    rows = [{"path": f"{n}.dcm", "patient_id": f"P{n}", "Edema": n % 2} for n in range(6)]
+    pd.DataFrame(rows).to_csv(tmp_path / "own.csv", index=False)
+    result = run(tmp_path / "own.csv", workspace, format="csv", check_images=check)
+    warned = {f"{n}.dcm": read_for_scoring(tmp_path / f"{n}.dcm")[1] for n in range(1, 6)}
+    assert all(warned.values())
+    problems = pd.read_csv(workspace.problems)
+    told = problems[problems["kind"] == "read with a warning"]
+    assert dict(zip(told["where"], told["detail"], strict=True)) == warned
+    assert result.problems["read with a warning"] == 5
 
 
 @pytest.mark.parametrize("check", ["header", "none"])
