@@ -18,7 +18,8 @@ from cxrtool.core.json_files import read_json, write_json
 from cxrtool.images.cache import COLUMNS, CachePaths, Measured
 from cxrtool.images.depth import is_deep
 from cxrtool.images.errors import ImageError
-from cxrtool.images.files import file_state
+from cxrtool.images.files import file_state, is_dicom_file
+from cxrtool.images.reading import read_header
 
 MOST_INDEX = 2**31
 """Largest index or journal read, in bytes; those of CheXpert have 20 million."""
@@ -27,6 +28,12 @@ SPARE_BYTES = 200_000_000
 
 DEEP_GREYS = "by depth"
 """How deep pixels become grey; entries made in another way are decoded again."""
+UPRIGHT, COLOUR_GREYS = "as its header and pixels say", "by depth"
+"""The same of DICOM pictures, and of colours of 16 bits."""
+COLOURED = ("RGB", "RGBA")
+"""Modes in which caches before these may hold such pictures."""
+DICOM_MODES = ("MONOCHROME", "PALETTE", "YBR")
+"""How the modes of DICOM pictures begin which no other picture has."""
 NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture", "note"))
 """Numbers in a journal line after its first five columns."""
 
@@ -74,7 +81,7 @@ class NewCache:
             # Copies of a data set may have files of the same names, lengths and times.
             "data": str(data.resolve()),
         }
-        self._form = {"deep_greys": DEEP_GREYS}
+        self._form = {"deep_greys": DEEP_GREYS, "dicom": UPRIGHT, "colour_greys": COLOUR_GREYS}
         self._header = _npy_header(len(paths), image_size)
         self.sealed = False
         """Whether it is finished and needs no writing."""
@@ -162,9 +169,27 @@ class NewCache:
     def _fresh(self, records: Path, about: Path) -> dict[int, Measured]:
         """The recorded images whose files, and conversion to grey, have not changed."""
         rows = {row.row: row for row in self._recorded(records)}
-        if read_json(about).get("deep_greys") != DEEP_GREYS:
+        before = read_json(about)
+        if before.get("deep_greys") != DEEP_GREYS:
             rows = {n: row for n, row in rows.items() if not is_deep(row.mode)}
+        if any(before.get(key) != self._form[key] for key in ("dicom", "colour_greys")):
+            rows = {n: row for n, row in rows.items() if self._is_ordinary(row)}
         return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
+
+    def _is_ordinary(self, row: Measured) -> bool:
+        """Whether every version made the same of an image: it is no DICOM, and has 8-bit colours.
+
+        The former are decoded again at once, since each may lie or be shown in another way.
+        """
+        if row.mode.startswith(DICOM_MODES):
+            return False
+        file = self.data / self.paths[row.row]
+        try:
+            return row.mode not in COLOURED or not (
+                is_dicom_file(file) or read_header(file).mode != row.mode
+            )
+        except (OSError, ImageError):
+            return False
 
     def _recorded(self, path: Path) -> list[Measured]:
         """The rows of a journal or index; lines that a kill cut off are skipped.

@@ -77,7 +77,28 @@ def shallow_and_full(image: Image.Image, *, white_is_zero: bool = False) -> tupl
     return greys, _full_depth(values, scale, white_is_zero=white_is_zero)
 
 
+def shallow_colours(words: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], str]:
+    """16-bit colours (rows, columns, channels) as 8-bit ones, all by one depth; and a warning.
+
+    As in `shallow`, but colours of full depth keep their upper byte, as decoders do.
+    """
+    flat = words.reshape(len(words), -1)
+    scale = _scale(flat)
+    if scale.repeated or scale.full >= STEPS:
+        return (words >> 8).astype(np.uint8), ""
+    shallow, warning = _shallow(flat, scale)
+    return shallow.reshape(words.shape), warning
+
+
 def _greys(values: Deep, scale: "_Scale", *, white_is_zero: bool) -> Greys:
+    greys, warning = _shallow(values, scale)
+    if white_is_zero:
+        np.subtract(255, greys, out=greys)
+    return Greys(Image.fromarray(greys), warning)
+
+
+def _shallow(values: Deep, scale: "_Scale") -> tuple[NDArray[np.uint8], str]:
+    """Values of two dimensions in 8 bits, and what was lost."""
     greys = np.empty(values.shape, np.uint8)
     above = negative = 0
     for place in _blocks(values):
@@ -89,8 +110,6 @@ def _greys(values: Deep, scale: "_Scale", *, white_is_zero: bool) -> Greys:
         negative += int(np.count_nonzero(block < 0))
         shown = np.clip(block.astype(np.float64) * (255 / scale.full), 0, 255) + 0.5
         greys[place] = shown.astype(np.uint8)
-    if white_is_zero:
-        np.subtract(255, greys, out=greys)
     reasons = []
     if above:
         reasons.append(
@@ -99,7 +118,7 @@ def _greys(values: Deep, scale: "_Scale", *, white_is_zero: bool) -> Greys:
         )
     if negative > ABOVE * values.size:
         reasons.append(f"{_share(negative, values.size)} of its pixels are negative: read as 0")
-    return Greys(Image.fromarray(greys), "; ".join(reasons))
+    return greys, "; ".join(reasons)
 
 
 def _number(value: float) -> str:

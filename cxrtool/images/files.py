@@ -69,3 +69,13 @@ def is_dicom(file: BinaryIO, path: Path | str) -> bool:
     if start[MARK_PLACE:] == DICOM_MARK:
         return True
     return start.startswith(BARE_STARTS) and str(path).lower().endswith(DICOM_SUFFIXES)
+
+
+def is_dicom_file(path: Path | str) -> bool:
+    """Whether a file is a DICOM; see `is_dicom`.
+
+    Raises:
+        OSError: it is missing, not accessible, or not a regular file.
+    """
+    with open_file(path) as file:
+        return is_dicom(file, path)

@@ -3,7 +3,9 @@
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from cxrtool.images.deep_colours import deep_mode, shallow_deep_colours
 from cxrtool.images.depth import is_deep, shallow, shallow_and_full
 from cxrtool.images.formats.jpeg import START as JPEG_START
 from cxrtool.images.formats.jpeg import decode_jpeg, examine_jpeg
@@ -70,7 +72,7 @@ def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
     raise UnidentifiedImageError
 
 
-def open_picture(file: BinaryIO) -> Image.Image:
+def open_picture(file: BinaryIO) -> ImageFile:
     """Read a picture's header. Its size is checked here too: threads may restore the filters."""
     image = Image.open(file, formats=FORMATS)
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
@@ -90,7 +92,7 @@ def read_picture_film(found: Examined) -> tuple[Picture, FullDepth | None]:
 
 def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
     image = open_picture(found.file)
-    mode, warnings = image.mode, list(found.warnings)
+    mode, warnings = deep_mode(image), list(found.warnings)
     if _has_pages(image):
         warnings.append("the first of several pages")
     if image.format == "TIFF":
@@ -98,6 +100,9 @@ def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
     if found.jpeg is not None:
         pixels, damage = decode_jpeg(found.jpeg, image)
         warnings += damage
+    elif (colours := shallow_deep_colours(image, lambda: _again(found.file))) is not None:
+        pixels, lost_of_colours = colours
+        warnings += [lost_of_colours]
     else:
         image.load()
         pixels = image
@@ -106,6 +111,11 @@ def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
     if turned is not None:
         plain, depth = plain.transpose(turned), depth and depth.turned(turned)
     return Picture(plain, mode, "; ".join(filter(None, (*warnings, lost)))), depth
+
+
+def _again(file: BinaryIO) -> ImageFile:
+    file.seek(0)
+    return open_picture(file)
 
 
 def _has_pages(image: Image.Image) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image
 from cxrtool.core.errors import DataError
 from cxrtool.images.apart import APART
 from cxrtool.images.decoder_warnings import QUIET
+from cxrtool.images.deep_colours import deep_mode
 from cxrtool.images.errors import ImageError, named_error
 from cxrtool.images.files import is_dicom, open_file
 from cxrtool.images.formats.dicom import is_plain_dicom
@@ -82,7 +83,7 @@ def read_header(path: Path | str) -> PictureHeader:
 
                 return read_dicom_header(file)
             with open_picture(examine_picture(file, pixels=False).file) as image:
-                return PictureHeader(image.width, image.height, image.mode, "")
+                return PictureHeader(image.width, image.height, deep_mode(image), "")
     except Exception as error:
         raise named_error(error, path) from None
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError
+from cxrtool.core.files import sha256
 from cxrtool.core.json_files import read_json, write_json
 from cxrtool.data import image_checks as prepare_images
 from cxrtool.data.image_checks import decode_images
@@ -24,6 +25,9 @@ from cxrtool.images.cache import CachePaths, ImageCache
 from cxrtool.images.cache_builder import NewCache
 from cxrtool.images.errors import ImageError
 from tests.support.caches import PATHS, SIDE, assert_same_pixels, build
+from tests.support.dicoms import dicom
+from tests.support.greys import deep_png
+from tests.support.lossless import wavy
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -405,6 +409,26 @@ def test_deep_pixels_that_an_older_version_scaled_are_made_anew(data, tmp_path, 
     decoded.clear()
     build(data, tmp_path / "cache")
     assert decoded == []
+
+
+def test_of_an_older_cache_only_dicom_and_deep_colours_are_decoded_again(data, tmp_path, decoded):
+    """Those an older version may have shown otherwise; ordinary colours stay."""
+    ordinary = np.dstack([np.asarray(Image.open(data / "4.png"))] * 3)
+    Image.fromarray(ordinary).save(data / "4.png")
+    (data / "6.png").write_bytes(deep_png(ordinary.astype(np.uint16) * 16))
+    dicom(data / "3.png", wavy(40, 56, 12), 12, PatientOrientation=["R", "F"])
+    dicom(data / "5.png", ordinary)
+    build(data, tmp_path / "cache")
+    seal, index = CachePaths(tmp_path / "cache").seal, CachePaths(tmp_path / "cache").index
+    newer = ("dicom", "colour_greys")
+    older = {key: value for key, value in read_json(seal).items() if key not in newer}
+    index.write_text(index.read_text().replace("RGB;16", "RGB"))  # they did not tell the depth
+    write_json(seal, {**older, "index_sha256": sha256(index)})
+    decoded.clear()
+    cache = build(data, tmp_path / "cache")
+    assert sorted(decoded) == ["3.png", "5.png", "6.png"]
+    assert_same_pixels(cache, data)
+    assert set(newer) < set(read_json(seal))
 
 
 def test_what_reading_an_image_lost_is_a_problem_also_of_a_cached_one(data, tmp_path, decoded):

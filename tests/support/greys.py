@@ -1,11 +1,13 @@
 """Pictures of any depth, written as files."""
 
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
 
 from cxrtool.images.reading import read_grey
+from tests.support.formats import chunk
 
 RAMP = np.linspace(0, 255, 40 * 50).reshape(40, 50).astype(np.uint8)
 
@@ -27,3 +29,19 @@ def plain_tiff(levels, photometric):
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     start = struct.pack("<2sHI", b"II", 42, 8 + len(content))
     return start + content + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+TYPES = {2: 0, 3: 2, 4: 6}
+"""PNG's colour types by channels (ISO/IEC 15948, table 11.1); grey with transparency is apart."""
+
+
+def deep_png(words, colour=None, compressed_rows=None):
+    """A PNG of 16-bit words (rows, columns, channels), unfiltered or of such rows."""
+    rows, columns, channels = words.shape
+    plain = b"".join(b"\0" + row.astype(">u2").tobytes() for row in words)
+    kind = TYPES[channels] if colour is None else colour
+    head = struct.pack(">IIBBBBB", columns, rows, 16, kind, 0, 0, 0)
+    data = zlib.compress(compressed_rows or plain)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*one) for one in ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    )

@@ -12,6 +12,7 @@ from pydicom import dcmread, uid
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_dataset, read_preamble
 
+from cxrtool.images.depth import shallow_colours
 from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.film_header import FILM_TAGS, FilmHeader, read_film_header
 from cxrtool.images.dicom.image_header import (
@@ -68,6 +69,8 @@ TAGS = (
 )
 """The only elements that are read: none about the patient. For a film also those in `FILM_TAGS`."""
 
+FULL_DEPTH = 16
+"""Bits Stored of colours that may have fewer: programs write it where they do not know."""
 INFLATED_AT_ONCE = 1 << 20
 
 
@@ -148,6 +151,9 @@ def _picture(read: _Read, *, film: bool = False) -> tuple[Picture, FullDepth | N
         depth = full_depth(stored, dataset, shown) if film else None
     elif mode == PALETTE:
         colours = palette_colours(stored, dataset)
+    elif dataset.BitsStored == FULL_DEPTH:
+        colours, lost = shallow_colours(stored.astype(np.uint16, copy=False))
+        warnings = [*warnings, *filter(None, [lost])]
     else:
         colours = (stored >> max(dataset.BitsStored - 8, 0)).astype(np.uint8)
     image, turn = Image.fromarray(colours), read.upright.turn

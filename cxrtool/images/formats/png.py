@@ -25,6 +25,8 @@ PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 MOST_PIXEL_CHUNKS = 100_000
 BYTES = {0: 3, 2: 5, 3: 17, 4: 17, 6: 17}
 """Bytes per pixel for decoding to grey, by colour type; 17 where it may be transparent."""
+DEEP_BYTES = {0: 5, 2: 18, 4: 28, 6: 28}
+"""The same of 16 bits per sample."""
 
 
 class Chunk(NamedTuple):
@@ -57,7 +59,7 @@ def examine_png(file: BinaryIO, *, pixels: bool = True) -> Examined:
     if not chunks or chunks[0].kind != b"IHDR" or chunks[0].size != 13:
         raise DataError("a PNG without a header")
     width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
-    check_size(width, height, 5 if depth == 16 and colour == 0 else BYTES.get(colour, 17))
+    check_size(width, height, (DEEP_BYTES if depth == 16 else BYTES).get(colour, 17))
     metadata = [one for one in chunks if one.kind not in PICTURE]
     dropped = _too_long(metadata)
     warnings = [left_out(sum(one.size for one in dropped))] if dropped else []

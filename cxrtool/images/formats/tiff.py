@@ -20,7 +20,7 @@ STARTS = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\
 BIG = 43
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
 OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, TABLES = 273, 279, 324, 325, 347
-STRIP_ROWS, TILE_ROWS = 278, 323
+STRIP_ROWS, TILE_ROWS, PLANES = 278, 323, 284
 PLACES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
 """Tags with one number per strip or tile."""
 ASKED = {
@@ -29,6 +29,7 @@ ASKED = {
     BITS,
     COMPRESSION,
     SAMPLES,
+    PLANES,
     TABLES,
     STRIP_ROWS,
     TILE_ROWS,
@@ -42,6 +43,8 @@ MOST_PLACES = 4 * (MOST_SIDE + 1)
 """Strips or tiles: as many as one row per strip and four planes give."""
 MOST_VALUES = 16 * 2**20
 """Bytes of all values: tags may share one place in the file, which is read for each."""
+SEPARATE = 2
+"""Of `PLANES`: each sample is a picture of its own."""
 PLAIN, NEW_JPEG, DEFLATE = 1, 7, (8, 32946)
 
 
@@ -86,6 +89,12 @@ def examine_tiff(file: BinaryIO) -> Examined:
     # One sample: the pixels, a copy of deep ones, greys; several take four bytes each time.
     deep = bits > 8
     wide = 17 if samples in (2, 4) else 9
+    wide += 11 * deep
+    if deep and samples > 1 and found.first(PLANES, 1) == SEPARATE:
+        raise DataError(
+            f"a TIFF with {samples} samples of {bits} bits in separate planes, which is not read: "
+            "save it with its samples side by side"
+        )
     check_size(width, height, (2 * bits / 8 + 1 if deep else 3) if samples == 1 else wide)
     file.seek(0)
     small = width * height <= ORDINARY_PIXELS
