@@ -190,7 +190,6 @@ TESTED_BY = {
     "data.provenance": "core/test_origin.py",
     "data.published": "core/test_origin.py",
     "data.run_predictions": "core/test_schemas.py",
-    "data.sources.chexpert": "workflows/test_prepare.py",
     "data.summary": "workflows/test_prepare.py",
     "evaluation.areas": "evaluation/test_scoring.py",
     "evaluation.tables.samples": "workflows/test_evaluate_tables.py",

@@ -22,6 +22,8 @@ MOST_BYTES = 2 * 2**30
 """Of a table, unpacked; CheXpert's has 22 million."""
 FIRST_ROW = 2
 """The line of a table's first row, as an editor counts: the header is line 1."""
+LONGEST_LINE = 65_536
+"""Of the first line, what is read to recognise a table by."""
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins it
@@ -99,7 +101,17 @@ def read_foreign_table(path: Path, columns: Sequence[str]) -> Foreign:
     return Foreign(frame, encoding, ended)
 
 
-def need_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+def read_header(path: Path) -> list[str]:
+    """The names in a table's first line, to recognise it by; none where they cannot be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            line = file.readline(LONGEST_LINE).decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError, zlib.error):
+        return []
+    return [name.strip() for name in next(csv.reader([line.strip()]), [])]
+
+
+def need_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path | str) -> None:
     """Refuse a table that lacks columns.
 
     Raises:

@@ -19,7 +19,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "Cardiomegaly": ("Enlarged Heart",),
     # MIMIC-CXR-JPG calls it so in its own tables; CheXpert's paper (Irvin et al. 2019) as well.
     "Lung Opacity": ("Airspace Opacity", "Airspace Opacities", "Lung Opacities"),
-    "Lung Lesion": ("Lung Lesions",),
+    "Lung Lesion": ("Lung Lesions", "Nodule or Mass", "Nodule/Mass"),
     "Edema": ("Oedema", "Pulmonary Edema", "Pulmonary Oedema", "Lung Edema"),
     "Consolidation": ("Consolidations",),
     "Atelectasis": ("Atelectases",),

@@ -25,7 +25,7 @@ from cxrtool.images.cache_builder import NewCache
 
 DECADES = 10
 """Ages are counted in groups of ten years; the last holds 90 and above."""
-RECALLED = ("columns", "label_columns", "images", "label_names", "readers")
+RECALLED = ("columns", "label_columns", "images", "label_names", "labels_from", "readers")
 """What the tables are read by, to be said only once."""
 
 

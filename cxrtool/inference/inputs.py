@@ -106,8 +106,13 @@ def _of_table(path: Path, split: str | None) -> list[tuple[str, str]]:
     blank = [row for row, name in enumerate(names, start=2) if not name.strip()]
     if blank:
         raise DataError(f"{path}: {len(blank)} rows name no file (lines {first_few(blank)})")
-    base = _base_of_table(path, names[0])
-    return [(name, str(on_disk(base / name))) for name in names]
+    base = _base_of_table(path, _with_slashes(names[0]))
+    return [(name, str(on_disk(base / _with_slashes(name)))) for name in names]
+
+
+def _with_slashes(name: str) -> str:
+    """A path as every system reads it: tables made on Windows have backslashes."""
+    return name.replace("\\", "/")
 
 
 def _of_manifest(path: Path, split: str) -> list[str]:

@@ -143,6 +143,7 @@ def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) ->
         label_columns=missing.get("label_columns", config.label_columns),
         label_names=missing.get("label_names", config.label_names),
         readers=missing.get("readers", config.readers),
+        labels_from=missing.get("labels_from", config.labels_from),
     )
 
 

@@ -17,8 +17,8 @@ class PrepareConfig(Config):
         "here or in data/."
     )
     format: str = option("auto", DATA, choices=FORMATS).help(
-        "Format of the data: CheXpert, NIH ChestX-ray14, MIMIC-CXR-JPG, or a CSV of your own; "
-        "auto recognises them by their files."
+        "Format of the data: a public data set, or a CSV of your own; auto recognises them by "
+        "their files."
     )
     views: str = option("frontal", DATA, choices=("frontal", "lateral", "all")).help(
         "Views to keep."
@@ -36,7 +36,15 @@ class PrepareConfig(Config):
     )
     label_names: str | None = option(
         None, DATA, choices=("chexpert", "own"), shown="chexpert"
-    ).help("With NIH's data: name the findings as CheXpert does, or keep NIH's own names.")
+    ).help(
+        "Name the findings of NIH, PadChest and others as CheXpert does, or keep their own names."
+    )
+    labels_from: str | None = option(
+        None, DATA, metavar="TABLE|NAME", shown="the data set's own"
+    ).help(
+        "Whose labels: a table beside the data's own (CSV or JSON lines), or a name that the data "
+        "set knows (see the guide of data sets)."
+    )
     columns: str | None = option(None, DATA, metavar="path=COLUMN,...").help(
         "With --format csv: which columns are path, patient_id, study_id, view, orientation, sex, "
         "age and reader. Columns with these very names need not be listed."

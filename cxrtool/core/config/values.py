@@ -57,7 +57,10 @@ READERS = ("vote", "any", "all", SOFT)
 SCHEDULES = ("plateau", "cosine", "one-cycle", "constant")
 BALANCED = "balanced"
 LOSSES = ("bce", "asymmetric", "auc")
-FORMATS = ("auto", "chexpert", "chexlocalize", "nih", "mimic", "csv")
+FORMATS = (
+    *("auto", "chexpert", "chexlocalize", "chexpert-plus", "nih", "mimic", "padchest", "vindr"),
+    *("brax", "rsna", "siim", "csv"),
+)
 SPLITS = ("train", "valid", "test", "expert")
 SUBGROUPS = ("sex", "age", "view")
 HEATMAPS = ("gradcam", "cam")

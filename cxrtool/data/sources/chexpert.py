@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxrtool.core.config import PrepareConfig
+from cxrtool.core.csv_tables import read_header
 from cxrtool.core.errors import DataError, counted, first_few
 from cxrtool.core.origin import CHEXPERT, Origin, labellers, own_origin, published_origin
 from cxrtool.data.labels import CHEXPERT_LABELS
@@ -55,8 +56,9 @@ _PATH = (
 
 
 def holds(folder: Path) -> bool:
-    """Whether a folder is a download of CheXpert."""
-    return _find(folder, "train.csv") is not None
+    """Whether a folder is a download of CheXpert; others have a train.csv, too."""
+    table = _find(folder, "train.csv")
+    return table is not None and "image_id" not in read_header(table)
 
 
 def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:

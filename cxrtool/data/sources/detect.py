@@ -9,16 +9,24 @@ from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.origin import drawn_origin, labellers
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources import chexpert as chexpert
+from cxrtool.data.sources import chexpert_plus as chexpert_plus
 from cxrtool.data.sources import mimic as mimic
 from cxrtool.data.sources import nih as nih
 from cxrtool.data.sources import table as table
+from cxrtool.data.sources.brax import BRAX
+from cxrtool.data.sources.labels_from import find_table, relabel
 from cxrtool.data.sources.locating import locate_images
+from cxrtool.data.sources.padchest import PADCHEST
 from cxrtool.data.sources.rows import Source, SourceRows
+from cxrtool.data.sources.rsna import RSNA
+from cxrtool.data.sources.siim import SIIM
+from cxrtool.data.sources.vindr import VINDR
 
 AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
 """The options that only a table of one's own needs."""
-OF_NIH = ("label_names",)
+WITH_OWN_NAMES = ("nih", "padchest", "vindr")
+"""The formats whose findings have names of their own."""
 MOST_TOPS = 100
 """In how many folders beside the table a mark of drawn images is looked for."""
 
@@ -28,8 +36,10 @@ FORMATS = {
     for source in (
         chexpert.SOURCE,
         chexpert.TEST_SOURCE,
+        chexpert_plus.SOURCE,
         nih.SOURCE,
         mimic.SOURCE,
+        *(one.source for one in (PADCHEST, VINDR, BRAX, RSNA, SIIM)),
         table.SOURCE,
     )
 }
@@ -45,15 +55,24 @@ def open_source(config: PrepareConfig, here: Path, problems: Problems) -> Source
         UsageError: a format that does not fit what is named; or see `table.read`.
     """
     source, place = _choose(config, here)
-    for options, home in ((OF_TABLES, table.NAME), (OF_NIH, nih.NAME)):
+    _check_options(config, source, place)
+    rows = source.read(place, config, problems)
+    if config.labels_from is not None and config.labels_from not in source.labels_from:
+        labels = find_table(config.labels_from, place, source.labels_from)
+        rows = relabel(rows, labels, problems, own=config.label_names == "own")
+    return _as_drawn(rows.at(locate_images(rows.folder, rows.rows["path"], problems)), place)
+
+
+def _check_options(config: PrepareConfig, source: Source, place: Path) -> None:
+    """Refuse options that have no meaning for the format."""
+    for options, homes in ((OF_TABLES, (table.NAME,)), (("label_names",), WITH_OWN_NAMES)):
         given = [option for option in options if getattr(config, option) is not None]
-        if given and home != source.name:
+        fits = source.name in homes or (given == ["label_names"] and config.labels_from is not None)
+        if given and not fits:
             raise UsageError(
-                f"--{given[0].replace('_', '-')} is for --format {home}, "
+                f"--{given[0].replace('_', '-')} is for --format {' or '.join(homes)}, "
                 f"and {place} is read as {source.name}"
             )
-    rows = source.read(place, config, problems)
-    return _as_drawn(rows.at(locate_images(rows.folder, rows.rows["path"], problems)), place)
 
 
 def _as_drawn(rows: SourceRows, place: Path) -> SourceRows:
@@ -123,8 +142,20 @@ def _inside(name: str, folder: Path) -> Iterator[Candidate]:
 
 
 def _first(candidates: Sequence[Candidate], what: str, advice: str) -> Candidate:
-    for source, place in candidates:
-        if source.holds(place):
-            return source, place
+    """The data set that lies in the first place where one lies.
+
+    Raises:
+        DataError: there is none, or several lie in that place.
+    """
+    held = [(source, place) for source, place in candidates if source.holds(place)]
+    here = [source for source, place in held if place == held[0][1]]
+    if len(here) > 1:
+        names = [f"{source.name} ({source.looks_for})" for source in here]
+        raise DataError(
+            f"{held[0][1]} holds the tables of several data sets, {' and '.join(names)}: say which "
+            f"with --format, such as --format {here[0].name}"
+        )
+    if held:
+        return held[0]
     looked = ", ".join(str(place / source.looks_for) for source, place in candidates)
     raise DataError(f"{what} (looked for {looked}): {advice}")

@@ -57,6 +57,16 @@ def locate_images(folder: Path, paths: "pd.Series[str]", problems: Problems) -> 
     return paths.map(lambda path: found.get(path, path)) if found else paths
 
 
+def image_keys(given: Sequence[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Two tables' names of images as texts that are the same for the same image.
+
+    As many of the last parts of a path count as tell the given ones from each other.
+    """
+    bare = [name.strip().replace("\\", "/") for name in given]
+    parts = _parts_needed(bare)
+    return [_key(name, parts) for name in bare], [_key(name, parts) for name in wanted]
+
+
 def _is_file(folder: Path, path: str) -> bool:
     try:
         return os.path.isfile(f"{folder}/{path}")  # noqa: PTH113  a Path costs ten times as much

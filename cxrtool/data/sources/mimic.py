@@ -23,12 +23,19 @@ from cxrtool.core.origin import (
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.problems import Problems
+from cxrtool.data.sources.labels_from import relabel
 from cxrtool.data.sources.rows import Source, SourceRows, all_of, label_cells, open_table, places
 
 NAME = "mimic"
 LOOKS_FOR = "mimic-cxr-*-metadata.csv[.gz]"
-LABELS_BY = {"train": "CheXpert labeler on MIMIC's reports"}
 METADATA, LABELS, SPLIT = "metadata", "chexpert", "split"
+LABELERS = {
+    "chexpert": "CheXpert labeler on MIMIC's reports",
+    "negbio": "NegBio labeler on MIMIC's reports",
+}
+"""Whose labels there are, by their tables' names; the first is taken where it is there."""
+TEST_LABELS = "test-set-labeled"
+"""What a radiologist read off the reports of the test part, since release 2.1."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     METADATA: ("dicom_id", "subject_id", "study_id", "ViewPosition"),
     LABELS: ("subject_id", "study_id"),
@@ -47,17 +54,19 @@ def holds(folder: Path) -> bool:
 
 
 def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
-    """Read the tables, each of the last release that is there. Nothing of `config` matters here.
+    """Read the tables, each of the last release that is there.
 
-    The table of the official parts may be missing. Sex and age are in MIMIC-IV's tables, not in
-    these: they are blank.
+    Of `config`, `labels_from` matters. Studies of the test part that a radiologist labelled have
+    those labels, where that table is there. The table of the official parts may be missing. Sex
+    and age are in MIMIC-IV's tables, not in these: they are blank.
 
     Raises:
         DataError: a table is missing, cannot be read or lacks columns, of all tables at once; or
             no row of the metadata has MIMIC's numbers.
     """
     names = [name for name in COLUMNS if name != SPLIT or _find(folder, name)]
-    opened = all_of([partial(_open, folder, name, problems) for name in names])
+    labeler = _labeler(folder, config.labels_from)
+    opened = all_of([partial(_open, folder, name, labeler, problems) for name in names])
     tables = dict(zip(names, opened, strict=True))
     path, images = tables[METADATA]
     unreadable = _unreadable(images, path, problems)
@@ -71,21 +80,31 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     dicoms = images["dicom_id"]
     official = _official(dicoms, *tables[SPLIT], problems) if SPLIT in tables else None
     origin = _origin(folder, path, rows, [table for table, _ in opened])
-    return SourceRows(
+    labels_by = {"train": LABELERS[labeler]}
+    source = SourceRows(
         dataset=NAME,
         folder=folder,
         tables=tuple(table.name for table, _ in opened),
-        labels_by=labellers(origin, LABELS_BY, {"train": tables[LABELS][0].name}),
+        labels_by=labellers(origin, labels_by, {"train": tables[LABELS][0].name}),
         origin=origin,
         rows=rows[good].reset_index(drop=True),
         official=None if official is None else official[good].reset_index(drop=True),
     )
+    by_hand = _find(folder, TEST_LABELS)
+    return source if by_hand is None else relabel(source, by_hand, problems, needed=False)
+
+
+def _labeler(folder: Path, asked: str | None) -> str:
+    """The one that is asked for; otherwise the first whose table is there."""
+    if asked in LABELERS:
+        return asked
+    return next((name for name in LABELERS if _find(folder, name) is not None), LABELS)
 
 
 def _origin(folder: Path, path: Path, rows: pd.DataFrame, tables: Sequence[Path]) -> Origin:
     """MIMIC's, where it is all of its metadata; a part has nothing to tell it from others by."""
     if is_whole(MIMIC, len(rows), rows["patient_id"].nunique()):
-        return published_origin(MIMIC, LABELS_BY)
+        return published_origin(MIMIC, ["train"])
     few = f"{counted(len(rows), 'row')} where it has {WHOLE[MIMIC][0]:,}"
     description = f"laid out as MIMIC-CXR-JPG, but not its whole table ({path.name}: {few})"
     return own_origin(description, folder, tables)
@@ -99,11 +118,12 @@ def _find(folder: Path, name: str) -> Path | None:
     return max((path for path in found if path.is_file()), default=None)
 
 
-def _open(folder: Path, name: str, problems: Problems) -> tuple[Path, pd.DataFrame]:
-    path = _find(folder, name)
+def _open(folder: Path, name: str, labeler: str, problems: Problems) -> tuple[Path, pd.DataFrame]:
+    called = labeler if name == LABELS else name
+    path = _find(folder, called)
     if path is None:
         raise DataError(
-            f"{folder} holds no mimic-cxr-*-{name}.csv[.gz]: copy it there from PhysioNet"
+            f"{folder} holds no mimic-cxr-*-{called}.csv[.gz]: copy it there from PhysioNet"
         )
     labels = CHEXPERT_LABELS if name == LABELS else ()
     frame = open_table(path, COLUMNS[name], problems, labels=labels)
@@ -184,4 +204,4 @@ def _twice(kind: str, keys: "pd.Series[str]", path: Path, problems: Problems) ->
     return twice
 
 
-SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read)
+SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read, labels_from=tuple(LABELERS))

@@ -27,6 +27,7 @@ from cxrtool.data.sources.rows import (
     ABSENT,
     Source,
     SourceRows,
+    ages_in_years,
     open_table,
     places,
     sexes,
@@ -87,8 +88,6 @@ TO_CHEXPERT = {
     "Effusion": "Pleural Effusion",
     "Pleural_Thickening": "Pleural Other",
 }
-UNITS = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
-"""How many of an age's unit make a year: the first release writes 058Y, 011M, 004D."""
 # People convert the images, and then the table's names with them; some write folders or no ending.
 _NAME = r"^(?:.*[/\\])?(?P<patient>[0-9]{8})_(?P<study>[0-9]{3})(?:\.(?:png|jpg|jpeg|dcm))?$"
 
@@ -188,7 +187,7 @@ def _about(
             "view": "frontal",
             "orientation": frame[ORIENTATION].str.strip(),
             "sex": sexes(frame[SEX[0]], path, problems),
-            "age": years(frame[AGE], _ages(frame[AGE]), path, problems),
+            "age": years(frame[AGE], ages_in_years(frame[AGE]), path, problems),
             "source": "train",
         },
         columns=list(ABOUT),
@@ -207,14 +206,6 @@ def _note_other_patients(
     other = (differ & patients.notna()).to_numpy(dtype=bool)
     told = stated + " in the table, " + names
     problems.add("patient contradicts path", places(path, other), told[other].tolist(), kept=True)
-
-
-def _ages(texts: "pd.Series[str]") -> "pd.Series[float]":
-    """Ages in years, NaN where there is none; who is not a year old is 0."""
-    bare = texts.str.strip().str.upper()
-    parts = bare.str.extract(r"^(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[YMWD]?)$")
-    ages = pd.to_numeric(parts["number"]) / parts["unit"].map(UNITS)
-    return ages.where(parts["unit"].isin(["", "Y"]), np.floor(ages))
 
 
 def _labels(

@@ -11,6 +11,7 @@ from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.core.origin import own_origin
 from cxrtool.core.unicode_forms import normal
+from cxrtool.data.label_names import match_columns, match_labels
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT, RESERVED
 from cxrtool.data.prediction_rows import SEPARATOR
@@ -18,11 +19,14 @@ from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import (
     Source,
     SourceRows,
+    ages_in_years,
     label_cells,
+    one_spelling,
     open_table,
     places,
     refuse_climbing,
     sexes,
+    unused_columns,
     years,
 )
 
@@ -65,6 +69,7 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     frame = open_table(path, (), problems)
     frame.columns = pd.Index([normal(str(column)) for column in frame.columns])
     columns, labels = _found(columns, labels, frame, path)
+    used = tuple(columns.values())
     reader = columns.pop(READER, None)
     rows = _about(frame, columns, images, path, problems)
     values, bad = label_cells(frame, list(labels.values()), path, problems)
@@ -78,6 +83,7 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
         origin=own_origin(f"the table {path.name}", images, [path]),
         rows=rows[~bad].reset_index(drop=True),
         readers=None if reader is None else frame[reader].str.strip()[~bad].reset_index(drop=True),
+        unused=unused_columns(frame, (*used, *labels.values()), path),
         notes=() if "view" in columns else (f"{path.name} names no views: all count as frontal",),
     )
 
@@ -143,9 +149,8 @@ def _found(
             if column not in there:
                 told = unknown_name(f"column of {path.name}", column, there)
                 raise UsageError(f"{option}: {told}")
-    found = {"path": "Path"} if "Path" in there else {}
-    found |= {name: name for name in COLUMNS if name in there} | dict(columns)
-    labels = labels or {label: label for label in CHEXPERT_LABELS if label in there}
+    found = match_columns(COLUMNS, there, str(path)) | dict(columns)
+    labels = labels or match_labels(CHEXPERT_LABELS, there, str(path))
     _refuse_missing(found, labels, there, path)
     return found, dict(labels)
 
@@ -180,6 +185,7 @@ def _about(
     for name, column in columns.items():
         cells[name] = frame[column].str.strip()
     cells["source"] = "train"
+    cells["patient_id"] = one_spelling(cells["patient_id"], path, problems)
     cells["path"] = _paths(frame[columns["path"]], images, path, problems)
     nobody = ((cells["patient_id"] == "") & (cells["path"] != "")).to_numpy(dtype=bool)
     problems.add("no patient", places(path, nobody), cells["path"][nobody].tolist(), kept=False)
@@ -192,8 +198,7 @@ def _about(
     else:
         cells["view"] = "frontal"
     cells["sex"] = sexes(cells["sex"], path, problems)
-    numbers = pd.to_numeric(cells["age"], errors="coerce")
-    return cells.assign(age=years(cells["age"], numbers, path, problems))
+    return cells.assign(age=years(cells["age"], ages_in_years(cells["age"]), path, problems))
 
 
 def _paths(

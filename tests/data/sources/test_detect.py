@@ -74,13 +74,16 @@ def test_a_named_format_is_read_whatever_else_lies_there(tmp_path, name):
     assert dataset(tmp_path, format=name)[0] == name
 
 
-def test_the_first_format_wins(tmp_path):
+def test_a_folder_of_several_data_sets_needs_to_be_told_which(tmp_path):
     mimic(tmp_path)
     assert dataset(tmp_path)[0] == "mimic"
     nih(tmp_path)
-    assert dataset(tmp_path)[0] == "nih"
-    chexpert(tmp_path)
-    assert dataset(tmp_path)[0] == "chexpert"
+    with pytest.raises(DataError, match=r"several data sets, nih \(.*\) and mimic .*--format nih"):
+        dataset(tmp_path)
+    assert dataset(tmp_path, format="mimic")[0] == "mimic"
+    # What lies in the folder itself goes before what lies in one of CheXpert's names.
+    chexpert(tmp_path / "CheXpert-v1.0-small")
+    assert dataset(tmp_path, format="mimic")[0] == "mimic"
 
 
 @pytest.mark.parametrize("inner", ["CheXpert-v1.0-small", "CheXpert-v1.0"])

@@ -327,3 +327,38 @@ def test_a_gzipped_table_says_the_same(path, tmp_path):
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     assert table.holds(zipped)
     assert read(zipped)[0].rows.equals(read(path)[0].rows)
+
+
+def test_columns_and_labels_are_known_whatever_their_spelling(path):
+    text = "PATH,Patient_ID,pleural_effusion,Airspace Opacity,No finding,Report\n1.png,a,1,0,,x\n"
+    source, problems = read(path, text)
+    assert problems.counts() == {}
+    rows = source.rows
+    assert rows["path"].tolist() == ["1.png"]
+    found = rows[["No Finding", "Lung Opacity", "Pleural Effusion"]].to_numpy()
+    np.testing.assert_array_equal(found, [[np.nan, 0, 1]])
+    assert source.unused == ("films.csv: Report",)
+
+
+@pytest.mark.parametrize(
+    ("given", "patients"),
+    [
+        (["17", "17.0", "017", "18"], ["17", "17", "17", "18"]),
+        (["017", "17", "0017.00", "7"], ["017", "017", "017", "7"]),
+        (["0", "00", "0.0", "1"], ["0", "0", "0", "1"]),
+        # Not all are numbers: these are names, and differ.
+        (["17", "017", "P17", "17.0"], ["17", "017", "P17", "17.0"]),
+    ],
+)
+def test_a_patient_written_as_a_number_is_one_patient(path, given, patients):
+    rows = [f"{at}.png,{patient},1" for at, patient in enumerate(given)]
+    source, problems = read(path, "\n".join(["path,patient_id,Edema", *rows, ""]))
+    assert source.rows["patient_id"].tolist() == patients
+    other = sum(one != two for one, two in zip(given, patients, strict=True))
+    assert problems.counts(kept=True) == ({"patient spelled otherwise": other} if other else {})
+
+
+def test_a_patient_that_a_spreadsheet_has_rounded_is_told(path):
+    source, problems = read(path, "path,patient_id,Edema\n1.png,1.23457E+12,1\n2.png,7,0\n")
+    assert source.rows["patient_id"].tolist() == ["1.23457E+12", "7"]
+    assert problems.counts(kept=True) == {"rounded patient": 1}
