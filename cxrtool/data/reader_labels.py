@@ -4,8 +4,9 @@ Labels are 1 (positive), 0 (negative), -1 (uncertain) and NaN (not mentioned, no
 NaN are answers. What a reader did not answer counts under no rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -198,20 +199,48 @@ def _note_differences(rows: pd.DataFrame, groups: _Groups, problems: Problems) -
 
 
 def _refuse_contradictions(rows: pd.DataFrame, groups: _Groups, where: str) -> None:
-    differ = groups.differ(rows[label_columns(rows)].to_numpy(dtype=np.float32))
-    bad = differ.any(axis=1)
-    if not bad.any():
-        return
-    labels = np.array(label_columns(rows), dtype=object)
-    paths = rows["path"].to_numpy()[groups.first[bad]]
-    told = [
-        f"{path} ({first_few(labels[of])})" for path, of in zip(paths, differ[bad], strict=True)
-    ]
-    raise DataError(
-        f"{where}: {counted(len(told), 'image')} in several rows with different labels "
-        f"({first_few(told)}): say what they become with --readers vote (the answer of most "
-        "readers), any, all or soft (the share of readers), or correct the table"
-    )
+    labels = label_columns(rows)
+    told = _contradictions(rows["path"], rows[labels].to_numpy(dtype=np.float32), labels, groups)
+    if told:
+        raise DataError(
+            f"{where}: {counted(len(told), 'image')} in several rows with different labels "
+            f"({first_few(told)}): say what they become with --readers vote (the answer of most "
+            "readers), any, all or soft (the share of readers), or correct the table"
+        )
+
+
+def refuse_different_labels(
+    names: "pd.Series[str]", values: Labels, labels: Sequence[str], table: Path
+) -> None:
+    """Refuse a table of labels alone that says two things of one image or study.
+
+    Args:
+        names: (n,) of images or studies, in any writing in which equal ones are the same.
+        values: (n, labels).
+        labels: their names.
+        table: the file.
+
+    Raises:
+        DataError: it names some.
+    """
+    told = _contradictions(names, values, labels, _Groups.of(pd.factorize(names)[0]))
+    if told:
+        raise DataError(
+            f"{table}: {counted(len(told), 'name')} in several rows with different labels "
+            f"({first_few(told)}): remove all but one row of each"
+        )
+
+
+def _contradictions(
+    names: "pd.Series[str]", values: Labels, labels: Sequence[str], groups: _Groups
+) -> list[str]:
+    """What has rows that differ, and in which labels."""
+    differ = groups.differ(values)
+    bad = np.asarray(differ.any(axis=1))
+    called = np.array(labels, dtype=object)
+    first = names.to_numpy()[groups.first[bad]]
+    pairs = zip(first, differ[bad], strict=True)
+    return [f"{name} ({first_few(called[of])})" for name, of in pairs]
 
 
 def _counts(values: Labels, groups: _Groups) -> tuple[Answers, Answers, Answers]:

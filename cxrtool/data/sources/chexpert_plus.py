@@ -17,6 +17,7 @@ from cxrtool.core.origin import CHEXPERT, own_origin
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.problems import Problems
+from cxrtool.data.reader_labels import refuse_different_labels
 from cxrtool.data.sources.rows import (
     Source,
     SourceRows,
@@ -68,6 +69,8 @@ def read(folder: Path, config: PrepareConfig, problems: Problems) -> SourceRows:
     rows = _about(frame, path, problems)
     labels = open_table(table, (PATH,), problems, labels=CHEXPERT_LABELS)
     values, bad = label_cells(labels, CHEXPERT_LABELS, table, problems)
+    names = labels[PATH].str.strip()
+    refuse_different_labels(names[~bad], values[~bad], CHEXPERT_LABELS, table)
     usable = ~(bad | _twice(labels[PATH], table, problems))
     at = pd.Index(labels[PATH][usable].str.strip()).get_indexer(pd.Index(rows["path"]))
     rows[list(CHEXPERT_LABELS)] = np.where((at >= 0)[:, None], values[usable][at], np.nan)

@@ -23,6 +23,7 @@ from cxrtool.core.origin import (
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.problems import Problems
+from cxrtool.data.reader_labels import refuse_different_labels
 from cxrtool.data.sources.labels_from import relabel
 from cxrtool.data.sources.rows import Source, SourceRows, all_of, label_cells, open_table, places
 
@@ -174,6 +175,7 @@ def _labels(
     """Each image's (rows, labels) numbers, those of its study; and which have none."""
     values, bad = label_cells(frame, CHEXPERT_LABELS, path, problems)
     keys = _studies(frame)
+    refuse_different_labels(keys[~bad], values[~bad], CHEXPERT_LABELS, path)
     usable = ~(_twice("study twice", keys, path, problems) | bad)
     at = pd.Index(keys[usable]).get_indexer(pd.Index(studies))
     found = np.full((len(studies), len(CHEXPERT_LABELS)), np.nan, dtype=np.float32)

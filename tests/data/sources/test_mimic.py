@@ -139,12 +139,18 @@ def test_without_any_label_no_row_is_left(folder):
 
 
 def test_a_study_labelled_twice_counts_once(folder):
-    other = labels().iloc[[0]].assign(Edema="1.0", Fracture="1.0", Pneumonia="1.0")
-    write(folder, chexpert=pd.concat([labels(), other]))
+    write(folder, chexpert=pd.concat([labels(), labels().iloc[[0]]]))
     source, problems = read(folder)
     assert problems.counts(kept=True) == {"study twice": 1}
     write(folder, chexpert=labels())
     pd.testing.assert_frame_equal(source.rows, read(folder)[0].rows)
+
+
+def test_a_study_with_two_different_labels_is_refused(folder):
+    changed = "0.0" if labels()["Edema"].iloc[0] == "1.0" else "1.0"
+    write(folder, chexpert=pd.concat([labels(), labels().iloc[[0]].assign(Edema=changed)]))
+    with pytest.raises(DataError, match=r"1 name in several rows .* \(Edema\)\): remove all but"):
+        read(folder)
 
 
 @pytest.mark.parametrize(
