@@ -34,6 +34,8 @@ COLOURED = ("RGB", "RGBA")
 """Modes in which caches before these may hold such pictures."""
 DICOM_MODES = ("MONOCHROME", "PALETTE", "YBR")
 """How the modes of DICOM pictures begin which no other picture has."""
+SIGNED = "I"
+"""The mode of signed TIFFs."""
 NUMBERS = len(COLUMNS) - len(("path", "row", "width", "height", "mode", "picture", "note"))
 """Numbers in a journal line after its first five columns."""
 
@@ -177,11 +179,11 @@ class NewCache:
         return {n: row for n, row in rows.items() if self._state(n) == [row.bytes, row.modified]}
 
     def _is_ordinary(self, row: Measured) -> bool:
-        """Whether every version made the same of an image: it is no DICOM, and has 8-bit colours.
+        """Whether every version made the same of an image: no DICOM, signed, or of deep colours.
 
         The former are decoded again at once, since each may lie or be shown in another way.
         """
-        if row.mode.startswith(DICOM_MODES):
+        if row.mode.startswith(DICOM_MODES) or row.mode == SIGNED:
             return False
         file = self.data / self.paths[row.row]
         try:

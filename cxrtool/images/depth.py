@@ -56,7 +56,9 @@ def shallow(image: Image.Image, *, white_is_zero: bool = False) -> Greys:
     (times 257) come out exactly as they were. Floats: the full scale is 1 where they lie in 0..1,
     a depth's where they lie above, and their own greatest (but for `ABOVE`) where they stay below
     `DARK`.
-    NaN and negative values become 0.
+    NaN and negative values become 0; but of integers that are negative in more than `ABOVE` of the
+    pixels, black is the smallest power of two that nearly all lie above: what was subtracted of
+    them to make them signed.
 
     Args:
         image: of a mode for which `is_deep` holds.
@@ -101,6 +103,7 @@ def _shallow(values: Deep, scale: "_Scale") -> tuple[NDArray[np.uint8], str]:
     """Values of two dimensions in 8 bits, and what was lost."""
     greys = np.empty(values.shape, np.uint8)
     above = negative = 0
+    base, width = scale.base, scale.full - scale.base
     for place in _blocks(values):
         block = _numbers(values[place])
         if scale.repeated:
@@ -108,7 +111,7 @@ def _shallow(values: Deep, scale: "_Scale") -> tuple[NDArray[np.uint8], str]:
             continue
         above += int(np.count_nonzero(block > scale.full))
         negative += int(np.count_nonzero(block < 0))
-        shown = np.clip(block.astype(np.float64) * (255 / scale.full), 0, 255) + 0.5
+        shown = np.clip((block.astype(np.float64) - base) * (255 / width), 0, 255) + 0.5
         greys[place] = shown.astype(np.uint8)
     reasons = []
     if above:
@@ -116,7 +119,9 @@ def _shallow(values: Deep, scale: "_Scale") -> tuple[NDArray[np.uint8], str]:
             f"{_share(above, values.size)} of its pixels are above {_number(scale.full)} (up to "
             f"{scale.greatest:,.6g}): taken for a marker and clipped"
         )
-    if negative > ABOVE * values.size:
+    if base:
+        reasons.append(f"its pixels are signed: shown from {base:,} to {_number(scale.full)}")
+    elif negative > ABOVE * values.size:
         reasons.append(f"{_share(negative, values.size)} of its pixels are negative: read as 0")
     return greys, "; ".join(reasons)
 
@@ -135,24 +140,37 @@ class _Scale(NamedTuple):
     greatest: float
     repeated: bool
     """Whether they are 8-bit pixels, written twice into 16 bits."""
+    base: int = 0
+    """The value that becomes black."""
 
 
 def _scale(values: Deep) -> _Scale:
     integers = np.issubdtype(values.dtype, np.integer)
     scales = ([] if integers else [1.0]) + [float(2**depth - 1) for depth in DEPTHS]
     above, repeated, greatest = np.zeros(len(scales)), integers, 0.0
+    base = _base(values) if values.dtype.kind == "i" else 0
     for place in _blocks(values):
         block = _numbers(values[place])
-        above += [np.count_nonzero(block > scale) for scale in scales]
+        above += [np.count_nonzero(block > scale + base) for scale in scales]
         greatest = max(greatest, float(block.max(initial=0)))
         repeated = repeated and bool(((block >> 8) == (block & 255)).all())
     fits = above <= ABOVE * values.size
-    full = scales[int(fits.argmax())] if fits.any() else greatest
+    full = scales[int(fits.argmax())] + base if fits.any() else greatest
     if full == 1 and not integers:
         step = -(-values.size // AT_ONCE)  # a million of them tell the percentile
         own = float(np.quantile(_numbers(values.reshape(-1)[::step]), 1 - ABOVE))
         full = own if 0 < own < DARK else full
-    return _Scale(full, greatest, repeated)
+    return _Scale(full, greatest, repeated and base == 0, base)
+
+
+def _base(values: NDArray[np.signedinteger]) -> int:
+    """What becomes black: 0, or if too many are negative, the power of two they lie above."""
+    powers = [0, *(-(1 << power) for power in range(32))]
+    below = np.zeros(len(powers))
+    for place in _blocks(values):
+        if values[place].min(initial=0) < 0:
+            below += [np.count_nonzero(values[place] < power) for power in powers]
+    return powers[int((below <= ABOVE * values.size).argmax())]
 
 
 def _full_depth(values: Deep, scale: _Scale, *, white_is_zero: bool) -> FullDepth:
@@ -170,7 +188,7 @@ def _full_depth(values: Deep, scale: _Scale, *, white_is_zero: bool) -> FullDept
         intercept=intercept,
         white_is_zero=white_is_zero,
         presentations=(
-            Window.between(0.0, full, f"up to {_number(full)}"),
+            Window.between(float(scale.base), full, f"up to {_number(full)}"),
             Window.between(least, greatest, FULL_RANGE),
         ),
     )

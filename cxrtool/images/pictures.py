@@ -2,17 +2,25 @@
 
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from cxrtool.core.errors import DataError
 from cxrtool.images.deep_colours import deep_mode, shallow_deep_colours
 from cxrtool.images.depth import is_deep, shallow, shallow_and_full
+from cxrtool.images.formats.deep import DeepPicture
 from cxrtool.images.formats.jpeg import START as JPEG_START
 from cxrtool.images.formats.jpeg import decode_jpeg, examine_jpeg
 from cxrtool.images.formats.limits import MOST_EXIF, Examined
 from cxrtool.images.formats.png import SIGNATURE, examine_png
 from cxrtool.images.formats.tiff import STARTS as TIFF_STARTS
-from cxrtool.images.formats.tiff import damage_of_tiff, examine_tiff
+from cxrtool.images.formats.tiff import (
+    damage_of_tiff,
+    examine_tiff,
+    unknown_tiff,
+    with_its_sign,
+)
 from cxrtool.images.presentations import FullDepth
 
 FORMATS = ("JPEG", "PNG", "TIFF")
@@ -73,11 +81,34 @@ def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
 
 
 def open_picture(file: BinaryIO) -> ImageFile:
-    """Read a picture's header. Its size is checked here too: threads may restore the filters."""
-    image = Image.open(file, formats=FORMATS)
+    """Read a picture's header. Its size is checked here too: threads may restore the filters.
+
+    Raises:
+        DataError: a TIFF of a kind that is not read.
+        UnidentifiedImageError: neither JPEG, PNG nor TIFF, or damaged.
+    """
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if file.read(len(SIGNATURE)).startswith(TIFF_STARTS):
+            raise DataError(unknown_tiff(file)) from None
+        raise
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
     return image
+
+
+def read_picture_header(file: BinaryIO) -> PictureHeader:
+    """What a picture is by its header, without decoding its pixels.
+
+    Raises: see `examine_picture` and `open_picture`.
+    """
+    found = examine_picture(file, pixels=False)
+    if found.deep is not None:
+        return PictureHeader(found.deep.width, found.deep.height, found.deep.mode, "")
+    with open_picture(found.file) as image:
+        return PictureHeader(image.width, image.height, deep_mode(image), "")
 
 
 def read_picture(found: Examined) -> Picture:
@@ -90,27 +121,53 @@ def read_picture_film(found: Examined) -> tuple[Picture, FullDepth | None]:
     return _read(found, film=True)
 
 
+class _Loaded(NamedTuple):
+    """A picture's pixels as they are stored, and how they are to be shown."""
+
+    pixels: Image.Image
+    mode: str
+    orientation: int
+    """As of EXIF."""
+    white_is_zero: bool
+    warnings: list[str]
+
+
 def _read(found: Examined, *, film: bool) -> tuple[Picture, FullDepth | None]:
+    loaded = _load(found) if found.deep is None else _load_deep(found, found.deep)
+    (plain, lost), depth = _plain(loaded.pixels, white_is_zero=loaded.white_is_zero, film=film)
+    turned = TURNED.get(loaded.orientation)
+    if turned is not None:
+        plain, depth = plain.transpose(turned), depth and depth.turned(turned)
+    warnings = filter(None, (*found.warnings, *loaded.warnings, lost))
+    return Picture(plain, loaded.mode, "; ".join(warnings)), depth
+
+
+def _load(found: Examined) -> _Loaded:
     image = open_picture(found.file)
-    mode, warnings = deep_mode(image), list(found.warnings)
+    mode, warnings = deep_mode(image), []
     if _has_pages(image):
         warnings.append("the first of several pages")
     if image.format == "TIFF":
         warnings += damage_of_tiff(found.file)
+    pixels: Image.Image = image
     if found.jpeg is not None:
         pixels, damage = decode_jpeg(found.jpeg, image)
         warnings += damage
     elif (colours := shallow_deep_colours(image, lambda: _again(found.file))) is not None:
-        pixels, lost_of_colours = colours
-        warnings += [lost_of_colours]
+        pixels, lost = colours
+        warnings.append(lost)
     else:
         image.load()
-        pixels = image
-    turned = TURNED.get(_orientation(image))  # only now: Pillow rotates TIFFs itself
-    (plain, lost), depth = _plain(pixels, white_is_zero=_white_is_zero(image), film=film)
-    if turned is not None:
-        plain, depth = plain.transpose(turned), depth and depth.turned(turned)
-    return Picture(plain, mode, "; ".join(filter(None, (*warnings, lost)))), depth
+        if image.format == "TIFF" and image.mode in ("L", "I"):
+            pixels = Image.fromarray(with_its_sign(np.asarray(image), found.file))
+    # The orientation only now: Pillow rotates TIFFs itself.
+    return _Loaded(pixels, mode, _orientation(image), _white_is_zero(image), warnings)
+
+
+def _load_deep(found: Examined, deep: DeepPicture) -> _Loaded:
+    damage = [] if found.jpeg is not None else damage_of_tiff(found.file)
+    pixels = Image.fromarray(deep.decode())
+    return _Loaded(pixels, deep.mode, deep.orientation, deep.white_is_zero, damage)
 
 
 def _again(file: BinaryIO) -> ImageFile:

@@ -13,7 +13,6 @@ from PIL import Image
 from cxrtool.core.errors import DataError
 from cxrtool.images.apart import APART
 from cxrtool.images.decoder_warnings import QUIET
-from cxrtool.images.deep_colours import deep_mode
 from cxrtool.images.errors import ImageError, named_error
 from cxrtool.images.files import is_dicom, open_file
 from cxrtool.images.formats.dicom import is_plain_dicom
@@ -21,8 +20,8 @@ from cxrtool.images.pictures import (
     Picture,
     PictureHeader,
     examine_picture,
-    open_picture,
     read_picture,
+    read_picture_header,
 )
 from cxrtool.images.plausibility import implausible_looks
 
@@ -82,8 +81,7 @@ def read_header(path: Path | str) -> PictureHeader:
                 from cxrtool.images.dicom.reading import read_dicom_header
 
                 return read_dicom_header(file)
-            with open_picture(examine_picture(file, pixels=False).file) as image:
-                return PictureHeader(image.width, image.height, deep_mode(image), "")
+            return read_picture_header(file)
     except Exception as error:
         raise named_error(error, path) from None
 

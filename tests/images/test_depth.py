@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cxrtool.images.depth import AT_ONCE, shallow
+from cxrtool.images.film import film_content
 from cxrtool.images.reading import read_for_scoring
 from tests.support.greys import RAMP, grey, plain_tiff, saved
 
@@ -81,3 +82,52 @@ def test_a_tiff_says_which_end_is_white(tmp_path, bits, white_is_zero):
     levels = (RAMP / 255 * (2**bits - 1)).astype(f"<u{bits // 8}")
     (tmp_path / "a.tif").write_bytes(plain_tiff(levels, 0 if white_is_zero else 1))
     assert np.abs(grey(tmp_path / "a.tif") - (255 - RAMP if white_is_zero else RAMP)).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("bits", "error"), [(8, 0), (10, 1), (12, 1), (14, 1), (16, 1)])
+@pytest.mark.parametrize("kind", [np.int16, np.int32])
+def test_a_signed_tiff_has_the_greys_of_the_unsigned_one_that_was_shifted(
+    tmp_path, order, bits, error, kind
+):
+    levels = deep(FILM, 2**bits - 1) - 2 ** (bits - 1)
+    (tmp_path / "a.tif").write_bytes(plain_tiff(levels.astype(kind), 1, order, t339=2))
+    assert np.abs(grey(tmp_path / "a.tif") - FILM).max() <= error
+    least, greatest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    said = f"its pixels are signed: shown from {least:,} to {greatest:,}"
+    assert read_for_scoring(tmp_path / "a.tif")[1] == said
+
+
+def test_signed_bytes_are_not_read_as_unsigned_ones(tmp_path):
+    levels = FILM.astype(int) - 128
+    (tmp_path / "a.tif").write_bytes(plain_tiff(levels.astype(np.int8), 1, t339=2))
+    assert (grey(tmp_path / "a.tif") == FILM).all()
+
+
+def test_values_of_a_scanner_are_shown_from_the_power_of_two_below_them(tmp_path):
+    levels = deep(FILM, 4095) - 1024
+    (tmp_path / "a.tif").write_bytes(plain_tiff(levels.astype(np.int16), 1, t339=2))
+    assert np.abs(grey(tmp_path / "a.tif") - FILM).max() <= 1
+
+
+def test_a_few_negative_pixels_are_black(tmp_path):
+    levels = marked(deep(FILM, 4095), -7)
+    (tmp_path / "a.tif").write_bytes(plain_tiff(levels.astype(np.int16), 1, t339=2))
+    assert np.abs(grey(tmp_path / "a.tif") - marked(FILM, 0)).max() <= 1
+    assert read_for_scoring(tmp_path / "a.tif")[1] == ""
+
+
+def test_words_of_32_bits_are_not_read_as_signed_ones(tmp_path):
+    levels = deep(FILM, 2**32 - 1)
+    (tmp_path / "a.tif").write_bytes(plain_tiff(levels.astype(np.uint32), 1, t339=1))
+    assert np.abs(grey(tmp_path / "a.tif") - FILM).max() <= 1
+
+
+def test_a_signed_film_is_shown_as_it_is_scored(tmp_path):
+    levels = deep(FILM, 4095) - 2048
+    film = film_content("a.tif", plain_tiff(levels.astype(np.int16), 1, t339=2))
+    first = film.presentations[0]
+    values = film.values.astype(float) * film.slope + film.intercept
+    shown = np.clip(first.of(values), 0, 1) * 255
+    assert np.abs(shown - np.asarray(film.grey)).max() <= 1
+    assert (values == levels).all()

@@ -21,14 +21,21 @@ def saved(path, array, **options):
     return path
 
 
-def plain_tiff(levels, photometric):
-    """A TIFF written out by hand (TIFF 6.0, section 4)."""
-    (rows, columns), content = levels.shape, levels.tobytes()
-    tags = {256: columns, 257: rows, 258: 8 * levels.itemsize, 259: 1, 262: photometric}
-    tags |= {273: 8, 277: 1, 278: rows, 279: len(content)}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    start = struct.pack("<2sHI", b"II", 42, 8 + len(content))
-    return start + content + struct.pack("<H", len(tags)) + entries + bytes(4)
+def plain_tiff(levels, photometric, order="<", **tags):
+    """A TIFF of one strip, written out by hand (TIFF 6.0, section 4); `tags` as `t339=3`."""
+    rows, columns = levels.shape
+    strip = levels.astype(levels.dtype.newbyteorder(order)).tobytes()
+    all_tags = {256: columns, 257: rows, 258: 8 * levels.itemsize, 259: 1, 262: photometric}
+    all_tags |= {273: 8, 277: 1, 278: rows}
+    all_tags |= {int(name[1:]): value for name, value in tags.items()}
+    strip = zlib.compress(strip) if all_tags[259] in (8, 32946) else strip
+    all_tags[279] = len(strip)
+    entries = b"".join(
+        struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in sorted(all_tags.items())
+    )
+    mark = b"II" if order == "<" else b"MM"
+    start = struct.pack(f"{order}2sHI", mark, 42, 8 + len(strip))
+    return start + strip + struct.pack(f"{order}H", len(all_tags)) + entries + bytes(4)
 
 
 TYPES = {2: 0, 3: 2, 4: 6}

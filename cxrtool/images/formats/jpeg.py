@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrtool.core.errors import DataError
+from cxrtool.images.dicom.codestreams import LOSSLESS
+from cxrtool.images.dicom.jpeg_lossless import decode_lossless
+from cxrtool.images.formats.deep import DeepPicture
 from cxrtool.images.formats.limits import (
     HEAD,
     MOST_EXIF,
@@ -76,7 +79,7 @@ def examine_jpeg(file: BinaryIO, *, pixels: bool = True) -> Examined:
         raise DataError("cut short before its size" if cut else "a JPEG without a size")
     height = int.from_bytes(content[frame.start + 5 : frame.start + 7], "big")
     width = int.from_bytes(content[frame.start + 7 : frame.start + 9], "big")
-    samples = content[frame.start + 9]
+    bits, samples = content[frame.start + 4], content[frame.start + 9]
     whole = frame.marker not in SEQUENTIAL
     check_size(width, height, (2 + 2 * whole) * samples + 1 + 4 * (samples > 1))
     scans = content.count(SCAN, frame.end) if whole or samples > 1 else 1
@@ -89,12 +92,32 @@ def examine_jpeg(file: BinaryIO, *, pixels: bool = True) -> Examined:
     if dropped:
         kept = [content[one.start : one.end] for one in segments if one not in dropped]
         content = START + b"".join(kept) + content[segments[-1].end :]
+    deep = _deep(content, frame.marker, bits, (width, height, samples)) if bits != 8 else None
     ordinary = (
         width * height <= ORDINARY_PIXELS
+        and deep is None
         and scans <= ORDINARY_SCANS
         and len(content) <= ORDINARY_BYTES
     )
-    return Examined(file=in_memory(content), ordinary=ordinary, warnings=warnings, jpeg=content)
+    return Examined(
+        file=in_memory(content), ordinary=ordinary, warnings=warnings, jpeg=content, deep=deep
+    )
+
+
+def _deep(content: bytes, marker: int, bits: int, shape: tuple[int, int, int]) -> DeepPicture:
+    """A lossless grey picture of another depth than 8 bits, which Pillow does not read.
+
+    Raises:
+        DataError: it is coded in another way.
+    """
+    width, height, samples = shape
+    if marker != LOSSLESS or samples != 1:
+        raise DataError(
+            f"a JPEG of {bits} bits a sample, which is not read: save it as 16-bit PNG or TIFF"
+        )
+    return DeepPicture(
+        width=width, height=height, mode="I;16", decode=lambda: decode_lossless(content)
+    )
 
 
 def _segments(content: bytes) -> list[Segment]:

@@ -9,6 +9,7 @@ from typing import BinaryIO, TypeVar
 from PIL import Image
 
 from cxrtool.core.errors import DataError
+from cxrtool.images.formats.deep import DeepPicture
 
 MOST_BYTES = 512 * 2**20
 """Largest file that is read."""
@@ -40,7 +41,9 @@ class Examined:
     """Whether decoding is known to take little time and memory."""
     warnings: list[str] = field(default_factory=list)
     jpeg: bytes | None = None
-    """The stream, if it is a JPEG."""
+    """The stream, if it is a JPEG that Pillow reads."""
+    deep: DeepPicture | None = None
+    """What it is, if Pillow does not read it."""
 
 
 def check_size(width: int, height: int, bytes_a_pixel: float) -> None:

@@ -3,9 +3,13 @@
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError
+from cxrtool.images.formats.deep import DeepPicture
 from cxrtool.images.formats.jpeg import jpeg_damage
 from cxrtool.images.formats.limits import (
     MOST_BYTES,
@@ -18,9 +22,12 @@ from cxrtool.images.formats.limits import (
 
 STARTS = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\0\x2b")
 BIG = 43
+HEADER = 8
+"""Bytes before anything else can stand."""
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
 OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, TABLES = 273, 279, 324, 325, 347
 STRIP_ROWS, TILE_ROWS, PLANES = 278, 323, 284
+PHOTOMETRIC, ORIENTATION, PREDICTOR, FORMAT = 262, 274, 317, 339
 PLACES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
 """Tags with one number per strip or tile."""
 ASKED = {
@@ -30,6 +37,10 @@ ASKED = {
     COMPRESSION,
     SAMPLES,
     PLANES,
+    PHOTOMETRIC,
+    ORIENTATION,
+    PREDICTOR,
+    FORMAT,
     TABLES,
     STRIP_ROWS,
     TILE_ROWS,
@@ -45,6 +56,8 @@ MOST_VALUES = 16 * 2**20
 """Bytes of all values: tags may share one place in the file, which is read for each."""
 SEPARATE = 2
 """Of `PLANES`: each sample is a picture of its own."""
+SIGNED, FLOATS = 2, 3
+"""Of `FORMAT`."""
 PLAIN, NEW_JPEG, DEFLATE = 1, 7, (8, 32946)
 
 
@@ -64,6 +77,8 @@ class Directory(NamedTuple):
     """A TIFF's first directory."""
 
     tags: dict[int, tuple[int, ...]]
+    order: str
+    """Of its bytes: < or >."""
 
     def first(self, tag: int, default: int) -> int:
         """A tag's first number."""
@@ -98,7 +113,51 @@ def examine_tiff(file: BinaryIO) -> Examined:
     check_size(width, height, (2 * bits / 8 + 1 if deep else 3) if samples == 1 else wide)
     file.seek(0)
     small = width * height <= ORDINARY_PIXELS
-    return Examined(file=file, ordinary=small and found.compression == PLAIN)
+    ordinary = small and found.compression == PLAIN
+    return Examined(file=file, ordinary=ordinary, deep=_floats(file, found, bits))
+
+
+def _floats(file: BinaryIO, found: Directory, bits: int) -> DeepPicture | None:
+    """Floats of 16 or 64 bits, of which Pillow knows only 32.
+
+    Raises:
+        DataError: they are coded in a way that is not read.
+    """
+    if found.first(FORMAT, 1) != FLOATS or bits not in (16, 64):
+        return None
+    coded = found.compression not in (PLAIN, *DEFLATE) or found.first(PREDICTOR, 1) != 1
+    if coded or found.first(SAMPLES, 1) != 1 or TILE_OFFSETS in found.tags:
+        raise DataError(
+            f"a TIFF of {bits}-bit floats in tiles, colours or another compression than Deflate, "
+            "which is not read: save it with 32 bits"
+        )
+    return DeepPicture(
+        width=found.first(WIDTH, 0),
+        height=found.first(HEIGHT, 0),
+        mode=f"F;{bits}",
+        decode=lambda: _read_floats(file, found, bits),
+        white_is_zero=found.first(PHOTOMETRIC, 1) == 0,
+        orientation=found.first(ORIENTATION, 1),
+    )
+
+
+def _read_floats(file: BinaryIO, found: Directory, bits: int) -> NDArray[np.float32]:
+    """The floats of all strips: (height, width)."""
+    height, width = found.first(HEIGHT, 0), found.first(WIDTH, 0)
+    whole = height * width * bits // 8
+    content = b""
+    for piece in _pieces(file, found):
+        left = whole - len(content)
+        try:
+            plain = found.compression == PLAIN
+            content += piece if plain else zlib.decompressobj().decompress(piece, max(left, 1))
+        except zlib.error as error:
+            raise DataError(f"damaged: {error} (zlib)") from None
+    if len(content) < whole or not whole:
+        raise DataError(f"cut short: {len(content):,} of {whole:,} bytes of its pixels")
+    values = np.frombuffer(content[:whole], f"{found.order}f{bits // 8}").reshape(height, width)
+    with np.errstate(over="ignore"):  # what 32 bits do not hold is infinite, and read as 0
+        return values.astype(np.float32)
 
 
 def read_directory(file: BinaryIO) -> Directory:
@@ -112,6 +171,8 @@ def read_directory(file: BinaryIO) -> Directory:
     order, big = "<" if start[:2] == b"II" else ">", BIG in start[2:4]
     try:
         place = struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)[0]
+        if place < HEADER:
+            raise ValueError(place)
         file.seek(place)
         count = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
     except (struct.error, OSError, ValueError, OverflowError):
@@ -129,7 +190,8 @@ def read_directory(file: BinaryIO) -> Directory:
             raise DataError(f"{one.values:,} strips: at most {MOST_PLACES:,} are read")
     if sum(one.size for one in entries if one.tag not in PLACES) > MOST_VALUES:
         raise DataError(f"more than the {MOST_VALUES / 2**20:.0f} MiB of tags that are read")
-    return Directory({one.tag: _numbers(file, order, one) for one in entries if one.tag in ASKED})
+    tags = {one.tag: _numbers(file, order, one) for one in entries if one.tag in ASKED}
+    return Directory(tags, order)
 
 
 def _numbers(file: BinaryIO, order: str, entry: _Entry) -> tuple[int, ...]:
@@ -147,6 +209,31 @@ def _numbers(file: BinaryIO, order: str, entry: _Entry) -> tuple[int, ...]:
         content = file.read(entry.size)
     whole = len(content) // SIZES[entry.kind]
     return struct.unpack_from(f"{order}{whole}{letter}", content)
+
+
+def unknown_tiff(file: BinaryIO) -> str:
+    """What a TIFF is that no decoder here knows."""
+    found = read_directory(file)
+    bits, samples = max(found.tags.get(BITS, (1,)), default=1), found.first(SAMPLES, 1)
+    return (
+        f"a TIFF of {samples} samples of {bits} bits in compression {found.compression}, which is "
+        "damaged or not read: save it without compression, or as PNG"
+    )
+
+
+def with_its_sign(values: NDArray[Any], file: BinaryIO) -> NDArray[Any]:
+    """Integers that Pillow read of a TIFF, with the sign that its tags say.
+
+    Pillow reads signed bytes as unsigned ones, and unsigned words of 32 bits as signed; of these
+    the lowest bit is left out where 31 bits do not hold them.
+    """
+    found = read_directory(file)
+    signed, bits = found.first(FORMAT, 1) == SIGNED, found.tags.get(BITS, ())
+    if signed and bits == (8,) and values.dtype == np.uint8:
+        return values.view(np.int8).astype(np.int32)
+    if not signed and bits == (32,) and values.dtype == np.int32 and values.min(initial=0) < 0:
+        return (values.view(np.uint32) >> 1).astype(np.int32)
+    return values
 
 
 def damage_of_tiff(file: BinaryIO) -> list[str]:

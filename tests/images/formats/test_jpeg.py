@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrtool.images.errors import ImageError
 from cxrtool.images.formats import limits as limits
 from cxrtool.images.formats.jpeg import has_one_header
-from cxrtool.images.reading import read_for_scoring, read_header
+from cxrtool.images.reading import decode, read_for_scoring, read_grey, read_header
 from tests.support.formats import LONG_EXIF, encoded, refused, stored
+from tests.support.lossless import encode_lossless, wavy
 
 
 def test_long_metadata_of_a_jpeg_are_left_out_and_it_is_told(tmp_path):
@@ -76,3 +78,23 @@ def test_filling_before_a_marker_is_no_second_header():
     assert has_one_header(content[:start] + b"\xff" * 3 + content[start:])
     assert not has_one_header(content[:start] + b"\0\xff" + content[start:])
     assert not has_one_header(content[:start] + content[start : start + 13] + content[start:])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_a_lossless_jpeg_of_any_depth_is_read(tmp_path, bits):
+    pixels = wavy(40, 56, bits)
+    path = stored(tmp_path, encode_lossless(pixels, bits))
+    assert np.abs(np.asarray(read_grey(path)) - pixels / (2**bits - 1) * 255).max() <= 0.51
+    assert decode(path).mode == "I;16"
+    assert read_header(path) == (56, 40, "I;16", "")
+    assert read_for_scoring(path)[1] == ""
+
+
+def test_a_lossy_jpeg_of_twelve_bits_is_named(tmp_path):
+    content = bytearray(encoded("JPEG"))
+    content[content.index(b"\xff\xc0") + 4] = 12
+    assert refused(stored(tmp_path, content)) == (
+        "a JPEG of 12 bits a sample, which is not read: save it as 16-bit PNG or TIFF"
+    )
+    with pytest.raises(ImageError, match="a JPEG of 12 bits"):
+        read_header(tmp_path / "a")

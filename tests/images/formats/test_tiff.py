@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from cxrtool.images.errors import ImageError
-from cxrtool.images.reading import read_file, read_for_scoring
+from cxrtool.images.reading import decode, read_file, read_for_scoring, read_header
 from tests.support.formats import FILM, encoded, refused, stored
+from tests.support.greys import RAMP, grey, plain_tiff
 
 
 def test_tags_that_share_one_long_value_are_refused(tmp_path):
@@ -84,3 +85,44 @@ def test_a_strip_that_is_short_shows_nobody_elses_pixels(tmp_path, kind):
         assert (below == below[0, 0]).all() or kind == "group4"
         assert "damaged" in read.warning or kind == "group4"
     assert len(seen) <= 1
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8, 32946])
+def test_floats_of_half_and_double_length_are_read(tmp_path, kind, order, compression):
+    floats = (RAMP / 255).astype(kind)
+    path = stored(tmp_path, plain_tiff(floats, 1, order, t339=3, t259=compression))
+    assert np.abs(grey(path) - RAMP).max() <= 1
+    read = decode(path)
+    assert (read.mode, read.warning) == (f"F;{8 * np.dtype(kind).itemsize}", "")
+    assert read_header(path) == (50, 40, read.mode, "")
+
+
+def test_floats_are_turned_and_inverted_as_their_tags_say(tmp_path):
+    path = stored(tmp_path, plain_tiff(RAMP / 255, 0, t339=3, t274=6))
+    assert np.abs(grey(path) - np.rot90(255 - RAMP, -1)).max() <= 1
+
+
+@pytest.mark.parametrize("tags", [{"t259": 5}, {"t317": 3}, {"t277": 3}, {"t324": 8}])
+def test_floats_that_are_coded_in_another_way_are_refused_by_name(tmp_path, tags):
+    path = stored(tmp_path, plain_tiff(RAMP / 255, 1, t339=3, **tags))
+    assert refused(path).startswith("a TIFF of 64-bit floats in tiles, colours or another")
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_floats_that_are_cut_short_or_damaged_are_refused(tmp_path, compression):
+    content = bytearray(plain_tiff(RAMP / 255, 1, t339=3, t259=compression, t257=80))
+    assert "cut short: 16,000 of 32,000 bytes" in refused(stored(tmp_path, content))
+    content[8:40] = bytes(32)
+    assert refused(stored(tmp_path, content))
+
+
+def test_a_tiff_of_an_unknown_kind_is_named(tmp_path):
+    path = stored(tmp_path, tiff(FILM.tobytes(), 34712, 128))
+    assert "a TIFF of 1 samples of 8 bits in compression 34712, which is" in refused(path)
+
+
+def test_a_directory_within_the_header_is_none(tmp_path):
+    path = stored(tmp_path, b"II*\0" + bytes(4) + FILM.tobytes())
+    assert "its directory is not there" in refused(path)
