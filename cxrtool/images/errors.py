@@ -6,6 +6,8 @@ from PIL import Image, UnidentifiedImageError
 
 from cxrtool.core.errors import DataError
 
+NOT_READ = "not a JPEG, PNG, TIFF or DICOM image"
+
 
 class ImageError(DataError):
     """An image file that cannot be read, with the reason."""
@@ -24,7 +26,7 @@ def named_error(error: Exception, path: Path | str) -> ImageError:
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return ImageError(f"{path}: more pixels than {Image.MAX_IMAGE_PIXELS:,}")
     if isinstance(error, UnidentifiedImageError):
-        return ImageError(f"{path}: not a JPEG, PNG, TIFF or DICOM image")
+        return ImageError(f"{path}: {NOT_READ}")
     if isinstance(error, DataError):
         return ImageError(f"{path}: {error}")
     if isinstance(error, MemoryError):

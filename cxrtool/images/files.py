@@ -7,33 +7,41 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cxrtool.images.errors import named_error
+from cxrtool.images.signatures import START, has_dicom_mark, is_bare_dicom, is_picture
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *DICOM_SUFFIXES)
-DICOM_MARK = b"DICM"
-MARK_PLACE = 128
 BARE_STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """First group of a DICOM without preamble."""
+ARCHIVES = (".gz", ".bz2", ".xz", ".zip")
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file in a folder counts as an image: by its suffix, or as a DICOM without one.
+    """Whether a file in a folder counts as an image: by its suffix, or else by its content.
 
-    Scanners name files IM0001, archives by numbers with dots. Hidden files and DICOMDIR, which
-    lists the others, do not count.
+    Scanners name DICOMs IM0001, IM0001.IMA or a UID. Hidden files and DICOMDIR, which lists the
+    others, do not count.
     """
-    suffix = path.suffix.lower()
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
         return False
-    if suffix in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
         return path.is_file()
-    if suffix and not suffix[1:].isdecimal():
-        return False
     try:
         with open_file(path) as file:
-            return is_dicom(file, path)
+            return is_dicom(file, path) or is_picture(file.read(START))
     except OSError:
         return False
+
+
+def kind_by_name(path: Path) -> str:
+    """What a file that is no image is counted as: hidden, or its ending."""
+    if path.name.startswith("."):
+        return "hidden"
+    if path.name.upper() == "DICOMDIR":
+        return "DICOMDIR"
+    suffixes = [one.lower() for one in path.suffixes]
+    kept = suffixes[-2:] if suffixes and suffixes[-1] in ARCHIVES else suffixes[-1:]
+    return "".join(kept) or "without an ending"
 
 
 def file_state(path: Path | str) -> tuple[int, int]:
@@ -63,10 +71,10 @@ def open_file(path: Path | str) -> BinaryIO:
 
 
 def is_dicom(file: BinaryIO, path: Path | str) -> bool:
-    """Whether an open file is a DICOM: by its mark, or by its first group and its name."""
-    start = file.read(MARK_PLACE + len(DICOM_MARK))
+    """Whether an open file is a DICOM: by its mark, or by its first elements or its name."""
+    start = file.read(START)
     file.seek(0)
-    if start[MARK_PLACE:] == DICOM_MARK:
+    if has_dicom_mark(start) or is_bare_dicom(start):
         return True
     return start.startswith(BARE_STARTS) and str(path).lower().endswith(DICOM_SUFFIXES)
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from cxrtool.images.decoder_warnings import QUIET
 from cxrtool.images.errors import ImageError, named_error
-from cxrtool.images.files import DICOM_MARK, MARK_PLACE, is_dicom
+from cxrtool.images.files import is_dicom
 from cxrtool.images.pictures import examine_picture, read_picture_film
 from cxrtool.images.presentations import FullDepth, as_stored, presentation_from
 from cxrtool.images.reading import decode_apart, finished
+from cxrtool.images.signatures import DICOM_MARK, MARK_PLACE
 
 
 @dataclass(frozen=True, kw_only=True)

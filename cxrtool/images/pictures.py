@@ -9,6 +9,7 @@ from PIL.ImageFile import ImageFile
 from cxrtool.core.errors import DataError
 from cxrtool.images.deep_colours import deep_mode, shallow_deep_colours
 from cxrtool.images.depth import is_deep, shallow, shallow_and_full
+from cxrtool.images.errors import NOT_READ
 from cxrtool.images.formats.deep import DeepPicture
 from cxrtool.images.formats.jpeg import START as JPEG_START
 from cxrtool.images.formats.jpeg import decode_jpeg, examine_jpeg
@@ -22,6 +23,7 @@ from cxrtool.images.formats.tiff import (
     with_its_sign,
 )
 from cxrtool.images.presentations import FullDepth
+from cxrtool.images.signatures import START, other_kind
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 """Formats that Pillow may try: some others start programs (EPS: Ghostscript)."""
@@ -69,14 +71,17 @@ def examine_picture(file: BinaryIO, *, pixels: bool = True) -> Examined:
         file: the picture's file.
         pixels: whether its pixels will be decoded; else only what precedes them is examined.
     """
-    start = file.read(len(SIGNATURE))
+    start = file.read(START)
     file.seek(0)
-    if start == SIGNATURE:
+    if start.startswith(SIGNATURE):
         return examine_png(file, pixels=pixels)
     if start.startswith(JPEG_START):
         return examine_jpeg(file, pixels=pixels)
     if start.startswith(TIFF_STARTS):
         return examine_tiff(file)
+    kind = other_kind(start)
+    if kind:
+        raise DataError(f"{NOT_READ}, but {kind}")
     raise UnidentifiedImageError
 
 

@@ -3,16 +3,17 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.unicode_forms import forms, on_disk
 from cxrtool.core.workspace import Workspace
-from cxrtool.images.files import SUFFIXES, is_image
+from cxrtool.images.files import SUFFIXES, is_image, kind_by_name
 
 TABLE = ".csv"
+HIDDEN_FOLDER = "hidden folder"
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,20 @@ class Inputs:
 
     names: list[str]
     files: list[str]
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Files in folders that are no images, by what they are called."""
 
     def __len__(self) -> int:
         """How many."""
         return len(self.names)
+
+    def others(self) -> str:
+        """What was passed over in folders, in words; empty if nothing was."""
+        kinds = [
+            counted(count, kind) if kind == HIDDEN_FOLDER else f"{count:,} {kind}"
+            for kind, count in self.passed_over.most_common()
+        ]
+        return f"passed over, being no images: {', '.join(kinds)}" if kinds else ""
 
     def repeated(self) -> dict[str, int]:
         """The names that are there more than once, and how often."""
@@ -34,9 +45,10 @@ class Inputs:
 def list_images(inputs: Sequence[str], split: str | None = None) -> Inputs:
     """The images that the inputs stand for.
 
-    A folder stands for the images in it and below, a glob for the images it matches, a CSV for its
-    `path` (or `Path`) column, and a manifest for all its images or, with `split`, for those in a
-    part of the split.csv beside it. A file that is named is taken whatever it is called.
+    A folder stands for the images in it and below, by their content, a glob for the images it
+    matches, a CSV for its `path` (or `Path`) column, and a manifest for all its images or, with
+    `split`, for those in a part of the split.csv beside it. A file that is named is taken whatever
+    it is.
 
     Raises:
         DataError: an input that stands for no image.
@@ -51,27 +63,41 @@ def list_images(inputs: Sequence[str], split: str | None = None) -> Inputs:
         if split is not None and not table:
             raise UsageError(f"--split needs a manifest, which {text} is not")
         before = len(found)
-        for name, file in _of_table(path, split) if table else _expand(text, path):
+        pairs = _of_table(path, split) if table else _expand(text, path, found.passed_over)
+        for name, file in pairs:
             found.names.append(name)
             found.files.append(file)
         if len(found) == before:
-            raise DataError(f"{text}: no images ({', '.join(SUFFIXES)}) are there")
+            others = found.others()
+            raise DataError(
+                f"{text}: no images ({', '.join(SUFFIXES)}, or such by their content) are there"
+                + f"; {others}" * bool(others)
+            )
     return found
 
 
-def _expand(text: str, path: Path) -> Iterator[tuple[str, str]]:
+def _expand(text: str, path: Path, others: Counter[str]) -> Iterator[tuple[str, str]]:
+    """The images that a path stands for; what else is in a folder is counted in `others`."""
     if path.is_dir():
-        yield from ((name, name) for name in _below(text))
+        yield from ((name, name) for name in _below(text, others))
     elif not os.path.lexists(text) and glob.has_magic(text):
         # Path.glob cannot take an absolute pattern.
         found = [glob.glob(form, recursive=True) for form in forms(text)]  # noqa: PTH207
         names = sorted({name for names in found for name in names})
-        yield from ((name, name) for name in names if is_image(Path(name)))
+        yield from ((name, name) for name in _images(names, others))
     else:
         yield text, text
 
 
-def _below(folder: str) -> Iterator[str]:
+def _images(names: Iterable[str], others: Counter[str]) -> Iterator[str]:
+    for name in names:
+        if is_image(Path(name)):
+            yield name
+        elif not os.path.isdir(name):  # noqa: PTH112
+            others[kind_by_name(Path(name))] += 1
+
+
+def _below(folder: str, others: Counter[str]) -> Iterator[str]:
     """The images in a folder and below, sorted, links to folders not followed: they may go round.
 
     Raises:
@@ -82,11 +108,10 @@ def _below(folder: str) -> Iterator[str]:
         raise DataError(f"{error.filename}: {error.strerror}") from None
 
     for where, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            file = os.path.join(where, name)  # noqa: PTH118
-            if is_image(Path(file)):
-                yield file
+        hidden = [name for name in folders if name.startswith(".")]
+        others.update([HIDDEN_FOLDER] * len(hidden))
+        folders[:] = sorted(set(folders) - set(hidden))
+        yield from _images((os.path.join(where, name) for name in sorted(files)), others)  # noqa: PTH118
 
 
 def _of_table(path: Path, split: str | None) -> list[tuple[str, str]]:

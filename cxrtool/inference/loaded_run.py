@@ -60,9 +60,12 @@ class LoadedRun:
         from cxrtool.data.prediction_tables import frame_of_rows
 
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
+        found = list_images([os.fspath(one) for one in given])
+        if found.passed_over:
+            self.reporter.note(found.others())
         work = Work(
             config=PredictConfig(batch_size=batch_size, workers=workers),
-            images=list_images([os.fspath(one) for one in given]),
+            images=found,
             ensemble=self.ensemble,
             run=None,
             reporter=self.reporter,

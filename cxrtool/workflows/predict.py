@@ -73,6 +73,8 @@ def predict_images(
             check_begun(config.output, force=config.force, resume=config.resume)
         told = reporter if processes is None or processes.first else Mute()
         images = list_images(inputs, config.split)
+        if images.passed_over:
+            told.note(images.others())
         compute = Compute(
             engine=config.engine,
             device=_device(config.device, processes),

@@ -7,6 +7,8 @@ import pytest
 
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.inference.inputs import list_images
+from tests.support.dicoms import dicom
+from tests.support.greys import RAMP
 
 
 def test_folders_globs_and_tables_stand_for_their_images(tmp_path):
@@ -20,6 +22,29 @@ def test_folders_globs_and_tables_stand_for_their_images(tmp_path):
     table = list_images([str(tmp_path / "a" / "t.csv")])
     assert (table.names, table.files) == (["b/2.PNG", "1.jpg"], files[::-1])
     assert list_images(["gone.jpg"]).names == ["gone.jpg"]
+
+
+def test_a_folder_is_searched_by_content_and_what_is_passed_over_is_counted(tmp_path):
+    names = ["1.2.840.113619.abc", "IM0001.IMA", "b/d.img", "b/e"]
+    for name in (*names, ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        dicom(tmp_path / name, RAMP)
+    for name in ("DICOMDIR", "notes.txt", "b/more.TXT", "b/c.dcm.gz", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no image")
+    found = list_images([str(tmp_path)])
+    assert sorted(found.names) == sorted(str(tmp_path / name) for name in names)
+    told = "passed over, being no images: 2 .txt, 1 hidden folder, 1 hidden, 1 DICOMDIR, 1 .dcm.gz"
+    assert sorted(found.others().split(", ")) == sorted(told.split(", "))
+    assert found.passed_over.total() == 6
+    globbed = list_images([str(tmp_path / "b" / "*")])
+    assert (numbered(globbed.names), dict(globbed.passed_over)) == (
+        ["d.img", "e"],
+        {".dcm.gz": 1, ".txt": 1},
+    )
+    with pytest.raises(DataError, match=r"no images .* are there; passed over.*: 1 .txt"):
+        list_images([str(tmp_path / "*.txt")])
+    assert list_images([names[0]]).others() == ""
 
 
 def test_a_name_with_brackets_is_a_file_first(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from PIL import Image
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.prediction_tables import read_predictions
-from tests.support.predicting import LABELS, predict
+from cxrtool.workflows.predict import predict_images
+from tests.conftest import Hearing
+from tests.support.predicting import CPU, LABELS, predict
 from tests.support.sealing import change_thresholds
 
 
@@ -54,6 +57,17 @@ def test_a_blank_picture_gets_its_scores_and_no_decision(trained, images, tmp_pa
     predict(trained, inputs, output=output)
     predict(trained, [*inputs, images[1]], output=output, resume=True)
     assert pd.read_csv(output, keep_default_na=False)["positive"][1] == ""
+
+
+def test_what_a_folder_holds_besides_images_is_counted_and_said(trained_once, images, tmp_path):
+    shutil.copy(images[0], tmp_path / "IM0001")
+    (tmp_path / "notes.txt").write_text("none")
+    hearing = Hearing()
+    result = predict_images(CPU, [str(tmp_path)], trained_once.workspace, hearing)
+    assert result.table["path"].tolist() == [str(tmp_path / "IM0001")]
+    assert "passed over, being no images: 1 .txt" in hearing.notes
+    predict_images(CPU, [str(images[0])], trained_once.workspace, silent := Hearing())
+    assert not any("passed over" in text for text in silent.notes)
 
 
 def test_an_odd_shape_is_scored_with_a_warning(trained_once, tmp_path):
