@@ -198,6 +198,7 @@ TESTED_BY = {
     "gui.answering": "gui/test_app.py",
     "gui.answers": "gui/test_app.py",
     "gui.counters": "gui/test_app.py",
+    "images.formats.deep": "images/formats/test_tiff.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
     "networks.imagenet_files": "networks/test_pretrained.py",
