@@ -185,6 +185,7 @@ def test_predict_starts_with_nothing_but_numpy():
 TESTED_BY = {
     "cli.show": "cli/test_app.py",  # what commands print
     "core.config": "core/config/test_option.py",  # all options of all commands
+    "data.external_data": "workflows/test_external.py",
     "data.image_checks": "workflows/test_prepare.py",
     "data.phantoms": "data/phantoms/test_findings.py",  # what is drawn is seen in the picture
     "data.provenance": "core/test_origin.py",
@@ -201,6 +202,7 @@ TESTED_BY = {
     "images.formats.deep": "images/formats/test_tiff.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
+    "inference.part_scores": "workflows/test_evaluate.py",
     "networks.imagenet_files": "networks/test_pretrained.py",
     "networks.position_grids": "networks/test_adapters.py",
     "networks.start_networks": "networks/test_adapters.py",

@@ -187,6 +187,14 @@ def evaluate(config: EvaluateConfig, call: Call) -> None:
 
         found = evaluate_tables(config, seed=call.seed, reporter=call.reporter)
         show.evaluated_tables(found, call.common)
+    elif config.data:
+        from cxrtool.cli.show.external import evaluated_elsewhere
+        from cxrtool.workflows.external import evaluate_external
+
+        elsewhere = evaluate_external(
+            config, call.workspace, seed=call.seed, reporter=call.reporter
+        )
+        evaluated_elsewhere(elsewhere, call.common)
     else:
         result = evaluate_run(config, call.workspace, seed=call.seed, reporter=call.reporter)
         show.evaluated(result, call.common)

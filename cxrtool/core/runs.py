@@ -24,7 +24,32 @@ STUDY = "study"
 
 
 @dataclass(frozen=True)
-class RunFolder(NamedFolder):
+class ScoresFolder(NamedFolder):
+    """What scores leave: in a run's folder, and in those of other data sets inside it."""
+
+    def predictions(self, split: str) -> Path:
+        """The probabilities on a split."""
+        return self.path / "predictions" / f"{split}.csv"
+
+    def predictions_facts(self, split: str) -> Path:
+        """Of which weights the probabilities on a split are."""
+        return self.path / "predictions" / f"{split}.json"
+
+    def metrics(self, split: str) -> Path:
+        """The scores on a split."""
+        return self.path / "metrics" / f"{split}.json"
+
+    def score_figures(self, split: str) -> Path:
+        """The folder of pictures of the scores on a split."""
+        return self.path / "figures" / split
+
+    def report(self, split: str) -> Path:
+        """The page about the scores on a split: of test, the run's own."""
+        return self.path / ("report.html" if split == "test" else f"report-{split}.html")
+
+
+@dataclass(frozen=True)
+class RunFolder(ScoresFolder):
     """The paths in `runs/<name>/`. `model.json` is written last: with it the run is finished."""
 
     config = Inside("config.yaml")
@@ -54,25 +79,9 @@ class RunFolder(NamedFolder):
     graphs = Inside("graphs")
     """The network's graphs for engines other than torch."""
 
-    def predictions(self, split: str) -> Path:
-        """The probabilities on a split."""
-        return self.path / "predictions" / f"{split}.csv"
-
-    def predictions_facts(self, split: str) -> Path:
-        """Of which weights the probabilities on a split are."""
-        return self.path / "predictions" / f"{split}.json"
-
-    def metrics(self, split: str) -> Path:
-        """The scores on a split."""
-        return self.path / "metrics" / f"{split}.json"
-
-    def score_figures(self, split: str) -> Path:
-        """The folder of pictures of the scores on a split."""
-        return self.path / "figures" / split
-
-    def report(self, split: str) -> Path:
-        """The page about the scores on a split: of test, the run's own."""
-        return self.path / ("report.html" if split == "test" else f"report-{split}.html")
+    def external(self, name: str) -> ScoresFolder:
+        """Where the scores on another data set are."""
+        return ScoresFolder(self.path / "external" / name)
 
     def best(self, step: int) -> Path:
         """The weights that were the best so far, after so many steps, during the training."""

@@ -119,6 +119,8 @@ class Workspace:
     """Which image is in which part."""
     features = Inside("features")
     """Features of frozen networks, a folder for each network and kind of images."""
+    external = Inside("external")
+    """Other data sets that runs are scored on, prepared: a workspace each."""
     runs = Inside("runs")
     """The trained models, a folder each."""
     studies = Inside("studies")

@@ -1,7 +1,7 @@
 """Operating points and calibrations of all labels: chosen on a sample, stored with a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,11 @@ class OperatingPoint:
     """(C,) on the scale of the raw scores; NaN for none."""
     without: Mapping[str, str] = field(default_factory=dict)
     """Why labels have no threshold, as far as that is known; or one that says little."""
+
+    def choose(self, labels: Sequence[str], chosen: Sequence[str]) -> "OperatingPoint":
+        """The thresholds of some of the labels that it is of, in that order."""
+        places = [list(labels).index(label) for label in chosen]
+        return replace(self, thresholds=self.thresholds[places])
 
 
 @dataclass(frozen=True, kw_only=True)

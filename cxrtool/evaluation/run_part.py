@@ -1,5 +1,6 @@
-"""What of a workspace a run is scored on: a part of the split, checked against its training."""
+"""What a run is scored on, a part of the split or another data set, and whether it has seen it."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -8,9 +9,9 @@ from cxrtool.core.config import TruthConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.files import sha256
-from cxrtool.core.names import name_of_policy
+from cxrtool.core.names import name_of_policy, plain_name
 from cxrtool.core.run_cards import RunCard, read_card, remarks
-from cxrtool.core.runs import RunFolder
+from cxrtool.core.runs import RunFolder, ScoresFolder
 from cxrtool.core.start_cards import start_that_saw
 from cxrtool.core.workspace import DataInfo, Workspace
 from cxrtool.data.manifest import (
@@ -22,15 +23,25 @@ from cxrtool.data.manifest import (
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.data.seen import rows_seen_by
 from cxrtool.evaluation.protocol import OTHER, Protocol, protocol_of_rows
-from cxrtool.evaluation.truth import Known, check_seen
+from cxrtool.evaluation.shared_labels import SharedLabels, share_labels
+from cxrtool.evaluation.truth import Known, check_part, check_seen
+
+ALL, ANOTHER = "all", "another data set"
+"""The names of the files of scores on all of another data set, and of what it is no part of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """What of a workspace is scored: a part of the split, for one run."""
+    """What is scored of a run: a part of the split of its workspace, or another data set."""
 
     run: RunFolder
     card: RunCard
+    place: ScoresFolder
+    """Where its scores are kept, and what is made of them."""
+    name: str
+    """In messages."""
+    split: str | None
+    """The part of the split; None for another data set."""
     rows: pd.DataFrame
     protocol: Protocol
     info: DataInfo
@@ -39,6 +50,8 @@ class Part:
     stem: str
     """The name of what is made of them: another protocol has another."""
     warnings: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    """Those of the run's labels that are scored; None: all."""
 
 
 def choose_part(
@@ -51,8 +64,7 @@ def choose_part(
         RunError: the run is incomplete or altered.
         UsageError: options that do not go together, or no such policy.
     """
-    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
-        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
+    check_unit(config)
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
@@ -69,38 +81,112 @@ def choose_part(
         workers=config.workers,
         reporter=reporter,
     )
-    warnings = _check_published(card, info, config)
     known = Known(
         itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
     )
-    warnings = [*remarks(run, card), *warnings, *check_seen(known, card, config)]
+    warnings = _check_published(card, info, force=config.force)
+    warnings += check_part(known, card, config.split, force=config.force)
+    # Another data set's scores are kept beside those of the run's own, under another name.
+    scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
+    trained_on = config.split == "train" or known.spoils or saw(card, info)
+    return Part(
+        run=run,
+        card=card,
+        place=run,
+        name=config.split,
+        split=config.split,
+        rows=rows,
+        protocol=protocol_of_part(
+            rows, info, card, config, by_image=by_image, trained_on=trained_on
+        ),
+        info=info,
+        scores_stem=scores_stem,
+        stem=stem_of(scores_stem, config, card),
+        warnings=told_warnings(run, card, info, warnings, reporter),
+    )
+
+
+def choose_external(
+    run: RunFolder,
+    card: RunCard,
+    data: Workspace,
+    name: str,
+    config: TruthConfig,
+    reporter: Reporter,
+) -> tuple[Part, SharedLabels]:
+    """All images of another data set, with the labels that a run has too.
+
+    Args:
+        run: a finished one.
+        card: its own.
+        data: the data set, prepared.
+        name: what it is called.
+        config: how it is scored.
+        reporter: told what is to be known of the scores.
+
+    Raises:
+        DataError: no label in common, or it holds what the run was trained on.
+        UsageError: no such policy.
+    """
+    check_unit(config)
+    info = data.read_data_info()
+    rows, labels = share_labels(card.labels, read_manifest(data.manifest), name)
+    itself, before = rows_seen_by(
+        *(run, card, rows, ANOTHER, data), own=False, workers=config.workers, reporter=reporter
+    )
+    known = Known(itself=itself, before=before, own_split=False, by_image=False, own_data=False)
+    warnings = _check_published(card, info, force=config.force)
+    warnings += check_seen(known, card, name, force=config.force)
+    part = Part(
+        run=run,
+        card=card,
+        # Known by its rows and, where they were decoded, its pictures: what changed is scored anew.
+        place=run.external(f"{plain_name(name)}-{_fingerprint(data)}"),
+        name=name,
+        split=None,
+        rows=rows,
+        protocol=protocol_of_part(
+            rows, info, card, config, by_image=False, trained_on=known.spoils or saw(card, info)
+        ),
+        info=info,
+        scores_stem=ALL,
+        stem=stem_of(ALL, config, card),
+        warnings=told_warnings(run, card, info, warnings, reporter),
+        labels=labels.common,
+    )
+    return part, labels
+
+
+def own_workspace(run: RunFolder, card: RunCard, workspace: Workspace) -> Workspace | None:
+    """Where a run was trained: this workspace, or the one that its folder is in; None: neither."""
+    for one in (workspace, Workspace(run.path.parent.parent)):
+        if one.manifest.is_file() and sha256(one.manifest) == card.manifest_sha256:
+            return one
+    return None
+
+
+def check_unit(config: TruthConfig) -> None:
+    """Refuse a way to put images together where studies are not scored."""
+    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
+        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
+
+
+def _fingerprint(data: Workspace) -> str:
+    files = [data.manifest, *([data.pictures] if data.pictures.is_file() else [])]
+    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()[:8]
+
+
+def told_warnings(
+    run: RunFolder, card: RunCard, info: DataInfo, found: list[str], reporter: Reporter
+) -> tuple[str, ...]:
+    """What was found of the rows, amid what is to be known of the run; all of it is told."""
+    warnings = [*remarks(run, card), *found]
     warnings += [] if card.published else _check_starts(run, card, info)
     if trained_on_drawings(run) and not info.origin.drawn:
         warnings.append(TRAINED_ON_DRAWINGS)
     for text in warnings:
         reporter.warn(text)
-    # Another data set's scores are kept beside those of the run's own, under another name.
-    scores_stem = config.split if own else f"{config.split}-{fingerprint[:8]}"
-    return Part(
-        run=run,
-        card=card,
-        rows=rows,
-        protocol=_protocol(
-            protocol_of_rows(
-                rows,
-                info,
-                policy=config.uncertainty or card.uncertainty,
-                blank=config.blank or card.blank,
-                by_image=by_image,
-                trained_on=config.split == "train" or known.spoils or saw(card, info),
-            ),
-            card,
-        ),
-        info=info,
-        scores_stem=scores_stem,
-        stem="-".join([scores_stem, *_differing(config, card)]),
-        warnings=tuple(warnings),
-    )
+    return tuple(warnings)
 
 
 def _check_starts(run: RunFolder, card: RunCard, info: DataInfo) -> list[str]:
@@ -123,23 +209,40 @@ def saw(card: RunCard, info: DataInfo) -> bool:
     )
 
 
-def _protocol(protocol: Protocol, card: RunCard) -> Protocol:
-    """Nobody's hold-out is that of a network whose training others chose."""
+def protocol_of_part(
+    rows: pd.DataFrame,
+    info: DataInfo,
+    card: RunCard,
+    config: TruthConfig,
+    *,
+    by_image: bool,
+    trained_on: bool,
+) -> Protocol:
+    """What a run's scores on some rows are scores of."""
+    protocol = protocol_of_rows(
+        rows,
+        info,
+        policy=config.uncertainty or card.uncertainty,
+        blank=config.blank or card.blank,
+        by_image=by_image,
+        trained_on=trained_on,
+    )
+    # Nobody's hold-out is that of a network whose training others chose.
     return protocol if card.published is None else replace(protocol, name=OTHER)
 
 
-def _check_published(card: RunCard, info: DataInfo, config: TruthConfig) -> list[str]:
+def _check_published(card: RunCard, info: DataInfo, *, force: bool) -> list[str]:
     """Refuse, or warn of, patients that a published network may have seen.
 
     Raises:
-        DataError: it was trained on this collection, and `config.force` is not given.
+        DataError: it was trained on this collection, and `force` is not given.
     """
     if card.published is None:
         return []
     name, words = card.published.name, card.published.words
     if saw(card, info):
         told = f"{name} was trained on {words}, and these images are of {info.origin.description}"
-        if not config.force:
+        if not force:
             raise DataError(
                 f"{told}: which of the patients it has seen is not published, so its scores would "
                 "be too good. Score it on other data, or pass --force to score all the same"
@@ -171,9 +274,10 @@ def _rows(
     return rows, patients_in_two_splits(parts) > 0
 
 
-def _differing(config: TruthConfig, card: RunCard) -> list[str]:
-    """What of the protocol is not as usual, for the names of files."""
+def stem_of(stem: str, config: TruthConfig, card: RunCard) -> str:
+    """The name of files, with what of the protocol is not as usual."""
     policy, blank = config.uncertainty or card.uncertainty, config.blank or card.blank
     found = [f"study-{config.aggregate}"] if config.unit == "study" else []
     found += [name_of_policy(policy, card.labels)] if policy != card.uncertainty else []
-    return found + ([f"blank-{blank}"] if blank != card.blank else [])
+    found += [f"blank-{blank}"] if blank != card.blank else []
+    return "-".join([stem, *found])

@@ -22,6 +22,7 @@ from cxrtool.evaluation.operating_points import (
     stored_calibration,
     stored_point,
 )
+from cxrtool.evaluation.run_part import own_workspace
 from cxrtool.evaluation.sample import Sample, by_study
 from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.evaluation.truth import sample_of_rows
@@ -104,14 +105,14 @@ def _own_manifest(run: RunFolder, card: RunCard, workspace: Workspace) -> Path:
     """The manifest that the run was trained with, also where another data set is scored."""
     if card.published is not None:
         return workspace.manifest
-    beside = Workspace(run.path.parent.parent)
-    for path in (workspace.manifest, beside.manifest):
-        if path.is_file() and sha256(path) == card.manifest_sha256:
-            return path
-    raise RunError(
-        f"the manifest that {run.name} was trained with is neither {workspace.manifest} nor "
-        f"{beside.manifest}: operating points and calibration need its labels of valid"
-    )
+    own = own_workspace(run, card, workspace)
+    if own is None:
+        raise RunError(
+            f"the manifest that {run.name} was trained with is neither {workspace.manifest} nor "
+            f"{Workspace(run.path.parent.parent).manifest}: operating points and calibration need "
+            "its labels of valid"
+        )
+    return own.manifest
 
 
 def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:

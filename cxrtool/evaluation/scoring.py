@@ -203,10 +203,15 @@ def _calibration_error(sample: Sample, at: int) -> CalibrationError:
 
 def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
     """Warn of what scoring found: once of what was found of all, else with whose it is."""
-    runs = {one.result.run for one in scored}
-    owners = grouped((text, one.result.run) for one in scored for text in one.warnings)
+    tell_of_each([(one.result.run, one) for one in scored], reporter)
+
+
+def tell_of_each(scored: Sequence[tuple[str, Scored]], reporter: Reporter) -> None:
+    """The same, where each has a name beside it."""
+    everybody = {name for name, _ in scored}
+    owners = grouped((text, name) for name, one in scored for text in one.warnings)
     for text, names in owners.items():
-        whose = "" if len(names) == len(runs) else f"{', '.join(names)}: "
+        whose = "" if len(names) == len(everybody) else f"{', '.join(names)}: "
         reporter.warn(f"{whose}{text}")
 
 

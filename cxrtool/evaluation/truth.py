@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.core.config import EvaluateConfig, TruthConfig
+from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.run_cards import RunCard
 from cxrtool.data.labels import targets_and_mask
@@ -87,36 +87,46 @@ class Known:
         ]
 
 
-def check_seen(known: Known, card: RunCard, config: TruthConfig) -> list[str]:
+def check_seen(known: Known, card: RunCard, part: str, *, force: bool) -> list[str]:
     """Refuse, or warn of, scores on what a run has seen: they are too good.
+
+    Args:
+        known: what of the rows it has seen.
+        card: the run's own.
+        part: the rows' name, of a part of the split or of another data set.
+        force: warn, and do not refuse.
 
     Returns:
         The warnings, which stay with the scores.
 
     Raises:
-        DataError: `known` spoils them, and `config.force` is not given.
+        DataError: `known` spoils them, and `force` is not given.
     """
-    if config.split == "train":
-        return ["these are scores on the training images themselves"]
-    warnings = (
-        ["epoch and thresholds were chosen on valid: its scores are too good"]
-        if config.split == "valid"
-        else []
-    )
-    sentences = known.sentences(config.split, card)
-    if known.spoils and not config.force:
+    sentences = known.sentences(part, card)
+    if known.spoils and not force:
         if known.own_split and not known.itself:
             advice = "begin from weights that have not seen them"
         elif known.own_data:
             advice = "the split is not the one of its training; train again"
         else:
-            advice = "score it on images that are new to it"
+            advice = (
+                "score it on images that are new to it (`prepare --apart-from` leaves out those of "
+                "another workspace)"
+            )
         one = known.itself or known.before
         raise DataError(
             f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
             "or pass --force to score all the same"
         )
-    return [*warnings, *(f"{text}: the scores are too good" for text in sentences)]
+    return [f"{text}: the scores are too good" for text in sentences]
+
+
+def check_part(known: Known, card: RunCard, part: str, *, force: bool) -> list[str]:
+    """`check_seen` of a part of the split, of which train and valid are known to be seen."""
+    if part == "train":
+        return ["these are scores on the training images themselves"]
+    chosen = ["epoch and thresholds were chosen on valid: its scores are too good"]
+    return (chosen if part == "valid" else []) + check_seen(known, card, part, force=force)
 
 
 def wanted_columns(config: EvaluateConfig) -> list[str] | None:

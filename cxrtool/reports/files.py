@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +104,20 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
 
 
 def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: bool) -> list[Path]:
-    """Write an evaluation into its run's folder: tables, and with `report` pictures and the page.
+    """Write an evaluation into its part's folder: tables, and with `report` pictures and the page.
 
     Returns the files; the page, if there is one, comes first.
     """
-    run, result = part.run, scored.result
+    place, result = part.place, scored.result
     if not report:
-        return write_scores(result, run.metrics(part.stem))
-    page = run.report(part.stem)
-    drawn = draw_scores(scored, run.score_figures(part.stem))
-    write_report(result, card_of_run(run, result), drawn, page)
-    tables = write_scores(result, run.metrics(part.stem))
+        return write_scores(result, place.metrics(part.stem))
+    page = place.report(part.stem)
+    drawn = draw_scores(scored, place.score_figures(part.stem))
+    card = card_of_run(part.run, result)
+    if part.split is None:
+        card = replace(card, command=f"{card.command} --data {shlex.quote(part.name)}")
+    write_report(result, card, drawn, page)
+    tables = write_scores(result, place.metrics(part.stem))
     reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")
     return [page, *tables, *drawn.values()]
 

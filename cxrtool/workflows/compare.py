@@ -17,13 +17,13 @@ from cxrtool.evaluation.comparison import APART, differences_of, why_apart
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
 from cxrtool.evaluation.run_part import choose_part
 from cxrtool.evaluation.scoring import Scored, tell_warnings
+from cxrtool.inference.part_scores import score_part
 from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.figures.forest import comparison_figure
 from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
 from cxrtool.reports.paper_tables import auroc_table, differences_table
 from cxrtool.reports.reference_tables import references_tables
-from cxrtool.workflows.evaluate import score_part
 from cxrtool.workflows.evaluate_tables import score_files_alone
 
 WRITERS: dict[str, Callable[[PaperTable], str]] = {

@@ -9,6 +9,7 @@ from cxrtool.cli.app import app
 from cxrtool.core import config as config
 from tests.conftest import TINY
 from tests.support.calling import call
+from tests.support.nih import draw_nih
 
 COMMANDS = {
     "prepare": config.PrepareConfig,
@@ -175,6 +176,30 @@ def test_many_images_on_a_terminal_are_a_list(trained_once, monkeypatch):
         str(p) for p in sorted(folder.rglob("*.jpg"))
     ]
     assert "--output CSV" in lines[-1]
+
+
+def test_other_data_are_side_by_side_in_80_columns(trained, tmp_path):
+    first = draw_nih(tmp_path / "one", patients=12, seed=3)
+    second = draw_nih(tmp_path / "two", patients=8, seed=4).rename(tmp_path / "another-hospital")
+    given = ("evaluate", "tiny", "--data", first, "--data", second, "-w", trained.workspace.folder)
+    given += ("--bootstrap", "100", "--device", "cpu", "--workers", "0", "--no-report")
+    done = call(*given)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    folder = str(trained.workspace.folder)
+    assert all(len(line) <= 80 for line in lines if folder not in line and "gap by" not in line)
+    said = " ".join(done.stdout.split())
+    assert "11 labels in common; 3 are blank in each row there: Enlarged" in said
+    assert "0.0 % of the labels blank (absent)" in said
+    assert "uncertain as ones, blank as zeros; thresholds: youden" in said
+    for caption in ("AUROC (95 % interval", "Difference in AUROC, there less own", "Positives"):
+        assert caption in done.stdout
+    assert "Sensitivity at the run's thresholds" in done.stdout
+    assert lines[-1].startswith("next: cxrtool predict IMAGE --run tiny")
+    told = json.loads(call(*given, "--json").stdout)
+    assert [one["name"] for one in told["external"]] == ["nih", "another-hospital"]
+    assert told["external"][0]["result"]["labels"]["Edema"]["auroc_ci"]
+    assert set(told["external"][0]["differences"]["mean"]) >= {"difference", "difference_ci"}
 
 
 def test_tiny_flags_are_the_tiny_config():

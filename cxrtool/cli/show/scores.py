@@ -70,12 +70,12 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
         return
     show_banner(result.results)
     for one in result.tables.values():
-        _show_paper_table(one)
+        show_paper_table(one)
     if result.written:
         print_line(f"written: {', '.join(str(path) for path in result.written)}")
 
 
-def _show_paper_table(one: PaperTable) -> None:
+def show_paper_table(one: PaperTable) -> None:
     """A table that fits 80 columns: what is too long in it has a mark, and stands below."""
     from cxrtool.reports.markup import with_letters
 
@@ -122,7 +122,7 @@ def show_scores(result: EvaluationResult) -> None:
     five = result.competition
     if five and 1 < len(five.labels) < len(result.labels):
         print_line(_mean_line("of the CheXpert competition's:", five))
-    _show_gaps(result)
+    show_gaps(result)
     _show_protocol(result)
 
 
@@ -150,7 +150,7 @@ def _mean_line(what: str, of: EvaluationResult | CompetitionMean) -> str:
     return f"{what} {number(mean.value)}{within} over {of.defined} of {len(of.labels)} labels"
 
 
-def _show_gaps(result: EvaluationResult) -> None:
+def show_gaps(result: EvaluationResult, of: str = "") -> None:
     """The largest gap of AUROC between the groups of each column, if its interval is clear of 0."""
     for column, subgroups in result.subgroups.items():
         clear = [
@@ -161,7 +161,7 @@ def _show_gaps(result: EvaluationResult) -> None:
         if clear:
             gap, label = max(clear, key=lambda one: one[0].gap)
             print_line(
-                f"largest gap by {column}: {label}, AUROC {number(gap.gap)} higher for "
+                f"{of}largest gap by {column}: {label}, AUROC {number(gap.gap)} higher for "
                 f"{gap.highest} than for {gap.lowest}"
             )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtool.core.config.common import ComputeConfig
+from cxrtool.core.config.data import PrepareConfig
 from cxrtool.core.config.option import COMPUTING, DATA, OUTPUT, SCORES, like, option
 from cxrtool.core.config.training import TrainConfig
 from cxrtool.core.config.values import FEWEST_REPLICATES, SPLITS, SUBGROUPS
@@ -74,6 +75,16 @@ class EvaluateConfig(TruthConfig):
     run: str | None = option(None, DATA, argument=True, metavar="RUN").help(
         "Name or path of a run, or a published network (xrv:NAME, xrv:FILE). Without it: the last "
         "finished run."
+    )
+    data: list[Path] | None = option(None, DATA, metavar="DIR").help(
+        "Score the run on another data set, a folder or a workspace, beside --split of its own. "
+        "Given several times: on each of them, in one table."
+    )
+    format: str = like(
+        PrepareConfig,
+        "format",
+        "auto",
+        help="With --data: format of the folder; auto recognises it by its files.",
     )
     predictions: list[Path] | None = option(None, DATA, metavar="CSV").help(
         "Score this table of predictions, made by any model, against --truth. Given several "

@@ -1,0 +1,239 @@
+"""`evaluate --data`: a run on other data sets, beside its own test part."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxrtool.core.config import EvaluateConfig, PrepareConfig
+from cxrtool.core.console import SILENT, Reporter
+from cxrtool.core.errors import DataError, UsageError, counted, first_few
+from cxrtool.core.files import sha256
+from cxrtool.core.json_files import write_json
+from cxrtool.core.names import plain_name
+from cxrtool.core.run_cards import RunCard, read_card
+from cxrtool.core.runs import RunFolder
+from cxrtool.core.workspace import Workspace
+from cxrtool.data.external_data import LeftOut, look_at_data, refuse_missing
+from cxrtool.data.manifest import read_manifest
+from cxrtool.evaluation.external import ExternalResult, ExternalSet, InternalSet, differences
+from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
+from cxrtool.evaluation.run_part import Part, choose_external, choose_part, own_workspace
+from cxrtool.evaluation.run_points import chosen_points
+from cxrtool.evaluation.scoring import Scored, tell_of_each
+from cxrtool.evaluation.shared_labels import LabelCells
+from cxrtool.inference.part_scores import score_part
+from cxrtool.networks.published_runs import run_of
+from cxrtool.reports.files import write_evaluation
+from cxrtool.workflows.prepare import prepare_manifest
+
+WITH_TABLES = ("predictions", "truth", "key", "valid_predictions", "valid_truth", "output")
+"""The options that go with tables of predictions."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Another data set, prepared."""
+
+    name: str
+    workspace: Workspace
+    left_out: LeftOut
+
+
+@dataclass(frozen=True)
+class _Internal:
+    """The run on a part of its own data."""
+
+    scored: Scored
+    told: InternalSet
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The run that is scored, and where it is from."""
+
+    run: RunFolder
+    card: RunCard
+    own: Workspace | None
+    """Where it was trained, if that is here."""
+    home: Workspace
+    """Where other data sets are prepared."""
+
+
+def evaluate_external(
+    config: EvaluateConfig, workspace: Workspace, *, seed: int, reporter: Reporter = SILENT
+) -> ExternalResult:
+    """Score a run on other data sets, with its own thresholds, beside a part of its own data.
+
+    A folder of data is prepared in the run's workspace, once; nothing is written into it. All
+    data sets are looked at before the first image is scored.
+
+    Raises:
+        UsageError: options that do not go together, or a data set twice.
+        RunError: no such run, or it is incomplete or altered.
+        DataError: no data set, no label in common, too many images missing, the run's own data, or
+            patients that it was trained on.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in WITH_TABLES if getattr(config, name)]
+    if given:
+        raise UsageError(
+            f"{first_few(given)}: goes with --predictions; --data scores a run, and its files are "
+            "written into its folder"
+        )
+    model = _model(config, workspace, reporter)
+    sets = _sets(config, model, reporter)
+    parts = [
+        choose_external(model.run, model.card, one.workspace, one.name, config, reporter)
+        for one in sets
+    ]
+    point, calibration = chosen_points(model.run, model.card, model.own or model.home, config)
+    internal = _internal(config, model, point, calibration, seed=seed, reporter=reporter)
+    own = internal.told if internal else None
+    named = [(f"own {config.split}", internal.scored)] if internal else []
+    found, written = [], []
+    for one, (part, labels) in zip(sets, parts, strict=True):
+        part = _with_warnings(part, one, reporter)
+        scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+        named.append((one.name, scored))
+        with reporter.busy("drawing"):
+            files = write_evaluation(scored, part, reporter, report=config.report)
+        found.append(
+            ExternalSet(
+                name=one.name,
+                labels=labels,
+                cells=LabelCells.of(part.rows, labels.common, part.info.blank),
+                unusable=one.left_out.unusable,
+                other_views=one.left_out.other_views,
+                result=scored.result,
+                differences=differences(internal.scored, scored) if internal else None,
+            )
+        )
+        files.append(part.place.metrics(f"{part.stem}-beside"))
+        alone = ExternalResult(run=model.run.name, internal=own, sets=(found[-1],))
+        write_json(files[-1], alone.as_json())
+        written += files
+    tell_of_each(named, reporter)
+    return ExternalResult(
+        run=model.run.name, internal=own, sets=tuple(found), written=tuple(written)
+    )
+
+
+def _model(config: EvaluateConfig, workspace: Workspace, reporter: Reporter) -> _Model:
+    run = run_of(workspace.runs, config.run, reporter)
+    card = read_card(run)
+    own = own_workspace(run, card, workspace)
+    return _Model(run, card, own, own or workspace)
+
+
+def _internal(
+    config: EvaluateConfig,
+    model: _Model,
+    point: OperatingPoint,
+    calibration: Calibration | None,
+    *,
+    seed: int,
+    reporter: Reporter,
+) -> _Internal | None:
+    """The run on a part of its own data, never on what it was trained on; None: not possible."""
+    if model.own is None:
+        if model.card.published is None:
+            reporter.warn(
+                f"the data that {model.run.name} was trained with are not here: no scores on them "
+                "stand beside (-w names their workspace)"
+            )
+        return None
+    try:
+        part = choose_part(model.run, replace(config, force=False), model.own, reporter)
+        scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+    except DataError as error:
+        reporter.warn(f"no scores on the run's own data stand beside: {error}")
+        return None
+    cells = LabelCells.of(part.rows, model.card.labels, part.info.blank)
+    return _Internal(scored, InternalSet(cells=cells, result=scored.result))
+
+
+def _sets(config: EvaluateConfig, model: _Model, reporter: Reporter) -> list[_Data]:
+    """All data sets, prepared, each with a name of its own."""
+    places = config.data or []
+    resolved = [place.resolve() for place in places]
+    twice = sorted({str(place) for place in resolved if resolved.count(place) > 1})
+    if twice:
+        raise UsageError(f"--data {first_few(twice)} is given twice: name each data set once")
+    names = [place.name or "data" for place in resolved]
+    sets = []
+    for place, name in zip(places, names, strict=True):
+        if names.count(name) > 1:
+            name = f"{name}-{_digest(str(place.resolve()))}"
+        sets.append(_prepared(place, name, config, model, reporter))
+    return sets
+
+
+def _prepared(
+    place: Path, name: str, config: EvaluateConfig, model: _Model, reporter: Reporter
+) -> _Data:
+    """A data set as a workspace: its own where it is one, else one in the run's workspace."""
+    if not place.exists():
+        raise DataError(f"--data {place}: there is no such folder, table or workspace")
+    workspace = Workspace(place)
+    if workspace.data_info.is_file() and workspace.manifest.is_file():
+        if config.format != EvaluateConfig.format:
+            raise UsageError(f"--format {config.format}: {place} is a workspace, and prepared")
+        _refuse_own(place, workspace, model)
+        paths = read_manifest(workspace.manifest)["path"].tolist()
+        refuse_missing(workspace.read_data_info().folder, paths)
+        return _Data(name, workspace, LeftOut.of(workspace))
+    own = model.own and model.own.read_data_info().asked["data"]
+    if own and Path(own).resolve() == place.resolve():
+        raise DataError(_its_own(place, model))
+    prepare = PrepareConfig(
+        data=place,
+        format=config.format,
+        views=_views(model),
+        cache=False,
+        workers=config.workers,
+    )
+    with reporter.busy("reading the tables"):
+        state = look_at_data(prepare)
+    key = _digest(f"{place.resolve()} {config.format} {prepare.views}")
+    workspace = Workspace(model.home.external / f"{plain_name(name)}-{key}")
+    if state.is_of(workspace):
+        reporter.note(f"{name} is prepared, and unchanged: {workspace.folder}")
+    else:
+        prepare_manifest(prepare, workspace, reporter)
+        state.seal(workspace)
+    _refuse_own(place, workspace, model)
+    return _Data(name, workspace, LeftOut.of(workspace))
+
+
+def _refuse_own(place: Path, workspace: Workspace, model: _Model) -> None:
+    if sha256(workspace.manifest) == model.card.manifest_sha256:
+        raise DataError(_its_own(place, model))
+
+
+def _its_own(place: Path, model: _Model) -> str:
+    return (
+        f"--data {place} is what {model.run.name} was trained with, and its test part is what "
+        f"`cxrtool evaluate {model.run.name}` scores: name another data set"
+    )
+
+
+def _views(model: _Model) -> str:
+    """The views that the run was trained on; frontal where that is not known."""
+    if model.own is None:
+        return PrepareConfig.views
+    views = sorted(read_manifest(model.own.manifest)["view"].unique())
+    return views[0] if views in (["frontal"], ["lateral"]) else "all"
+
+
+def _with_warnings(part: Part, data: _Data, reporter: Reporter) -> Part:
+    """The part with what is to be known of how its data were prepared."""
+    warnings: Sequence[str] = ()
+    if data.left_out.unusable:
+        found = f"{counted(data.left_out.unusable, 'row')} of {data.name} are left out"
+        warnings = [f"{found}: {data.workspace.problems.name} of its workspace lists them"]
+        reporter.warn(f"{found}: see {data.workspace.problems}")
+    return replace(part, warnings=(*part.warnings, *warnings))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
