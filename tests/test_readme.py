@@ -192,6 +192,12 @@ def folder(drawn, warm, tmp_path, monkeypatch):
     columns = ["image", "patient", "Edema", "fluid", "broken_rib", "Gender", "years"]
     rows = [[name, name.parts[1], n % 2, 1, -1, "M", 50] for n, name in enumerate(names)]
     write_table(tmp_path / "my.csv", columns, rows)
+    readings = [
+        [name, name.parts[1], f"R{reader}", (n + reader) % 2]
+        for n, name in enumerate(names)
+        for reader in range(3)
+    ]
+    write_table(tmp_path / "readings.csv", ["image", "patient", "radiologist", "Edema"], readings)
     numbers = random.Random(0)
     for file in ("groundtruth", "theirs", "ours"):
         score = numbers.random if file != "groundtruth" else lambda: numbers.randint(0, 1)
