@@ -204,8 +204,9 @@ def _refuse_contradictions(rows: pd.DataFrame, groups: _Groups, where: str) -> N
     if told:
         raise DataError(
             f"{where}: {counted(len(told), 'image')} in several rows with different labels "
-            f"({first_few(told)}): say what they become with --readers vote (the answer of most "
-            "readers), any, all or soft (the share of readers), or correct the table"
+            f"({first_few(told)}): say what they become with `cxrtool prepare DATA --readers "
+            "RULE`, where RULE is vote (the answer of most readers), any, all or soft (the share "
+            "of readers who say 1), or correct the table"
         )
 
 

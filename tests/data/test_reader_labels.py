@@ -133,7 +133,7 @@ def test_without_a_rule_different_labels_are_refused_and_the_images_are_named():
         Edema=np.float32([1, 0, 0, 0, 0]),
         Fracture=np.float32([NAN, 1, NAN, NAN, 0]),
     )
-    message = r"t.csv: 2 images .* \(a \(Edema\), b \(Fracture\)\): .*--readers vote .* soft"
+    message = r"t.csv: 2 images .* \(a \(Edema\), b \(Fracture\)\): .*--readers RULE.* vote .* soft"
     with pytest.raises(DataError, match=message):
         combine(rows, None)
 
