@@ -14,6 +14,9 @@ from pydicom.dataset import Dataset
 
 ROWS = 64
 """Rows compared at once."""
+CLEARLY = 2
+"""How many times rougher a picture is that has the wrong sign: most of it is as rough as the right
+one, but each step over the middle of the range becomes one across all of it."""
 Words = NDArray[np.integer]
 
 
@@ -48,6 +51,31 @@ def used_bits(words: Words, dataset: Dataset) -> UsedBits:
     bits = magnitude.bit_length() + signed
     dataset.BitsStored = bits
     return UsedBits(words, f"its pixels have {bits} bits, more than its Bits Stored ({stored})")
+
+
+def with_likelier_sign(words: Words, dataset: Dataset, *, coded_signed: bool) -> UsedBits:
+    """Choose the sign where a compressed picture has another than its file says.
+
+    Some programs code signed pixels as unsigned ones, and others write a wrong Pixel
+    Representation, which becomes that of what was chosen.
+
+    Args:
+        words: (rows, columns[, 3]).
+        dataset: says Bits Stored and Pixel Representation.
+        coded_signed: whether the stream says that it is signed.
+    """
+    if coded_signed == bool(dataset.PixelRepresentation):
+        return UsedBits(words, "")
+    room = words.dtype.itemsize
+    stored = min(int(dataset.BitsStored), 8 * room)
+    unsigned = _only(words.astype(f"u{room}"), stored)
+    signed = _only(words.astype(f"i{room}"), stored)
+    said, coded = (unsigned, signed) if coded_signed else (signed, unsigned)
+    if CLEARLY * _roughness(coded) >= _roughness(said):
+        return UsedBits(said, "")
+    dataset.PixelRepresentation = int(coded_signed)
+    names = ("signed", "unsigned") if coded_signed else ("unsigned", "signed")
+    return UsedBits(coded, f"its pixels are {names[0]}, and it says {names[1]}")
 
 
 def _shift(words: Words, dataset: Dataset, stored: int, room: int) -> tuple[int, str]:

@@ -74,6 +74,12 @@ def coding_of(stream: bytes) -> Coding:
     return Coding.JPEG_2000 if CODESTREAM_2000 in stream[:BOXES] else Coding.OTHER
 
 
+def is_coded_signed(stream: bytes) -> bool:
+    """Whether a stream of JPEG 2000 says that its first component is signed (T.800, A.5.1)."""
+    start = stream.find(CODESTREAM_2000, 0, BOXES)
+    return start >= 0 and bool(stream[start + 42 : start + 43] >= b"\x80")
+
+
 def read_markers(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Yield a JPEG stream's segments up to its first scan: marker, content, end.
 

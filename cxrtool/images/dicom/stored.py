@@ -10,9 +10,9 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import pixel_array
 
 from cxrtool.images.dicom import DicomError
-from cxrtool.images.dicom.bits import used_bits
-from cxrtool.images.dicom.codestreams import FrameHeader, read_frame_header
-from cxrtool.images.dicom.frames import Frame, frame_of
+from cxrtool.images.dicom.bits import used_bits, with_likelier_sign
+from cxrtool.images.dicom.codestreams import Coding, FrameHeader, is_coded_signed, read_frame_header
+from cxrtool.images.dicom.frames import SYNTAXES, Frame, frame_of
 from cxrtool.images.dicom.jpeg_lossless import decode_lossless
 from cxrtool.images.formats.jpeg import has_one_header, jpeg_damage
 
@@ -77,7 +77,7 @@ def _decoder(dataset: FileDataset) -> Decoder:
 
 
 def _decoded(frame: Frame, dataset: FileDataset) -> tuple[NDArray[np.integer], str]:
-    """Decode a compressed picture, with damage that libjpeg reports, or empty."""
+    """Decode a compressed picture, with what is doubtful about it, or empty."""
     stream, syntax = frame.stream, frame.syntax
     if syntax == uid.RLELossless:
         _check_runs(stream, dataset)
@@ -86,6 +86,9 @@ def _decoded(frame: Frame, dataset: FileDataset) -> tuple[NDArray[np.integer], s
     if syntax in LOSSLESS and dataset.SamplesPerPixel == 1:
         samples = decode_lossless(stream)
         return samples.view(np.int16) if dataset.PixelRepresentation else samples, ""
+    if syntax in SYNTAXES[Coding.JPEG_2000]:
+        words = _by_plugin(dataset, list(DECODERS))
+        return with_likelier_sign(words, dataset, coded_signed=is_coded_signed(stream))
     if syntax not in ORDINARY_JPEG:
         return _by_plugin(dataset, list(DECODERS)), ""
     if not has_one_header(stream):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from tests.support.dicom_greys import DEEP, differs, stretched, warning
+from tests.support.dicom_greys import DEEP, differs, j2k, stretched, warning
 from tests.support.dicoms import compressed, dicom
 from tests.support.lossless import encode_lossless
 from tests.support.windows import windowed
@@ -12,6 +12,7 @@ from tests.support.windows import windowed
 ROWS, COLUMNS = np.indices(DEEP.shape)
 WIDE = (32767 * (0.5 + 0.5 * np.sin(ROWS / 20) * np.cos(COLUMNS / 25))).astype(np.uint16)
 """15 bits, more than the 12 that the files say; as smooth as a film, a hundred times as large."""
+SMOOTH, J2K = WIDE >> 3, uid.JPEG2000Lossless
 GARBAGE = np.random.default_rng(0).integers(0, 16, DEEP.shape).astype(np.uint16)
 
 
@@ -98,3 +99,20 @@ def test_colours_of_more_bits_are_read_too(tmp_path):
     path = dicom(tmp_path / "a.dcm", np.stack([WIDE] * 3, axis=-1), 12)
     assert differs(path, WIDE >> 7) <= 1
     assert "its pixels have 15 bits" in warning(path)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_picture_that_is_coded_unsigned_and_said_signed_is_unsigned_and_told(tmp_path, bits):
+    pixels = SMOOTH if bits == 12 else SMOOTH << 4
+    path = compressed(tmp_path / "a.dcm", j2k(pixels), pixels.astype(np.int16), J2K, bits)
+    assert differs(path, stretched(pixels)) <= 0.51
+    assert warning(path) == "its pixels are unsigned, and it says signed"
+
+
+def test_signed_pixels_that_are_coded_unsigned_stay_signed(tmp_path):
+    """Some programs do so; seen as unsigned they would jump wherever they cross 0."""
+    signed = SMOOTH.astype(np.int16) - 2048
+    stream = j2k((signed & 0xFFF).astype(np.uint16))
+    path = compressed(tmp_path / "a.dcm", stream, signed, J2K, 12)
+    assert differs(path, stretched(SMOOTH)) <= 0.51
+    assert warning(path) == ""
