@@ -66,7 +66,7 @@ class InternalSet(JsonResult):
     """The run on a part of its own data."""
 
     cells: LabelCells
-    """Of all its labels."""
+    """Of the labels that some of the other data sets have."""
     result: EvaluationResult
 
 

@@ -21,7 +21,7 @@ from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
 from cxrtool.evaluation.run_part import Part, choose_external, choose_part, own_workspace
 from cxrtool.evaluation.run_points import chosen_points
 from cxrtool.evaluation.scoring import Scored, tell_of_each
-from cxrtool.evaluation.shared_labels import LabelCells
+from cxrtool.evaluation.shared_labels import LabelCells, SharedLabels
 from cxrtool.inference.part_scores import score_part
 from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.files import write_evaluation
@@ -60,6 +60,25 @@ class _Model:
     """Where other data sets are prepared."""
 
 
+@dataclass(frozen=True)
+class _Scoring:
+    """How all of the data are scored, the run's own and others."""
+
+    config: EvaluateConfig
+    point: OperatingPoint
+    calibration: Calibration | None
+    seed: int
+    reporter: Reporter
+
+    def score(self, part: Part) -> Scored:
+        """The run on one of them."""
+        return score_part(
+            *(part, self.config, self.point, self.calibration),
+            seed=self.seed,
+            reporter=self.reporter,
+        )
+
+
 def evaluate_external(
     config: EvaluateConfig, workspace: Workspace, *, seed: int, reporter: Reporter = SILENT
 ) -> ExternalResult:
@@ -87,34 +106,42 @@ def evaluate_external(
         for one in sets
     ]
     point, calibration = chosen_points(model.run, model.card, model.own or model.home, config)
-    internal = _internal(config, model, point, calibration, seed=seed, reporter=reporter)
-    own = internal.told if internal else None
+    scoring = _Scoring(config, point, calibration, seed, reporter)
+    common = {label for _, labels in parts for label in labels.common}
+    internal = _internal(scoring, model, [one for one in model.card.labels if one in common])
     named = [(f"own {config.split}", internal.scored)] if internal else []
     found, written = [], []
     for one, (part, labels) in zip(sets, parts, strict=True):
         part = _with_warnings(part, one, reporter)
-        scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+        scored = scoring.score(part)
         named.append((one.name, scored))
+        found.append(_of_set(one, part, labels, scored, internal))
         with reporter.busy("drawing"):
-            files = write_evaluation(scored, part, reporter, report=config.report)
-        found.append(
-            ExternalSet(
-                name=one.name,
-                labels=labels,
-                cells=LabelCells.of(part.rows, labels.common, part.info.blank),
-                unusable=one.left_out.unusable,
-                other_views=one.left_out.other_views,
-                result=scored.result,
-                differences=differences(internal.scored, scored) if internal else None,
-            )
-        )
-        files.append(part.place.metrics(f"{part.stem}-beside"))
-        alone = ExternalResult(run=model.run.name, internal=own, sets=(found[-1],))
-        write_json(files[-1], alone.as_json())
-        written += files
+            written += write_evaluation(scored, part, reporter, report=config.report)
+        written.append(part.place.metrics(f"{part.stem}-beside"))
+        write_json(written[-1], _result(model, internal, found[-1:]).as_json())
     tell_of_each(named, reporter)
-    return ExternalResult(
-        run=model.run.name, internal=own, sets=tuple(found), written=tuple(written)
+    return replace(_result(model, internal, found), written=tuple(written))
+
+
+def _result(
+    model: _Model, internal: _Internal | None, sets: Sequence[ExternalSet]
+) -> ExternalResult:
+    own = internal.told if internal else None
+    return ExternalResult(run=model.run.name, internal=own, sets=tuple(sets))
+
+
+def _of_set(
+    data: _Data, part: Part, labels: SharedLabels, scored: Scored, internal: _Internal | None
+) -> ExternalSet:
+    return ExternalSet(
+        name=data.name,
+        labels=labels,
+        cells=LabelCells.of(part.rows, labels.common, part.info.blank),
+        unusable=data.left_out.unusable,
+        other_views=data.left_out.other_views,
+        result=scored.result,
+        differences=differences(internal.scored, scored) if internal else None,
     )
 
 
@@ -125,16 +152,12 @@ def _model(config: EvaluateConfig, workspace: Workspace, reporter: Reporter) -> 
     return _Model(run, card, own, own or workspace)
 
 
-def _internal(
-    config: EvaluateConfig,
-    model: _Model,
-    point: OperatingPoint,
-    calibration: Calibration | None,
-    *,
-    seed: int,
-    reporter: Reporter,
-) -> _Internal | None:
-    """The run on a part of its own data, never on what it was trained on; None: not possible."""
+def _internal(scoring: _Scoring, model: _Model, labels: Sequence[str]) -> _Internal | None:
+    """The run on a part of its own data, never on what it was trained on; None: not possible.
+
+    Of the labels alone that some of the other data sets have.
+    """
+    config, reporter = scoring.config, scoring.reporter
     if model.own is None:
         if model.card.published is None:
             reporter.warn(
@@ -144,11 +167,11 @@ def _internal(
         return None
     try:
         part = choose_part(model.run, replace(config, force=False), model.own, reporter)
-        scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+        scored = scoring.score(replace(part, labels=tuple(labels)))
     except DataError as error:
         reporter.warn(f"no scores on the run's own data stand beside: {error}")
         return None
-    cells = LabelCells.of(part.rows, model.card.labels, part.info.blank)
+    cells = LabelCells.of(part.rows, labels, part.info.blank)
     return _Internal(scored, InternalSet(cells=cells, result=scored.result))
 
 

@@ -16,16 +16,18 @@ from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, RunError, WeightsError
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.start_cards import start_cards
+from cxrtool.core.workspace import Workspace
 from cxrtool.gui.model_card import facts_of_run
 from cxrtool.inference.engines.exported import read_exported
 from cxrtool.networks.published_runs import LABELS, run_of
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.export import export_run
+from cxrtool.workflows.external import evaluate_external
 from cxrtool.workflows.models import fetch_models
 from cxrtool.workflows.predict import predict_images
 from cxrtool.workflows.runs import list_runs
-from tests.conftest import call_chexperts
+from tests.conftest import Listening, call_chexperts
 from tests.support.smaller import get_smaller, get_smallest
 
 NAME = "xrv:densenet121-res224-chex"
@@ -196,6 +198,21 @@ def test_patients_of_the_collection_it_was_trained_on_are_refused(prepared, netw
     result = evaluate_run(evaluation(force=True), prepared, seed=1)
     assert result.protocol.trained_on
     assert any("the scores are too good" in text for text in result.warnings)
+
+
+def test_on_other_data_it_stands_alone(prepared, network, tmp_path):
+    listening, home = Listening(), Workspace(tmp_path / "home")
+    config = evaluation(data=[prepared.folder])
+    result = evaluate_external(config, home, seed=1, reporter=listening)
+    (one,) = result.sets
+    assert result.internal is one.differences is None
+    assert one.result.protocol.name == "other"
+    assert "Edema" in one.labels.common
+    assert "No Finding" in one.labels.other
+    assert not any("stand beside" in text for text in listening.warnings)
+    call_chexperts(prepared)
+    with pytest.raises(DataError, match=r"was trained on CheXpert.*--force"):
+        evaluate_external(config, home, seed=1)
 
 
 def test_predict_compare_and_runs_take_it(trained, network, tmp_path, drawn):
