@@ -95,6 +95,11 @@ def split_manifest(
             f"{apart:,} rows with labels by {_experts(workspace)} stay apart as `expert` "
             "(--merge-valid mixes them)"
         )
+        if beside := _beside_experts(written):
+            reporter.note(
+                f"{beside:,} other rows of the same patients are in test: nobody of `expert` is "
+                "trained on"
+            )
     folds = _folds_of(config, written, workspace, positives, labels)
     result = _describe(written, positives, labels, folds, started)
     shared = result.patients_in_two_splits
@@ -104,6 +109,13 @@ def split_manifest(
         reporter=reporter,
     )
     return result
+
+
+def _beside_experts(rows: pd.DataFrame) -> int:
+    """How many rows of test are of patients who have rows in `expert`."""
+    owners = rows["owner" if "owner" in rows.columns else "patient_id"]
+    apart = set(owners[rows["split"] == "expert"])
+    return int((rows["split"].eq("test") & owners.isin(apart)).sum())
 
 
 def _owned(
@@ -152,6 +164,15 @@ def _divide(
                 f"{workspace.manifest}: all rows are labelled by {_experts(workspace)}, which stay "
                 "apart: pass --merge-valid"
             )
+        beside = inside & _with_experts(manifest, inside, config.by)
+        # Of these nobody may be trained on or chosen by: the same patients are in `expert`.
+        dealt_parts[beside] = "test"
+        inside = inside & ~beside
+        if not inside.any():
+            raise DataError(
+                f"{workspace.manifest}: all patients have rows that are labelled by "
+                f"{_experts(workspace)}, which stay apart: pass --merge-valid"
+            )
         dealt = _deal(manifest, inside, positives, config.by, shares, seed, ranked=True)
         dealt_parts[inside] = np.array(PARTS, dtype=object)[dealt]
         frame["split"] = dealt_parts
@@ -169,6 +190,15 @@ def _experts(workspace: Workspace) -> str:
     """Who made the labels of the rows that are not of train."""
     labels_by = workspace.read_data_info().labels_by
     return " and ".join(who for source, who in labels_by.items() if source != "train")
+
+
+def _with_experts(manifest: pd.DataFrame, inside: NDArray[np.bool_], by: str) -> NDArray[np.bool_]:
+    """Which rows are of patients who also have rows that stay apart."""
+    if by == "image":
+        return np.zeros(len(manifest), dtype=bool)
+    owners = manifest["owner" if "owner" in manifest.columns else "patient_id"]
+    found: NDArray[np.bool_] = owners.isin(set(owners[~inside])).to_numpy(dtype=bool)
+    return found
 
 
 def _deal(

@@ -6,7 +6,7 @@ from cxrtool.core.config import SplitConfig
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.workflows.split import parse_sizes, split_manifest
-from tests.conftest import Listening
+from tests.conftest import Hearing, Listening
 
 
 def split_again(workspace, seed=42, **options):
@@ -22,6 +22,25 @@ def test_no_patient_is_in_two_parts_and_radiologists_rows_stay_apart(prepared):
     assert (owners.groupby("patient")["part"].nunique() == 1).all()
     assert result.patients_in_two_splits == 0
     assert result.sizes == parts.value_counts().to_dict()
+
+
+def test_other_rows_of_patients_whom_radiologists_labelled_are_not_learned_from(prepared):
+    manifest = pd.read_csv(prepared.manifest, dtype=str, keep_default_na=False)
+    several = manifest["patient_id"].value_counts()
+    patients = several.index[several > 1][:3].tolist()
+    first = manifest["patient_id"].isin(patients) & ~manifest["patient_id"].duplicated()
+    manifest.loc[manifest["patient_id"].isin(patients), "source"] = "train"
+    manifest.loc[first, "source"] = "valid"
+    manifest.to_csv(prepared.manifest, index=False)
+    reporter = Hearing()
+    result = split_manifest(SplitConfig(force=True), prepared, seed=1, reporter=reporter)
+    parts = read_split(prepared.split, read_manifest(prepared.manifest))
+    theirs = manifest["patient_id"].isin(patients)
+    assert set(parts[theirs & first]) == {"expert"}
+    assert set(parts[theirs & ~first]) == {"test"}
+    assert result.patients_in_two_splits == 0
+    beside = int((theirs & ~first).sum())
+    assert any(f"{beside} other rows of the same patients" in note for note in reporter.notes)
 
 
 def test_sizes_are_near_what_was_asked(prepared):
