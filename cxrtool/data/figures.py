@@ -1,5 +1,6 @@
 """Results to pictures, drawn without a display."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,18 @@ from cxrtool.data.labels import majority
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#2b6cb0"])
 AXIS_TEXT = 10.0
 """The size of labels at an axis."""
+MOST_LABELS = 40
+"""In one picture: PadChest has 190, and their pairs would take minutes and gigabytes to draw."""
 
 
 def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
     """Bars of each label's positive, uncertain and negative images (blank ones are left out).
 
-    Images on which readers are evenly divided are drawn as uncertain.
+    Images on which readers are evenly divided are drawn as uncertain. Of very many labels the
+    most frequent are drawn, and that is said.
     """
+    chosen, which = _most_frequent({name: one["positive"] for name, one in labels.items()})
+    labels = {name: labels[name] for name in chosen}
     figure, axes = canvas(8, 0.42 * len(labels) + 1.3)
     names = list(labels)[::-1]
     left, rows = np.zeros(len(names)), range(len(names))
@@ -45,7 +51,7 @@ def draw_label_counts(labels: dict[str, dict[str, int]], path: Path) -> None:
     axes.set_xlim(0, max(float(left.max()), 1) * 1.12)
     axes.xaxis.grid(True, color=GRID)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_xlabel("images (the number at the bar: positives)", color=INK)
+    axes.set_xlabel(f"images (the number at the bar: positives){which}", color=INK)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     figure.savefig(path, dpi=DOTS_PER_INCH, format="png")
 
@@ -73,7 +79,13 @@ def draw_ages(ages: "pd.Series[int]", sex: "pd.Series[str]", path: Path) -> None
 
 
 def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
-    """Of the images with a row's label, the share that have a column's label too."""
+    """Of the images with a row's label, the share that have a column's label too.
+
+    Of very many labels the most frequent are drawn, and that is said.
+    """
+    positives = majority(labels.to_numpy(dtype=float))[0].sum(axis=0).tolist()
+    chosen, which = _most_frequent(dict(zip(labels.columns, positives, strict=True)))
+    labels = labels[list(chosen)]
     positive = majority(labels.to_numpy(dtype=float))[0].astype(float)
     together = positive.T @ positive
     counts = np.diag(together)
@@ -93,9 +105,18 @@ def draw_cooccurrence(labels: pd.DataFrame, path: Path) -> None:
     axes.set_xticks(range(len(names)), names, rotation=90, **text_style(AXIS_TEXT))
     axes.spines["bottom"].set_visible(False)
     axes.set_title(
-        "of the images with the label at the left (how many), % with the one below",
+        f"of the images with the label at the left (how many), % with the one below{which}",
         fontsize=9,
         color=INK,
         loc="right",
     )
     figure.savefig(path, dpi=DOTS_PER_INCH, format="png")
+
+
+def _most_frequent(positives: Mapping[str, int]) -> tuple[tuple[str, ...], str]:
+    """As many labels as fit into a picture, in their order, and what to say where some do not."""
+    if len(positives) <= MOST_LABELS:
+        return tuple(positives), ""
+    frequent = sorted(positives, key=positives.__getitem__, reverse=True)[:MOST_LABELS]
+    chosen = tuple(name for name in positives if name in set(frequent))
+    return chosen, f"; the {MOST_LABELS} most frequent of {len(positives)} labels"
