@@ -82,23 +82,26 @@ def _sharing(words: Words, others: Words) -> Iterator[tuple[Places, Places]]:
     asked, ranks = np.argsort(words, kind="stable"), np.argsort(others, kind="stable")
     # Sorted, so that neighbours look in the same place: ten times as fast.
     sought, ranked = words[asked], others[ranks]
+    if not len(ranked):
+        return
     for bit in (0, *(1 << place for place in range(BITS))):
         flipped = sought ^ np.uint32(bit)
         first = np.searchsorted(ranked, flipped, "left")
-        counts = np.searchsorted(ranked, flipped, "right") - first
+        there = np.flatnonzero(ranked.take(first, mode="clip") == flipped)  # few are
+        first = first[there]
+        counts = np.searchsorted(ranked, flipped[there], "right") - first
         for rows, within in _portions(counts):
-            yield asked[rows], ranks[first[rows] + within]
+            yield asked[there[rows]], ranks[first[rows] + within]
 
 
 def _portions(counts: Places) -> Iterator[tuple[Places, Places]]:
     """Each row as often as it counts, and from 0 the how manieth it is, some rows at a time."""
-    filled = np.flatnonzero(counts)
-    ends = np.cumsum(counts[filled])
+    ends = np.cumsum(counts)
     start = 0
-    while start < len(filled):
+    while start < len(counts):
         done = ends[start - 1] if start else 0
         stop = max(int(np.searchsorted(ends, done + CHUNK, "right")), start + 1)
-        many = counts[filled[start:stop]]
-        rows = np.repeat(filled[start:stop], many)
+        many = counts[start:stop]
+        rows = np.repeat(np.arange(start, stop), many)
         yield rows, np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
         start = stop
