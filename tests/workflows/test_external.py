@@ -21,6 +21,7 @@ from cxrtool.workflows.external import evaluate_external
 from cxrtool.workflows.prepare import prepare_manifest
 from tests.conftest import Hearing
 from tests.support.copies import copy_folder
+from tests.support.dicoms import dicom
 from tests.support.evaluating import LABELS, QUICK, evaluate
 from tests.support.nih import FINDINGS, draw_nih
 
@@ -228,6 +229,22 @@ def test_a_copy_with_renamed_patients_is_refused_by_its_pictures(trained, tmp_pa
     assert forced.sets[0].result.protocol.trained_on
     assert not forced.internal.result.protocol.trained_on
     assert any(told in text and "too good" in text for text in hearing.warnings)
+
+
+def test_a_copy_as_dicom_in_rsnas_layout_is_refused_by_its_pictures(trained, tmp_path):
+    """There an image has a name of its own, and no patient is known."""
+    split = pd.read_csv(trained.workspace.split)
+    paths = split["path"][split["split"] == "train"].tolist()[:6]
+    (tmp_path / "rsna" / "stage_2_train_images").mkdir(parents=True)
+    for number, path in enumerate(paths):
+        with Image.open(trained.data / path) as image:
+            pixels = np.asarray(image.convert("L").resize((300, 300)))
+        dicom(tmp_path / "rsna" / "stage_2_train_images" / f"{number}.dcm", pixels)
+    table = pd.DataFrame({"patientId": range(6), "x": "", "y": "", "width": "", "height": ""})
+    targets = [1, 0, 0, 1, 0, 1]
+    table.assign(Target=targets).to_csv(tmp_path / "rsna" / "stage_2_train_labels.csv", index=False)
+    with pytest.raises(DataError, match="6 of 6 images in rsna are pictures that the run was"):
+        elsewhere(trained, tmp_path / "rsna")
 
 
 def test_patients_of_the_same_register_are_refused_by_their_ids(trained, tmp_path):
