@@ -42,19 +42,22 @@ def check_header(dataset: FileDataset) -> list[str]:
     if limit is not None and dataset.Rows * dataset.Columns > limit:
         raise Image.DecompressionBombError
     _check_interpretation(dataset)
-    return [*_check_bits(dataset), *_check_sign(dataset)]
+    return [*_check_bits(dataset), *_check_sign(dataset), *_check_planes(dataset)]
 
 
 def _check_values(dataset: FileDataset) -> None:
     """Refuse values that pydicom cannot convert, unless they are read without it."""
-    for tag in list(dataset.keys()):
-        keyword = keyword_for_tag(tag)
-        if keyword in (*NUMBERS, *FILM_TAGS):
-            continue
-        try:
-            dataset[tag]
-        except Exception:  # nearly anything, with the value in its message
-            raise DicomError(f"its {keyword or tag} is damaged") from None
+    for part in (dataset.file_meta, dataset):
+        for tag in list(part.keys()):
+            keyword = keyword_for_tag(tag)
+            if keyword in (*NUMBERS, *FILM_TAGS):
+                continue
+            try:
+                part[tag]
+            except Exception:  # nearly anything, with the value in its message
+                raise DicomError(f"its {keyword or tag} is damaged") from None
+    if not isinstance(dataset.file_meta.TransferSyntaxUID, str):
+        raise DicomError("its TransferSyntaxUID is damaged")
 
 
 def _check_interpretation(dataset: FileDataset) -> None:
@@ -97,13 +100,20 @@ def _check_sign(dataset: FileDataset) -> list[str]:
     return []
 
 
+def _check_planes(dataset: FileDataset) -> list[str]:
+    if dataset.SamplesPerPixel == 1 or dataset.get("PlanarConfiguration") in (0, 1):
+        return []
+    dataset.PlanarConfiguration = 0
+    return ["it has no usable Planar Configuration: read as colours pixel by pixel"]
+
+
 def contradictions(dataset: FileDataset) -> list[str]:
     """What a header says twice, and differently; the values are terms of the standard.
 
     A Presentation LUT Shape says by another word which end is white: IDENTITY goes with
     MONOCHROME2, INVERSE with MONOCHROME1 (PS3.3, C.11.6.1.2).
     """
-    shape, mode = dataset.get("PresentationLUTShape"), dataset.PhotometricInterpretation
+    shape, mode = str(dataset.get("PresentationLUTShape")), dataset.PhotometricInterpretation
     if mode in GREYS and SHAPES.get(shape, mode) != mode:
         return [
             f"its Presentation LUT Shape ({shape}) contradicts its Photometric Interpretation "

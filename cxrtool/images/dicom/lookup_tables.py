@@ -61,12 +61,12 @@ def read_table(
         raise DicomError("one of its look-up tables is missing or of an unsupported kind")
     try:
         count, first, bits = (int(number) for number in item[descriptor].value)
-    except (TypeError, ValueError):
-        raise DicomError("one of its look-up tables has a damaged LUT Descriptor") from None
+        content = item[data].value
+    except Exception:  # nearly anything, with the value in its message
+        raise DicomError("one of its look-up tables is damaged") from None
     count = count or FULL
     if first >= FULL // 2 and float(values.min()) < 0:
         first -= FULL  # written as an unsigned number
-    content = item[data].value
     if isinstance(content, bytes):
         order = "<" if dataset.original_encoding[1] else ">"
         wide = bits > 8 or len(content) >= 2 * count

@@ -61,6 +61,8 @@ def make_whole(dataset: Dataset) -> None:
         number = number_at(dataset, keyword)
         if number is not None:
             dataset[keyword] = DataElement(keyword, "UL", int(number))
+        elif keyword in dataset:
+            del dataset[keyword]  # empty, which is as if it were absent
 
 
 def count_of(dataset: Dataset, *keywords: str) -> int:

@@ -178,10 +178,15 @@ def _checked(dataset: FileDataset) -> _Read:
 
 
 def _read(file: BinaryIO, *, pixels: bool, more: Sequence[str] = ()) -> FileDataset:
-    check_inflated_size(file)
-    file.seek(0)
     tags = [*TAGS, *more, "PixelData"] if pixels else TAGS
-    dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
+    try:
+        check_inflated_size(file)
+        file.seek(0)
+        dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
+    except (OSError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception:  # nearly anything, with values in its message
+        raise DicomError("its header is damaged, or it is no DICOM file") from None
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian

@@ -33,10 +33,11 @@ RUNS_HEADER = 64
 """Bytes before the runs of RLE (PS3.5, G.5)."""
 
 
-def standard_name(identifier: str | None) -> str:
+def standard_name(identifier: object) -> str:
     """The standard's name of a UID; empty for an unknown one, which may hold anything."""
-    name = uid.UID(identifier or "").name
-    return "" if name == identifier else name
+    text = str(identifier or "")
+    name = uid.UID(text).name
+    return "" if name == text else name
 
 
 class Stored(NamedTuple):

@@ -1,9 +1,12 @@
 """What a header must say, and what is assumed where it does not."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
 from cxrtool.images.dicom import DicomError
@@ -43,6 +46,42 @@ def test_what_follows_from_other_elements_may_be_missing_and_is_told(tmp_path, m
     path = without(tmp_path / "a.dcm", DEEP, 12, *missing)
     assert differs(path, stretched(DEEP)) <= 0.51
     assert warning(path) == told
+
+
+def test_colours_without_a_planar_configuration_are_read_and_it_is_told(tmp_path):
+    colours = np.stack([SHALLOW] * 3, axis=-1)
+    path = without(tmp_path / "a.dcm", colours, 8, "PlanarConfiguration")
+    assert differs(path, SHALLOW) <= 1
+    assert warning(path) == "it has no usable Planar Configuration: read as colours pixel by pixel"
+
+
+@pytest.mark.parametrize("keyword", ["NumberOfFrames", "PlanarConfiguration", "HighBit"])
+def test_what_is_empty_is_as_if_it_were_absent(tmp_path, keyword):
+    path = dicom(tmp_path / "a.dcm", DEEP, 12, **{keyword: None})
+    assert differs(path, stretched(DEEP)) <= 0.51
+    assert warning(path) == ""
+
+
+def test_an_element_of_several_values_where_one_belongs_is_no_obstacle(tmp_path):
+    several = {"PresentationLUTShape": ["IDENTITY", "INVERSE"], "ViewPosition": ["PA", "LL"]}
+    path = dicom(tmp_path / "a.dcm", DEEP, 12, **several)
+    assert differs(path, stretched(DEEP)) <= 0.51
+    made = dataset(DEEP, 12)
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = MultiValue(str, ["1.2", "1.3"])
+    del made.Rows
+    with pytest.raises(DicomError, match=r"^a DICOM without an image$"):
+        check_header(made)
+
+
+@pytest.mark.parametrize("place", [4, 8])
+def test_damage_of_the_first_elements_is_told_without_quoting_them(tmp_path, place):
+    """Of the group that says how the rest is coded: its representation, and its length."""
+    path = dicom(tmp_path / "a.dcm", DEEP, 12)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\x02\0\x10\0UI") + place
+    content[start : start + 2] = b"AI"
+    path.write_bytes(content)
+    assert re.search("TransferSyntaxUID is damaged|header is damaged|not read", refused(path))
 
 
 def test_colours_are_three_samples(tmp_path):

@@ -51,7 +51,7 @@ def test_a_voi_table_begins_below_zero(tmp_path):
     ("keyword", "value", "told"),
     [
         ("LUTDescriptor", None, "is missing"),
-        ("LUTDescriptor", [4096, 0], "has a damaged LUT Descriptor"),
+        ("LUTDescriptor", [4096, 0], "is damaged"),
         ("LUTData", b"", "is empty"),
     ],
 )
