@@ -105,10 +105,16 @@ def read_header(path: Path) -> list[str]:
     """The names in a table's first line, to recognise it by; none where they cannot be read."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            line = file.readline(LONGEST_LINE).decode("utf-8-sig", errors="replace")
+            content = file.read(LONGEST_LINE)
     except (OSError, EOFError, zlib.error):
         return []
-    return [name.strip() for name in next(csv.reader([line.strip()]), [])]
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    text = "\n".join(content.decode(encoding, errors="replace").splitlines())
+    try:
+        header = next(csv.reader(io.StringIO(_SEPARATOR_LINE.sub("", text))), [])
+    except csv.Error:
+        return []
+    return [name.strip() for name in header]
 
 
 def need_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path | str) -> None:

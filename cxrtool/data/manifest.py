@@ -15,6 +15,10 @@ from cxrtool.data.labels import label_number
 
 ABOUT = ("path", "patient_id", "study_id", "view", "orientation", "sex", "age", "source")
 """The manifest's columns before the labels."""
+OPTIONAL = ("race",)
+"""Those that only some data sets fill."""
+DESCRIBING = (*ABOUT, *OPTIONAL)
+"""All that are no labels."""
 PIXEL_COLUMNS = ("path", "width", "height", "mode", "pixel_sum", "pixel_square_sum")
 RESERVED = ("is_valid", "split", "fold", "positive", "warning", "error")
 """What a label cannot be called: other tables have these columns beside the labels."""
@@ -83,7 +87,7 @@ def label_values(frame: pd.DataFrame, labels: Sequence[str], table: Path) -> NDA
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
-    """Write a manifest: the `ABOUT` columns, then the labels as 1, 0, -1, a share or blank."""
+    """Write a manifest: the `DESCRIBING` columns, then the labels as 1, 0, -1, a share or blank."""
     written = frame.copy()
     for label in label_columns(frame):
         codes, values = pd.factorize(frame[label].to_numpy(dtype=float))  # NaN is -1, the last
@@ -93,8 +97,8 @@ def write_manifest(frame: pd.DataFrame, path: Path) -> None:
 
 
 def label_columns(frame: pd.DataFrame) -> list[str]:
-    """The names of a manifest's labels: all columns after the `ABOUT` ones."""
-    return [str(column) for column in frame.columns if column not in ABOUT]
+    """The names of a manifest's labels: all columns after the `DESCRIBING` ones."""
+    return [str(column) for column in frame.columns if column not in DESCRIBING]
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

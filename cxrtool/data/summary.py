@@ -50,6 +50,10 @@ class PrepareResult:
     std: float | None
     cache_size: int | None
     origin: Origin
+    labels_by: dict[str, str]
+    """Who made the labels of each of the manifest's sources."""
+    blank: str
+    """What a label that the tables leave open means."""
     readers: ReaderSummary | None
     """What the rule for several readers found; None: there was no rule."""
     seconds: float
@@ -102,6 +106,8 @@ def describe(
         std=std,
         cache_size=config.cache_size if looked.cache else None,
         origin=source.origin,
+        labels_by=source.labels_by,
+        blank=source.blank,
         readers=readers,
         seconds=time.perf_counter() - started,
     )
@@ -183,9 +189,7 @@ def write_workspace(
         "dataset": source.dataset,
         "folder": str(source.folder.resolve()),
         "tables": list(source.tables),
-        "labels_by": source.labels_by,
-        "blank": source.blank,
-        "unused": list(source.unused),
+        "unused": source.unused,
         "asked": _asked(source, config),
         "views": config.views,
         **result.as_json(),

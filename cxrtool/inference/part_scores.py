@@ -6,7 +6,7 @@ from cxrtool.core.config import SOFT, EvaluateConfig, TruthConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, first_few
 from cxrtool.data.labels import divided
-from cxrtool.data.manifest import ABOUT
+from cxrtool.data.manifest import DESCRIBING
 from cxrtool.data.prediction_rows import write_rows
 from cxrtool.data.prediction_tables import Predictions, predictions_of, read_predictions
 from cxrtool.data.run_predictions import doubt_of, is_bound, seal_predictions
@@ -30,7 +30,7 @@ def score_part(
     """Score a run on its part, as images or as studies; without a point, by ranks alone."""
     predictions = run_scores(part, config, reporter)
     columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
-    about = part.rows[[name for name in part.rows.columns if name in ABOUT]]
+    about = part.rows[[name for name in part.rows.columns if name in DESCRIBING]]
     sample = sample_of_rows(
         part.rows,
         part.card,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cxrtool.core.errors import DataError, UsageError, first_few, unknown_names
 from cxrtool.data.labels import NEGATIVE, POSITIVE, target_ranges
-from cxrtool.data.manifest import ABOUT, RESERVED
+from cxrtool.data.manifest import DESCRIBING, RESERVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def targets_of(
     columns = [
         str(name)
         for name, kind in table.dtypes.items()
-        if name not in (*ABOUT, *RESERVED) and pd.api.types.is_numeric_dtype(kind)
+        if name not in (*DESCRIBING, *RESERVED) and pd.api.types.is_numeric_dtype(kind)
     ]
     chosen = list(columns if labels is None else labels)
     unknown = [label for label in (*chosen, *(every or ())) if label not in table.columns]

@@ -25,6 +25,8 @@ from cxrtool.data.sources.rows import SourceRows
 from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
 from cxrtool.images.cache_builder import NewCache
 
+MANY = 0.1
+"""Of all images; where so many are left out, something is wrong with the copy."""
 SHOWN_COLUMNS = 12
 SHOWN_PROBLEMS = 3
 """Examples of each kind of problem that are told."""
@@ -87,8 +89,8 @@ def _read(
     reporter.note(f"{source.folder}: {len(source.rows):,} rows of {', '.join(source.tables)}")
     for text in source.notes:
         reporter.note(text)
-    if source.unused:
-        reporter.note(f"columns that are not used: {first_few(source.unused, SHOWN_COLUMNS)}")
+    for table, columns in source.unused.items():
+        reporter.note(f"columns of {table} that are not used: {first_few(columns, SHOWN_COLUMNS)}")
     if source.rows.empty:
         _give_up(f"{source.folder}: no row can be used", problems, workspace)
     _tell_of_other_data(source.folder, workspace, reporter)
@@ -190,6 +192,12 @@ def _look(
         _give_up(text, problems, workspace)
     check_looks(pixels, problems)
     kept = chosen[chosen["path"].isin(pixels["path"])].reset_index(drop=True)
+    left = len(chosen) - len(kept)
+    if left >= MANY * len(chosen):
+        reporter.warn(
+            f"{left:,} of {len(chosen):,} images are missing or cannot be read: is the copy whole, "
+            "and are the images beside the table?"
+        )
     if config.check_images == "header":
         return Looked(kept, None, None, [])
     check_copies(pixels, kept, problems)

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrtool.core.csv_tables import line_numbers, read_foreign_table, read_table, write_table
+from cxrtool.core.csv_tables import (
+    line_numbers,
+    read_foreign_table,
+    read_header,
+    read_table,
+    write_table,
+)
 from cxrtool.core.errors import DataError
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import open_table
@@ -132,6 +138,22 @@ def test_zero_bytes_are_no_text(path, content):
 
 def test_a_mark_that_lies_is_refused(path):
     assert_refused(path, codecs.BOM_UTF16_LE + b"abc", "cannot be read")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_header_is_read_as_the_table_is(tmp_path, encoding):
+    for name, pack in (("table.csv", bytes), ("table.csv.gz", gzip.compress)):
+        content = 'sep=,\r\nPath, "a,b" ,c\r1,2,3\r'.replace(' "a,b" ', '"a,b"')
+        (tmp_path / name).write_bytes(pack(content.encode(encoding)))
+        assert read_header(tmp_path / name) == ["Path", "a,b", "c"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b cut", b"\0\0\0", b'"never closed'])
+def test_a_header_that_cannot_be_read_is_none_of_any_table(tmp_path, content):
+    for name in ("table.csv", "table.csv.gz"):
+        (tmp_path / name).write_bytes(content)
+        assert "Path" not in read_header(tmp_path / name)
+    assert read_header(tmp_path / "missing.csv") == []
 
 
 # What is damaged

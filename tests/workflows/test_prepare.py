@@ -188,6 +188,22 @@ def test_bad_images_are_listed_and_left_out_and_the_rest_goes_on(data, workspace
     assert kept.isdisjoint(paths[:3])
 
 
+def test_half_of_the_images_missing_is_a_warning(data, workspace):
+    table = pd.read_csv(data / "train.csv")
+    frontal = table["Path"][table["Frontal/Lateral"] == "Frontal"].str.split("/", n=1).str[1]
+    whole = Listening()
+    prepare_manifest(PrepareConfig(data=data, cache=False), workspace, whole)
+    assert not any("is the copy whole" in text for text in whole.warnings)
+    for path in frontal[::2]:
+        (data / path).unlink()
+    half = Listening()
+    result = prepare_manifest(PrepareConfig(data=data, cache=False), workspace, half)
+    missing = len(frontal[::2])
+    assert result.problems["missing image"] == missing
+    told = f"{missing} of {result.images + missing} images are missing or cannot be read"
+    assert any(told in text for text in half.warnings)
+
+
 def test_a_path_that_cannot_be_read_and_a_path_given_twice_are_listed(data, workspace):
     def change(frame):
         frame.loc[0, "Path"] = "what/is/this.jpg"

@@ -52,6 +52,9 @@ def prepared(result: PrepareResult, workspace: Workspace, common: CommonConfig) 
     read = f"{result.rows:,} rows" if readers is None else f"{readers.rows:,} rows of readers"
     print_line(f"{read} read; {result.images:,} images of {result.patients:,} patients kept")
     print_line(textwrap.fill(f"images: {result.origin.description}", PLAIN_WIDTH))
+    labels_by = " and ".join(result.labels_by.values())
+    blank = f"labels: by {labels_by}; what they leave open is {result.blank}"
+    print_line(textwrap.fill(blank, PLAIN_WIDTH))
     columns = {"sex": result.sex, "age": result.age, "view": result.view}
     counts = [
         [name, value, f"{count:,}"]

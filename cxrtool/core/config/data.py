@@ -47,7 +47,7 @@ class PrepareConfig(Config):
     )
     columns: str | None = option(None, DATA, metavar="path=COLUMN,...").help(
         "With --format csv: which columns are path, patient_id, study_id, view, orientation, sex, "
-        "age and reader. Columns with these very names need not be listed."
+        "age, race and reader. Columns with these very names need not be listed."
     )
     label_columns: str | None = option(
         None, DATA, metavar="A,B=COLUMN,...", shown="CheXpert's names"

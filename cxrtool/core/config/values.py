@@ -62,7 +62,7 @@ FORMATS = (
     *("brax", "rsna", "siim", "csv"),
 )
 SPLITS = ("train", "valid", "test", "expert")
-SUBGROUPS = ("sex", "age", "view")
+SUBGROUPS = ("sex", "age", "view", "race")
 HEATMAPS = ("gradcam", "cam")
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 

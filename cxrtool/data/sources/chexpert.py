@@ -117,7 +117,7 @@ def _read_tables(
         labels_by=labellers(origin, {name: LABELS_BY[name] for name in tables}, names),
         origin=origin,
         rows=pd.concat([rows for rows, _ in parts.values()], ignore_index=True),
-        unused=tuple(column for _, columns in parts.values() for column in columns),
+        unused={name: names for _, unused in parts.values() for name, names in unused.items()},
     )
 
 
@@ -150,7 +150,7 @@ def _labelled(rows: pd.DataFrame) -> LabelledRows:
 
 def _read_one(
     path: Path, name: str, columns: Sequence[str], problems: Problems
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The rows of a table, and which of its columns were not used."""
     frame = open_table(path, columns, problems, labels=CHEXPERT_LABELS)
     if ROWS[name] / 2 < len(frame) < ROWS[name]:

@@ -33,7 +33,7 @@ from cxrtool.data.sources.rows import (
 NAME = "chexpert-plus"
 LOOKS_FOR = "df_chexpert_plus_*.csv"
 PATH, PATIENT, ORDER = "path_to_image", "deid_patient_id", "patient_report_date_order"
-COLUMNS = (PATH, PATIENT, ORDER, "frontal_lateral", "ap_pa", "age", "sex", "split")
+COLUMNS = (PATH, PATIENT, ORDER, "frontal_lateral", "ap_pa", "age", "sex", "race", "split")
 SECTIONS = ("impression", "findings", "report")
 """What of a report the labels are read off; the first is what CheXpert's own labels are of."""
 LABELS = "chexbert_labels"
@@ -121,8 +121,9 @@ def _about(frame: pd.DataFrame, path: Path, problems: Problems) -> pd.DataFrame:
             "sex": sexes(frame["sex"], path, problems),
             "age": years(frame["age"], ages, path, problems),
             "source": "train",
+            "race": frame["race"].str.strip(),
         },
-        columns=list(ABOUT),
+        columns=[*ABOUT, "race"],
     )
 
 

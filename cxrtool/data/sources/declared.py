@@ -191,7 +191,7 @@ class Declaration:
             official=_joined([part.part for part in parts]),
             readers=_joined([part.reader for part in parts]),
             blank=self.blanks,
-            unused=tuple(name for part in parts for name in part.unused),
+            unused={name: names for part in parts for name, names in part.unused.items()},
             notes=(*self.notes, *(note for part in parts for note in part.notes)),
         )
 
@@ -260,7 +260,7 @@ class _Part:
     rows: pd.DataFrame
     part: "pd.Series[str] | None"
     reader: "pd.Series[str] | None"
-    unused: tuple[str, ...]
+    unused: dict[str, list[str]]
     notes: tuple[str, ...]
 
 

@@ -19,7 +19,7 @@ from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.origin import whoever_made
 from cxrtool.data.label_names import match_columns, match_labels
 from cxrtool.data.labels import label_number
-from cxrtool.data.manifest import ABOUT, label_columns
+from cxrtool.data.manifest import DESCRIBING, label_columns
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.locating import image_keys
 from cxrtool.data.sources.rows import SourceRows, label_cells, open_table, places
@@ -106,7 +106,7 @@ def relabel(
         if needed:
             raise DataError(f"{nobody}: is it of these?")
         return replace(rows, notes=(*rows.notes, nobody))
-    made = rows.rows[list(ABOUT)].copy()
+    made = rows.rows[[name for name in rows.rows if name in DESCRIBING]].copy()
     names = list(labels) if own else label_columns(rows.rows)
     new = np.full((len(made), len(names)), np.nan, dtype=np.float32)
     columns = np.array([names.index(label) for label in labels], dtype=np.intp)

@@ -148,7 +148,7 @@ def _origin(path: Path, rows: pd.DataFrame) -> Origin:
     return own_origin(description, path.parent, [path])
 
 
-def _read_table(path: Path, problems: Problems) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_table(path: Path, problems: Problems) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The columns that are used, and the names of the others."""
     frame = open_table(path, COLUMNS, problems)
     sex = next((column for column in SEX if column in frame), None)

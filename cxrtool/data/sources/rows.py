@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,8 +86,8 @@ class SourceRows:
     """Who gave each row's labels, where the data set has several rows an image; blank: unknown."""
     blank: str = NOT_MENTIONED
     """What a label that the tables leave open means: `NOT_MENTIONED` or `ABSENT`."""
-    unused: tuple[str, ...] = ()
-    """Columns of the tables that nothing was made of."""
+    unused: dict[str, list[str]] = field(default_factory=dict)
+    """Columns that nothing was made of, by the tables' names."""
     notes: tuple[str, ...] = ()
     """What was taken for granted, for the user to know."""
 
@@ -155,9 +155,10 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
     return cells.astype(str).mask(blank, "")
 
 
-def unused_columns(frame: pd.DataFrame, used: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The columns of a table beside those that were used: `train.csv: Report`."""
-    return tuple(f"{path.name}: {name or 'unnamed'}" for name in frame if name not in used)
+def unused_columns(frame: pd.DataFrame, used: Sequence[str], path: Path) -> dict[str, list[str]]:
+    """The columns of a table beside those that were used, under its name, if there are any."""
+    names = [str(name) or "one without a name" for name in frame if name not in used]
+    return {path.name: names} if names else {}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cxrtool.core.origin import own_origin
 from cxrtool.core.unicode_forms import normal
 from cxrtool.data.label_names import match_columns, match_labels
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.data.manifest import ABOUT, RESERVED
+from cxrtool.data.manifest import ABOUT, DESCRIBING, RESERVED
 from cxrtool.data.prediction_rows import SEPARATOR
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.rows import (
@@ -34,7 +34,7 @@ NAME = "csv"
 LOOKS_FOR = "*.csv[.gz]"
 READER = "reader"
 """Who gave a row's labels: a manifest has no such column."""
-COLUMNS = (*(name for name in ABOUT if name != "source"), READER)
+COLUMNS = (*(name for name in DESCRIBING if name != "source"), READER)
 """What a table's column can be."""
 FRONTAL = ("AP", "PA")
 VIEWS = dict.fromkeys(("FRONTAL", *FRONTAL), "frontal") | dict.fromkeys(
@@ -130,12 +130,13 @@ def _check_names(columns: Mapping[str, str], labels: Mapping[str, str]) -> None:
     for name in columns:
         if name not in COLUMNS:
             raise UsageError("--columns: " + unknown_name("manifest column", name, COLUMNS))
+    taken = (*DESCRIBING, *RESERVED)
     for label in labels:
         # Labels are columns of the manifest and of other tables, beside these.
-        if label in (*ABOUT, *RESERVED) or SEPARATOR in label:
+        if label in taken or SEPARATOR in label:
             raise UsageError(
-                f"--label-columns: a label cannot be named {label!r} (none of "
-                f"{', '.join((*ABOUT, *RESERVED))}, no {SEPARATOR!r}): give NAME={labels[label]}"
+                f"--label-columns: a label cannot be named {label!r} (none of {', '.join(taken)}, "
+                f"no {SEPARATOR!r}): give NAME={labels[label]}"
             )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxrtool.core.csv_tables import FALLBACK, OTHER_SEPARATORS, read_foreign_table
 from cxrtool.core.errors import DataError, first_few
-from cxrtool.data.manifest import ABOUT, RESERVED
+from cxrtool.data.manifest import DESCRIBING, RESERVED
 from cxrtool.data.prediction_rows import AFTER
 from cxrtool.evaluation.tables.keys import KNOWN, PATIENTS, fold
 
@@ -18,7 +18,7 @@ MEANS = {
     **{"orientation": "orientation", "ap/pa": "orientation", "viewposition": "orientation"},
 }
 """What other tables call the manifest's columns; names as `fold` writes them."""
-_NO_LABELS = {fold(name) for name in (*ABOUT, *RESERVED, *AFTER, *PATIENTS, *KNOWN, *MEANS)}
+_NO_LABELS = {fold(name) for name in (*DESCRIBING, *RESERVED, *AFTER, *PATIENTS, *KNOWN, *MEANS)}
 _INDEX = re.compile(r"(?:unnamed:\d+|index|level\d+|row|rownumber)?")
 
 

@@ -31,6 +31,4 @@ def test_brax_is_read(tmp_path):
     assert rows["Lung Opacity"].tolist() == [1] * 3
     assert rows["Fracture"].isna().all()
     assert source.blank == NOT_MENTIONED
-    assert source.unused == tuple(
-        f"master_spreadsheet_update.csv: {name}" for name in ("DicomPath", "Rows")
-    )
+    assert source.unused == {"master_spreadsheet_update.csv": ["DicomPath", "Rows"]}

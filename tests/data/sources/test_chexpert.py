@@ -85,7 +85,7 @@ def test_columns_are_known_whatever_their_case_and_those_that_are_not_used_are_l
     source, problems = read(tmp_path)
     assert problems.empty
     assert source.rows["No Finding"].tolist() == [1]
-    assert source.unused == ("train.csv: Report",)
+    assert source.unused == {"train.csv": ["Report"]}
 
 
 def test_another_data_sets_train_csv_is_not_taken_for_chexperts(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError
+from cxrtool.data.manifest import label_columns
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.chexpert import LABELS_BY
 from cxrtool.data.sources.chexpert_plus import CHEXPERT_LABELS, SECTIONS
@@ -60,7 +61,9 @@ def test_the_table_and_its_labels_are_joined_and_images_found_in_either_form(fol
     assert rows["Edema"].isna().tolist() == [False, True]
     assert rows["age"].tolist() == [61, 61]
     assert source.official.tolist() == ["train", "valid"]
-    assert "df_chexpert_plus_240401.csv: race" in source.unused
+    assert rows["race"].tolist() == ["White", "White"]
+    assert label_columns(rows) == list(CHEXPERT_LABELS)
+    assert source.unused == {"df_chexpert_plus_240401.csv": ["path_to_dcm", "report"]}
     # The same people as in CheXpert, whose numbers they have.
     assert "chexpert" in source.origin.registers
 

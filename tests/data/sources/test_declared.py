@@ -59,7 +59,7 @@ def test_a_declaration_is_all_that_is_needed(folder):
     assert rows["Edema"].tolist() == [1, 0, -1]
     assert source.official.tolist() == ["train", "test", "train"]
     assert source.readers.tolist() == ["doctor", "robot", "doctor"]
-    assert source.unused == ("ward-1.csv: extra",)
+    assert source.unused == {"ward-1.csv": ["extra"]}
     assert (source.blank, source.labels_by) == (ABSENT, {"train": "the ward"})
 
 

@@ -26,7 +26,7 @@ def test_boxes_are_a_row_an_image(folder):
     assert source.rows["Pneumonia"].tolist() == [1, 0, 0]
     assert source.rows["No Finding"].isna().all()
     assert problems.empty
-    assert source.unused == ()
+    assert source.unused == {}
 
 
 def test_what_is_neither_opacity_nor_normal_has_a_finding(folder):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.data.manifest import ABOUT, read_manifest, write_manifest
+from cxrtool.data.manifest import ABOUT, label_columns, read_manifest, write_manifest
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources import table as table
 
@@ -337,7 +337,7 @@ def test_columns_and_labels_are_known_whatever_their_spelling(path):
     assert rows["path"].tolist() == ["1.png"]
     found = rows[["No Finding", "Lung Opacity", "Pleural Effusion"]].to_numpy()
     np.testing.assert_array_equal(found, [[np.nan, 0, 1]])
-    assert source.unused == ("films.csv: Report",)
+    assert source.unused == {"films.csv": ["Report"]}
 
 
 @pytest.mark.parametrize(
@@ -362,3 +362,15 @@ def test_a_patient_that_a_spreadsheet_has_rounded_is_told(path):
     source, problems = read(path, "path,patient_id,Edema\n1.png,1.23457E+12,1\n2.png,7,0\n")
     assert source.rows["patient_id"].tolist() == ["1.23457E+12", "7"]
     assert problems.counts(kept=True) == {"rounded patient": 1}
+
+
+def test_race_is_no_label_and_comes_back_with_the_manifest(path, tmp_path):
+    source, _ = read(path, "path,patient_id,Race,Edema\n1.png,a,Asian,1\n2.png,b,,0\n")
+    assert source.rows["race"].tolist() == ["Asian", ""]
+    write_manifest(source.rows, tmp_path / "manifest.csv")
+    manifest = read_manifest(tmp_path / "manifest.csv")
+    assert manifest["race"].tolist() == ["Asian", ""]
+    assert label_columns(manifest) == ["Edema"]
+    # What has none is written as before.
+    source, _ = read(path, MINIMAL)
+    assert "race" not in source.rows
