@@ -1,5 +1,6 @@
 """How help is laid out: in groups, boxed on a terminal and plain elsewhere."""
 
+import re
 import sys
 from textwrap import indent
 from typing import Any
@@ -56,13 +57,24 @@ def _write(sections: Sections, formatter: Any) -> None:
     columns = min(longest, MOST_COLUMNS)
     for title, found in sections.items():
         inside = type(formatter)(width=formatter.width - 4)
-        records = [(term.ljust(columns), about.replace("-", UNBROKEN)) for term, about in found]
+        wrapped = [(_wrapped(term, inside.width), about) for term, about in found]
+        records = [(term.ljust(columns), about.replace("-", UNBROKEN)) for term, about in wrapped]
         inside.write_dl(records, col_max=columns)
         lines = inside.getvalue().rstrip("\n").replace(UNBROKEN, "-")
         if terminal:
             formatter.write(_boxed(title, lines, formatter.width))
         else:
             formatter.write(f"\n{title}:\n{indent(lines, '  ')}\n")
+
+
+def _wrapped(term: str, width: int) -> str:
+    """An option with many choices over several lines, each but the last ending in `|`."""
+    lines = [""]
+    for part in re.split(r"(?<=\|)", term):
+        if len(lines[-1]) + len(part) > width:
+            lines.append("    ")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _boxed(title: str, lines: str, width: int) -> str:

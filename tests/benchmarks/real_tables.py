@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -150,10 +151,31 @@ def siim(folder: Path) -> pd.DataFrame:
     return found.rename_axis("image").reset_index().assign(patient=lambda rows: rows["image"])
 
 
+def openi(folder: Path) -> pd.DataFrame:
+    """Terms up to the slash; reports that are not indexed, or of no use, say nothing."""
+    rows = []
+    with tarfile.open(folder / "NLMCXR_reports.tgz") as archive:
+        for member in archive:
+            if member.name.endswith(".xml"):
+                text = archive.extractfile(member).read().decode()
+                terms = {
+                    re.sub(r"[,\s]+", " ", term).strip().lower()
+                    for term in re.findall(r"<major>([^</]*)", text)
+                }
+                terms -= {"no indexing", "technical quality of image unsatisfactory"}
+                number = re.search(r'<uId id="CXR(\d+)"', text).group(1)
+                for image in re.findall(r'<parentImage id="([^"]+)"', text):
+                    rows.append({"image": image, "patient": number, **dict.fromkeys(terms, 1)})
+    table = pd.DataFrame(rows)
+    found = table.drop(columns=["image", "patient"]).fillna(0)
+    return table[["image", "patient"]].join(found)[found.any(axis=1)]
+
+
 NIH = {"Data_Entry_2017_v2020.csv.gz": "Data_Entry_2017_v2020.csv.gz"}
 PADCHEST = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz"
 RSNA = {"stage_2_train_labels.csv": "kaggle_stage_2_train_labels.csv.zip"}
 GOOGLE = "google2019_nih-chest-xray-labels.csv"
+OPENI = ("NLMCXR_reports.tgz", "nlmcxr_dicom_metadata.csv.gz")
 OWN = {"label_names": "own"}
 CASES = (
     Case("CheXpert", {"train.csv": "chexpert_train.csv.gz"}, chexpert, parts=3),
@@ -181,6 +203,7 @@ CASES = (
     ),
     Case("RSNA", RSNA, rsna),
     Case("SIIM", {"train-rle.csv": "siim-pneumothorax-train-rle.csv.gz"}, siim),
+    Case("OpenI", {name: name for name in OPENI}, openi, OWN),
 )
 
 

@@ -59,7 +59,7 @@ BALANCED = "balanced"
 LOSSES = ("bce", "asymmetric", "auc")
 FORMATS = (
     *("auto", "chexpert", "chexlocalize", "chexpert-plus", "nih", "mimic", "padchest", "vindr"),
-    *("brax", "rsna", "siim", "csv"),
+    *("brax", "rsna", "siim", "openi", "csv"),
 )
 SPLITS = ("train", "valid", "test", "expert")
 SUBGROUPS = ("sex", "age", "view", "race")

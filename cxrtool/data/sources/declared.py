@@ -76,11 +76,37 @@ class Table:
         candidates = [path for glob in (self.name, f"{self.name}.gz") for path in folder.glob(glob)]
         return sorted((path for path in candidates if self._fits(path)), reverse=True)
 
+    def open(self, path: Path, problems: Problems) -> "Opened":
+        """Read one of the files that `find` found.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return Opened(open_table(path, self.columns, problems), (path,), (path.name,))
+
     def _fits(self, path: Path) -> bool:
         if not path.is_file():
             return False
         there = {spelling(name) for name in read_header(path)}
         return there.issuperset(spelling(name) for name in self.columns)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A table's rows, whatever they were read from."""
+
+    frame: pd.DataFrame
+    """Of text."""
+    files: tuple[Path, ...]
+    """Which were read."""
+    names: tuple[str, ...]
+    """What they are called."""
+    unused: dict[str, list[str]] = field(default_factory=dict)
+    """Columns of them that are not in the frame, by the files' names."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of this copy."""
+    places: NDArray[np.object_] | None = None
+    """Where each row stands; None: in the line of its number."""
 
 
 @dataclass(frozen=True)
@@ -173,14 +199,13 @@ class Declaration:
         ]
         parts = all_of(steps)
         kind = self.kinds.get(config.labels_from or "")
-        paths = {source: path for source, (_, path) in found.items()}
-        origin = own_origin(f"laid out as {self.title}", folder, paths.values())
-        names = {source: path.name for source, path in paths.items()}
+        files = [file for part in parts for file in part.files]
+        origin = own_origin(f"laid out as {self.title}", folder, files)
         rows = pd.concat([part.rows for part in parts], ignore_index=True)
         return SourceRows(
             dataset=self.name,
             folder=folder,
-            tables=tuple(names.values()),
+            tables=tuple(name for part in parts for name in part.names),
             # A copy says who made its labels by its columns: no counts are known to tell it by.
             labels_by={
                 source: self.labels_by[source] if kind is None else kind.labels_by
@@ -198,7 +223,8 @@ class Declaration:
     def _read_one(
         self, source: str, table: Table, path: Path, config: PrepareConfig, problems: Problems
     ) -> "_Part":
-        given = open_table(path, table.columns, problems)
+        opened = table.open(path, problems)
+        given = opened.frame
         kind = self.kinds.get(config.labels_from or "")
         of_kind = given if kind is None else given[kind.rows(given)]
         left = (
@@ -210,7 +236,8 @@ class Declaration:
         frame = of_kind.reset_index(drop=True)
         if self.shape is not None:
             frame = self.shape(frame, path.parent)
-        lines = Lines(path, _first_rows(of_kind, frame, table.columns[0]))
+        first = _first_rows(of_kind, frame, table.columns[0])
+        lines = Lines(path, first, opened.places)
         found = self.findings.read(frame, lines, problems)
         if config.label_names != "own":
             found = as_chexpert(found, self.meaning)
@@ -225,8 +252,10 @@ class Declaration:
             rows=rows[good].reset_index(drop=True),
             part=_chosen(self.part, frame, good),
             reader=_chosen(self.reader, frame, good),
-            unused=unused_columns(given, used, path),
-            notes=(left,) if left else (),
+            files=opened.files,
+            names=opened.names,
+            unused=unused_columns(given, used, path) | opened.unused,
+            notes=(*opened.notes, left) if left else opened.notes,
         )
 
     def _about(
@@ -260,6 +289,8 @@ class _Part:
     rows: pd.DataFrame
     part: "pd.Series[str] | None"
     reader: "pd.Series[str] | None"
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
     unused: dict[str, list[str]]
     notes: tuple[str, ...]
 

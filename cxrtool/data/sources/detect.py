@@ -16,6 +16,7 @@ from cxrtool.data.sources import table as table
 from cxrtool.data.sources.brax import BRAX
 from cxrtool.data.sources.labels_from import find_table, relabel
 from cxrtool.data.sources.locating import locate_images
+from cxrtool.data.sources.openi import OPENI
 from cxrtool.data.sources.padchest import PADCHEST
 from cxrtool.data.sources.rows import Source, SourceRows
 from cxrtool.data.sources.rsna import RSNA
@@ -25,7 +26,7 @@ from cxrtool.data.sources.vindr import VINDR
 AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
 """The options that only a table of one's own needs."""
-WITH_OWN_NAMES = ("nih", "padchest", "vindr")
+WITH_OWN_NAMES = ("nih", "padchest", "vindr", "openi")
 """The formats whose findings have names of their own."""
 MOST_TOPS = 100
 """In how many folders beside the table a mark of drawn images is looked for."""
@@ -39,7 +40,7 @@ FORMATS = {
         chexpert_plus.SOURCE,
         nih.SOURCE,
         mimic.SOURCE,
-        *(one.source for one in (PADCHEST, VINDR, BRAX, RSNA, SIIM)),
+        *(one.source for one in (PADCHEST, VINDR, BRAX, RSNA, SIIM, OPENI)),
         table.SOURCE,
     )
 }

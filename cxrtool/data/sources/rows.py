@@ -168,6 +168,8 @@ class Lines:
     path: Path
     rows: NDArray[np.intp]
     """Of each row that is read, the (first) row of the table, from 0."""
+    places: NDArray[np.object_] | None = None
+    """Where each row of the table stands, if it is no text of lines."""
 
     @property
     def name(self) -> str:
@@ -177,6 +179,8 @@ class Lines:
 
 def places(path: Path | Lines, bad: NDArray[np.bool_]) -> list[str]:
     """`train.csv line 7` for each marked row of a table."""
+    if isinstance(path, Lines) and path.places is not None:
+        return [str(place) for place in path.places[path.rows[bad]]]
     lines = [row + FIRST_ROW for row in path.rows[bad]] if isinstance(path, Lines) else None
     return [f"{path.name} line {line}" for line in lines or line_numbers(bad)]
 
