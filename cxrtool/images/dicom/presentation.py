@@ -76,13 +76,12 @@ class Inner(NamedTuple):
     counts: NDArray[np.int64]
 
     def only(self, greys: NDArray[np.uint8]) -> str:
-        """Black or white, if a presentation shows nearly all of them so, beyond its end."""
-        shown = greys[self.levels]
-        most = OFF * self.counts.sum()
-        for name, grey in (("black", 0), ("white", 255)):
-            if len(shown) and self.counts[shown == grey].sum() >= most:
-                return name
-        return ""
+        """Black, white or one grey, if a presentation shows nearly all of them so."""
+        sums = np.bincount(greys[self.levels], weights=self.counts, minlength=256)
+        most = int(sums.argmax())
+        if not len(self.levels) or sums[most] < OFF * self.counts.sum():
+            return ""
+        return {0: "black", 255: "white"}.get(most, "one grey")
 
 
 def shown_greys(stored: Stored, dataset: Dataset) -> Shown:
@@ -100,12 +99,14 @@ def shown_greys(stored: Stored, dataset: Dataset) -> Shown:
     first: Presentation = _full_range(stored, scale, dataset)
     by = "from its least to its greatest value"
     greys = _greys_by(first, scale, dataset)
+    # Where even the full range shows one grey, as beside a marker far above, nothing tells.
+    telling = not inner.only(greys[scale.pixels])
     for choice in choices(scale.values, dataset):
         reason = choice.reason
         if choice.presentation is not None:
             found = _greys_by(choice.presentation, scale, dataset)
             only = inner.only(found[scale.pixels])
-            if not only:
+            if not (only and telling):
                 first, greys, by = choice.presentation, found, f"by its {choice.label}"
                 warnings += [choice.warning]
                 break

@@ -124,3 +124,19 @@ def test_the_first_voi_table_that_is_there_is_taken(tmp_path):
     path = dicom(tmp_path / "a.dcm", DEEP, 12, VOILUTSequence=tables)
     assert differs(path, (4095 - DEEP.astype(int)) / 4095 * 255) <= 0.51
     assert warning(path) == ""
+
+
+def test_a_voi_table_that_begins_beyond_the_pixels_is_left_out_and_told(tmp_path):
+    """All of them would have its first grey."""
+    tables = {"VOILUTSequence": table(60_000, 12, np.arange(1000, 4096))}
+    path = dicom(tmp_path / "a.dcm", DEEP, 12, **tables)
+    assert differs(path, stretched(DEEP)) <= 0.51
+    assert warning(path) == f"its look-up table shows nearly all of its pixels as one grey: {FULL}"
+
+
+def test_where_a_marker_leaves_one_grey_to_any_range_the_window_is_used(tmp_path):
+    pixels = DEEP % 100
+    pixels[0, 0] = 65535
+    path = dicom(tmp_path / "a.dcm", pixels, 16, WindowCenter=32768, WindowWidth=65536)
+    assert differs(path, windowed(pixels, 32768, 65536, "LINEAR")) <= 0.51
+    assert warning(path) == ""
