@@ -58,6 +58,8 @@ class _Model:
     """Where it was trained, if that is here."""
     home: Workspace
     """Where other data sets are prepared."""
+    views: tuple[str, ...]
+    """Those of the images of its training; none where these are not known."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def evaluate_external(
     named = [(f"own {config.split}", internal.scored)] if internal else []
     found, written = [], []
     for one, (part, labels) in zip(sets, parts, strict=True):
-        part = _with_warnings(part, one, reporter)
+        part = _with_warnings(part, one, model, reporter)
         scored = scoring.score(part)
         named.append((one.name, scored))
         found.append(_of_set(one, part, labels, scored, internal))
@@ -149,7 +151,8 @@ def _model(config: EvaluateConfig, workspace: Workspace, reporter: Reporter) -> 
     run = run_of(workspace.runs, config.run, reporter)
     card = read_card(run)
     own = own_workspace(run, card, workspace)
-    return _Model(run, card, own, own or workspace)
+    views = read_manifest(own.manifest)["view"].unique().tolist() if own is not None else []
+    return _Model(run, card, own, own or workspace, tuple(sorted(views)))
 
 
 def _internal(scoring: _Scoring, model: _Model, labels: Sequence[str]) -> _Internal | None:
@@ -182,6 +185,9 @@ def _sets(config: EvaluateConfig, model: _Model, reporter: Reporter) -> list[_Da
     twice = sorted({str(place) for place in resolved if resolved.count(place) > 1})
     if twice:
         raise UsageError(f"--data {first_few(twice)} is given twice: name each data set once")
+    for place in places:
+        if not place.exists():
+            raise DataError(f"--data {place}: there is no such folder, table or workspace")
     names = [place.name or "data" for place in resolved]
     sets = []
     for place, name in zip(places, names, strict=True):
@@ -195,8 +201,6 @@ def _prepared(
     place: Path, name: str, config: EvaluateConfig, model: _Model, reporter: Reporter
 ) -> _Data:
     """A data set as a workspace: its own where it is one, else one in the run's workspace."""
-    if not place.exists():
-        raise DataError(f"--data {place}: there is no such folder, table or workspace")
     workspace = Workspace(place)
     if workspace.data_info.is_file() and workspace.manifest.is_file():
         if config.format != EvaluateConfig.format:
@@ -241,20 +245,27 @@ def _its_own(place: Path, model: _Model) -> str:
 
 
 def _views(model: _Model) -> str:
-    """The views that the run was trained on; frontal where that is not known."""
-    if model.own is None:
+    """The views that the run was trained on, as `prepare` takes them."""
+    if not model.views:
         return PrepareConfig.views
-    views = sorted(read_manifest(model.own.manifest)["view"].unique())
-    return views[0] if views in (["frontal"], ["lateral"]) else "all"
+    return model.views[0] if model.views in (("frontal",), ("lateral",)) else "all"
 
 
-def _with_warnings(part: Part, data: _Data, reporter: Reporter) -> Part:
+def _with_warnings(part: Part, data: _Data, model: _Model, reporter: Reporter) -> Part:
     """The part with what is to be known of how its data were prepared."""
-    warnings: Sequence[str] = ()
+    warnings = []
+    other = sorted(set(part.rows["view"]) - set(model.views))
+    if other and model.views:
+        warnings.append(
+            f"{data.name} has {' and '.join(other)} views, and {model.run.name} was trained on "
+            f"{' and '.join(model.views)} ones"
+        )
     if data.left_out.unusable:
-        found = f"{counted(data.left_out.unusable, 'row')} of {data.name} are left out"
-        warnings = [f"{found}: {data.workspace.problems.name} of its workspace lists them"]
-        reporter.warn(f"{found}: see {data.workspace.problems}")
+        found = f"{counted(data.left_out.unusable, 'row')} of {data.name} left out"
+        listed = data.workspace.problems.relative_to(data.workspace.folder.parent)
+        warnings.append(f"{found}, as rows or images that cannot be used: {listed} names them")
+    for text in warnings:
+        reporter.warn(text)
     return replace(part, warnings=(*part.warnings, *warnings))
 
 

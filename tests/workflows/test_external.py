@@ -309,8 +309,8 @@ def test_a_few_missing_images_are_left_out_with_a_count(trained, nih, tmp_path):
     (one,) = elsewhere(trained, data, reporter=hearing).sets
     assert one.unusable == 1
     assert one.result.n == len(images) - 1
-    assert any("1 row of most are left out" in text for text in hearing.warnings)
-    assert any("1 row of most are left out" in text for text in one.result.warnings)
+    assert any("1 row of most left out" in text for text in hearing.warnings)
+    assert any("1 row of most left out" in text for text in one.result.warnings)
 
 
 def test_rows_of_other_views_are_counted(trained, tmp_path, drawn):
@@ -323,6 +323,18 @@ def test_rows_of_other_views_are_counted(trained, tmp_path, drawn):
     lateral = pd.concat([table, valid])["Frontal/Lateral"].eq("Lateral").sum()
     assert one.other_views == lateral
     assert one.result.protocol.views == ("frontal",)
+
+
+def test_a_workspace_of_other_views_than_the_runs_is_warned_of(trained, nih, tmp_path):
+    workspace, hearing = Workspace(tmp_path / "ws"), Hearing()
+    prepare_manifest(PrepareConfig(data=nih, workers=0, cache=False), workspace)
+    table = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)
+    table.loc[::2, "view"] = "lateral"
+    table.to_csv(workspace.manifest, index=False)
+    (one,) = elsewhere(trained, workspace.folder, reporter=hearing).sets
+    told = "ws has lateral views, and tiny was trained on frontal ones"
+    assert told in hearing.warnings
+    assert told in one.result.warnings
 
 
 def test_the_runs_own_data_are_refused(trained, tmp_path):
