@@ -10,7 +10,7 @@ import pandas as pd
 from cxrtool.core.config import PrepareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
-from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.files import check_writable
 from cxrtool.core.locks import locked
 from cxrtool.core.unicode_forms import on_disk
@@ -21,6 +21,7 @@ from cxrtool.data.problems import Problems
 from cxrtool.data.reader_labels import DISAGREE, one_row_an_image
 from cxrtool.data.shared_pictures import check_near, other_workspaces, rows_apart
 from cxrtool.data.sources.detect import lies_beside, open_source
+from cxrtool.data.sources.locating import unnamed_images
 from cxrtool.data.sources.rows import SourceRows
 from cxrtool.data.summary import RECALLED, Looked, PrepareResult, describe, write_workspace
 from cxrtool.images.cache_builder import NewCache
@@ -91,10 +92,21 @@ def _read(
         reporter.note(text)
     for table, columns in source.unused.items():
         reporter.note(f"columns of {table} that are not used: {first_few(columns, SHOWN_COLUMNS)}")
+    if config.check_images != "none":
+        _tell_of_unnamed(source, reporter)
     if source.rows.empty:
         _give_up(f"{source.folder}: no row can be used", problems, workspace)
     _tell_of_other_data(source.folder, workspace, reporter)
     return source
+
+
+def _tell_of_unnamed(source: SourceRows, reporter: Reporter) -> None:
+    unnamed = unnamed_images(source.folder, source.rows["path"])
+    if unnamed:
+        reporter.note(
+            f"{counted(len(unnamed), 'image')} in {source.folder} are in no row of "
+            f"{', '.join(source.tables)}: {first_few(unnamed)}"
+        )
 
 
 def _give_up(what: str, problems: Problems, workspace: Workspace) -> NoReturn:

@@ -250,6 +250,17 @@ def test_the_four_values_are_read_in_either_way(shares):
     np.testing.assert_array_equal(found, [1, 0, -1, BLANK])
 
 
+@pytest.mark.parametrize("text", ["NA", "nan", "NaN", "<NA>", "None", "NULL", "n/a", "  "])
+def test_a_blank_may_be_written_as_programs_do(text):
+    assert np.isnan(label_number(text))
+
+
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("YES", "no"), (" true ", "NO")])
+def test_a_label_may_be_written_in_words(yes, no):
+    assert (label_number(yes), label_number(no)) == (1, 0)
+    assert label_number("maybe") is None
+
+
 def test_the_labels_are_chexperts_fourteen():
     assert len(set(CHEXPERT_LABELS)) == 14
     assert CHEXPERT_LABELS[0] == "No Finding"

@@ -97,6 +97,14 @@ def test_links_that_go_round_are_not_followed_and_hidden_folders_not_entered(tmp
     assert numbered(list_images([str(tmp_path / "a")]).names) == ["1.jpg"]
 
 
+def test_a_table_of_windows_finds_its_images(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.png").write_bytes(b"")
+    (tmp_path / "films.csv").write_text("path\nx\\a.png\n")
+    found = list_images([str(tmp_path / "films.csv")])
+    assert (found.names, found.files) == (["x\\a.png"], [str(tmp_path / "x" / "a.png")])
+
+
 def test_a_table_with_blank_paths_is_refused_and_says_where(tmp_path):
     (tmp_path / "t.csv").write_text("path,x\n1.jpg,1\n ,2\n")
     with pytest.raises(DataError, match=r"1 rows name no file \(lines 3\)"):

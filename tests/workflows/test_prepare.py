@@ -27,7 +27,7 @@ from cxrtool.images.reading import read_for_scoring
 from cxrtool.images.resizing import load_pixels
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
-from tests.conftest import Listening
+from tests.conftest import Hearing, Listening
 from tests.support.dicoms import dicom
 from tests.support.lossless import wavy
 
@@ -186,6 +186,17 @@ def test_bad_images_are_listed_and_left_out_and_the_rest_goes_on(data, workspace
     assert listed == dict(zip(result.problems, paths[:3], strict=True))
     kept = set(read_manifest(workspace.manifest)["path"])
     assert kept.isdisjoint(paths[:3])
+
+
+def test_images_without_a_row_and_columns_without_a_use_are_told(data, workspace):
+    edit(data / "train.csv", lambda frame: frame.assign(Report="well"))
+    first = next((data / "train").rglob("*.jpg"))
+    shutil.copy(first, first.with_name("stray.jpg"))
+    hearing = Hearing()
+    prepare_manifest(PrepareConfig(data=data, cache=False), workspace, hearing)
+    stray = first.with_name("stray.jpg").relative_to(data).as_posix()
+    assert f"1 image in {data} are in no row of train.csv, valid.csv: {stray}" in hearing.notes
+    assert "columns of train.csv that are not used: Report" in hearing.notes
 
 
 def test_half_of_the_images_missing_is_a_warning(data, workspace):

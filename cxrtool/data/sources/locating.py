@@ -8,7 +8,7 @@ ending.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from filecmp import cmp
 from pathlib import Path
 
@@ -55,6 +55,22 @@ def locate_images(folder: Path, paths: "pd.Series[str]", problems: Problems) -> 
             problems.add("ambiguous image", [path], could, kept=False)
             found[path] = ""
     return paths.map(lambda path: found.get(path, path)) if found else paths
+
+
+def unnamed_images(folder: Path, paths: Iterable[str]) -> list[str]:
+    """The images that lie beside those of a table, in the same folders and below, without a row.
+
+    Only files with an image's ending count. Paths are from the folder.
+    """
+    named = set(paths)
+    tops = {path.partition("/")[0] if "/" in path else "" for path in named}
+    found: list[str] = []
+    for top in sorted(tops):
+        if top:
+            found += [f"{top}/{file}" for file in _walk(folder / top)]
+        elif folder.is_dir():
+            found += [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(file for file in found if _ending(file) and file not in named)
 
 
 def image_keys(given: Sequence[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:

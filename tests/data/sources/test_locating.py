@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from cxrtool.data.problems import Problems
-from cxrtool.data.sources.locating import locate_images
+from cxrtool.data.sources.locating import locate_images, unnamed_images
 
 
 def put(folder, *places, content=b""):
@@ -71,3 +71,10 @@ def test_several_that_differ_are_ambiguous_and_equal_ones_count_as_one(tmp_path)
 def test_hidden_files_and_other_kinds_of_files_are_no_images(tmp_path):
     put(tmp_path, ".x/a.png", "x/._a.png", "x/a.txt", "x/.a.png", "x/a.png.part")
     assert locate(tmp_path, "a.png") == (["a.png"], [])
+
+
+def test_images_without_a_row_are_found_beside_those_that_have_one(tmp_path):
+    put(tmp_path, "x/a.png", "x/y/b.JPG", "x/notes.txt", "x/.c.png", "other/d.png", "e.dcm")
+    assert unnamed_images(tmp_path, ["x/a.png"]) == ["x/y/b.JPG"]
+    assert unnamed_images(tmp_path, ["x/a.png", "x/y/b.JPG", "f.dcm"]) == ["e.dcm"]
+    assert unnamed_images(tmp_path, ["gone/a.png"]) == []

@@ -255,3 +255,39 @@ def test_a_download_that_was_cut_off_is_told(folder):
     table.write_bytes(gzip.compress(gzip.decompress(table.read_bytes()))[:-20])
     with pytest.raises(DataError, match=r"metadata\.csv\.gz cannot be read"):
         read(folder)
+
+
+def test_a_radiologists_labels_of_the_test_part_are_taken_where_they_are(folder):
+    given = pd.DataFrame({"study_id": ["57375967"], "Airspace Opacity": ["1.0"], "Edema": ["0.0"]})
+    write(folder, ".csv", "2.1.0", **{"test-set-labeled": given})
+    plain = labels().set_index("study_id")
+    source, problems = read(folder)
+    rows = source.rows
+    theirs = rows["study_id"] == "p10000764/s57375967"
+    assert problems.counts() == {}
+    assert (rows["source"] == "valid").tolist() == theirs.tolist()
+    assert source.labels_by["valid"] == "a radiologist who read MIMIC's reports"
+    known = rows.loc[theirs, LABELS].dropna(axis=1)
+    assert known.to_dict("list") == {"Lung Opacity": [1, 1], "Edema": [0, 0]}
+    other = rows.loc[~theirs].iloc[0]
+    cell = plain.loc["50414267", "Edema"]
+    np.testing.assert_array_equal(other["Edema"], float(cell) if cell else np.nan)
+
+
+def test_lung_opacity_may_be_called_airspace_opacity(folder):
+    before = read(folder)[0].rows
+    renamed = labels().rename(columns={"Lung Opacity": "Airspace Opacity"})
+    write(folder, chexpert=renamed)
+    pd.testing.assert_frame_equal(read(folder)[0].rows, before)
+
+
+def test_whose_labels_can_be_chosen_and_negbios_alone_are_taken(folder):
+    other = labels().assign(Edema="1.0")
+    write(folder, negbio=other)
+    assert (read(folder)[0].rows["Edema"] != 1).any()
+    problems = Problems()
+    source = mimic.read(folder, PrepareConfig(labels_from="negbio"), problems)
+    assert (source.rows["Edema"] == 1).all()
+    assert "mimic-cxr-2.0.0-negbio.csv.gz" in source.tables
+    (folder / "mimic-cxr-2.0.0-chexpert.csv.gz").unlink()
+    assert (read(folder)[0].rows["Edema"] == 1).all()
