@@ -85,7 +85,7 @@ def about(
 @command(app, PrepareConfig, PREPARING)
 def prepare(config: PrepareConfig, call: Call) -> None:
     """Check a data set and its images; write the manifest and the image cache."""
-    from cxrtool.cli.show import results as show
+    from cxrtool.cli.show import data as show
     from cxrtool.workflows.prepare import prepare_manifest
 
     result = prepare_manifest(config, call.workspace, call.reporter)
@@ -95,7 +95,7 @@ def prepare(config: PrepareConfig, call: Call) -> None:
 @command(app, SplitConfig, PREPARING)
 def split(config: SplitConfig, call: Call) -> None:
     """Split the data into train, valid and test, with balanced labels."""
-    from cxrtool.cli.show import results as show
+    from cxrtool.cli.show import data as show
     from cxrtool.workflows.split import split_manifest
 
     result = split_manifest(config, call.workspace, seed=call.seed, reporter=call.reporter)

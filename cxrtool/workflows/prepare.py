@@ -56,6 +56,8 @@ def prepare_manifest(
     named = source.rows.assign(path=_as_on_disk(source.folder, source.rows["path"]))
     tables = ", ".join(source.tables)
     rows, readers = one_row_an_image(named, config.readers, source.readers, problems, tables)
+    if rows.empty:
+        _give_up(f"{source.folder}: no row can be used", problems, workspace)
     check_rows(rows, problems)
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):

@@ -27,35 +27,6 @@ def combine(rows, rule, readers=None):
     return found, summary, list(listed[["kind", "where", "detail"]].itertuples(False, None))
 
 
-def of_one(rule, answers):
-    """What a rule makes of one image's answers."""
-    found, _, _ = combine(table(path=["a"] * len(answers), Edema=np.float32(answers)), rule)
-    return found["Edema"].tolist()
-
-
-@pytest.mark.parametrize(
-    ("answers", "vote", "any_", "all_", "soft"),
-    [
-        ([1, 1, 0], 1, 1, 0, 0.667),
-        ([1, 0, 0], 0, 1, 0, 0.333),
-        ([1, 1, 1], 1, 1, 1, 1),
-        ([0, 0, 0], 0, 0, 0, 0),
-        ([1, 0], -1, 1, 0, 0.5),  # a tie
-        ([1, 0, -1], -1, 1, 0, 0.5),
-        ([1, 1, -1], 1, 1, -1, 0.833),
-        ([0, -1], -1, -1, 0, 0.25),
-        ([-1, -1, 1], -1, 1, -1, 0.667),
-        ([-1, -1], -1, -1, -1, 0.5),
-        ([1, NAN, NAN], 1, 1, 1, 1),  # one who answers, of three
-        ([1, NAN, 0, 1], 1, 1, 0, 0.667),
-        ([NAN, NAN], NAN, NAN, NAN, NAN),  # nobody answers
-    ],
-)
-def test_what_each_rule_makes_of_answers(answers, vote, any_, all_, soft):
-    for rule, expected in zip(READERS, (vote, any_, all_, soft), strict=True):
-        np.testing.assert_array_equal(of_one(rule, answers), np.float32([expected]), rule)
-
-
 @pytest.mark.parametrize("rule", READERS)
 @pytest.mark.parametrize("value", [1, 0, -1, NAN])
 def test_an_image_that_one_has_read_keeps_its_labels(rule, value):
@@ -63,13 +34,6 @@ def test_an_image_that_one_has_read_keeps_its_labels(rule, value):
     np.testing.assert_array_equal(found["Edema"], np.float32([value]))
     assert summary.images == {"1": 1}
     assert problems == []
-
-
-def test_a_share_that_is_not_one_half_is_not_rounded_to_it():
-    """1,500 of 2,999 readers: 0.50017, which with three decimals would be 0.5."""
-    for positives, expected in ((1500, 0.501), (1499, 0.499)):
-        answers = [1] * positives + [0] * (2999 - positives)
-        assert of_one("soft", answers) == np.float32([expected])
 
 
 def by_pandas(rows, rule):

@@ -136,6 +136,15 @@ def test_a_fraction_is_a_label_only_where_shares_were_prepared(table, workspace)
         read_manifest(workspace.manifest)
 
 
+def test_where_every_reader_contradicts_himself_only_the_problems_are_written(table, workspace):
+    frame = pd.read_csv(table)
+    other = frame.assign(Edema=1 - frame["Edema"].abs())
+    pd.concat([frame, other]).to_csv(table, index=False)
+    with pytest.raises(DataError, match=r"no row can be used \(9 reader contradicts"):
+        prepare(table, workspace, readers="vote")
+    assert not workspace.manifest.exists()
+
+
 @pytest.mark.parametrize("cell", ["1.5", "-0.5", "half"])
 def test_a_cell_that_is_no_share_is_refused(table, workspace, cell):
     prepare(table, workspace, readers="soft")

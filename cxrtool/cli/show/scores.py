@@ -177,7 +177,7 @@ def _show_protocol(result: EvaluationResult) -> None:
     drawn = f"intervals over {patients}" if result.intervals else f"no intervals, {patients}"
     readers = f";\n  several readers: {protocol.readers_words}" if protocol.readers else ""
     if result.divided:
-        readers += f"\n  (left out: {result.divided:,} label values, half of the readers for each)"
+        readers += f"\n  (left out: {counted(result.divided, 'label value')}, evenly divided)"
     print_line(textwrap.fill(f"images: {result.data.description}", PLAIN_WIDTH))
     print_line(
         f"protocol: {protocol.name}, split by {protocol.split_by}, {views} views;\n"

@@ -17,7 +17,7 @@ from cxrtool.core.origin import CHEXPERT, own_origin
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import ABOUT
 from cxrtool.data.problems import Problems
-from cxrtool.data.reader_labels import refuse_different_labels
+from cxrtool.data.repeated_rows import refuse_different_labels
 from cxrtool.data.sources.rows import (
     Source,
     SourceRows,
