@@ -297,7 +297,7 @@ class _Part:
 
 def _first_rows(given: pd.DataFrame, made: pd.DataFrame, image: str) -> NDArray[np.intp]:
     """Of each row that was made of a table's, the first of those: they are of one image."""
-    if len(made) == len(given):
+    if made[image].tolist() == given[image].tolist():
         return given.index.to_numpy(dtype=np.intp)
     ids = given[image].str.strip()
     first = pd.Series(given.index, index=ids)[~ids.duplicated().to_numpy()]

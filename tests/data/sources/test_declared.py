@@ -108,6 +108,15 @@ def test_rows_that_were_made_of_several_are_named_by_the_first(folder):
     assert problems["where"].tolist() == ["ward-1.csv line 3"]
 
 
+def test_rows_in_another_order_are_named_by_their_own_line(folder):
+    def turned(frame, place):
+        return frame.iloc[::-1].reset_index(drop=True)
+
+    (folder / "ward-1.csv").write_text(TEXT.replace("1,x", "what,x"))
+    _, problems = read(folder, Declaration(**{**vars(WARD), "shape": turned}))
+    assert problems["where"].tolist() == ["ward-1.csv line 2"]
+
+
 def test_a_path_that_climbs_out_of_the_folder_is_refused(folder):
     (folder / "ward-1.csv").write_text(TEXT.replace("b,p1", "../b,p1"))
     with pytest.raises(DataError, match="climb out of the data folder"):
