@@ -29,7 +29,7 @@ ROWS = 64
 """Rows looked up at once: an index takes eight bytes per pixel."""
 COLOURS = ("Red", "Green", "Blue")
 OFF = 0.95
-"""Share of the pixels that, all black or all white, show that a window lies off them."""
+"""Share of the pixels between the ends that, all in one grey, show that a window lies off them."""
 SAMPLE = 1 << 20
 """Pixels that tell it."""
 
