@@ -81,3 +81,36 @@ def test_of_several_pages_the_first_is_read_and_it_is_told(tmp_path):
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     assert (grey(tmp_path / "a.tif") == RAMP).all()
     assert read_for_scoring(tmp_path / "a.tif")[1] == "the first of several pages"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "tiff_lzw"},
+        {"compression": "tiff_adobe_deflate"},
+        {"compression": "packbits"},
+        {"big_tiff": True},
+        {"tiffinfo": {278: 7}},  # seven rows a strip
+    ],
+)
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+def test_a_deep_tiff_is_the_same_however_it_is_written(tmp_path, options, white):
+    levels = (RAMP.astype(float) / 255 * white + 0.5).astype(np.uint16)
+    assert np.abs(grey(saved(tmp_path / "a.tif", levels, **options)) - RAMP).max() <= 1
+    assert read_for_scoring(tmp_path / "a.tif")[1] == ""
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_palette_of_few_bits_is_spread_over_all_greys(tmp_path, bits):
+    steps = 2**bits
+    levels = (np.arange(steps) * 255 // (steps - 1)).astype(np.uint8)
+    image = Image.fromarray((RAMP // (256 // steps)).astype(np.uint8), "P")
+    image.putpalette(np.stack([levels] * 3, 1).ravel().tolist())
+    image.save(tmp_path / "a.png", bits=bits)
+    assert np.abs(grey(tmp_path / "a.png") - levels[RAMP // (256 // steps)]).max() <= 1
+
+
+@pytest.mark.parametrize("clear", [0, 128, 255])
+def test_of_a_grey_that_is_transparent_the_pixels_are_black(tmp_path, clear):
+    read = grey(saved(tmp_path / "a.png", RAMP, transparency=clear))
+    assert (read == np.where(clear == RAMP, 0, RAMP)).all()
