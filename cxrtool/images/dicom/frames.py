@@ -31,6 +31,8 @@ SYNTAXES = {
     ),
 }
 """The transfer syntaxes of a coding (PS3.5, A.4.1 to A.4.4), first the one taken for it."""
+FRAGMENT = b"\xfe\xff\x00\xe0"
+"""The tag with which each fragment begins (PS3.5, A.4)."""
 STARTS = (START_OF_IMAGE + b"\xff", CODESTREAM_2000)
 
 

@@ -12,7 +12,7 @@ from pydicom.pixels.utils import pixel_array
 from cxrtool.images.dicom import DicomError
 from cxrtool.images.dicom.bits import used_bits, with_likelier_sign
 from cxrtool.images.dicom.codestreams import Coding, FrameHeader, is_coded_signed, read_frame_header
-from cxrtool.images.dicom.frames import SYNTAXES, Frame, frame_of
+from cxrtool.images.dicom.frames import FRAGMENT, SYNTAXES, Frame, frame_of
 from cxrtool.images.dicom.jpeg_lossless import decode_lossless
 from cxrtool.images.formats.jpeg import has_one_header, jpeg_damage
 
@@ -56,12 +56,13 @@ def stored_values(dataset: FileDataset) -> Stored:
         DicomError: they are truncated, damaged, or in an unsupported encoding.
         Exception: whatever pydicom raises on damaged ones.
     """
-    decoder = _decoder(dataset)
-    if not decoder.is_encapsulated:
+    if not _decoder(dataset).is_encapsulated and not _is_in_fragments(dataset):
         _check_length(dataset)
         found = used_bits(_by_pydicom(dataset), dataset)
         return Stored(found.values, [*filter(None, [found.warning])])
     frame = frame_of(dataset)
+    if not frame.syntax.is_encapsulated:
+        raise DicomError("its pixels are compressed, and neither it nor they say how")
     words, damage = _decoded(frame, dataset)
     found = used_bits(words, dataset)
     return Stored(found.values, [*filter(None, (frame.warning, damage, found.warning))])
@@ -130,12 +131,23 @@ def _bytes_of_pixels(dataset: FileDataset, samples: int) -> int:
     return int(dataset.Rows * dataset.Columns * samples * dataset.BitsAllocated // 8)
 
 
+def _length(dataset: FileDataset) -> int:
+    """The bytes of a file's pixels, uncompressed."""
+    halved = dataset.PhotometricInterpretation == "YBR_FULL_422"
+    return _bytes_of_pixels(dataset, 2 if halved else dataset.SamplesPerPixel)
+
+
+def _is_in_fragments(dataset: FileDataset) -> bool:
+    """Whether a file that says that its pixels are not compressed has them in fragments."""
+    if dataset["PixelData"].is_undefined_length:
+        return True
+    short = len(dataset.PixelData) < _length(dataset)
+    return short and bool(dataset.PixelData.startswith(FRAGMENT))
+
+
 def _check_length(dataset: FileDataset) -> None:
     """Refuse uncompressed pixels that are incomplete."""
-    if dataset["PixelData"].is_undefined_length:
-        raise DicomError("its pixels are compressed, and it does not say how")
-    halved = dataset.PhotometricInterpretation == "YBR_FULL_422"
-    whole = _bytes_of_pixels(dataset, 2 if halved else dataset.SamplesPerPixel)
+    whole = _length(dataset)
     if len(dataset.PixelData) < whole:
         raise DicomError(f"cut short: {len(dataset.PixelData):,} of {whole:,} bytes of its pixels")
 

@@ -8,6 +8,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import generate_frames
 
+from cxrtool.images.formats.dicom import is_plain_dicom
 from tests.support.dicom_greys import DEEP, SHALLOW, greys, j2k, refused, warning
 from tests.support.dicoms import compressed, dataset, dicom, fragmented
 from tests.support.lossless import encode_lossless
@@ -114,3 +115,31 @@ def test_what_holds_no_fragment_is_refused(tmp_path, content, told):
     end = b"\xfe\xff\xdd\xe0" + bytes(4)
     path.write_bytes(whole[:start] + content + end)
     assert refused(path) == told
+
+
+@pytest.mark.parametrize("kind", ["lossless", "2000", "LS"])
+@pytest.mark.parametrize("said", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_pixels_that_are_compressed_against_their_file_are_read_and_told(tmp_path, kind, said):
+    stream, syntax, pixels, bits = STREAMS[kind]
+    path = fragmented(tmp_path / "a.dcm", [stream], [], pixels, said, bits)
+    assert (greys(path) == greys(dicom(tmp_path / "plain.dcm", DEEP, 12))).all()
+    assert warning(path) == f"its pixels are {syntax.name}, and it says {said.name}"
+    with path.open("rb") as file:
+        assert not is_plain_dicom(file)  # a decoder of compressed pixels gets limits
+
+
+def test_they_may_have_no_length(tmp_path):
+    stream, syntax, pixels, bits = STREAMS["lossless"]
+    path = fragmented(tmp_path / "a.dcm", [stream], [], pixels, syntax, bits)
+    said = uid.ExplicitVRLittleEndian.encode().ljust(len(syntax), b"\0")
+    path.write_bytes(path.read_bytes().replace(syntax.encode(), said))
+    assert (greys(path) == greys(dicom(tmp_path / "plain.dcm", DEEP, 12))).all()
+    assert "and it says Explicit VR Little Endian" in warning(path)
+    with path.open("rb") as file:
+        assert not is_plain_dicom(file)
+
+
+def test_pixels_of_which_nobody_says_how_they_are_compressed_are_refused(tmp_path):
+    content = [bytes(range(1, 200))]
+    path = fragmented(tmp_path / "a.dcm", content, [], DEEP, uid.ExplicitVRLittleEndian, 12)
+    assert refused(path) == "its pixels are compressed, and neither it nor they say how"
