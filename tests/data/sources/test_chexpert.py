@@ -1,9 +1,12 @@
 import pytest
 
 from cxrtool.core.config import PrepareConfig
+from cxrtool.core.origin import CHEXPERT, OWN
+from cxrtool.core.workspace import DataInfo
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.detect import open_source
+from cxrtool.evaluation.protocol import OF_TABLES, protocol_of_rows
 
 HEAD = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(CHEXPERT_LABELS)}"
 BATCHES = "CheXpert-v1.0 batch 1 (validate & csv)", "CheXpert-v1.0 batch 2 (train 1)"
@@ -92,3 +95,30 @@ def test_another_data_sets_train_csv_is_not_taken_for_chexperts(tmp_path):
     boxes = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
     (tmp_path / "train.csv").write_text(f"{boxes}\na,No finding,14,R1,,,,\n")
     assert read(tmp_path)[0].dataset == "vindr"
+
+
+def test_the_test_set_itself_is_known_by_its_counts_and_is_the_protocol_of_500_studies(tmp_path):
+    labels = f"Path,{','.join(CHEXPERT_LABELS)}"
+    patients = range(64741, 65241)
+    # 18 studies with a second frontal view: 518, as in the table of the frontal images.
+    names = [(patient, view) for patient in patients for view in (1, 2)[: 1 + (patient < 64759)]]
+    rows = [f"test/patient{one}/study1/view{view}_frontal.jpg{',0' * 14}" for one, view in names]
+    (tmp_path / "test_labels.csv").write_text("\n".join([labels, *rows, ""]))
+    source, problems = read(tmp_path)
+    assert problems["kind"].tolist() == ["rows missing"]
+    assert source.origin.kind == CHEXPERT
+    assert source.origin.published == ("test",)
+    assert source.labels_by == {"test": OF_TABLES["test"][1]}
+    info = DataInfo(
+        dataset=source.dataset,
+        folder=tmp_path,
+        labels_by=source.labels_by,
+        origin=source.origin,
+        asked={},
+        blank=source.blank,
+    )
+    options = {"policy": "ones", "blank": "zeros", "by_image": False}
+    assert protocol_of_rows(source.rows, info, **options).name == "test500"
+    # One study less, and it is no longer that sample.
+    (tmp_path / "test_labels.csv").write_text("\n".join([labels, *rows[2:], ""]))
+    assert read(tmp_path)[0].origin.kind == OWN
