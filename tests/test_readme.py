@@ -198,6 +198,16 @@ def folder(drawn, warm, tmp_path, monkeypatch):
         for reader in range(3)
     ]
     write_table(tmp_path / "readings.csv", ["image", "patient", "radiologist", "Edema"], readings)
+    (tmp_path / "ward").mkdir()
+    for number, image in enumerate(images[:4]):
+        shutil.copy(image, tmp_path / "ward" / f"f{number}.jpg")
+    columns = ["film", "mrn", "visit", "projection", "gender", "age", "doctor", "findings"]
+    rows = [
+        [f"f{n}", f"p{n}", n, "PA", "F", 50, doctor, finding]
+        for n in range(4)
+        for doctor, finding in (("Grey", "fluid; broken rib"), ("Pratt", "nothing"))
+    ]
+    write_table(tmp_path / "ward" / "films_2026.csv", columns, rows)
     numbers = random.Random(0)
     for file in ("groundtruth", "theirs", "ours"):
         score = numbers.random if file != "groundtruth" else lambda: numbers.randint(0, 1)

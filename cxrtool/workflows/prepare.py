@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pandas as pd
 
-from cxrtool.core.config import PrepareConfig
+from cxrtool.core.config import FORMATS, PrepareConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, UsageError, counted, first_few
@@ -146,7 +146,8 @@ def recalled(config: PrepareConfig, workspace: Workspace, reporter: Reporter) ->
         config = replace(config, data=Path(asked["data"]))
     if config.data is None or str(config.data.resolve()) != asked["data"]:
         return config
-    config = replace(config, format=asked["format"])
+    if asked["format"] in FORMATS:  # else a source that only this Python program knows
+        config = replace(config, format=asked["format"])
     told = {name: asked[name] for name in RECALLED if name in asked}
     missing = {name: text for name, text in told.items() if getattr(config, name) is None}
     for name, text in missing.items():

@@ -1,12 +1,12 @@
-"""`prepare` against its limits: python tests/benchmarks/bench_prepare.py [IMAGES_FOLDER].
+"""`prepare` against its limits: python tests/benchmarks/bench_prepare.py [IMAGES_FOLDER|--tables].
 
-The whole command on a generated table of CheXpert's size, without images: seconds, peak memory.
-Then drawn X-rays of CheXpert-small's size (or the JPEGs below a folder of your own), decoded by
-`prepare` and by bare Pillow in as many processes: images a second, medians of paired runs.
+The whole command on generated tables of CheXpert's size and of a million rows, without images:
+seconds and peak memory, and what a row costs in each. Then, but for `--tables`, drawn X-rays of
+CheXpert-small's size (or the JPEGs below a folder of your own), decoded by `prepare` and by bare
+Pillow in as many processes: images a second, medians of paired runs.
 """
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -15,13 +15,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from chexpert_table import chexpert_table
+from chexpert_table import N_ROWS, chexpert_table
 
 from cxrtool.core.config import CACHE_SIZE
 from cxrtool.core.console import SILENT
@@ -33,37 +36,92 @@ from cxrtool.images.cache_builder import NewCache
 PATIENTS = 500
 LEAST_IMAGES = 4000
 ROUNDS = 7
+ROUNDS_OF_A_TABLE = 3
+SIZES = (2_000, N_ROWS, 1_000_000)
+"""Rows of generated tables; the first stands for what a command costs without any."""
 COMMAND = "from cxrtool.cli.app import main; main()"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole_commands(Path(folder))
+        if sys.argv[1:] == ["--tables"]:
+            return
         data = Path(sys.argv[1]) if len(sys.argv) > 1 else drawings(Path(folder))
         decoding(data, Path(folder) / "cache")
 
 
 def whole_commands(folder: Path) -> None:
-    """`prepare --check-images none` and `split`, as processes of their own."""
-    data = folder / "CheXpert-v1.0-small"
-    data.mkdir()
-    table = chexpert_table()
-    table.to_csv(data / "train.csv", index=False)
-    prepare = ["prepare", str(data), "--check-images", "none", "-w", str(folder / "cxr"), "-q"]
-    split = ["split", "-w", str(folder / "cxr"), "--force", "-q"]
-    print(f"whole commands on {len(table):,} rows, median of 3")
-    for arguments in (prepare, split):
-        runs = [timed_command(arguments) for _ in range(3)]
-        seconds = statistics.median(seconds for seconds, _ in runs)
-        print(f"  {arguments[0]:<8}{seconds:5.1f} s, peak memory {runs[-1][1]:,} MB (largest yet)")
+    """`prepare --check-images none` and `split` on CheXpert's size, and `prepare` on others.
+
+    What a row costs is what a table costs beyond a very small one.
+    """
+    small, *others = (prepared_table(folder, rows, ROUNDS_OF_A_TABLE) for rows in SIZES)
+    for rows, cost in zip(SIZES[1:], others, strict=True):
+        more = rows - SIZES[0]
+        print(
+            f"  a row of {rows:,}: {1e6 * (cost.seconds - small.seconds) / more:.1f} us, "
+            f"{1e6 * (cost.busy - small.busy) / more:.1f} us of the processor, "
+            f"{2**20 * (cost.memory - small.memory) / more:,.0f} bytes"
+        )
 
 
-def timed_command(arguments: list[str]) -> tuple[float, int]:
-    """Seconds, and the greatest memory that any command so far had."""
+def prepared_table(folder: Path, rows: int, rounds: int) -> "Cost":
+    data, workspace = folder / f"of-{rows}" / "CheXpert-v1.0-small", folder / f"cxr-{rows}"
+    data.mkdir(parents=True)
+    # In a process of its own: a command's peak is at least that of who starts it.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(write_table, data / "train.csv", rows).result()
+    prepare = ["prepare", str(data), "--check-images", "none", "-w", str(workspace), "-q"]
+    split = ["split", "-w", str(workspace), "--force", "-q"]
+    cost = show(f"prepare, {rows:,} rows", [timed_command(prepare) for _ in range(rounds)])
+    if rows == N_ROWS:
+        show(f"split, {rows:,} rows", [timed_command(split) for _ in range(rounds)])
+    return cost
+
+
+def write_table(path: Path, rows: int) -> None:
+    """CheXpert's table so often, each time of other patients, that it has so many rows."""
+    once = chexpert_table()
+    copies = [once]
+    while len(once) * len(copies) < rows:
+        number = str(len(copies))
+        paths = once["Path"].str.replace("/patient", f"/patient{number}", regex=False)
+        copies.append(once.assign(Path=paths))
+    pd.concat(copies)[:rows].to_csv(path, index=False)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took."""
+
+    seconds: float
+    busy: float
+    """Seconds of the processor."""
+    memory: float
+    """Its peak in MB."""
+
+
+def show(what: str, costs: list[Cost]) -> Cost:
+    middle = sorted(costs, key=lambda cost: cost.busy)[len(costs) // 2]
+    print(
+        f"  {what:<28}{middle.seconds:6.1f} s ({middle.busy:.1f} of the processor), peak memory "
+        f"{middle.memory:,.0f} MB, median of {len(costs)}",
+        flush=True,
+    )
+    return middle
+
+
+def timed_command(arguments: list[str]) -> Cost:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", COMMAND, *arguments], check=True, capture_output=True)
+    command = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(command.pid, 0)
+    command.returncode = os.waitstatus_to_exitcode(status)
+    assert command.returncode == 0, arguments
     seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def drawings(folder: Path) -> Path:

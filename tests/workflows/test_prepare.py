@@ -22,6 +22,9 @@ from cxrtool.data import image_checks as prepare_images
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.manifest import mean_and_deviation, read_manifest, read_pixels
 from cxrtool.data.sources import chexpert as chexpert
+from cxrtool.data.sources.declared import Declaration, Table, column
+from cxrtool.data.sources.detect import FORMATS
+from cxrtool.data.sources.findings import FindingColumns
 from cxrtool.images.cache import ImageCache
 from cxrtool.images.reading import read_for_scoring
 from cxrtool.images.resizing import load_pixels
@@ -503,6 +506,24 @@ def test_repeating_it_gives_the_same(data, workspace):
     second = run(data, workspace)
     assert before == [getattr(workspace, name).read_bytes() for name in names]
     assert {**first.as_json(), "seconds": 0} == {**second.as_json(), "seconds": 0}
+
+
+def test_a_source_that_only_this_program_knows_is_prepared_twice(tmp_path, workspace, monkeypatch):
+    ward = Declaration(
+        name="ward",
+        title="the ward's",
+        tables={"train": (Table("ward.csv", ("film", "who")),)},
+        path=column("film"),
+        patient=column("who"),
+        findings=FindingColumns(("fluid",)),
+        meaning={"Pleural Effusion": ("fluid",)},
+        labels_by={"train": "the ward"},
+    )
+    monkeypatch.setitem(FORMATS, "ward", ward.source)
+    (tmp_path / "ward.csv").write_text("film,who,fluid\na,p,1\n")
+    for names, label in (("own", "fluid"), ("chexpert", "Pleural Effusion")):
+        config = PrepareConfig(data=tmp_path, check_images="none", label_names=names)
+        assert prepare_manifest(config, workspace).labels[label]["positive"] == 1
 
 
 def test_a_second_prepare_in_the_same_workspace_is_refused(data, workspace):

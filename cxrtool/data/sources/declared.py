@@ -164,6 +164,7 @@ class Declaration:
             holds=self.holds,
             read=self.read,
             labels_from=tuple(self.kinds),
+            own_names=any(set(own) != {label} for label, own in self.meaning.items()),
         )
 
     def holds(self, folder: Path) -> bool:

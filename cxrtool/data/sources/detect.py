@@ -26,8 +26,6 @@ from cxrtool.data.sources.vindr import VINDR
 AUTO = "auto"
 OF_TABLES = ("columns", "label_columns", "images")
 """The options that only a table of one's own needs."""
-WITH_OWN_NAMES = ("nih", "padchest", "vindr", "openi")
-"""The formats whose findings have names of their own."""
 MOST_TOPS = 100
 """In how many folders beside the table a mark of drawn images is looked for."""
 
@@ -66,7 +64,8 @@ def open_source(config: PrepareConfig, here: Path, problems: Problems) -> Source
 
 def _check_options(config: PrepareConfig, source: Source, place: Path) -> None:
     """Refuse options that have no meaning for the format."""
-    for options, homes in ((OF_TABLES, (table.NAME,)), (("label_names",), WITH_OWN_NAMES)):
+    with_own_names = tuple(name for name, one in FORMATS.items() if one.own_names)
+    for options, homes in ((OF_TABLES, (table.NAME,)), (("label_names",), with_own_names)):
         given = [option for option in options if getattr(config, option) is not None]
         fits = source.name in homes or (given == ["label_names"] and config.labels_from is not None)
         if given and not fits:

@@ -273,4 +273,4 @@ def _stem(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
 
 
-SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read)
+SOURCE = Source(name=NAME, looks_for=LOOKS_FOR, holds=holds, read=read, own_names=True)

@@ -62,6 +62,8 @@ class Source:
     """Its rows, of the folder in which it lies."""
     labels_from: tuple[str, ...] = ()
     """What `--labels-from` may name, beside a table."""
+    own_names: bool = False
+    """Whether its findings have names of their own, which `--label-names own` keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
