@@ -183,9 +183,9 @@ def _read(file: BinaryIO, *, pixels: bool, more: Sequence[str] = ()) -> FileData
         check_inflated_size(file)
         file.seek(0)
         dataset = dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=list(tags))
-    except (OSError, MemoryError, Image.DecompressionBombError):
+    except (MemoryError, Image.DecompressionBombError):
         raise
-    except Exception:  # nearly anything, with values in its message
+    except Exception:  # nearly anything, OSError too, with values in its message
         raise DicomError("its header is damaged, or it is no DICOM file") from None
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
