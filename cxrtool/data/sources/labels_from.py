@@ -34,7 +34,7 @@ STUDIES = ("study_id", "StudyID", "AccessionNumber")
 
 @dataclass(frozen=True)
 class Known:
-    """A table that is known by its name."""
+    """A table that is known by its name, or by its folder's and its own."""
 
     name: str
     """With `*`, in small letters."""
@@ -95,7 +95,7 @@ def relabel(
             no labels.
     """
     frame = open_table(table, (), problems)
-    known = next((one for one in KNOWN if fnmatch(table.name.lower(), one.name)), None)
+    known = _known(table)
     labels = _labels(frame, rows, table, own=own)
     values, bad = label_cells(frame, list(labels.values()), table, problems)
     at = _rows_of(frame, rows, table)
@@ -116,6 +116,13 @@ def relabel(
     if known is not None and known.expert:
         return _with_experts(relabelled, made, names, new, usable, by)
     return _instead(relabelled, made, names, new, usable, by, table, problems)
+
+
+def _known(table: Path) -> Known | None:
+    """What is known of a table; CXR-LT's are called train_labeled.csv, in a folder of its name."""
+    names = (table.name.lower(), f"{table.parent.name}/{table.name}".lower())
+    known = (one for one in KNOWN if any(fnmatch(name, one.name) for name in names))
+    return next(known, None)
 
 
 def _with_experts(

@@ -8,6 +8,7 @@ from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.problems import Problems
 from cxrtool.data.sources.detect import open_source
+from cxrtool.data.sources.padchest import COLUMNS as PADCHEST_COLUMNS
 
 PATHS = [f"train/patient{number:05}/study1/view1_frontal.jpg" for number in range(1, 5)]
 
@@ -115,3 +116,86 @@ def test_radiologists_labels_make_their_images_better_known(tmp_path):
     assert expert == {"Lung Opacity": 1, "Lung Lesion": 0, "Pneumothorax": 1, "Fracture": 0}
     assert source.rows["Pneumothorax"].tolist() == [0, 1, 0]
     np.testing.assert_array_equal(source.rows["Fracture"], [np.nan, 0, np.nan])
+
+
+CXR_LT = (
+    *("Adenopathy", "Atelectasis", "Azygos Lobe", "Calcification of the Aorta", "Cardiomegaly"),
+    *("Clavicle Fracture", "Consolidation", "Edema", "Emphysema", "Enlarged Cardiomediastinum"),
+    *("Fibrosis", "Fissure", "Fracture", "Granuloma", "Hernia", "Hydropneumothorax", "Infarction"),
+    *("Infiltration", "Kyphosis", "Lobar Atelectasis", "Lung Lesion", "Lung Opacity", "Mass"),
+    *("Nodule", "Normal", "Pleural Effusion", "Pleural Other", "Pleural Thickening"),
+    *("Pneumomediastinum", "Pneumonia", "Pneumoperitoneum", "Pneumothorax", "Pulmonary Embolism"),
+    *("Pulmonary Hypertension", "Rib fracture", "Round(ed) atelectasis", "Subcutaneous Emphysema"),
+    *("Support Devices", "Tortuous Aorta", "Tuberculosis"),
+)
+"""The 40 labels of its edition of 2024."""
+
+
+def cxr_lt(image, **labels):
+    """A row's labels: 0 but for those that are given."""
+    return {"image": image, **dict.fromkeys(CXR_LT, "0"), **labels}
+
+
+@pytest.fixture
+def mimic(tmp_path):
+    """Three images, and in a folder of its own CXR-LT's table, which names two of them."""
+    images = [("aa-1", "10000032", "50414267"), ("bb-2", "10000032", "53189527")]
+    images.append(("cc-3", "10000764", "57375967"))
+    lines = [f"{dicom},{subject},{study},PA" for dicom, subject, study in images]
+    (tmp_path / "mimic-cxr-2.0.0-metadata.csv").write_text(
+        "\n".join(["dicom_id,subject_id,study_id,ViewPosition", *lines, ""])
+    )
+    blanks = "," * len(CHEXPERT_LABELS)
+    lines = [f"{subject},{study}{blanks}" for _, subject, study in images]
+    (tmp_path / "mimic-cxr-2.0.0-chexpert.csv").write_text(
+        "\n".join([f"subject_id,study_id,{','.join(CHEXPERT_LABELS)}", *lines, ""])
+    )
+    (tmp_path / "cxr-lt-2024").mkdir()
+    rows = [
+        cxr_lt("cc-3", Normal="1"),
+        cxr_lt("aa-1", **{"Lobar Atelectasis": "1", "Fracture": "1", "Support Devices": "1"}),
+    ]
+    about = {dicom: (subject, study) for dicom, subject, study in images}
+    lines = [
+        ",".join([row["image"], *about[row["image"]], "PA", *(row[name] for name in CXR_LT)])
+        + f",files/p{about[row['image']][0][:2]}/{row['image']}.jpg"
+        for row in rows
+    ]
+    head = f"dicom_id,subject_id,study_id,ViewPosition,{','.join(CXR_LT)},fpath"
+    (tmp_path / "cxr-lt-2024" / "train_labeled.csv").write_text("\n".join([head, *lines, ""]))
+    return tmp_path
+
+
+def test_cxr_lts_table_gives_mimics_images_all_its_labels(mimic):
+    source, problems = read(mimic, "cxr-lt-2024/train_labeled.csv", label_names="own")
+    rows = source.rows
+    assert rows["path"].str[-8:].tolist() == ["aa-1.jpg", "cc-3.jpg"]
+    assert [name for name in rows.columns if name in CXR_LT] == list(CXR_LT)
+    assert len(rows.columns) == len(read(mimic, "chexpert")[0].rows.columns) - 14 + 40
+    positive = [{name for name in CXR_LT if row[name] == 1} for _, row in rows.iterrows()]
+    assert positive == [{"Lobar Atelectasis", "Fracture", "Support Devices"}, {"Normal"}]
+    assert source.labels_by == {"train": "CXR-LT: a labeler on reports (Holste et al. 2024)"}
+    assert problems["kind"].tolist() == ["image without labels"]
+
+
+def test_of_cxr_lts_labels_chexperts_are_taken_by_their_whole_names(mimic):
+    rows = read(mimic, "cxr-lt-2024/train_labeled.csv")[0].rows
+    assert list(rows.columns[-14:]) == list(CHEXPERT_LABELS)
+    assert rows["No Finding"].tolist() == [0, 1]
+    assert rows["Fracture"].tolist() == [1, 0]
+    assert rows["Atelectasis"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("ending", [".png", ""])
+def test_cxr_lts_table_is_joined_to_padchests_images(tmp_path, ending):
+    lines = [f"{name}.png,7,20140915,S{name},P1,1930,M,PA,RNN_model,['normal']" for name in "ab"]
+    table = tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+    table.write_text("\n".join([",".join(PADCHEST_COLUMNS), *lines, ""]))
+    (tmp_path / "cxr-lt-2026.csv").write_text(
+        f"ImageID,Scoliosis,Nodule\nb{ending},1,0\na{ending},0,1\n"
+    )
+    source, problems = read(tmp_path, "cxr-lt-2026.csv", label_names="own")
+    assert source.rows["path"].tolist() == ["7/a.png", "7/b.png"]
+    assert source.rows[["Scoliosis", "Nodule"]].to_numpy().tolist() == [[0, 1], [1, 0]]
+    assert "normal" not in source.rows
+    assert problems.empty
