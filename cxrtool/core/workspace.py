@@ -107,6 +107,8 @@ class Workspace:
     """Each image's size and pixel sums."""
     pictures = Inside("pictures.csv")
     """Each image's fingerprints: of its exact pixels, and of how it looks."""
+    boxes = Inside("boxes.csv")
+    """Where findings are in the images, of data sets that say so."""
     problems = Inside("problems.csv")
     """The rows and files that `prepare` left out, and why."""
     cache = Inside("cache")

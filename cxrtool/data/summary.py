@@ -168,6 +168,9 @@ def write_workspace(
     write_table(problems.table(), workspace.problems)
     write_manifest(looked.kept, workspace.manifest)
     _write_official(source, looked.kept, workspace)
+    workspace.boxes.unlink(missing_ok=True)
+    if source.boxes is not None:
+        write_table(source.boxes, workspace.boxes)
     if looked.pixels is None:
         if workspace.pixels.exists():
             reporter.warn(

@@ -20,6 +20,7 @@ from cxrtool.data.image_checks import decode_images, look_at_headers, picture_ta
 from cxrtool.data.problems import Problems
 from cxrtool.data.reader_labels import DISAGREE, one_row_an_image
 from cxrtool.data.shared_pictures import check_near, other_workspaces, rows_apart
+from cxrtool.data.sources.boxes import fitting_boxes
 from cxrtool.data.sources.detect import lies_beside, open_source
 from cxrtool.data.sources.locating import unnamed_images
 from cxrtool.data.sources.rows import SourceRows
@@ -62,6 +63,7 @@ def prepare_manifest(
     chosen = _of_views(rows, config.views, source.folder)
     with locked(workspace.folder, "`cxrtool prepare`"):
         looked = _look(source.folder, chosen, config, workspace, problems, reporter)
+        source = _with_fitting_boxes(source, looked, problems, reporter)
         _tell(problems, reporter)
         # That readers disagree is what --readers was given for.
         if config.strict and set(problems.counts()) - {DISAGREE}:
@@ -69,6 +71,20 @@ def prepare_manifest(
         result = describe(source, rows, looked, problems, config, readers, started)
         write_workspace(result, source, rows, looked, problems, config, workspace, reporter)
     return replace(result, seconds=time.perf_counter() - started)
+
+
+def _with_fitting_boxes(
+    source: SourceRows, looked: Looked, problems: Problems, reporter: Reporter
+) -> SourceRows:
+    """The rows with those of their boxes that lie on images that stay."""
+    if source.boxes is None:
+        return source
+    boxes = fitting_boxes(source.boxes, looked.kept, looked.pixels, problems)
+    reporter.note(
+        f"{len(boxes):,} of {len(source.boxes):,} boxes are kept, of "
+        f"{counted(boxes['path'].nunique(), 'image')}"
+    )
+    return replace(source, boxes=boxes)
 
 
 def _check_options(config: PrepareConfig, workspace: Workspace) -> None:

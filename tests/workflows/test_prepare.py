@@ -202,6 +202,22 @@ def test_images_without_a_row_and_columns_without_a_use_are_told(data, workspace
     assert "columns of train.csv that are not used: Report" in hearing.notes
 
 
+def test_where_findings_were_drawn_is_kept_of_the_images_that_stay(data, workspace):
+    hearing = Hearing()
+    prepare_manifest(PrepareConfig(data=data, cache=False), workspace, hearing)
+    boxes, drawn = pd.read_csv(workspace.boxes), pd.read_csv(data / "boxes.csv")
+    kept = read_manifest(workspace.manifest)["path"]
+    named = drawn["Path"].str.split("/", n=1).str[1]
+    assert boxes["path"].tolist() == named[named.isin(kept)].tolist()
+    assert boxes["label"].tolist() == drawn["Label"][named.isin(kept)].tolist()
+    assert (boxes["x1"] <= boxes["width"]).all()
+    told = f"{len(boxes):,} of {len(drawn):,} boxes are kept, of {boxes['path'].nunique():,} images"
+    assert told in hearing.notes
+    (data / "boxes.csv").unlink()
+    run(data, workspace)
+    assert not workspace.boxes.exists()
+
+
 def test_half_of_the_images_missing_is_a_warning(data, workspace):
     table = pd.read_csv(data / "train.csv")
     frontal = table["Path"][table["Frontal/Lateral"] == "Frontal"].str.split("/", n=1).str[1]

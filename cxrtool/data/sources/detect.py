@@ -13,6 +13,7 @@ from cxrtool.data.sources import chexpert_plus as chexpert_plus
 from cxrtool.data.sources import mimic as mimic
 from cxrtool.data.sources import nih as nih
 from cxrtool.data.sources import table as table
+from cxrtool.data.sources.boxes import with_boxes
 from cxrtool.data.sources.brax import BRAX
 from cxrtool.data.sources.labels_from import find_table, relabel
 from cxrtool.data.sources.locating import locate_images
@@ -59,7 +60,8 @@ def open_source(config: PrepareConfig, here: Path, problems: Problems) -> Source
     if config.labels_from is not None and config.labels_from not in source.labels_from:
         labels = find_table(config.labels_from, place, source.labels_from)
         rows = relabel(rows, labels, problems, own=config.label_names == "own")
-    return _as_drawn(rows.at(locate_images(rows.folder, rows.rows["path"], problems)), place)
+    located = rows.at(locate_images(rows.folder, rows.rows["path"], problems))
+    return _as_drawn(with_boxes(located, rows.folder, problems), place)
 
 
 def _check_options(config: PrepareConfig, source: Source, place: Path) -> None:

@@ -38,6 +38,9 @@ SEXES = {
 }
 """What is written in `sex`; DICOM has an O for other. A blank stays one, and so does what is not
 known here."""
+BOX_COLUMNS = ("path", "label", "x0", "y0", "x1", "y1", "width", "height", "reader")
+"""Of boxes: corners in pixels of a picture of that width and height (NaN: not known), and who drew
+it, blank where one alone did or nobody says."""
 NOT_MENTIONED, ABSENT = "not mentioned", "absent"
 """What a blank cell of a label means: nobody spoke of it, or it is not there. A data set that
 lists what is there (NIH, PadChest, VinDr-CXR) has no blanks: what it does not list is absent."""
@@ -90,6 +93,8 @@ class SourceRows:
     """What a label that the tables leave open means: `NOT_MENTIONED` or `ABSENT`."""
     unused: dict[str, list[str]] = field(default_factory=dict)
     """Columns that nothing was made of, by the tables' names."""
+    boxes: pd.DataFrame | None = None
+    """Where findings are, as `BOX_COLUMNS`; None: the data set has nothing of the kind."""
     notes: tuple[str, ...] = ()
     """What was taken for granted, for the user to know."""
 
