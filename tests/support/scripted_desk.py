@@ -178,12 +178,15 @@ class Desk:
         self.held = threading.Event()
         """While it is not set, nothing is answered after the first event."""
         self.held.set()
+        self.free = 0
+        """So many of the first requests are answered even so."""
         self.nobody = threading.Condition()
 
     @contextmanager
     def counted(self, asked):
         with self.nobody:
             self.asked.append(asked)
+            self.nobody.notify_all()
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -192,6 +195,11 @@ class Desk:
             with self.nobody:
                 self.at_once -= 1
                 self.nobody.notify_all()
+
+    def hear(self, number):
+        """Wait until there were so many requests."""
+        with self.nobody:
+            assert self.nobody.wait_for(lambda: len(self.asked) >= number, timeout=60)
 
     def rest(self):
         """Answer whatever is held, and wait until nobody is being answered."""
@@ -277,7 +285,7 @@ class Handler(BaseHTTPRequestHandler):
         self.head(200, "text/event-stream", {"connection": "close"})
         self.close_connection = True
         self.event("queued", {"images": [{"index": 0, "name": asked.name}], "ahead": 0})
-        while not desk.held.wait(0.05):
+        while not desk.held.wait(0.05) and asked not in desk.asked[: desk.free]:
             self.event("queued", {"images": [], "ahead": 1})  # notices who left
         for name, data in (first, *events):
             if name == "done":

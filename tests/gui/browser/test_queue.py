@@ -53,11 +53,13 @@ def test_what_is_opened_comes_first(desk, watched):
     desk.held.clear()
     watched.named(*names)
     watched.entry("4.png").locator(".open").click()
-    desk.held.set()
-    watched.settle()
+    desk.free = 2
+    desk.hear(4)
     # Two are asked about at once, and the server hears of either first.
     assert set(desk.names[:2]) == {"0.png", "1.png"}
     assert "4.png" in desk.names[2:4]
+    desk.held.set()
+    watched.settle()
 
 
 def test_studies_stand_together_where_their_first_image_was(desk, watched):
