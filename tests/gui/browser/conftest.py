@@ -58,7 +58,7 @@ def desk(scripted_server):
     made = scripted_server[1]
     made.about, made.script = about(), plain
     made.asked.clear()
-    made.most_at_once = 0
+    made.most_at_once = made.free = 0
     made.held.set()
     yield made
     made.rest()
