@@ -108,8 +108,20 @@ def _choose(config: PrepareConfig, here: Path) -> Candidate:
     return _first(
         list(_inside(name, data)),
         what=f"no data set found in {data}" if name == AUTO else f"no {name} data in {data}",
-        advice="name the folder that holds it; a table of your own is read with "
-        "`cxrtool prepare TABLE.csv --format csv`",
+        advice=_advice(name, data),
+    )
+
+
+def _advice(name: str, folder: Path) -> str:
+    """What to do where no data set lies in a folder: most often one lies in a folder of it."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())[:MOST_TOPS]
+    deeper = [(source, place) for one in inner for source, place in _inside(name, one)]
+    for source, place in deeper:
+        if source.holds(place):
+            return f"{place} holds {source.name} data: name that folder"
+    return (
+        "name the folder that holds it; a table of your own is read with "
+        "`cxrtool prepare TABLE.csv --format csv`"
     )
 
 

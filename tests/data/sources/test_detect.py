@@ -74,6 +74,15 @@ def test_a_named_format_is_read_whatever_else_lies_there(tmp_path, name):
     assert dataset(tmp_path, format=name)[0] == name
 
 
+@pytest.mark.parametrize("name", ["auto", "nih"])
+def test_a_data_set_one_folder_deeper_is_named(tmp_path, name):
+    nih(tmp_path / "b" / "ChestX-ray14")
+    with pytest.raises(DataError, match="name the folder that holds it"):
+        dataset(tmp_path, format=name)
+    with pytest.raises(DataError, match=r"b/ChestX-ray14 holds nih data: name that folder"):
+        dataset(tmp_path / "b", format=name)
+
+
 def test_a_folder_of_several_data_sets_needs_to_be_told_which(tmp_path):
     mimic(tmp_path)
     assert dataset(tmp_path)[0] == "mimic"
