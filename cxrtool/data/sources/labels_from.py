@@ -106,16 +106,23 @@ def relabel(
         if needed:
             raise DataError(f"{nobody}: is it of these?")
         return replace(rows, notes=(*rows.notes, nobody))
-    made = rows.rows[[name for name in rows.rows if name in DESCRIBING]].copy()
-    names = list(labels) if own else label_columns(rows.rows)
-    new = np.full((len(made), len(names)), np.nan, dtype=np.float32)
+    expert = known is not None and known.expert
+    sources = rows.rows["source"].to_numpy(dtype=object)
+    # A labeler's table stands for all of a source of which it names any row.
+    inside = usable if expert else np.isin(sources, sorted(set(sources[usable])))
+    kept = [] if own and not expert else label_columns(rows.rows)
+    names = list(dict.fromkeys([*kept, *labels]))
+    new = np.full((len(rows.rows), len(names)), np.nan, dtype=np.float32)
     columns = np.array([names.index(label) for label in labels], dtype=np.intp)
     new[np.ix_(np.flatnonzero(usable), columns)] = values[at[usable]]
+    before = rows.rows.reindex(columns=names).to_numpy(dtype=np.float32)
+    made = rows.rows[[name for name in rows.rows if name in DESCRIBING]].copy()
+    made[names] = np.where(inside[:, None], new, before)
     by = whoever_made(table.name) if known is None else known.labels_by
-    relabelled = replace(rows, tables=(*rows.tables, table.name))
-    if known is not None and known.expert:
-        return _with_experts(relabelled, made, names, new, usable, by)
-    return _instead(relabelled, made, names, new, usable, by, table, problems)
+    relabelled = replace(rows, tables=(*rows.tables, table.name), rows=made)
+    if expert:
+        return _with_experts(relabelled, usable, by)
+    return _without_the_unnamed(relabelled, inside, usable, by, problems)
 
 
 def _known(table: Path) -> Known | None:
@@ -125,45 +132,27 @@ def _known(table: Path) -> Known | None:
     return next(known, None)
 
 
-def _with_experts(
-    rows: SourceRows,
-    made: pd.DataFrame,
-    names: Sequence[str],
-    new: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    by: str,
-) -> SourceRows:
-    """Those rows alone have other labels, and are of the source `valid`."""
-    before = rows.rows.reindex(columns=list(names)).to_numpy(dtype=np.float32)
-    made[list(names)] = np.where(usable[:, None], new, before)
-    made["source"] = made["source"].mask(usable, "valid")
+def _with_experts(rows: SourceRows, usable: NDArray[np.bool_], by: str) -> SourceRows:
+    """The rows that radiologists labelled are of the source `valid`."""
+    made = rows.rows.assign(source=rows.rows["source"].mask(usable, "valid"))
     note = f"{counted(int(usable.sum()), 'image')} have the labels of {rows.tables[-1]}"
     labels_by = {**rows.labels_by, "valid": by}
     return replace(rows, rows=made, labels_by=labels_by, notes=(*rows.notes, note))
 
 
-def _instead(
+def _without_the_unnamed(
     rows: SourceRows,
-    made: pd.DataFrame,
-    names: Sequence[str],
-    new: NDArray[np.float32],
+    inside: NDArray[np.bool_],
     usable: NDArray[np.bool_],
     by: str,
-    table: Path,
     problems: Problems,
 ) -> SourceRows:
-    """All rows of a source have other labels, where any has; those of other sources keep theirs."""
-    sources = made["source"].to_numpy(dtype=object)
-    touched = sorted(set(sources[usable]))
-    inside = np.isin(sources, touched)
-    before = rows.rows.reindex(columns=list(names)).to_numpy(dtype=np.float32)
-    made[list(names)] = np.where(inside[:, None], new, before)
-    left = inside & ~usable
-    told = f"no labels in {table.name}"
-    problems.add("image without labels", made["path"][left].tolist(), told, kept=False)
-    made["path"] = made["path"].mask(left, "")
-    labels_by = {**rows.labels_by, **dict.fromkeys(touched, by)}
-    return replace(rows, rows=made, labels_by=labels_by).at(made["path"])
+    """Rows of the sources that were labelled anew are left out where the table names them not."""
+    left, paths = inside & ~usable, rows.rows["path"]
+    told = f"no labels in {rows.tables[-1]}"
+    problems.add("image without labels", paths[left].tolist(), told, kept=False)
+    labels_by = {**rows.labels_by, **dict.fromkeys(sorted(set(rows.rows["source"][inside])), by)}
+    return replace(rows, labels_by=labels_by).at(paths.mask(left, ""))
 
 
 def _labels(frame: pd.DataFrame, rows: SourceRows, table: Path, *, own: bool) -> dict[str, str]:

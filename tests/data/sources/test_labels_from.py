@@ -116,6 +116,10 @@ def test_radiologists_labels_make_their_images_better_known(tmp_path):
     assert expert == {"Lung Opacity": 1, "Lung Lesion": 0, "Pneumothorax": 1, "Fracture": 0}
     assert source.rows["Pneumothorax"].tolist() == [0, 1, 0]
     np.testing.assert_array_equal(source.rows["Fracture"], [np.nan, 0, np.nan])
+    # By the tables' own names nothing of the others' labels is lost.
+    source, _ = read(tmp_path, name, label_names="own")
+    assert source.rows["No Finding"].fillna(-9).tolist() == [1, -9, 1]
+    assert source.rows["Airspace opacity"].fillna(-9).tolist() == [-9, 1, -9]
 
 
 CXR_LT = (
