@@ -1,14 +1,15 @@
 """Pretrained weights against none, under every recipe, on a small data set: patient folds, seeds.
 
     python tests/benchmarks/bench_starts.py DATA WEIGHTS [--arch timm/tf_efficientnet_lite0]
-        [--image-size 224] [--seeds 3] [--folds 5] [--only NAME ...]
+        [--image-size 224] [--seeds 3] [--folds 5] [--only NAME ...] [--keep FOLDER]
 
 The folds are dealt as in bench_recipes.py: each is the test part once, the next one is valid, the
 others are train; the folds' test scores are pooled, and a label counts if it has ten positives or
 more. Each line is a recipe from one start: the mean AUROC over the labels and the seeds, with a
 95 % interval over patients (bootstrap of the pooled scores, the same draws for all lines), and the
 difference that the weights make, with its own. Beside them stands a logistic regression on
-thumbnails of 16 by 16 pixels, fitted as `probe` fits a last layer.
+thumbnails of 16 by 16 pixels, fitted as `probe` fits a last layer. With `--keep` the pooled scores
+of each line are kept in a folder and read from it next time: a long table can be made in parts.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -94,6 +96,15 @@ def interval(values):
     return f"({low:.3f} to {high:.3f})"
 
 
+def kept(file, make):
+    """The array in a file, which is made and kept there if it is missing; None keeps nothing."""
+    if file is None:
+        return make()
+    if not file.exists():
+        np.save(file, make())
+    return np.load(file)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -103,7 +114,10 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", action="append", help="a recipe; may be repeated")
+    parser.add_argument("--keep", type=Path, help="a folder for the scores of these options")
     asked = parser.parse_args()
+    if asked.keep:
+        asked.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "cxr")
         prepare_manifest(PrepareConfig(data=asked.data, cache_size=asked.image_size), workspace)
@@ -128,7 +142,9 @@ def main():
                         continue
                     began = time.perf_counter()
                     shown = replace(config, name="run")
-                    found = pooled(shown, workspace, manifest, folds, seed, "run")[:, counted]
+                    file = asked.keep and asked.keep / f"{seed}-{name}-{start}.npy"
+                    make = partial(pooled, shown, workspace, manifest, folds, seed, "run")
+                    found = kept(file, make)[:, counted]
                     scores.setdefault((name, start), []).append(found)
                     each = auroc_per_label(targets[:, counted], found, np.ones_like(found, bool))
                     seconds = time.perf_counter() - began
