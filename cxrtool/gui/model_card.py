@@ -14,7 +14,7 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.data.starts import without_folders
-from cxrtool.reports.page import summary
+from cxrtool.reports.summary import summary
 
 NOT_ESTIMATED = Estimate()
 NOT_SCORED = "not scored on test yet"

@@ -22,6 +22,7 @@ from cxrtool.data.starts import told_start, without_folders
 from cxrtool.evaluation.result import EvaluationResult, GroupScores, LabelScores
 from cxrtool.evaluation.run_part import Part
 from cxrtool.evaluation.scoring import Scored
+from cxrtool.reports.card import Card
 from cxrtool.reports.figures.curves import (
     distributions_figure,
     precision_recall_figure,
@@ -36,7 +37,7 @@ from cxrtool.reports.figures.series import (
     reliability,
     roc_curve,
 )
-from cxrtool.reports.page import Card, write_report
+from cxrtool.reports.page import write_report
 
 RECIPE = (
     *("recipe", "arch", "weights", "uncertainty", "blank", "image_size", "loss", "sampling"),

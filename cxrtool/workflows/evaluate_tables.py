@@ -25,8 +25,9 @@ from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.scoring import Scored, score_sample, tell_warnings
 from cxrtool.evaluation.tables.samples import TableSamples, mean_sample, read_samples
 from cxrtool.evaluation.thresholds import parse_rule
+from cxrtool.reports.card import Card
 from cxrtool.reports.files import draw_scores, write_scores
-from cxrtool.reports.page import Card, write_report
+from cxrtool.reports.page import write_report
 
 
 @dataclass(frozen=True)

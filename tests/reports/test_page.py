@@ -16,7 +16,9 @@ from PIL import Image
 from cxrtool.core.errors import DataError
 from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
-from cxrtool.reports.page import Card, render_report, summary, summary_of, write_report
+from cxrtool.reports.card import Card
+from cxrtool.reports.page import render_report, write_report
+from cxrtool.reports.summary import summary, summary_of
 from tests.support.results import ORIGIN, result_of
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -1,0 +1,17 @@
+"""What a page says beside the figures of an evaluation: of the model and of the data."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the page says of the model and the data: of what is empty it says "not known"."""
+
+    title: str
+    """The run's name, or the file's."""
+    data: dict[str, str] = field(default_factory=dict)
+    recipe: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions, device, commit, SHA-256 of weights, manifest and split."""
+    command: str | None = None
+    """The one that made the page."""
