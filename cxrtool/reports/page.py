@@ -23,6 +23,17 @@ from cxrtool.reports.published import other_sets, side_by_side
 from cxrtool.reports.summary import level_text, summary_of
 from cxrtool.reports.truth_words import truth_words
 
+SECTIONS = {
+    "protocol": "Protocol",
+    "results": "Results",
+    "point": "Thresholds and calibration",
+    "figures": "Figures",
+    "subgroups": "Subgroups",
+    "published": "Published results",
+    "card": "Model card",
+    "how": "How it was computed",
+}
+"""What the page can have, in its order: the headings' ids, and what they are called."""
 STRIP = 100
 """The width in pixels of the line that an AUROC's dot stands on."""
 
@@ -36,7 +47,12 @@ def render_report(result: EvaluationResult, card: Card, figures: Mapping[str, Pa
         DataError: figures that are missing or are no PNG.
     """
     template = _environment().get_template("report.html.j2")
-    return template.render(**_context(result, card), pictures=embed_pictures(figures))
+    context = _context(result, card) | {"pictures": embed_pictures(figures)}
+    # Of what may be missing, a section is there where there is something for it.
+    there = {id: title for id, title in SECTIONS.items() if context.get(id, True)}
+    if not figures:
+        del there["figures"]
+    return template.render(**context, sections=there)
 
 
 def _context(result: EvaluationResult, card: Card) -> dict[str, object]:

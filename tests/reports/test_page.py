@@ -543,7 +543,7 @@ def test_figures_are_in_the_page_itself(figures):
         assert base64.b64decode(data) == path.read_bytes()
         assert image["at"]["alt"].startswith(caption)
     assert (images[0]["at"]["width"], images[0]["at"]["height"]) == ("60", "40")
-    assert [one["at"].get("class") for one in tree.all("figure")] == ["wide", None]
+    assert [one["at"]["class"] for one in tree.all("figure")] == ["drawing wide", "drawing"]
     assert "figures" not in [one["at"].get("id") for one in page().elements]
 
 
