@@ -98,8 +98,9 @@ def names_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file to write to; it becomes `path` when the block ends well.
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """A temporary file to write to; it becomes `path` when the block ends well, with the
+    permissions `mode` as far as this process gives them.
 
     It is in a hidden folder of its own beside `path`: some libraries put files of theirs next to
     what they write. After an exception, Ctrl-C included, `path` is what it was before and nothing
@@ -119,7 +120,7 @@ def whole_file(path: Path) -> Iterator[Path]:
                 temporary.touch()
                 yield temporary
                 # Some libraries make files for the owner alone; a result is as any new file.
-                temporary.chmod(0o666 & ~umask())
+                temporary.chmod(mode & ~umask())
                 lasting = path.suffix not in MADE_AGAIN
                 if lasting:
                     fsync(temporary)
@@ -206,6 +207,30 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_once(path: Path, text: str, mode: int) -> None:
+    """Write UTF-8 text unless the file is there; of several processes at once, the first does.
+
+    Raises:
+        OSError: it could not be written; the error names `path`.
+    """
+    with names_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _passing_folder(path) as folder:
+            temporary = folder / path.name
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(mode)
+            fsync(temporary)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return
+            except OSError:
+                # A file system without links: two at the same moment are not kept apart.
+                if not path.exists():
+                    temporary.replace(path)
+        _fsync_folder(path.parent)
 
 
 @contextmanager

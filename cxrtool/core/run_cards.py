@@ -62,6 +62,9 @@ class RunCard:
     """What `predict` makes of the network's probabilities, as `evaluate --keep` stored it."""
     train_patients: frozenset[str]
     valid_patients: frozenset[str]
+    """Their hashes; plain ids where there is no `patients_key`."""
+    patients_key: str | None = None
+    """The fingerprint of the key that they are hashed with (`patient_keys`)."""
     registers: tuple[str, ...] | None = None
     """In which data sets these ids are the same people; None: in all, as far as is known."""
     ancestors: tuple[AncestorFacts, ...] = ()
@@ -130,6 +133,7 @@ def read_card(run: RunFolder) -> RunCard:
         calibration=thresholds.calibration,
         train_patients=patients.train,
         valid_patients=patients.valid,
+        patients_key=patients.key,
         registers=patients.registers,
         ancestors=patients.ancestors,
         inherited=patients.inherited,

@@ -184,12 +184,16 @@ class AncestorFacts(Record):
     name: Text
     weights_sha256: Sha256 | None
     """None: of a run that never came to its end."""
+    packed: bool = False
+    """Whether it was there as a pack, which does not say whom it has seen."""
 
 
 class InheritedFacts(Record):
     """Patients that ancestors were trained or chosen on, whose ids count in the same data sets."""
 
     registers: Words | None
+    key: Sha256 | None = None
+    """Of what their ids are hashed with (`patient_keys`); None: they are plain."""
     train: Patients
     valid: Patients
 
@@ -197,6 +201,8 @@ class InheritedFacts(Record):
 class RunPatients(Record):
     """patients.json: whom the run was trained and chosen on."""
 
+    key: Sha256 | None = None
+    """Of what the ids are hashed with; None: plain ids, as before there were keys."""
     train: Patients
     valid: Patients
     registers: Words | None = None

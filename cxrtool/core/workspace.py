@@ -123,6 +123,8 @@ class Workspace:
     """Features of frozen networks, a folder for each network and kind of images."""
     external = Inside("external")
     """Other data sets that runs are scored on, prepared: a workspace each."""
+    patients_key = Inside("patients.key")
+    """What patients' ids in `runs/` are hashed with (`patient_keys`): it is for nobody else."""
     runs = Inside("runs")
     """The trained models, a folder each."""
     studies = Inside("studies")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors.numpy import load, save_file
 from cxrtool.core.errors import RunError
 from cxrtool.core.files import read_bytes, sha256, whole_file
 from cxrtool.core.json_files import read_json
+from cxrtool.core.patient_keys import PatientKey
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder, find_run
 from cxrtool.core.schemas import AncestorFacts, RunPatients, read_as
@@ -32,17 +33,19 @@ _RUN = re.compile(r"run (.+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Patients, and in which data sets their ids are these people."""
+    """Patients by ids or hashes of ids, and in which data sets these ids are theirs."""
 
     registers: tuple[str, ...] | None
     """None: in any, as far as is known."""
+    key: str | None = None
+    """The fingerprint of what their ids are hashed with; None: the ids are plain."""
     train: frozenset[str]
     valid: frozenset[str] = frozenset()
     """Those that an epoch was chosen on."""
 
     def known_in(self, registers: Iterable[str], *, chosen: bool) -> frozenset[str]:
-        """The ids of those trained or, with `chosen`, chosen on, in a data set of some registers:
-        none where the same ids are other people's."""
+        """Those trained or, with `chosen`, chosen on, in a data set of some registers: none where
+        the same ids are other people's."""
         if self.registers is not None and set(self.registers).isdisjoint(registers):
             return frozenset()
         return self.train | self.valid if chosen else self.train
@@ -68,6 +71,8 @@ class Ancestry:
     ancestors: tuple[AncestorFacts, ...] = ()
     """The nearest first."""
     groups: tuple[Group, ...] = ()
+    workspaces: tuple[Path, ...] = ()
+    """The folders where the keys of their patients may lie."""
     pictures: SeenPictures = field(default_factory=lambda: _together({}))
     """As those weights have seen them, by TRAIN and VALID."""
 
@@ -118,20 +123,28 @@ def _ancestry_of(run: RunFolder, runs: Path, younger: frozenset[Path]) -> Ancest
     card = read_card(run) if run.finished else None
     own = AncestorFacts(name=run.name, weights_sha256=card.weights_sha256 if card else None)
     groups = [
-        Group(registers=patients.registers, train=patients.train, valid=patients.valid),
+        Group(
+            registers=patients.registers,
+            key=patients.key,
+            train=patients.train,
+            valid=patients.valid,
+        ),
         *(Group(**dict(one)) for one in patients.inherited),
     ]
     seen = [read_seen(run)] if run.pictures.is_file() else []
     ancestors = [own, *patients.ancestors]
+    workspaces = [run.path.parent.parent]
     if patients.registers is None:
         # Version 0.1 kept the name of its start and no more.
         older = _older_start(run, runs, younger | {run.path.resolve()})
         ancestors += older.ancestors
         groups += older.groups
+        workspaces += older.workspaces
         seen.append(older.pictures)
     return Ancestry(
         ancestors=tuple(dict.fromkeys(ancestors)),
         groups=tuple(groups),
+        workspaces=tuple(dict.fromkeys(workspaces)),
         pictures=_together(
             {
                 how: joined_pictures([one.seen(how | how * BEFORE) for one in seen])
@@ -163,30 +176,48 @@ def patients_facts(
     valid: Sequence[str],
     registers: Sequence[str],
     ancestry: Ancestry,
+    key: PatientKey,
 ) -> dict[str, Any]:
-    """What patients.json is to hold."""
-    merged: dict[tuple[str, ...] | None, Group] = {}
-    for group in ancestry.groups:
-        known = merged.get(group.registers, Group(registers=group.registers, train=frozenset()))
-        merged[group.registers] = Group(
-            registers=group.registers,
-            train=known.train | group.train,
-            valid=known.valid | group.valid,
+    """What patients.json is to hold: no id, but hashes in an order that tells nothing either.
+
+    Args:
+        train: the ids of those trained on.
+        valid: the ids of those that the epoch is chosen on.
+        registers: of the data set.
+        ancestry: of the weights that the run begins with.
+        key: the workspace's own.
+    """
+    merged: dict[tuple[tuple[str, ...] | None, str | None], Group] = {}
+    for group in (_hashed(one, key) for one in ancestry.groups):
+        kind = group.registers, group.key
+        known = merged.get(kind, Group(registers=kind[0], key=kind[1], train=frozenset()))
+        merged[kind] = replace(
+            known, train=known.train | group.train, valid=known.valid | group.valid
         )
     return {
-        "train": sorted(train),
-        "valid": sorted(valid),
+        "key": key.fingerprint,
+        "train": sorted(key.hashed(train)),
+        "valid": sorted(key.hashed(valid)),
         "registers": list(registers),
         "ancestors": [one.model_dump() for one in ancestry.ancestors],
         "inherited": [
             {
                 "registers": None if group.registers is None else list(group.registers),
+                "key": group.key,
                 "train": sorted(group.train),
                 "valid": sorted(group.valid),
             }
             for group in merged.values()
         ],
     }
+
+
+def _hashed(group: Group, key: PatientKey) -> Group:
+    """A group whose ids are hashed, if they are not yet: an older run's are plain."""
+    if group.key is not None:
+        return group
+    train, valid = (frozenset(key.hashed(ids)) for ids in (group.train, group.valid))
+    return replace(group, key=key.fingerprint, train=train, valid=valid)
 
 
 def write_seen(path: Path, own: Mapping[int, Pictures], ancestry: Ancestry) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from cxrtool.core.config import worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import counted
+from cxrtool.core.patient_keys import PatientKey, keep_keys, own_key, read_keys
 from cxrtool.core.run_cards import RunCard
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
@@ -55,6 +57,42 @@ class SeenRows:
                 f"{whose}"
             )
         return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenByRun:
+    """What of some rows a run has seen, by whatever way."""
+
+    itself: SeenRows
+    before: SeenRows
+    """What it began from has seen these, and it has not."""
+    unchecked: tuple[str, ...]
+    """What could not be looked for, and why."""
+
+
+def known_keys(workspaces: Sequence[Path]) -> dict[str, PatientKey]:
+    """The keys of patients' ids that lie in some workspaces, by their fingerprints.
+
+    Raises:
+        DataError: a file of them was damaged.
+    """
+    files = dict.fromkeys(Workspace(folder).patients_key for folder in workspaces)
+    return {key.fingerprint: key for file in files for key in read_keys(file)}
+
+
+def keep_ancestors_keys(workspace: Workspace, ancestry: Ancestry) -> PatientKey:
+    """A workspace's own key, made if need be; those of a run's ancestors elsewhere are put beside
+    it, so that its patients can be told from theirs when they are gone.
+
+    Raises:
+        DataError: a file of keys was damaged.
+        OSError: it cannot be written.
+    """
+    own = own_key(workspace.patients_key)
+    needed = {group.key for group in ancestry.groups}
+    there = known_keys(ancestry.workspaces)
+    keep_keys(workspace.patients_key, [key for name, key in there.items() if name in needed])
+    return own
 
 
 def row_pictures(
@@ -106,7 +144,7 @@ def rows_seen_by(
     own: bool,
     workers: int | None,
     reporter: Reporter,
-) -> tuple[SeenRows, SeenRows]:
+) -> SeenByRun:
     """What of a manifest's rows a run has seen, and what besides the runs that it began from have.
 
     Seen is what they were trained on and, unless these rows are its valid, chosen on.
@@ -123,23 +161,29 @@ def rows_seen_by(
     """
     chosen = split != VALID_SPLIT
     ways = TRAIN | VALID if chosen else TRAIN
-    look = _Look(rows, workspace, workers, reporter)
+    homes = (run.path.parent.parent,)
+    look = _Look(rows, workspace, homes, workers, reporter)
     mine = Group(
         registers=None if own else card.registers,
+        key=card.patients_key,
         train=card.train_patients,
         valid=card.valid_patients,
     )
     older = [Group(**dict(one)) for one in card.inherited]
     itself = look.patients([mine], chosen=chosen)
     before = look.patients(older, chosen=chosen) - itself
+    unchecked = look.unchecked(split, run.name, pictures=card.has_pictures)
     if not card.has_pictures:
-        return look.seen(itself, None), look.seen(before, None)
+        return SeenByRun(
+            itself=look.seen(itself, None), before=look.seen(before, None), unchecked=unchecked
+        )
     found = read_seen(run)
     again = (found.how & ways) > 0
     earlier = ((found.how & (ways * BEFORE)) > 0) & ~again
-    return (
-        look.seen(itself, found.pictures.choose(again)),
-        look.seen(before, found.pictures.choose(earlier)),
+    return SeenByRun(
+        itself=look.seen(itself, found.pictures.choose(again)),
+        before=look.seen(before, found.pictures.choose(earlier)),
+        unchecked=unchecked,
     )
 
 
@@ -151,9 +195,11 @@ def rows_seen_before(
     workers: int | None,
     reporter: Reporter,
 ) -> SeenRows:
-    """What of some rows the weights were trained on that a training begins with."""
-    look = _Look(rows, workspace, workers, reporter)
+    """What of valid's rows the weights were trained on that a training begins with."""
+    look = _Look(rows, workspace, ancestry.workspaces, workers, reporter)
     patients = look.patients(ancestry.groups, chosen=False)
+    for text in look.unchecked(VALID_SPLIT, ancestry.names, pictures=True):
+        reporter.warn(text)
     return look.seen(patients, ancestry.pictures.seen(TRAIN))
 
 
@@ -161,17 +207,55 @@ class _Look:
     """A look at the rows of a workspace."""
 
     def __init__(
-        self, rows: pd.DataFrame, workspace: Workspace, workers: int | None, reporter: Reporter
+        self,
+        rows: pd.DataFrame,
+        workspace: Workspace,
+        homes: Sequence[Path],
+        workers: int | None,
+        reporter: Reporter,
     ) -> None:
         self._rows, self._workspace = rows, workspace
+        self._keys = known_keys([workspace.folder, *homes])
+        self._hashes: dict[str, dict[str, str]] = {}
+        self._without_key = False
         self._workers, self._reporter = workers, reporter
         self._registers = workspace.read_data_info().origin.registers
         self._made: tuple[Pictures, NDArray[np.intp]] | None = None
 
     def patients(self, groups: Sequence[Group], *, chosen: bool) -> frozenset[str]:
-        """The ids of the groups that mean the same people here."""
-        known = (group.known_in(self._registers, chosen=chosen) for group in groups)
-        return frozenset[str]().union(*known)
+        """The ids of the rows that are of the same people as those of the groups."""
+        found: set[str] = set()
+        for group in groups:
+            known = group.known_in(self._registers, chosen=chosen)
+            if known and group.key is not None and group.key not in self._keys:
+                self._without_key = True
+            elif known:
+                ids = self._ids(group.key)
+                found.update(ids[one] for one in known & ids.keys())
+        return frozenset(found)
+
+    def _ids(self, key: str | None) -> dict[str, str]:
+        """The rows' patients by what stands for them in files of a key; None: themselves."""
+        everybody = [str(patient) for patient in self._rows["patient_id"].unique()]
+        if key is None:
+            return dict(zip(everybody, everybody, strict=True))
+        if key not in self._hashes:
+            hashes = self._keys[key].hashed(everybody)
+            self._hashes[key] = dict(zip(hashes, everybody, strict=True))
+        return self._hashes[key]
+
+    def unchecked(self, split: str, whose: str, *, pictures: bool) -> tuple[str, ...]:
+        """That some of the groups could not be looked for, and what to do; nothing if all were."""
+        if not self._without_key:
+            return ()
+        place = self._workspace.patients_key
+        still = " (their pictures are compared)" if pictures else ""
+        return (
+            f"whether patients of {split} are among those that {whose} has seen cannot be checked "
+            f"by their ids{still}: they are hashed with a key that is not here. Add the "
+            f"{place.name} of the workspace of that training to this one: cat "
+            f"WORKSPACE/{place.name} >> {place}",
+        )
 
     def seen(self, known: frozenset[str], pictures: Pictures | None) -> SeenRows:
         """Which of the rows are of these patients, or among these pictures."""

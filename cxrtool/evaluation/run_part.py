@@ -75,15 +75,13 @@ def choose_part(
     )
     info, fingerprint = workspace.read_data_info(), sha256(workspace.manifest)
     own = fingerprint == card.manifest_sha256
-    itself, before = rows_seen_by(
+    seen = rows_seen_by(
         *(run, card, rows, config.split, workspace),
         own=own,
         workers=config.workers,
         reporter=reporter,
     )
-    known = Known(
-        itself=itself, before=before, own_split=unchanged and own, by_image=by_image, own_data=own
-    )
+    known = Known(seen=seen, own_split=unchanged and own, by_image=by_image, own_data=own)
     warnings = _check_published(card, info, force=config.force)
     warnings += check_part(known, card, config.split, force=config.force)
     # Another data set's scores are kept beside those of the run's own, under another name.
@@ -131,10 +129,10 @@ def choose_external(
     check_unit(config)
     info = data.read_data_info()
     rows, labels = share_labels(card.labels, read_manifest(data.manifest), name)
-    itself, before = rows_seen_by(
+    seen = rows_seen_by(
         *(run, card, rows, ANOTHER, data), own=False, workers=config.workers, reporter=reporter
     )
-    known = Known(itself=itself, before=before, own_split=False, by_image=False, own_data=False)
+    known = Known(seen=seen, own_split=False, by_image=False, own_data=False)
     warnings = _check_published(card, info, force=config.force)
     warnings += check_seen(known, card, name, force=config.force)
     part = Part(

@@ -13,7 +13,7 @@ from cxrtool.core.run_cards import RunCard
 from cxrtool.data.labels import targets_and_mask
 from cxrtool.data.manifest import label_columns
 from cxrtool.data.prediction_tables import Predictions
-from cxrtool.data.seen import SeenRows
+from cxrtool.data.seen import SeenByRun, SeenRows
 from cxrtool.evaluation.sample import Sample
 
 MOST_TWICE = 0.01
@@ -54,16 +54,23 @@ def sample_of_rows(
 class Known:
     """What of the rows to be scored is known to a run, and whether its split explains it."""
 
-    itself: SeenRows
-    """It has seen these."""
-    before: SeenRows
-    """What it began from has seen these, and it has not."""
+    seen: SeenByRun
     own_split: bool
     """The split is the one of its training."""
     by_image: bool
     """That split parts patients on purpose."""
     own_data: bool = True
     """The images are those of the data set of its training."""
+
+    @property
+    def itself(self) -> SeenRows:
+        """What the run has seen."""
+        return self.seen.itself
+
+    @property
+    def before(self) -> SeenRows:
+        """What it began from has seen, and the run has not."""
+        return self.seen.before
 
     @property
     def spoils(self) -> bool:
@@ -118,7 +125,7 @@ def check_seen(known: Known, card: RunCard, part: str, *, force: bool) -> list[s
             f"{'; '.join(sentences)} ({first_few(one.patients or one.images)}): {advice}, "
             "or pass --force to score all the same"
         )
-    return [f"{text}: the scores are too good" for text in sentences]
+    return [*known.seen.unchecked, *(f"{text}: the scores are too good" for text in sentences)]
 
 
 def check_part(known: Known, card: RunCard, part: str, *, force: bool) -> list[str]:

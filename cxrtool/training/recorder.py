@@ -33,7 +33,7 @@ from cxrtool.data.prediction_rows import write_rows
 from cxrtool.data.prediction_tables import rows_of
 from cxrtool.data.provenance import described
 from cxrtool.data.run_predictions import seal_predictions
-from cxrtool.data.seen import row_pictures
+from cxrtool.data.seen import keep_ancestors_keys, row_pictures
 from cxrtool.evaluation.decisions import threshold_warnings
 from cxrtool.evaluation.operating_points import OperatingPoint, choose_point
 from cxrtool.evaluation.sample import Sample
@@ -145,9 +145,9 @@ class RunRecorder:
             name: self.data.part(valid=name == "valid")["patient_id"].unique().tolist()
             for name in ("train", "valid")
         }
-        write_json(
-            self.run.patients, patients_facts(**patients, registers=registers, ancestry=ancestry)
-        )
+        key = keep_ancestors_keys(self.workspace, ancestry)
+        facts = patients_facts(**patients, registers=registers, ancestry=ancestry, key=key)
+        write_json(self.run.patients, facts)
         paths, workers = frame["path"].tolist(), self.config.workers
         pictures, places = row_pictures(self.workspace, paths, workers, self.reporter)
         valid = frame["is_valid"].to_numpy(dtype=bool)[places]

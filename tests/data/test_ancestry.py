@@ -1,5 +1,6 @@
 """Whom and what a run has seen: itself, or through the runs it began from."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +11,17 @@ import pytest
 
 from cxrtool.core.config import CompareConfig, SplitConfig
 from cxrtool.core.errors import DataError, RunError
+from cxrtool.core.patient_keys import PatientKey, read_keys
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
-from cxrtool.data.ancestry import Group, find_ancestry, read_seen
+from cxrtool.data.ancestry import Ancestry, Group, find_ancestry, patients_facts, read_seen
 from cxrtool.data.manifest import read_manifest
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
-from tests.support.ancestors import evaluate, of_part
+from tests.support.ancestors import evaluate, of_part, people_of
 from tests.support.copies import copy_folder, own
 
 SHORT = replace(TINY, epochs=1, limit=40)
@@ -52,9 +54,9 @@ def test_train_warns_where_what_it_begins_with_has_seen_its_valid(generations):
 
 def test_an_ancestors_patients_are_refused_as_the_runs_own(generations):
     workspace = generations.workspace
-    tiny, heir = read_card(generations.tiny), read_card(generations.heir)
+    tiny, (heir, _) = people_of(workspace, "tiny"), people_of(workspace, "heir")
     test = set(of_part(workspace, "test")["patient_id"])
-    inherited = test & (tiny.train_patients | tiny.valid_patients) - heir.train_patients
+    inherited = test & set.union(*tiny) - heir
     told = rf"{len(inherited)} of {len(test)} patients in test .* the runs it began from \(tiny\)"
     with pytest.raises(DataError, match=told):
         evaluate(workspace, "heir")
@@ -128,9 +130,9 @@ def test_what_a_run_has_seen_is_bound_to_it(trained):
 
 def test_a_run_keeps_each_picture_once_and_how_it_was_seen(generations):
     tiny, heir = read_seen(generations.tiny), read_seen(generations.heir)
-    card = read_card(generations.tiny)
     rows = read_manifest(generations.workspace.manifest)["patient_id"]
-    assert len(tiny.how) == rows.isin(card.train_patients | card.valid_patients).sum()
+    people = set.union(*people_of(generations.workspace, "tiny"))
+    assert len(tiny.how) == rows.isin(people).sum()
     assert set(np.unique(tiny.how)) == {1, 2}
     assert tiny.pictures.among(heir.pictures).all()
     # By itself and by the runs it began from: in train (1, 4), in valid (2, 8), in all ways.
@@ -150,6 +152,43 @@ def test_what_began_on_the_same_split_is_scored_as_any_other_run(generations, tm
     seen = len(card.valid_patients & tiny.train_patients)
     told = next(text for text in listening.warnings if "heir" in text)
     assert told.startswith(f"{seen} of {len(card.valid_patients)} patients")
+
+
+def test_an_ancestor_of_another_workspace_lends_its_key(trained_once, drawn, tmp_path):
+    """Its patients are known when it is gone, and its workspace with it."""
+    there = Workspace(copy_folder(trained_once.workspace.folder, tmp_path / "there"))
+    here = Workspace(copy_folder(trained_once.workspace.folder, tmp_path / "here"))
+    shutil.rmtree(here.runs)
+    here.patients_key.unlink()
+    split_manifest(SplitConfig(sizes="60,20,20", force=True), here, seed=2)
+    tiny, listening = set.union(*people_of(there, "tiny")), Listening()
+    config = replace(SHORT, weights=str(there.runs / "tiny"), name="heir")
+    train_model(config, here, seed=1, reporter=listening)
+    assert any("patients in valid are among those" in text for text in listening.warnings)
+    theirs, ours = read_keys(there.patients_key), read_keys(here.patients_key)
+    assert ours[1:] == theirs != ours[:1]
+    inherited = json.loads((here.runs / "heir" / "patients.json").read_text())["inherited"]
+    assert [one["key"] for one in inherited] == [theirs[0].fingerprint]
+    shutil.rmtree(there.folder)
+    seen = set(of_part(here, "test")["patient_id"]) & tiny - people_of(here, "heir")[0]
+    with pytest.raises(DataError, match=rf"{len(seen)} of .* patients in test .* began from"):
+        evaluate(here, "heir")
+
+
+def test_plain_ids_of_an_older_ancestor_are_hashed_and_those_of_another_key_stay():
+    older, other = PatientKey(b"o" * 32), PatientKey(b"x" * 32)
+    own_hashes, foreign = PatientKey(b"k" * 32), frozenset(other.hashed(["7"]))
+    groups = (
+        Group(registers=None, train=frozenset({"patient00007"})),
+        Group(registers=("nih",), key=other.fingerprint, train=foreign),
+    )
+    ancestry = Ancestry(groups=groups)
+    facts = patients_facts(["patient00001"], ["patient00002"], ["nih"], ancestry, own_hashes)
+    assert "patient0" not in json.dumps(facts)
+    assert facts["train"] == own_hashes.hashed(["patient00001"]) != older.hashed(["patient00001"])
+    first, second = facts["inherited"]
+    assert (first["key"], first["train"]) == (facts["key"], own_hashes.hashed(["patient00007"]))
+    assert (second["key"], second["train"]) == (other.fingerprint, sorted(foreign))
 
 
 def test_patients_of_another_register_are_other_people():

@@ -10,14 +10,13 @@ from cxrtool.core.config import PrepareConfig, SplitConfig
 from cxrtool.core.errors import DataError
 from cxrtool.core.files import sha256
 from cxrtool.core.json_files import seal_of
-from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.phantoms import draw_dataset
 from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from tests.conftest import Listening
-from tests.support.ancestors import evaluate, of_part
+from tests.support.ancestors import evaluate, of_part, people_of
 from tests.support.copies import copy_folder
 
 
@@ -61,9 +60,11 @@ def test_the_same_pictures_under_other_names_are_refused(trained_once, renamed, 
     workspace = prepare(renamed, tmp_path / "other")
     pd.read_csv(workspace.split).assign(split="test").to_csv(workspace.split, index=False)
     run = RunFolder(trained_once.workspace.runs / "tiny")
-    card, rows = read_card(run), of_part(workspace, "test")
+    rows = of_part(workspace, "test")
     numbers = rows["patient_id"].str.removeprefix("patient").astype(int) - 500
-    seen = numbers.map("patient{:05d}".format).isin(card.train_patients | card.valid_patients)
+    seen = numbers.map("patient{:05d}".format).isin(
+        set.union(*people_of(trained_once.workspace, "tiny"))
+    )
     assert 0 < seen.sum() < len(rows)
     told = rf"{seen.sum()} of {len(rows)} images in test are pictures that the run was .* new to it"
     with pytest.raises(DataError, match=told):
@@ -72,9 +73,8 @@ def test_the_same_pictures_under_other_names_are_refused(trained_once, renamed, 
 
 def test_other_people_of_the_same_numbers_are_scored(trained_once, strangers, tmp_path):
     workspace = strangers
-    card = read_card(RunFolder(trained_once.workspace.runs / "tiny"))
     people = set(of_part(workspace, "test")["patient_id"])
-    assert people & card.train_patients
+    assert people & people_of(trained_once.workspace, "tiny")[0]
     run = copy_folder(trained_once.workspace.runs / "tiny", tmp_path / "tiny")
     listening = Listening()
     result = evaluate(workspace, run, listening)
@@ -90,11 +90,38 @@ def test_fingerprints_that_a_workspace_lacks_are_made(trained_once, renamed, tmp
     assert workspace.pictures.is_file()
 
 
+def test_a_run_whose_key_is_missing_says_so_and_its_pictures_still_count(trained, tmp_path):
+    workspace = trained.workspace
+    stale = copy_folder(workspace.folder, tmp_path / "elsewhere")
+    alone = copy_folder(workspace.runs / "tiny", tmp_path / "alone" / "runs" / "tiny")
+    secret = workspace.patients_key.read_text()
+    Workspace(stale).patients_key.unlink()
+    split = pd.read_csv(Workspace(stale).split)
+    split.loc[split["split"] == "train", "split"] = "test"
+    split.to_csv(Workspace(stale).split, index=False)
+    with pytest.raises(DataError, match="images in test are pictures") as refused:
+        evaluate(Workspace(stale), alone)
+    assert "patients in test" not in str(refused.value)
+    listening = Listening()
+    result = evaluate(Workspace(stale), alone, listening, force=True)
+    told = [text for text in listening.warnings if "key that is not here" in text]
+    assert len(told) == 1
+    assert "their pictures are compared" in told[0]
+    assert told[0] in result.warnings
+    # As the message says: once it is appended, the ids are checked.
+    place = told[0].rpartition(">> ")[2]
+    with open(place, "a") as file:  # noqa: PTH123
+        file.write(secret)
+    with pytest.raises(DataError, match="patients in test are among those"):
+        evaluate(Workspace(stale), alone)
+
+
 def of_before(workspace):
     """Make the run `tiny` one of version 0.1: ids alone, which count everywhere."""
     run = RunFolder(workspace.runs / "tiny")
     patients = json.loads(run.patients.read_text())
-    kept = {name: patients[name] for name in ("format", "train", "valid")}
+    kept = {"format": patients["format"]}
+    kept |= dict(zip(("train", "valid"), map(sorted, people_of(workspace, "tiny")), strict=True))
     run.patients.write_text(json.dumps(kept))
     run.pictures.unlink()
     model = json.loads(run.model.read_text())

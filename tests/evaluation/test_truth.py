@@ -15,7 +15,7 @@ from cxrtool.core.numbers import Estimate
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.prediction_tables import Predictions, read_predictions
-from cxrtool.data.seen import SeenRows
+from cxrtool.data.seen import SeenByRun, SeenRows
 from cxrtool.evaluation.truth import Known, sample_of_rows
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
@@ -159,5 +159,8 @@ def seen_rows(images=0, patients=0):
     ],
 )
 def test_only_its_own_split_explains_what_a_run_has_seen(known, spoils):
-    usual = {"itself": seen_rows(), "before": seen_rows(), "own_split": True, "by_image": False}
-    assert Known(**{**usual, **known}).spoils is spoils
+    seen = {"itself": seen_rows(), "before": seen_rows(), "unchecked": ()}
+    seen |= {name: rows for name, rows in known.items() if name in seen}
+    usual = {"own_split": True, "by_image": False}
+    usual |= {name: value for name, value in known.items() if name in usual}
+    assert Known(seen=SeenByRun(**seen), **usual).spoils is spoils

@@ -41,8 +41,16 @@ TIMES = {
 }
 TIMES |= {"sealed", "resumed", "sha256", "workers", "modified", "index_sha256"}
 """What differs between two runs of one command that nothing disturbed."""
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "cxrtool.write"}
-NAMED = r"error: (\S+: |.*?([\w-]\.(csv|db|json|jpg|onnx|png|txt|yaml|safetensors)\b|/))"
+CHANGES = {
+    "os.link",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.truncate",
+    "cxrtool.write",
+}
+NAMED = r"error: (\S+: |.*?([\w-]\.(csv|db|json|jpg|key|onnx|png|txt|yaml|safetensors)\b|/))"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -213,7 +221,10 @@ def contents(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
         if path.is_file() and not hidden and path.name not in ("environment.json", "study.db"):
-            found[str(name)] = hashlib.sha256(_without_times(path)).hexdigest()
+            content = b"" if path.name == "patients.key" else _without_times(path)
+            if path.name == "patients.json":
+                content = _with_ids(content, folder)
+            found[str(name)] = hashlib.sha256(content).hexdigest()
     return found
 
 
@@ -237,6 +248,23 @@ def _without_times(path: Path) -> bytes:
     if path.name == "best.yaml":
         return re.sub(rb"(?m)^#.*$", b"", content)
     return b"" if path.name in ("report.html", "last.safetensors") else content
+
+
+def _with_ids(content: bytes, folder: Path) -> bytes:
+    """A run's patients by their ids: each workspace has a key of its own, drawn by chance."""
+    import pandas as pd
+
+    from cxrtool.core.patient_keys import read_keys
+
+    for file in folder.rglob("patients.key"):
+        everybody = pd.read_csv(file.with_name("manifest.csv"))["patient_id"].unique()
+        for key in read_keys(file):
+            content = content.replace(key.fingerprint.encode(), b"key")
+            for one, hashed in zip(everybody, key.hashed(everybody), strict=True):
+                content = content.replace(hashed.encode(), one.encode())
+    values = json.loads(content)
+    values |= {part: sorted(values[part]) for part in ("train", "valid")}
+    return json.dumps(values).encode()
 
 
 def _pruned(values):

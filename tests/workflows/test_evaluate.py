@@ -130,7 +130,8 @@ def test_altered_weights_are_noticed(trained):
         ("thresholds.json", '"thresholds": {', '"thresholds": {"Edema": "x", "x": {}}, "x": {'),
         ("labels.json", '"Edema"', '"Fracture"'),
         ("patients.json", '"train"', '"trained"'),
-        ("patients.json", "patient00", "patient99"),
+        ("patients.json", '"key": "', '"key": "0'),
+        ("patients.json", "a", "b"),
         ("labels.json", "{", "["),
     ],
 )
