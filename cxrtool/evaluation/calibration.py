@@ -81,9 +81,9 @@ class Calibrator:
         raw = _probabilities(scores)
         first, *others = (np.array(self.parameters[name]) for name in PARAMETERS[self.method])
         if self.method == "temperature":
-            curve = _sigmoid(_logit(raw) / first)
+            curve = _sigmoid(logit_of(raw) / first)
         elif self.method == "platt":
-            curve = _sigmoid(first * _logit(raw) + others[0])
+            curve = _sigmoid(first * logit_of(raw) + others[0])
         else:
             curve = _isotonic_curve(raw, first, others[0])
         return np.asarray((1 - OWN_SHARE) * curve + OWN_SHARE * raw).reshape(raw.shape)
@@ -188,7 +188,7 @@ def fit(
         return "all its scores are the same"
     if method == "isotonic":
         return _fit_isotonic(positive, raw)
-    return (_fit_temperature if method == "temperature" else _fit_platt)(positive, _logit(raw))
+    return (_fit_temperature if method == "temperature" else _fit_platt)(positive, logit_of(raw))
 
 
 def _fit_temperature(positive: NDArray[np.bool_], logit: Floats) -> Calibrator | str:
@@ -299,10 +299,11 @@ def _isotonic_curve(raw: Floats, scores: Floats, shares: Floats) -> Floats:
     along = (held - scores[left]) / (scores[left + 1] - scores[left])
     rise = shares[left] + along * (shares[left + 1] - shares[left])
     curve = np.clip(np.minimum(rise, shares[left + 1]), FLOOR, 1 - FLOOR)
-    return _sigmoid((1 - OWN_LOGIT) * _logit(curve) + OWN_LOGIT * _logit(raw))
+    return _sigmoid((1 - OWN_LOGIT) * logit_of(curve) + OWN_LOGIT * logit_of(raw))
 
 
-def _logit(share: Floats) -> Floats:
+def logit_of(share: Floats) -> Floats:
+    """Log odds of probabilities of any shape, within `LOGITS`; NaN stays NaN."""
     with np.errstate(divide="ignore"):
         # Both the difference and the quotient rise with the share, also within rounding.
         return np.asarray(np.clip(np.log(share / (1 - share)), *LOGITS))

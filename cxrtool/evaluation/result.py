@@ -1,7 +1,7 @@
 """What an evaluation found, in types; `as_json` is what `evaluate --json` prints of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from cxrtool.core.json_files import JsonResult
 from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.core.origin import Origin
 from cxrtool.evaluation.calibration import Calibrator
+from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.references import References
 from cxrtool.evaluation.thresholds import ChosenRule
@@ -29,6 +31,9 @@ class LabelScores(JsonResult):
     brier: float | None
     ece: float | None
     """This and `brier`: None, too, for scores that are no probabilities."""
+    calibration_intercept: Estimate
+    calibration_slope: Estimate
+    """Of `calibration_measures`: 0 and 1 are best."""
     prevalence: float | None
     n: int
     positives: int
@@ -163,6 +168,10 @@ class EvaluationResult(JsonResult):
     """By the column that the groups are of."""
     references: References
     warnings: tuple[str, ...]
+    calibration_curves: Mapping[str, CalibrationCurve] = field(default_factory=dict)
+    """Of each label that has enough patients for one."""
+    decision_curves: Mapping[str, DecisionCurve] = field(default_factory=dict)
+    """Of each label whose scores are probabilities: net benefit."""
     divided: int | None = None
     """How many label values of images are left out because readers are evenly divided; None:
     labels are no shares of readers."""

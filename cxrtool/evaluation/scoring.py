@@ -13,16 +13,17 @@ from cxrtool.core.origin import Origin
 from cxrtool.data.labels import COMPETITION_LABELS
 from cxrtool.evaluation.areas import Areas, measured_areas
 from cxrtool.evaluation.bootstrap import Draws, draw_patients
+from cxrtool.evaluation.calibration_measures import CalibrationCurve
 from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL, area_interval, bootstrap_interval
 from cxrtool.evaluation.metrics import Floats, mean_defined
+from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
+from cxrtool.evaluation.probabilities import assess_probabilities, calibration_error
 from cxrtool.evaluation.protocol import Protocol, dataset_of
 from cxrtool.evaluation.rates import Outcomes
 from cxrtool.evaluation.references import sort_references
-from cxrtool.evaluation.reliability import brier_score, expected_calibration_error
 from cxrtool.evaluation.result import (
     AppliedCalibration,
-    CalibrationError,
     CompetitionMean,
     EvaluationResult,
     IntervalMethod,
@@ -73,6 +74,8 @@ class Assessment(JsonResult):
     defined: int
     mean_auprc: Estimate
     competition: CompetitionMean | None
+    calibration_curves: dict[str, CalibrationCurve]
+    decision_curves: dict[str, DecisionCurve]
 
 
 def score_sample(
@@ -122,6 +125,8 @@ def score_sample(
         mean_auprc=found.mean_auprc,
         competition=found.competition,
         labels=found.labels,
+        calibration_curves=found.calibration_curves,
+        decision_curves=found.decision_curves,
         subgroups=assess_groups(sample, thresholds, draws),
         references=sort_references(
             about.protocol,
@@ -148,11 +153,11 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
     outcomes = Outcomes(sample, thresholds, sample.mask, draws)
     sensitivity, specificity = outcomes.share("tp", "fn"), outcomes.share("tn", "fp")
     ppv, npv, f1 = outcomes.share("tp", "fp"), outcomes.share("tn", "fn"), outcomes.f1()
+    worth = dict(zip(sample.labels, assess_probabilities(sample, draws), strict=True))
     labels = {}
     for at, label in enumerate(sample.labels):
         positive, _, mask = sample.column(at)
         n, positives = int(mask.sum()), int((positive & mask).sum())
-        error = _calibration_error(sample, at)
         labels[label] = LabelScores(
             auroc=aurocs[at],
             auprc=auprcs[at],
@@ -162,8 +167,10 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
             ppv=ppv.estimates[at],
             npv=npv.estimates[at],
             f1=f1[at],
-            brier=error.brier,
-            ece=error.ece,
+            brier=worth[label].error.brier,
+            ece=worth[label].error.ece,
+            calibration_intercept=worth[label].intercept,
+            calibration_slope=worth[label].slope,
             prevalence=positives / n if n else None,
             n=n,
             positives=positives,
@@ -182,6 +189,8 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
         defined=len(areas.defined(columns)),
         mean_auprc=_mean(areas, "auprc", columns),
         competition=competition if five else None,
+        calibration_curves={label: one.curve for label, one in worth.items() if one.curve},
+        decision_curves={label: one.decision for label, one in worth.items() if one.decision},
     )
 
 
@@ -189,16 +198,6 @@ def _mean(areas: Areas, measure: str, columns: Sequence[int]) -> Estimate:
     """The mean over those of the columns that are defined."""
     chosen = areas.defined(columns)
     return areas.mean(measure, chosen, mean_defined(areas.values[measure][chosen].tolist())[0])
-
-
-def _calibration_error(sample: Sample, at: int) -> CalibrationError:
-    """How far probabilities are from what comes true; None for scores that are none."""
-    if not sample.probabilities or not sample.mask[:, at].any():
-        return CalibrationError(None, None)
-    of_label = sample.column(at)
-    return CalibrationError(
-        or_none(brier_score(*of_label)), or_none(expected_calibration_error(*of_label))
-    )
 
 
 def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:
@@ -229,7 +228,7 @@ def _applied(calibration: Calibration, raw: Sample) -> AppliedCalibration:
         chosen_on=calibration.chosen_on,
         left_out=dict(calibration.left_out),
         before={
-            label: _calibration_error(raw, at)
+            label: calibration_error(raw, at)
             for at, label in enumerate(raw.labels)
             if label in calibration.labels and raw.mask[:, at].any()
         },

@@ -29,6 +29,7 @@ from cxrtool.reports.figures.curves import (
     reliability_figure,
     roc_figure,
 )
+from cxrtool.reports.figures.decision_curves import decision_figure
 from cxrtool.reports.figures.forest import forest_figure
 from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.figures.series import (
@@ -91,8 +92,13 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
         "Distributions of scores": ("distributions", distributions_figure(distributions)),
     }
     if sample.probabilities:
-        figure = reliability_figure({label: reliability(*of, raw) for label, of in labels})
+        smooth, decided = result.calibration_curves, result.decision_curves
+        figure = reliability_figure(
+            {label: reliability(*of, raw, smooth.get(label)) for label, of in labels}
+        )
         made["Reliability: predicted probability against what was found"] = "reliability", figure
+        figure = decision_figure({label: decided.get(label) for label, _ in labels})
+        made["Net benefit of deciding by the probabilities"] = "net_benefit", figure
     if result.subgroups:
         figure = forest_figure(result.labels, result.subgroups)
         made["AUROC by subgroup"] = "subgroups", figure

@@ -27,6 +27,8 @@ SECTIONS = {
     "protocol": "Protocol",
     "results": "Results",
     "point": "Thresholds and calibration",
+    "calibration": "Calibration",
+    "net_benefit": "Net benefit",
     "figures": "Figures",
     "subgroups": "Subgroups",
     "published": "Published results",
@@ -64,6 +66,10 @@ def _context(result: EvaluationResult, card: Card) -> dict[str, object]:
         "protocol": result.protocol,
         "card": card,
         "labels": result.labels,
+        "calibration": any(
+            one.calibration_intercept.value is not None for one in result.labels.values()
+        ),
+        "net_benefit": bool(result.decision_curves),
         "summary": summary_of(result),
         "thing": result.unit,
         "things": "studies" if result.unit == "study" else "images",

@@ -25,7 +25,10 @@ from cxrtool.evaluation.result import (
 )
 from cxrtool.evaluation.thresholds import ChosenRule, parse_rule
 
-ESTIMATES = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1", "tpr", "fpr")
+ESTIMATES = (
+    *("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1", "tpr", "fpr"),
+    *("calibration_intercept", "calibration_slope"),
+)
 ORIGIN = Origin(kind="own", description="those of truth.csv", registers=())
 
 

@@ -85,14 +85,17 @@ def _curves_figure(
 def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
     """The share of positives against the mean score; a dot's area goes with its bin's images."""
     dot: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.1}
+    smooth: dict[str, Any] = {"color": RED, "linewidth": 1.3}
     of_bins = "bin of scores (larger: more images), 95 % interval"
     legend = [Line2D([], [], markersize=4.5, label=of_bins, **dot)]
+    if any(one.curve for one in bins.values()):
+        legend += [Line2D([], [], label="smooth curve, 95 % interval", **smooth)]
     faint: dict[str, Any] = {"color": FAINT, "marker": "s", "markersize": 2.6, "linewidth": 0.9}
     if any(one.before for one in bins.values()):
         legend += [Line2D([], [], label="before calibration", **faint)]
     legend += [Line2D([], [], label="perfect calibration", **CHANCE)]
     under = {
-        label: [f"Brier {number(one.brier)}, ECE {number(one.ece)}", one.note] if one.bins else []
+        label: [*_calibration_lines(one), one.note] if one.bins else []
         for label, one in bins.items()
     }
     figure, panels = make_panels(
@@ -106,12 +109,27 @@ def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:
         axes.plot([0, 1], [0, 1], **CHANCE)
         if one.before:
             axes.plot(*one.before, zorder=2, **faint)
+        if one.curve:
+            at, ends = one.curve.predicted, (one.curve.low, one.curve.high)
+            if ends[0]:
+                axes.fill_between(at, *ends, color=RED, alpha=0.15, linewidth=0, zorder=2)
+            axes.plot(at, one.curve.observed, zorder=3, **smooth)
         x, y, count = one.bins.predicted, one.bins.observed, one.bins.count
         axes.plot(x, y, color=BLUE, linewidth=0.9, alpha=0.5, zorder=3)
         axes.vlines(x, one.bins.low, one.bins.high, color=BLUE, linewidth=1.0, zorder=3)
         areas = 9 + 41 * count / count.max()
         axes.scatter(x, y, areas, BLUE, linewidths=0, zorder=4, clip_on=False)
     return figure
+
+
+def _calibration_lines(one: Reliability) -> list[str]:
+    """What stands under a label's name: its errors, then intercept and slope."""
+    lines = [f"Brier {number(one.brier)}, ECE {number(one.ece)}"]
+    if one.intercept is not None and one.slope is not None:
+        lines.append(
+            f"intercept {number(one.intercept.value, 2)}, slope {number(one.slope.value, 2)}"
+        )
+    return lines
 
 
 def distributions_figure(scores: Mapping[str, Scores]) -> Figure:

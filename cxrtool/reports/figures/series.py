@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrtool.core.numbers import Estimate
+from cxrtool.evaluation.calibration_measures import CalibrationCurve
 from cxrtool.evaluation.metrics import Floats, precision_recall_points, roc_points
 from cxrtool.evaluation.reliability import Bins, reliability_bins
 from cxrtool.evaluation.result import LabelScores
@@ -45,6 +46,10 @@ class Reliability:
     note: str = ""
     before: tuple[Floats, Floats] | None = None
     """`predicted` and `observed` without calibration, where some was fitted."""
+    curve: CalibrationCurve | None = None
+    """The smooth curve, where there are enough patients for one."""
+    slope: Estimate | None = None
+    intercept: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,13 @@ def precision_recall_curve(sample: Sample, at: int, scores: LabelScores) -> Curv
     return Curve(x=x, y=y, point=point, area=scores.auprc, baseline=scores.prevalence)
 
 
-def reliability(sample: Sample, at: int, scores: LabelScores, raw: Sample | None) -> Reliability:
+def reliability(
+    sample: Sample,
+    at: int,
+    scores: LabelScores,
+    raw: Sample | None,
+    curve: CalibrationCurve | None = None,
+) -> Reliability:
     """A label's probabilities against what was found; `raw`: before a calibration."""
     if scores.brier is None:
         return Reliability(bins=None, note="no images")
@@ -101,6 +112,9 @@ def reliability(sample: Sample, at: int, scores: LabelScores, raw: Sample | None
         brier=scores.brier,
         ece=scores.ece,
         before=None if earlier is None else (earlier.predicted, earlier.observed),
+        curve=curve,
+        slope=scores.calibration_slope,
+        intercept=scores.calibration_intercept,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
+from cxrtool.evaluation.calibration_measures import CalibrationCurve
 from cxrtool.reports.figures.curves import (
     distributions_figure,
     precision_recall_figure,
@@ -163,3 +164,25 @@ def test_an_operating_point_in_a_corner_is_a_whole_dot():
     axes = panel(roc_figure({"Edema": curve(0, point=(0.0, 1.0))}), "Edema")
     [dot] = [line for line in axes.lines if line.get_xydata().tolist() == [[0, 1]]]
     assert not dot.get_clip_on()
+
+
+def test_a_smooth_curve_of_calibration_is_drawn_with_its_interval_and_said_to_be_there():
+    smooth = CalibrationCurve(
+        predicted=(0.1, 0.4, 0.7),
+        observed=(0.2, 0.35, 0.8),
+        low=(0.1, 0.3, 0.7),
+        high=(0.3, 0.4, 0.9),
+    )
+    with_curve = dataclasses.replace(
+        reliability(0), curve=smooth, intercept=Estimate(-0.31), slope=Estimate(0.82)
+    )
+    figure = reliability_figure({"Edema": with_curve, "Fracture": reliability(1)})
+    axes, bare = panel(figure, "Edema"), panel(figure, "Fracture")
+    assert any(np.array_equal(line.get_ydata(), smooth.observed) for line in axes.lines)
+    bands = [one for one in axes.collections if one not in bare.collections]
+    assert any(
+        np.allclose(band.get_datalim(axes.transData).bounds, [0.1, 0.1, 0.6, 0.8]) for band in bands
+    )
+    assert "intercept -0.31, slope 0.82" in texts(figure)
+    assert "smooth curve, 95 % interval" in legend(figure)
+    assert "smooth curve, 95 % interval" not in legend(reliability_figure({"A": reliability(0)}))
