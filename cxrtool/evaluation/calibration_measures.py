@@ -211,7 +211,8 @@ def _curve(rows: _Rows, level: float | None) -> CalibrationCurve | None:
     fit = _fit(rows, spline_basis(rows.logit, knots))
     if fit is None:
         return None
-    grid = np.linspace(*np.quantile(rows.logit, ENDS), GRID)
+    low, high = np.quantile(rows.logit, ENDS).tolist()
+    grid = np.linspace(low, high, GRID)
     basis = spline_basis(grid, knots)
     middle = basis @ fit.values
     curve = {"predicted": grid, "observed": middle}
