@@ -40,7 +40,7 @@ class Outcomes:
             "tn": counts & ~called & ~sample.targets,
             "fn": counts & ~called & sample.targets,
         }
-        self._patients = sample.patients
+        self._patients, self._chosen = sample.patients, ~np.isnan(thresholds)
         self._totals = {name: of.sum(axis=0).astype(float) for name, of in self._rows.items()}
         self._drawn: dict[str, Floats] | None = None
         if draws is not None:
@@ -56,6 +56,11 @@ class Outcomes:
         among = self._rows[part] | self._rows[rest]
         ends = share_interval(values, drawn, among.sum(axis=0), self._patients_of(among))
         return Rate(values, drawn, Estimate.each(values, ends))
+
+    def counts(self, at: int) -> dict[str, int | None]:
+        """How many rows of label number `at` are each of the four; None without a threshold."""
+        chosen = bool(self._chosen[at])
+        return {name: int(of[at]) if chosen else None for name, of in self._totals.items()}
 
     def f1(self) -> list[Estimate]:
         """Of each label, 2 tp / (2 tp + fp + fn)."""

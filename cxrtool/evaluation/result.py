@@ -38,6 +38,13 @@ class LabelScores(JsonResult):
     n: int
     positives: int
     positive_patients: int
+    tp: int | None = None
+    fp: int | None = None
+    fn: int | None = None
+    tn: int | None = None
+    """The 2x2 counts of rows at the threshold; None without one."""
+    too_few: bool = False
+    """Fewer than `LEAST_PATIENTS` patients of a class: too few to lean on any of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +184,10 @@ class EvaluationResult(JsonResult):
     labels are no shares of readers."""
     written: tuple[Path, ...] = ()
     """The files that were written; the page, if there is one, first."""
+    mean_auroc_supported: Estimate = Estimate()
+    """The mean without the labels that have too few patients of a class."""
+    supported: int = 0
+    """Over how many labels that is."""
 
     @property
     def undefined(self) -> tuple[str, ...]:

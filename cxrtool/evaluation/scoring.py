@@ -76,6 +76,8 @@ class Assessment(JsonResult):
     competition: CompetitionMean | None
     calibration_curves: dict[str, CalibrationCurve]
     decision_curves: dict[str, DecisionCurve]
+    mean_auroc_supported: Estimate
+    supported: int
 
 
 def score_sample(
@@ -124,6 +126,8 @@ def score_sample(
         defined=found.defined,
         mean_auprc=found.mean_auprc,
         competition=found.competition,
+        mean_auroc_supported=found.mean_auroc_supported,
+        supported=found.supported,
         labels=found.labels,
         calibration_curves=found.calibration_curves,
         decision_curves=found.decision_curves,
@@ -175,9 +179,12 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
             n=n,
             positives=positives,
             positive_patients=int(patients[0][at]),
+            too_few=bool(patients[:, at].min() < LEAST_PATIENTS),
+            **outcomes.counts(at),
         )
     five = [at for at, name in enumerate(sample.labels) if name in COMPETITION_LABELS]
     columns = range(len(sample.labels))
+    supported = [at for at, name in enumerate(sample.labels) if not labels[name].too_few]
     competition = CompetitionMean(
         labels=tuple(sample.labels[at] for at in five),
         mean_auroc=_mean(areas, "auroc", five),
@@ -191,6 +198,8 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
         competition=competition if five else None,
         calibration_curves={label: one.curve for label, one in worth.items() if one.curve},
         decision_curves={label: one.decision for label, one in worth.items() if one.decision},
+        mean_auroc_supported=_mean(areas, "auroc", supported),
+        supported=len(areas.defined(supported)),
     )
 
 

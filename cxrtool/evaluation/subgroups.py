@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrtool.core.config import SUBGROUPS
+from cxrtool.core.config import BOTH, SUBGROUPS
 from cxrtool.core.errors import UsageError, unknown_name
 from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings
@@ -44,23 +44,38 @@ def group_rows(about: pd.DataFrame, columns: Sequence[str]) -> dict[str, Names]:
                 f"--by {column}: the truth has no column beside its labels and keys to form groups "
                 "by: add one, or pass --by none"
             )
-        if column not in about.columns:
-            raise UsageError(unknown_name("column of --by", column, list(about.columns)))
-        if column == "age":
-            names = _age_bands(about["age"])
-        elif column == "view" and "orientation" in about.columns:
-            names = (_texts(about["view"]) + " " + _texts(about["orientation"])).str.strip()
-        else:
-            names = _texts(about[column])
-        values = np.where(names == "", NOT_KNOWN, names).astype(str)
-        count = len(np.unique(values))
+        found[column] = _groups_of(about, column)
+        count = len(np.unique(found[column]))
         if count > MOST_GROUPS:
             raise UsageError(
                 f"--by {column}: its {count:,} values make too many groups "
                 f"({MOST_GROUPS} at most): name another column"
             )
-        found[column] = values
     return found
+
+
+def _groups_of(about: pd.DataFrame, column: str) -> Names:
+    """(n,) the group of each row by a column, or by two: `Female, 20-39` by `sex x age`."""
+    if column in about.columns:
+        return _groups_of_one(about, column)
+    parts = column.split(BOTH)
+    absent = [name for name in parts if name not in about.columns]
+    if absent or len(parts) > 2:
+        wrong = absent[0] if absent else column
+        raise UsageError(unknown_name("column of --by", wrong, list(about.columns)))
+    first, second = (_groups_of_one(about, name) for name in parts)
+    known = (first != NOT_KNOWN) & (second != NOT_KNOWN)
+    return np.where(known, np.char.add(np.char.add(first, ", "), second), NOT_KNOWN)
+
+
+def _groups_of_one(about: pd.DataFrame, column: str) -> Names:
+    if column == "age":
+        names = _age_bands(about["age"])
+    elif column == "view" and "orientation" in about.columns:
+        names = (_texts(about["view"]) + " " + _texts(about["orientation"])).str.strip()
+    else:
+        names = _texts(about[column])
+    return np.where(names == "", NOT_KNOWN, names).astype(str)
 
 
 def _texts(column: "pd.Series[Any]") -> "pd.Series[str]":
@@ -79,8 +94,17 @@ def known_groups(about: pd.DataFrame, columns: Sequence[str] | None) -> dict[str
     """The groups of the columns asked for; without any, of the usual ones that tell something."""
     if columns is not None:
         return group_rows(about, columns)
-    usual = group_rows(about, [name for name in SUBGROUPS if name in about.columns])
-    return {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
+    single = [name for name in SUBGROUPS if name in about.columns]
+    usual = group_rows(about, single)
+    known = {name: values for name, values in usual.items() if (values != NOT_KNOWN).any()}
+    for both in (name for name in SUBGROUPS if name not in about.columns and BOTH in name):
+        if not set(both.split(BOTH)) <= set(known):
+            continue
+        values = _groups_of(about, both)
+        # Nobody asked for it: a column of many values that is called sex has no intersections.
+        if 1 < len(np.unique(values)) <= MOST_GROUPS:
+            known[both] = values
+    return known
 
 
 class _Group(NamedTuple):

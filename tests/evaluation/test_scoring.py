@@ -41,11 +41,13 @@ def test_each_figure_is_scikit_learns(seed):
         assert figures["brier"] == pytest.approx(brier_score_loss(truth, score), abs=1e-12)
         if label == "Nothing":
             assert figures["auroc"] is None is figures["auprc"] is figures["sensitivity"]
+            assert [figures[name] for name in ("tp", "fp", "fn", "tn")] == [None] * 4
             continue
         assert figures["auroc"] == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
         assert figures["auprc"] == pytest.approx(average_precision_score(truth, score), abs=1e-12)
         called = score >= thresholds[column]
         tn, fp, fn, tp = confusion_matrix(truth, called).ravel()
+        assert [figures[name] for name in ("tp", "fp", "fn", "tn")] == [tp, fp, fn, tn]
         assert figures["sensitivity"] == pytest.approx(tp / (tp + fn))
         assert figures["specificity"] == pytest.approx(tn / (tn + fp))
         assert figures["ppv"] == pytest.approx(tp / (tp + fp))
@@ -82,6 +84,20 @@ def with_three_fractures(sample):
     targets[counted[3:], 2] = False
     assert len(set(sample.patients[counted[:3]])) == 3
     return replace(sample, targets=targets)
+
+
+def test_a_label_of_few_patients_is_not_in_the_mean_over_supported_ones():
+    sample = with_three_fractures(draw_sample(8))
+    draws = draw_patients(sample.patients, replicates=200, seed=3)
+    found = assess(sample, THRESHOLDS, draws).as_json()
+    few = [label for label, one in found["labels"].items() if one["too_few"]]
+    assert few == ["Fracture", "Nothing"]
+    rest = [one["auroc"] for label, one in found["labels"].items() if label not in few]
+    assert found["mean_auroc_supported"] == pytest.approx(np.mean(rest))
+    assert found["mean_auroc_supported"] != found["mean_auroc"]
+    assert (found["supported"], found["defined"]) == (len(rest), 4)
+    low, high = found["mean_auroc_supported_ci"]
+    assert low < found["mean_auroc_supported"] < high
 
 
 def test_an_interval_rests_on_the_patients_of_the_rarer_class():

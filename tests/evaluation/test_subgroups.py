@@ -13,7 +13,7 @@ from cxrtool.core.errors import UsageError
 from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
 from cxrtool.evaluation.intervals import bootstrap_interval
 from cxrtool.evaluation.scoring import assess
-from cxrtool.evaluation.subgroups import assess_groups, group_rows
+from cxrtool.evaluation.subgroups import assess_groups, group_rows, known_groups
 from tests.support.samples import LABELS, THRESHOLDS, draw_sample
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -138,3 +138,37 @@ def test_groups_are_bands_of_age_and_views_with_their_orientation():
         group_rows(about, ["sexx"])
     with pytest.raises(UsageError, match="too many groups"):
         group_rows(pd.DataFrame({"path": [str(number) for number in range(30)]}), ["path"])
+
+
+def people(sexes, ages):
+    """A row each for every pair of a sex and an age."""
+    pairs = [(sex, age) for sex in sexes for age in ages]
+    return pd.DataFrame(pairs, columns=["sex", "age"])
+
+
+def test_groups_of_two_columns_are_those_of_both_at_once():
+    about = people(["Female", "Male", ""], [30, 85, np.nan])
+    found = group_rows(about, ["sex x age"])["sex x age"].tolist()
+    assert found == [
+        *("Female, 20-39", "Female, 80+", "not known"),
+        *("Male, 20-39", "Male, 80+", "not known"),
+        *["not known"] * 3,
+    ]
+    # Without being asked, they stand after sex and age.
+    usual = known_groups(about, None)
+    assert list(usual) == ["sex", "age", "sex x age"]
+    assert usual["sex x age"].tolist() == found
+    assert list(known_groups(about.drop(columns="age"), None)) == ["sex"]
+
+
+def test_two_columns_are_both_in_the_table_and_make_few_groups():
+    about = people(["a", "b", "c", "d", "e"], [10, 30, 50, 70, 90])
+    with pytest.raises(UsageError, match="'weight'.*sex"):
+        group_rows(about, ["sex x weight"])
+    with pytest.raises(UsageError, match="sex x age x sex"):
+        group_rows(about, ["sex x age x sex"])
+    with pytest.raises(UsageError, match="25 values make too many groups"):
+        group_rows(about, ["sex x age"])
+    assert list(known_groups(about, None)) == ["sex", "age"]
+    # A column may be called so.
+    assert group_rows(about.assign(**{"sex x age": "one"}), ["sex x age"])["sex x age"][0] == "one"

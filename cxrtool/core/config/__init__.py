@@ -39,6 +39,7 @@ from cxrtool.core.config.values import REPORT_POLICIES as REPORT_POLICIES
 from cxrtool.core.config.values import ROOM as ROOM
 from cxrtool.core.config.values import SCHEDULES as SCHEDULES
 from cxrtool.core.config.values import SOFT as SOFT
+from cxrtool.core.config.values import BOTH as BOTH
 from cxrtool.core.config.values import SPLITS as SPLITS
 from cxrtool.core.config.values import SUBGROUPS as SUBGROUPS
 from cxrtool.core.config.values import TIMM as TIMM

@@ -113,7 +113,8 @@ class EvaluateConfig(TruthConfig):
         "Store the --operating-point and --calibrate given here in the run, for predict to use."
     )
     by: str | None = option(None, SCORES, metavar="A,B,...", shown=",".join(SUBGROUPS)).help(
-        "Columns of the manifest that define subgroups, separated by commas; none: no subgroups."
+        "Columns of the manifest that define subgroups, separated by commas; A x B: by both at "
+        "once; none: no subgroups."
     )
     report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
         "Write the report with its figures."

@@ -62,7 +62,9 @@ FORMATS = (
     *("brax", "rsna", "siim", "openi", "csv"),
 )
 SPLITS = ("train", "valid", "test", "expert")
-SUBGROUPS = ("sex", "age", "view", "race")
+BOTH = " x "
+"""Between two columns: the groups of both at once, such as women from 20 to 39."""
+SUBGROUPS = ("sex", "age", "view", "race", f"sex{BOTH}age")
 HEATMAPS = ("gradcam", "cam")
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 
