@@ -36,6 +36,8 @@ class PrepareResult:
     folder: Path
     rows: int
     """Repeated ones counted once."""
+    patients_read: int
+    """Whose rows those are."""
     images: int
     patients: int
     sex: dict[str, int]
@@ -93,6 +95,7 @@ def describe(
     return PrepareResult(
         folder=source.folder,
         rows=len(rows),
+        patients_read=int(rows["patient_id"].nunique()),
         images=len(looked.kept),
         patients=int(looked.kept["patient_id"].nunique()),
         sex=_counts(rows["sex"]),

@@ -15,6 +15,8 @@ from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.references import References
 from cxrtool.evaluation.thresholds import ChosenRule
 
+NO_ESTIMATE = Estimate()
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScores(JsonResult):
@@ -38,6 +40,7 @@ class LabelScores(JsonResult):
     n: int
     positives: int
     positive_patients: int
+    negative_patients: int | None = None
     tp: int | None = None
     fp: int | None = None
     fn: int | None = None
@@ -184,7 +187,7 @@ class EvaluationResult(JsonResult):
     labels are no shares of readers."""
     written: tuple[Path, ...] = ()
     """The files that were written; the page, if there is one, first."""
-    mean_auroc_supported: Estimate = Estimate()
+    mean_auroc_supported: Estimate = NO_ESTIMATE
     """The mean without the labels that have too few patients of a class."""
     supported: int = 0
     """Over how many labels that is."""

@@ -36,6 +36,8 @@ class Part:
 
     run: RunFolder
     card: RunCard
+    workspace: Workspace
+    """Where the data were prepared."""
     place: ScoresFolder
     """Where its scores are kept, and what is made of them."""
     name: str
@@ -90,6 +92,7 @@ def choose_part(
     return Part(
         run=run,
         card=card,
+        workspace=workspace,
         place=run,
         name=config.split,
         split=config.split,
@@ -138,6 +141,7 @@ def choose_external(
     part = Part(
         run=run,
         card=card,
+        workspace=data,
         # Known by its rows and, where they were decoded, its pictures: what changed is scored anew.
         place=run.external(f"{plain_name(name)}-{_fingerprint(data)}"),
         name=name,

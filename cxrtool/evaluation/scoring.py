@@ -179,6 +179,7 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
             n=n,
             positives=positives,
             positive_patients=int(patients[0][at]),
+            negative_patients=int(patients[1][at]),
             too_few=bool(patients[:, at].min() < LEAST_PATIENTS),
             **outcomes.counts(at),
         )

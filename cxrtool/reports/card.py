@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from cxrtool.reports.failures import Failures
+from cxrtool.reports.flow import Flow
+from cxrtool.reports.table_one import TableOne
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -13,5 +17,12 @@ class Card:
     recipe: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     """Versions, device, commit, SHA-256 of weights, manifest and split."""
+    compute: dict[str, str] = field(default_factory=dict)
+    """What the training took."""
+    flow: Flow | None = None
+    as_trained: bool = True
+    """Whether the flow's parts are those that the run was trained with."""
+    table_one: TableOne | None = None
+    failures: Failures | None = None
     command: str | None = None
     """The one that made the page."""

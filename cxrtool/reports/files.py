@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cxrtool import __version__
+from cxrtool.core.config import BOTH
 from cxrtool.core.console import Reporter
 from cxrtool.core.csv_tables import write_table
 from cxrtool.core.errors import DataError, RunError
@@ -39,6 +40,7 @@ from cxrtool.reports.figures.series import (
     roc_curve,
 )
 from cxrtool.reports.page import write_report
+from cxrtool.reports.part_card import complete_card, training_curves
 
 RECIPE = (
     *("recipe", "arch", "weights", "uncertainty", "blank", "image_size", "loss", "sampling"),
@@ -99,8 +101,10 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
         made["Reliability: predicted probability against what was found"] = "reliability", figure
         figure = decision_figure({label: decided.get(label) for label, _ in labels})
         made["Net benefit of deciding by the probabilities"] = "net_benefit", figure
-    if result.subgroups:
-        figure = forest_figure(result.labels, result.subgroups)
+    # Where two columns meet there are many groups, most of them too small: a table has them.
+    single = {column: of for column, of in result.subgroups.items() if BOTH not in column}
+    if single:
+        figure = forest_figure(result.labels, single)
         made["AUROC by subgroup"] = "subgroups", figure
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
@@ -123,7 +127,8 @@ def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: 
     card = card_of_run(part.run, result)
     if part.split is None:
         card = replace(card, command=f"{card.command} --data {shlex.quote(part.name)}")
-    write_report(result, card, drawn, page)
+    card = complete_card(card, part, scored, _read(part.run.environment))
+    write_report(result, card, {**drawn, **training_curves(part.run)}, page)
     tables = write_scores(result, place.metrics(part.stem))
     reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")
     return [page, *tables, *drawn.values()]

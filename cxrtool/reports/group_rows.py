@@ -12,6 +12,7 @@ from cxrtool.evaluation.result import (
     LabelScores,
     Subgroups,
 )
+from cxrtool.reports.underdiagnosis import complement
 
 CLEARLY_BELOW = 0.02
 """So far under the overall AUROC (and its interval) is the one within groups worth a word."""
@@ -63,13 +64,11 @@ def _group_row(label: str, overall: LabelScores, of: Subgroups) -> GroupRow:
     cells, within = [group.labels[label] for group in of.groups.values()], of.within[label]
     # Among groups that are too small, the difference is chance.
     large = sum(not cell.too_few for cell in cells)
-    specificity = overall.specificity
-    ends = specificity.interval and (1 - specificity.interval[1], 1 - specificity.interval[0])
     return GroupRow(
         label=label,
         cells=cells,
         overall=overall,
-        fpr=Estimate(None if specificity.value is None else 1 - specificity.value, ends),
+        fpr=complement(overall.specificity),
         gaps=of.gaps[label],
         within=within,
         below=below(overall.auroc, within) if large > 1 else None,

@@ -15,22 +15,31 @@ from cxrtool.core.errors import counted
 from cxrtool.core.files import whole_file
 from cxrtool.core.numbers import Estimate, interval, number, percent, published
 from cxrtool.core.origin import BANNER
+from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.result import EvaluationResult
+from cxrtool.reports.answer import answer_of
 from cxrtool.reports.card import Card
+from cxrtool.reports.failures import MOST
+from cxrtool.reports.flow_picture import draw_flow
 from cxrtool.reports.group_rows import subgroup_table
 from cxrtool.reports.pictures import embed_pictures
+from cxrtool.reports.precision import half_width, precision_of
 from cxrtool.reports.published import other_sets, side_by_side
 from cxrtool.reports.summary import level_text, summary_of
 from cxrtool.reports.truth_words import truth_words
+from cxrtool.reports.underdiagnosis import underdiagnosis_of
 
 SECTIONS = {
     "protocol": "Protocol",
+    "cohort": "Who was scored",
     "results": "Results",
     "point": "Thresholds and calibration",
     "calibration": "Calibration",
     "net_benefit": "Net benefit",
     "figures": "Figures",
     "subgroups": "Subgroups",
+    "failures": "Failures",
+    "precision": "What this part can resolve",
     "published": "Published results",
     "card": "Model card",
     "how": "How it was computed",
@@ -71,13 +80,21 @@ def _context(result: EvaluationResult, card: Card) -> dict[str, object]:
         ),
         "net_benefit": bool(result.decision_curves),
         "summary": summary_of(result),
+        "answer": answer_of(result),
         "thing": result.unit,
         "things": "studies" if result.unit == "study" else "images",
         "level": level_text(result.intervals.level if result.intervals else None),
         "uncertain": truth_words(result),
         "rule": point and point.rule,
+        "least": LEAST_PATIENTS,
+        "with_threshold": any(one.threshold is not None for one in result.labels.values()),
+        "drawing": draw_flow(card.flow) if card.flow else None,
+        "most_failures": MOST,
+        "precision": precision_of(result),
+        "half_mean": half_width(result.mean_auroc),
         "axis": _axis_start(aurocs),
         "subgroups": [subgroup_table(result, column) for column in result.subgroups],
+        "underdiagnosis": underdiagnosis_of(result),
         "same": side_by_side(result),
         "other": other_sets(result.references.other),
         "versions": {name: text for name, text in card.environment.items() if _is_version(text)},
@@ -111,6 +128,7 @@ def _environment() -> Environment:
         "interval": interval,
         "published": published,
         "place": place,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }
     return made
 

@@ -26,6 +26,7 @@ from cxrtool.evaluation.scoring import Scored, score_sample, tell_warnings
 from cxrtool.evaluation.tables.samples import TableSamples, mean_sample, read_samples
 from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.reports.card import Card
+from cxrtool.reports.failures import worst_failures
 from cxrtool.reports.files import draw_scores, write_scores
 from cxrtool.reports.page import write_report
 
@@ -228,7 +229,8 @@ def _write(
             if config.report:
                 drawn = draw_scores(one, place / "figures")
                 written.append(place / "report.html")
-                write_report(one.result, Card(title=one.result.run), drawn, written[-1])
+                card = Card(title=one.result.run, failures=worst_failures(one))
+                write_report(one.result, card, drawn, written[-1])
             written += write_scores(one.result, place / "metrics.json")
         if differences:
             written.append(folder / "differences.json")

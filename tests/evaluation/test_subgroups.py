@@ -163,7 +163,7 @@ def test_groups_of_two_columns_are_those_of_both_at_once():
 
 def test_two_columns_are_both_in_the_table_and_make_few_groups():
     about = people(["a", "b", "c", "d", "e"], [10, 30, 50, 70, 90])
-    with pytest.raises(UsageError, match="'weight'.*sex"):
+    with pytest.raises(UsageError, match=r"'weight'.*sex"):
         group_rows(about, ["sex x weight"])
     with pytest.raises(UsageError, match="sex x age x sex"):
         group_rows(about, ["sex x age x sex"])

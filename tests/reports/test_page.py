@@ -5,6 +5,7 @@ import copy
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +18,11 @@ from cxrtool.core.errors import DataError
 from cxrtool.core.numbers import Estimate
 from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.reports.card import Card
+from cxrtool.reports.failures import Failure, Failures, LabelFailures
+from cxrtool.reports.flow import Count, Flow, LeftOut
 from cxrtool.reports.page import render_report, write_report
 from cxrtool.reports.summary import summary, summary_of
+from cxrtool.reports.table_one import Ages, Column, LabelCount, TableOne
 from tests.support.results import ORIGIN, result_of
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -224,6 +228,58 @@ CARD = Card(
 )
 
 
+def count(rows, patients, unit="image"):
+    return Count(rows=rows, patients=patients, unit=unit)
+
+
+def full_card():
+    """A card that knows the data, with a patient's row among the failures."""
+    ages = Ages(middle=61.2, low=50.0, high=70.0)
+    edema = LabelCount(positives=30, n=120, uncertain=5, blank=60)
+    column = Column(
+        name="train",
+        images=130,
+        patients=40,
+        ages=ages,
+        without_age=2,
+        sexes={"Female": 30, "Male": 10},
+        views={"frontal AP": 130},
+        labels={"Edema": edema},
+    )
+    test = replace(column, name="test", images=20, ages=None, labels={})
+    failure = Failure(score="0.031", threshold="0.123", groups={"sex": "Female"}, lines=(123, 124))
+    one = LabelFailures(
+        label="Edema", misses=[failure, failure], false_alarms=[failure], missed=9, alarmed=1
+    )
+    none = LabelFailures(label="Fracture", misses=[], false_alarms=[], missed=0, alarmed=0)
+    return replace(
+        CARD,
+        compute={"hardware of the training": "cpu", "time of the training": ""},
+        flow=Flow(
+            listed=count(None, None, "row"),
+            unread=LeftOut(total=None, reasons={"label value": 2}),
+            read=count(190, 60, "row"),
+            left_out=LeftOut(total=40, reasons={"broken image": 33}),
+            kept=count(150, 50),
+            parts={"train": count(130, 40), "test": count(20, 10)},
+            part="test",
+            scored=count(20, 10),
+        ),
+        table_one=TableOne(
+            columns=[column, test],
+            sexes=("Female", "Male"),
+            views=("frontal AP",),
+            labels=("Edema",),
+        ),
+        failures=Failures(
+            labels=[one, none],
+            left_out=["Pneumonia"],
+            columns=("sex",),
+            table="predictions/test.csv",
+        ),
+    )
+
+
 @pytest.fixture
 def figures(tmp_path):
     paths = {}
@@ -270,7 +326,7 @@ def test_it_loads_nothing(figures):
 
 
 def test_it_is_made_for_everybody(figures):
-    tree = page(figures=figures)
+    tree = page(card=full_card(), figures=figures)
     assert tree.one("html")["at"]["lang"] == "en"
     ids = [one["at"]["id"] for one in tree.elements if "id" in one["at"]]
     assert len(ids) == len(set(ids))
@@ -284,7 +340,7 @@ def test_it_is_made_for_everybody(figures):
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     tables = tree.all("table")
-    assert len(tables) == 4
+    assert len(tables) == 10
     for table in tables:
         assert words(tree.one("caption", table))
         assert all(head["at"].get("scope") for head in tree.all("th", table))
@@ -302,7 +358,7 @@ def width(tree, row):
 
 
 def test_every_row_of_a_table_is_as_wide_as_its_head():
-    tree = page()
+    tree = page(card=full_card())
     for table in tree.all("table"):
         rows = tree.all("tr", table)
         wide, above = width(tree, rows[0]), []
@@ -345,10 +401,13 @@ def test_the_sections_come_in_the_readers_order(figures):
     heads = [words(one) for one in tree.all("h2", tree.one("main"))]
     assert heads == [
         "Protocol",
+        "Who was scored",
         "Results",
         "Thresholds and calibration",
         "Figures",
         "Subgroups",
+        "Failures",
+        "What this part can resolve",
         "Published results",
         "Model card",
         "How it was computed",
@@ -590,7 +649,7 @@ def test_a_label_has_its_groups_side_by_side():
 def test_a_group_that_is_too_small_has_no_score_on_the_page():
     tree = page()
     assert "0.999" not in tree.text
-    assert tree.text.count("too few") == len(CHEXPERT_LABELS)
+    assert tree.text.count("too few") == len(CHEXPERT_LABELS) + 1  # and of underdiagnosis
     assert "Too few to say in 14 of 42 pairs of label and group" in tree.text
 
 
@@ -862,3 +921,147 @@ def test_a_disk_that_fills_up_leaves_the_page_that_was_there(tmp_path, monkeypat
         write_report(result_of(a_result()), CARD, {}, path)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_first_screen_says_what_on_whom_and_the_answer():
+    tree = page()
+    head = words(tree.one("header"))
+    for told in (
+        "MeasuredThe part test, each image counting once; views: frontal",
+        "On whomthose of truth.csv",
+        "Truth bylabeler of train.csv",
+        "Mean AUROC 0.803",
+        "The five labels of the CheXpert competition, at the operating point youden",
+    ):
+        assert told in head
+    rows = tree.rows(tree.one("table", _class="key"))
+    assert rows[0] == ["Label", "AUROC", "Sensitivity", "Specificity"]
+    assert rows[1:][0] == ["Atelectasis", "0.780 0.770–0.792", "0.61 0.60–0.65", "0.64 0.63–0.68"]
+    assert [row[0] for row in rows[1:]] == FIVE
+    assert "Drawn images" not in head
+    drawn = replace(ORIGIN, kind="drawn", description="drawings by cxrtool")
+    banner = page(a_result(data=drawn)).one("p", _class="banner")
+    assert "not X-rays of patients" in words(banner)
+
+
+def test_a_label_of_few_patients_is_muted_and_in_no_mean_over_supported_ones():
+    result = a_result(supported=12, mean_auroc_supported=0.81, mean_auroc_supported_ci=[0.8, 0.82])
+    result["labels"]["Edema"]["too_few"] = True
+    tree = page(result)
+    muted = [words(tree.one("th", row)) for row in tree.all("tr", _class="muted")]
+    assert set(muted) == {"Edema"}
+    rows = tree.rows(tree.one("tfoot", tree.one("table", _class="results")))
+    assert rows[1][:2] == [
+        "Mean over supported labels: the 12 with at least 10 patients of each class",
+        "0.810 0.800–0.820",
+    ]
+    assert "fewer than 10 without it (Edema)" in tree.text
+    assert "0.810 (0.800 to 0.820)" in words(tree.one("header"))
+    assert "supported" not in page().text
+
+
+def test_the_2x2_counts_are_those_of_the_threshold():
+    result = a_result()
+    result["labels"]["Edema"] |= {"tp": 250, "fp": 1300, "fn": 50, "tn": 400}
+    tree = page(result)
+    [row] = [row for row in tree.rows(table_of(tree, "table-counts")) if row[0] == "Edema"]
+    assert row == ["Edema", "0.123", "250", "1,300", "50", "400", "2,000"]
+    [row] = [row for row in tree.rows(table_of(tree, "table-counts")) if row[0] == "Fracture"]
+    assert row == ["Fracture", "n/a", "n/a", "n/a", "n/a", "n/a", "2,000"]
+    for one in result["labels"].values():
+        one["threshold"] = None
+    assert "2x2" not in page(result).text
+
+
+def table_of(tree, caption):
+    return tree.one("caption", id=caption)["in"][-1]
+
+
+def test_the_flow_is_drawn_with_its_numbers():
+    tree = page(card=full_card())
+    flow = tree.section("flow")
+    texts = [words(one) for one in tree.all("text", flow)]
+    for told in (
+        "In the tables",
+        "not known",
+        "Left out while they were read: not known",
+        "2 label value",
+        "Left out: 40",
+        "33 broken image",
+        "7 for a reason that is not known",
+        "The part test, scored",
+        "20 images, 10 patients",
+    ):
+        assert told in texts
+    assert len(tree.all("rect", flow)) == 8
+    assert "is not the one that the run was trained with" not in words(flow)
+    other = page(card=replace(full_card(), as_trained=False))
+    assert "is not the one that the run was trained with" in words(other.section("flow"))
+    assert "is not known" in words(page().section("cohort"))
+    assert not page().all("rect")
+
+
+def test_table_one_has_a_column_a_part():
+    tree = page(card=full_card())
+    rows = tree.rows(tree.one("table", _class="parts"))
+    assert rows[0] == ["Of each part", "train", "test"]
+    assert ["Age in years: median (quartiles)", "61 (50–70)", "not known"] in rows
+    assert ["Age missing", "2 (5.0 %)", "2 (5.0 %)"] in rows
+    assert ["Sex: Female", "30 (75.0 %)", "30 (75.0 %)"] in rows
+    assert rows[-1] == ["Edema", "30 (25.0 %) 5 uncertain, 60 blank", "n/a"]
+
+
+def test_failures_are_rows_that_only_the_owner_can_find():
+    tree = page(card=full_card())
+    text = words(tree.section("failures"))
+    assert "by its line in predictions/test.csv" in text
+    rows = tree.rows(tree.one("table", _class="failures"))
+    assert rows[1] == ["Edema", "missed 2 of 9", "0.031", "0.123", "Female", "123, 124"]
+    assert rows[2] == ["0.031", "0.123", "Female", "123, 124"]
+    assert rows[3][0] == "false alarm 1 of 1"
+    assert rows[4] == ["Fracture", "nothing was called wrongly"]
+    assert "on too few patients: Pneumonia" in text
+    assert "None are listed" in words(page().section("failures"))
+    alone = replace(full_card(), failures=replace(full_card().failures, table=""))
+    assert "Line" not in words(page(card=alone).one("table", _class="failures"))
+
+
+def test_sections_fold_and_what_measures_something_else_is_folded_away():
+    tree = page(card=full_card())
+    opened = {}
+    for one in tree.all("details"):
+        section = one["in"][-1]
+        opened[section["at"]["aria-labelledby"]] = "open" in one["at"]
+        [summary] = [inner for inner in tree.all("summary", one) if inner["in"][-1] is one]
+        assert [
+            inner
+            for inner in tree.elements
+            if inner["tag"] in ("h2", "h3", "h4") and summary in inner["in"]
+        ]
+    assert not opened["other"]
+    assert not opened["card"]
+    assert opened["results"]
+    assert opened["flow"]
+
+
+def test_compute_is_told():
+    text = words(page(card=full_card()).section("compute"))
+    assert "hardware of the trainingcpu" in text
+    assert "time of the trainingnot known" in text
+
+
+def test_underdiagnosis_stands_group_by_group():
+    tree = page()
+    rows = tree.rows(table_of(tree, "table-underdiagnosis"))
+    assert rows[1] == ["By sex"]
+    assert rows[2] == ["Female", "400", "1,200", "0.23 0.20–0.26"]
+    assert rows[4] == ["Unknown", "1", "1", "too few"]
+    assert "none were formed here" in words(tree.section("underdiagnosis"))
+
+
+def test_what_the_part_can_resolve_is_told_label_by_label():
+    tree = page()
+    rows = tree.rows(table_of(tree, "table-precision"))
+    assert rows[1] == ["No Finding", "90", "0.011", "these do", "these do"]
+    assert "interval is 0.008" in words(tree.section("precision"))
+    assert "there are no intervals" in words(page(minimal()).section("precision"))

@@ -130,6 +130,10 @@ def result_of(values):
         intervals=method and IntervalMethod(**method),
         mean_auroc=Estimate.of(values["mean_auroc"], values.get("mean_auroc_ci")),
         defined=values["defined"],
+        mean_auroc_supported=Estimate.of(
+            values.get("mean_auroc_supported"), values.get("mean_auroc_supported_ci")
+        ),
+        supported=values.get("supported", values["defined"]),
         mean_auprc=Estimate.of(values.get("mean_auprc"), values.get("mean_auprc_ci")),
         competition=five
         and CompetitionMean(

@@ -21,6 +21,7 @@ from cxrtool.core.config.training import TuneConfig as TuneConfig
 from cxrtool.core.config.values import ARCHS as ARCHS
 from cxrtool.core.config.values import BALANCED as BALANCED
 from cxrtool.core.config.values import BLANKS as BLANKS
+from cxrtool.core.config.values import BOTH as BOTH
 from cxrtool.core.config.values import CACHE_SIZE as CACHE_SIZE
 from cxrtool.core.config.values import FORMATS as FORMATS
 from cxrtool.core.config.values import HEATMAPS as HEATMAPS
@@ -39,7 +40,6 @@ from cxrtool.core.config.values import REPORT_POLICIES as REPORT_POLICIES
 from cxrtool.core.config.values import ROOM as ROOM
 from cxrtool.core.config.values import SCHEDULES as SCHEDULES
 from cxrtool.core.config.values import SOFT as SOFT
-from cxrtool.core.config.values import BOTH as BOTH
 from cxrtool.core.config.values import SPLITS as SPLITS
 from cxrtool.core.config.values import SUBGROUPS as SUBGROUPS
 from cxrtool.core.config.values import TIMM as TIMM
