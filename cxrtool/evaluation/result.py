@@ -10,6 +10,7 @@ from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.core.origin import Origin
 from cxrtool.evaluation.calibration import Calibrator
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.human_readers import HumanReaders
 from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.references import References
@@ -185,6 +186,8 @@ class EvaluationResult(JsonResult):
     divided: int | None = None
     """How many label values of images are left out because readers are evenly divided; None:
     labels are no shares of readers."""
+    readers: HumanReaders | None = None
+    """Human readers beside the model; None where no table of them was given."""
     written: tuple[Path, ...] = ()
     """The files that were written; the page, if there is one, first."""
     mean_auroc_supported: Estimate = NO_ESTIMATE
@@ -201,8 +204,9 @@ class EvaluationResult(JsonResult):
         """The result as `--json` prints it and metrics/<split>.json holds it."""
         found = super().as_json() | {"data": self.data.for_readers()}
         del found["written"]
-        if self.divided is None:
-            del found["divided"]
+        for name in ("divided", "readers"):
+            if found[name] is None:
+                del found[name]
         return found
 
 

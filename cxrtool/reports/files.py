@@ -36,6 +36,7 @@ from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.figures.series import (
     distribution,
     precision_recall_curve,
+    reader_points,
     reliability,
     roc_curve,
 )
@@ -85,7 +86,10 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
     sample, result = scored.sample, scored.result
     raw = scored.raw if result.calibration else None
     labels = [(label, (sample, at, one)) for at, (label, one) in enumerate(result.labels.items())]
-    curves = {label: roc_curve(*of) for label, of in labels}
+    curves = {
+        label: replace(roc_curve(*of), readers=reader_points(result.readers, label))
+        for label, of in labels
+    }
     precision = {label: precision_recall_curve(*of) for label, of in labels}
     distributions = {label: distribution(*of) for label, of in labels}
     made = {

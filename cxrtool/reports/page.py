@@ -37,6 +37,7 @@ SECTIONS = {
     "calibration": "Calibration",
     "net_benefit": "Net benefit",
     "figures": "Figures",
+    "readers": "Human readers",
     "subgroups": "Subgroups",
     "failures": "Failures",
     "precision": "What this part can resolve",
@@ -73,6 +74,7 @@ def _context(result: EvaluationResult, card: Card) -> dict[str, object]:
     return {
         "result": result,
         "protocol": result.protocol,
+        "readers": result.readers,
         "card": card,
         "labels": result.labels,
         "calibration": any(

@@ -13,6 +13,7 @@ from cxrtool.evaluation.result import EvaluationResult
 from cxrtool.evaluation.run_part import choose_part
 from cxrtool.evaluation.run_points import chosen_points
 from cxrtool.evaluation.scoring import tell_warnings
+from cxrtool.evaluation.tables.readings import beside_readers
 from cxrtool.inference.part_scores import score_part
 from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.files import write_evaluation
@@ -51,6 +52,7 @@ def evaluate_run(
         reporter.warn(inflated)
         part = replace(part, warnings=(*part.warnings, inflated))
     scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+    scored = beside_readers(scored, config.readers, reporter)
     tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)

@@ -23,6 +23,7 @@ from cxrtool.evaluation.operating_points import (
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
 from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.scoring import Scored, score_sample, tell_warnings
+from cxrtool.evaluation.tables.readings import beside_readers
 from cxrtool.evaluation.tables.samples import TableSamples, mean_sample, read_samples
 from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.reports.card import Card
@@ -79,6 +80,7 @@ def evaluate_tables(
         )
         for at, (name, sample) in enumerate(zip(names, samples, strict=True))
     ]
+    scored = [beside_readers(one, config.readers, reporter) for one in scored]
     for text in warnings:
         reporter.warn(text)
     tell_warnings(scored, reporter)

@@ -101,6 +101,8 @@ def evaluate_external(
             f"{first_few(given)}: goes with --predictions; --data scores a run, and its files are "
             "written into its folder"
         )
+    if config.readers:
+        raise UsageError("--readers are of one set of images: leave --data out, and score it alone")
     model = _model(config, workspace, reporter)
     sets = _sets(config, model, reporter)
     parts = [

@@ -55,6 +55,25 @@ def test_several_files_are_compared_and_averaged(tables):
     assert apart["mean"]["auroc_ci"][1] < 0
 
 
+def test_readers_stand_beside_a_model_in_json_and_on_the_page(tables):
+    truth = pd.read_csv(tables / "groundtruth.csv")
+    truth.to_csv(tables / "Ada.csv", index=False)
+    (1 - truth[FIVE]).assign(Study=truth["Study"]).to_csv(tables / "Bea.csv", index=False)
+    names = [tables / "Ada.csv", tables / "Bea.csv"]
+    found = scored(tables, "a", readers=names, output=tables / "out")
+    readers = found.as_json()["readers"]
+    assert readers["names"] == ["Ada", "Bea"]
+    assert sorted(readers["labels"]) == sorted(FIVE)
+    ada, bea = (readers["labels"]["Edema"]["readers"][name] for name in ("Ada", "Bea"))
+    assert (ada["sensitivity"], ada["specificity"]) == (1, 1)
+    assert (bea["sensitivity"], bea["specificity"]) == (0, 0)
+    assert ada["difference"] < 0 < bea["difference"]
+    assert readers["labels"]["Edema"]["kappa"] < 0
+    page = (tables / "out" / "report.html").read_text()
+    assert "<b>5 of 10</b> points of 2 readers lie above" in page
+    assert "readers" not in scored(tables, "a").as_json()
+
+
 def test_scores_of_any_range_give_the_same_auroc_and_a_mean_of_ranks(tables):
     plain = scored(tables, "a", "b").as_json()["results"]
     frame = pd.read_csv(tables / "a.csv")

@@ -123,6 +123,7 @@ def show_scores(result: EvaluationResult) -> None:
     if five and 1 < len(five.labels) < len(result.labels):
         print_line(_mean_line("of the CheXpert competition's:", five))
     show_gaps(result)
+    _show_readers(result)
     _show_protocol(result)
 
 
@@ -164,6 +165,21 @@ def show_gaps(result: EvaluationResult, of: str = "") -> None:
                 f"{of}largest gap by {column}: {label}, AUROC {number(gap.gap)} higher for "
                 f"{gap.highest} than for {gap.lowest}"
             )
+
+
+def _show_readers(result: EvaluationResult) -> None:
+    """Of each label, how many readers are above the model's curve, and how far they agree."""
+    if result.readers is None:
+        return
+    rows = []
+    for label, one in result.readers.labels.items():
+        gaps = [reader.difference.value for reader in one.readers.values()]
+        known = [gap for gap in gaps if gap is not None]
+        above = f"{sum(gap < 0 for gap in known)} of {len(known)}" if known else MISSING
+        rows.append([label, above, *_with_interval(one.kappa)])
+    columns = {"label": "left", **dict.fromkeys(("above", "kappa", "95 % CI"), "right")}
+    print_table(table("Readers above the model's curve", columns, rows))
+    print_line(textwrap.fill(f"readers: {', '.join(result.readers.names)}", PLAIN_WIDTH))
 
 
 def _show_protocol(result: EvaluationResult) -> None:

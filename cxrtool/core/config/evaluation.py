@@ -116,6 +116,10 @@ class EvaluateConfig(TruthConfig):
         "Columns of the manifest that define subgroups, separated by commas; A x B: by both at "
         "once; none: no subgroups."
     )
+    readers: list[Path] | None = option(None, SCORES, metavar="CSV").help(
+        "Table of what human readers said of the same images or studies: one reader's, or with a "
+        "column reader. Given several times: one each. Readers stand beside the model."
+    )
     report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
         "Write the report with its figures."
     )

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -14,6 +15,7 @@ from cxrtool.core.numbers import number, with_interval
 from cxrtool.reports.figures.panels import (
     BLUE,
     FAINT,
+    GREEN,
     GREY,
     RED,
     Grid,
@@ -21,7 +23,7 @@ from cxrtool.reports.figures.panels import (
     say_nothing_drawn,
     unit_square,
 )
-from cxrtool.reports.figures.series import Curve, Reliability, Scores
+from cxrtool.reports.figures.series import Curve, ReaderPoint, Reliability, Scores
 
 CHANCE: dict[str, Any] = {"color": FAINT, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
 POINT: dict[str, Any] = {
@@ -34,6 +36,7 @@ POINT: dict[str, Any] = {
     "zorder": 4,
     "clip_on": False,
 }
+READER: dict[str, Any] = POINT | {"color": GREEN, "marker": "D", "markersize": 4.5}
 
 
 def roc_figure(curves: Mapping[str, Curve]) -> Figure:
@@ -60,6 +63,8 @@ def _curves_figure(
     legend = [Line2D([], [], color=BLUE, linewidth=1.7, label=f"{name} curve")]
     if any(curve.point for curve in curves.values()):
         legend.append(Line2D([], [], label="operating point", **POINT))
+    if any(curve.readers for curve in curves.values()):
+        legend.append(Line2D([], [], label="human reader, 95 % intervals", **READER))
     legend.append(chance)
     under = {
         label: [f"{area} {with_interval(curve.area)}", curve.note] if curve.x.size else []
@@ -77,9 +82,21 @@ def _curves_figure(
             axes.plot([0, 1], [curve.baseline] * 2, color=GREY, linewidth=1.3, linestyle=":")
         draw = axes.plot if curve.baseline is None else partial(axes.step, where="pre")
         draw(curve.x, curve.y, color=BLUE, linewidth=1.7, zorder=3)
+        for reader in curve.readers:
+            _draw_reader(axes, reader)
         if curve.point:
             axes.plot(*curve.point, **POINT)
     return figure
+
+
+def _draw_reader(axes: Axes, reader: ReaderPoint) -> None:
+    """A cross as wide and as high as the intervals, with a mark where the reader is."""
+    line: dict[str, Any] = {"color": READER["color"], "linewidth": 0.9, "alpha": 0.6, "zorder": 3}
+    if reader.x_ends:
+        axes.hlines(reader.y, *reader.x_ends, **line)
+    if reader.y_ends:
+        axes.vlines(reader.x, *reader.y_ends, **line)
+    axes.plot(reader.x, reader.y, **READER)
 
 
 def reliability_figure(bins: Mapping[str, Reliability]) -> Figure:

@@ -42,6 +42,7 @@ from cxrtool.core.plotting import (
 BLUE, GREY, RED, FAINT = PARTS["positive"], "#66727f", "#b8324a", "#aab4be"
 COLOURS = 64
 """Of a figure: a handful, and their shades at the edges of lines and letters."""
+GREEN = "#2f7d4f"
 SIDES = {1: 3.3, 2: 2.6, 3: 2.1, 4: 1.75}
 """A panel's side where so many stand in a row."""
 

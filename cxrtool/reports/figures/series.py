@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrtool.core.numbers import Estimate
+from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.human_readers import HumanReaders
 from cxrtool.evaluation.metrics import Floats, precision_recall_points, roc_points
 from cxrtool.evaluation.reliability import Bins, reliability_bins
 from cxrtool.evaluation.result import LabelScores
@@ -34,6 +35,20 @@ class Curve:
     """What chance gets at any x: the prevalence. None: the diagonal."""
     note: str = ""
     """Why there is nothing to draw, such as `no positive among 40 images`."""
+    readers: tuple["ReaderPoint", ...] = ()
+    """Human readers' operating points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderPoint:
+    """A human reader in ROC space."""
+
+    x: float
+    """The false positive rate."""
+    y: float
+    """The sensitivity."""
+    x_ends: Interval
+    y_ends: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +95,26 @@ def roc_curve(sample: Sample, at: int, scores: LabelScores) -> Curve:
         point = (1 - scores.specificity.value, scores.sensitivity.value)
     x, y = _thinned(np.append(0.0, fpr), np.append(0.0, tpr))
     return Curve(x=x, y=y, point=point, area=scores.auroc)
+
+
+def reader_points(readers: HumanReaders | None, label: str) -> tuple[ReaderPoint, ...]:
+    """The points of those who read a label, where both of a point's rates are defined."""
+    if readers is None or label not in readers.labels:
+        return ()
+    found = []
+    for one in readers.labels[label].readers.values():
+        specificity, sensitivity = one.specificity, one.sensitivity
+        if specificity.value is not None and sensitivity.value is not None:
+            ends = specificity.interval
+            found.append(
+                ReaderPoint(
+                    x=1 - specificity.value,
+                    y=sensitivity.value,
+                    x_ends=ends and (1 - ends[1], 1 - ends[0]),
+                    y_ends=sensitivity.interval,
+                )
+            )
+    return tuple(found)
 
 
 def precision_recall_curve(sample: Sample, at: int, scores: LabelScores) -> Curve:

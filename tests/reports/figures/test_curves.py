@@ -14,7 +14,7 @@ from cxrtool.reports.figures.curves import (
     reliability_figure,
     roc_figure,
 )
-from cxrtool.reports.figures.series import Curve, Reliability, Scores
+from cxrtool.reports.figures.series import Curve, ReaderPoint, Reliability, Scores
 from tests.support.drawn_scores import curve, legend, panel, reliability, scores, texts
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -41,6 +41,18 @@ def test_each_label_has_a_panel_with_its_curve(labels):
 def test_a_label_that_is_not_defined_says_why():
     figure = roc_figure({"Edema": curve(0), "Fracture": undefined()})
     assert "no positive among 9" in texts(figure).replace("\n", " ")
+
+
+def test_human_readers_are_marks_with_their_intervals():
+    reader = ReaderPoint(x=0.2, y=0.8, x_ends=(0.1, 0.3), y_ends=(0.7, 0.9))
+    figure = roc_figure({"Edema": curve(0, readers=(reader,)), "Fracture": curve(1)})
+    drawn, other = (panel(figure, label) for label in ("Edema", "Fracture"))
+    marks = [line.get_xydata().tolist() for line in drawn.get_lines()]
+    assert [[0.2, 0.8]] in marks
+    segments = [one.tolist() for of in drawn.collections for one in of.get_segments()]
+    assert segments == [[[0.1, 0.8], [0.3, 0.8]], [[0.2, 0.7], [0.2, 0.9]]]
+    assert not other.collections
+    assert "human reader, 95 % intervals" in legend(figure)
 
 
 def test_the_prevalence_is_drawn_in_a_precision_recall_curve():
