@@ -14,6 +14,7 @@ from cxrtool.evaluation.human_readers import HumanReaders
 from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.references import References
+from cxrtool.evaluation.robustness import Robustness
 from cxrtool.evaluation.thresholds import ChosenRule
 
 NO_ESTIMATE = Estimate()
@@ -188,6 +189,8 @@ class EvaluationResult(JsonResult):
     labels are no shares of readers."""
     readers: HumanReaders | None = None
     """Human readers beside the model; None where no table of them was given."""
+    robustness: Robustness | None = None
+    """What mild changes of the images do; None where that was not asked for."""
     written: tuple[Path, ...] = ()
     """The files that were written; the page, if there is one, first."""
     mean_auroc_supported: Estimate = NO_ESTIMATE
@@ -204,7 +207,7 @@ class EvaluationResult(JsonResult):
         """The result as `--json` prints it and metrics/<split>.json holds it."""
         found = super().as_json() | {"data": self.data.for_readers()}
         del found["written"]
-        for name in ("divided", "readers"):
+        for name in ("divided", "readers", "robustness"):
             if found[name] is None:
                 del found[name]
         return found

@@ -12,7 +12,7 @@ from cxrtool.data.prediction_tables import Predictions, predictions_of, read_pre
 from cxrtool.data.run_predictions import doubt_of, is_bound, seal_predictions
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
 from cxrtool.evaluation.run_part import Part
-from cxrtool.evaluation.sample import by_study
+from cxrtool.evaluation.sample import Sample, by_study
 from cxrtool.evaluation.scoring import About, Scored, score_sample
 from cxrtool.evaluation.subgroups import known_groups
 from cxrtool.evaluation.truth import sample_of_rows, wanted_columns
@@ -28,22 +28,9 @@ def score_part(
     reporter: Reporter,
 ) -> Scored:
     """Score a run on its part, as images or as studies; without a point, by ranks alone."""
-    predictions = run_scores(part, config, reporter)
-    columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
-    about = part.rows[[name for name in part.rows.columns if name in DESCRIBING]]
-    sample = sample_of_rows(
-        part.rows,
-        part.card,
-        part.protocol.uncertainty,
-        part.protocol.blank,
-        predictions,
-        known_groups(about, columns),
-    )
-    if config.unit == "study":
-        sample = by_study(sample, config.aggregate)
+    sample = sample_of_part(part, config, run_scores(part, config, reporter))
     if part.labels is not None:
-        point = point and point.choose(sample.labels, part.labels)
-        sample = sample.choose(part.labels)
+        point = point and point.choose(part.card.labels, part.labels)
     return score_sample(
         sample,
         About(
@@ -61,6 +48,23 @@ def score_part(
         replicates=config.bootstrap,
         seed=seed,
     )
+
+
+def sample_of_part(part: Part, config: TruthConfig, predictions: Predictions) -> Sample:
+    """Scores of a part's images and their truth: a row an image or a study, with its groups."""
+    columns = wanted_columns(config) if isinstance(config, EvaluateConfig) else []
+    about = part.rows[[name for name in part.rows.columns if name in DESCRIBING]]
+    sample = sample_of_rows(
+        part.rows,
+        part.card,
+        part.protocol.uncertainty,
+        part.protocol.blank,
+        predictions,
+        known_groups(about, columns),
+    )
+    if config.unit == "study":
+        sample = by_study(sample, config.aggregate)
+    return sample if part.labels is None else sample.choose(part.labels)
 
 
 def _divided(part: Part) -> int | None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cxrtool import __version__
 from cxrtool.core.errors import counted
 from cxrtool.core.files import whole_file
-from cxrtool.core.numbers import Estimate, interval, number, percent, published
+from cxrtool.core.numbers import Estimate, change, interval, number, percent, published
 from cxrtool.core.origin import BANNER
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.result import EvaluationResult
@@ -38,6 +38,7 @@ SECTIONS = {
     "net_benefit": "Net benefit",
     "figures": "Figures",
     "readers": "Human readers",
+    "robustness": "Robustness",
     "subgroups": "Subgroups",
     "failures": "Failures",
     "precision": "What this part can resolve",
@@ -75,6 +76,7 @@ def _context(result: EvaluationResult, card: Card) -> dict[str, object]:
         "result": result,
         "protocol": result.protocol,
         "readers": result.readers,
+        "robustness": result.robustness,
         "card": card,
         "labels": result.labels,
         "calibration": any(
@@ -128,6 +130,7 @@ def _environment() -> Environment:
         "counted": counted,
         "percent": percent,
         "interval": interval,
+        "change": change,
         "published": published,
         "place": place,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],

@@ -14,6 +14,7 @@ from cxrtool.evaluation.run_part import choose_part
 from cxrtool.evaluation.run_points import chosen_points
 from cxrtool.evaluation.scoring import tell_warnings
 from cxrtool.evaluation.tables.readings import beside_readers
+from cxrtool.inference.changed_scores import with_robustness
 from cxrtool.inference.part_scores import score_part
 from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.files import write_evaluation
@@ -53,6 +54,8 @@ def evaluate_run(
         part = replace(part, warnings=(*part.warnings, inflated))
     scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
     scored = beside_readers(scored, config.readers, reporter)
+    if config.robustness:
+        scored = with_robustness(scored, part, point, config, reporter)
     tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)

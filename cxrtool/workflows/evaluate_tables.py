@@ -133,6 +133,8 @@ def _check_options(config: EvaluateConfig) -> None:
         raise UsageError("--predictions scores tables: leave the run out")
     if config.data or config.format != EvaluateConfig.format:
         raise UsageError("--data and --format are of a run: leave them out, or --predictions")
+    if config.robustness:
+        raise UsageError("--robustness scores changed images: it needs a run")
     if config.keep:
         raise UsageError("--keep stores something with a run: there is none")
     chosen = config.operating_point is not None or config.calibrate not in (None, "none")

@@ -101,8 +101,8 @@ def evaluate_external(
             f"{first_few(given)}: goes with --predictions; --data scores a run, and its files are "
             "written into its folder"
         )
-    if config.readers:
-        raise UsageError("--readers are of one set of images: leave --data out, and score it alone")
+    if config.readers or config.robustness:
+        raise UsageError("--readers and --robustness are of one set of images: leave --data out")
     model = _model(config, workspace, reporter)
     sets = _sets(config, model, reporter)
     parts = [

@@ -18,7 +18,7 @@ from cxrtool.core.console import (
     without_tables,
 )
 from cxrtool.core.errors import counted
-from cxrtool.core.numbers import MISSING, Estimate, change, interval, number
+from cxrtool.core.numbers import MISSING, Estimate, change, interval, number, percent
 from cxrtool.core.origin import BANNER
 
 if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
@@ -124,6 +124,7 @@ def show_scores(result: EvaluationResult) -> None:
         print_line(_mean_line("of the CheXpert competition's:", five))
     show_gaps(result)
     _show_readers(result)
+    _show_robustness(result)
     _show_protocol(result)
 
 
@@ -180,6 +181,19 @@ def _show_readers(result: EvaluationResult) -> None:
     columns = {"label": "left", **dict.fromkeys(("above", "kappa", "95 % CI"), "right")}
     print_table(table("Readers above the model's curve", columns, rows))
     print_line(textwrap.fill(f"readers: {', '.join(result.readers.names)}", PLAIN_WIDTH))
+
+
+def _show_robustness(result: EvaluationResult) -> None:
+    """What each change of the images costs, and how many decisions it turns."""
+    if result.robustness is None:
+        return
+    rows = []
+    for name, one in result.robustness.changes.items():
+        ends = one.difference.interval
+        within = f"{change(ends[0])} to {change(ends[1])}" if ends else MISSING
+        rows.append([name, change(one.difference.value), within, percent(one.flipped)])
+    sides = dict.fromkeys(("mean AUROC", "95 % CI", "decisions turned"), "right")
+    print_table(table("Images changed a little", {"change": "left", **sides}, rows))
 
 
 def _show_protocol(result: EvaluationResult) -> None:

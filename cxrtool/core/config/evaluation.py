@@ -120,6 +120,9 @@ class EvaluateConfig(TruthConfig):
         "Table of what human readers said of the same images or studies: one reader's, or with a "
         "column reader. Given several times: one each. Readers stand beside the model."
     )
+    robustness: bool = option(False, SCORES).help(
+        "Also score the images darker, brighter, blurred, cropped and compressed: seven passes."
+    )
     report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
         "Write the report with its figures."
     )
