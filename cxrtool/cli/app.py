@@ -255,12 +255,18 @@ def export(config: ExportConfig, call: Call) -> None:
 
 @command(app, RunsConfig, OTHERS)
 def runs(config: RunsConfig, call: Call) -> None:
-    """List the runs with settings, scores and sizes, or remove some."""
+    """List the runs with settings, scores and sizes; remove some, or pack one."""
     from cxrtool.cli.show import results as show
-    from cxrtool.workflows.clear_runs import REMOVE, remove_runs, slim_runs
+    from cxrtool.workflows.clear_runs import PACK, REMOVE, remove_runs, slim_runs
     from cxrtool.workflows.runs import list_runs
 
-    if config.action is not None:
+    if config.action != PACK and (config.output is not None or config.force):
+        raise UsageError("--output and --force belong to `runs pack`")
+    if config.action == PACK:
+        from cxrtool.workflows.pack_run import pack_run
+
+        show.packed(pack_run(config, call.workspace, call.reporter), call.common)
+    elif config.action is not None:
         clear = remove_runs if config.action == REMOVE else slim_runs
         show.cleared(clear(call.workspace, config.names or ()), call.common)
     else:

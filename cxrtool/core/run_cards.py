@@ -8,6 +8,8 @@ from typing import Any
 from cxrtool.core.errors import DataError, RunError, counted, first_few
 from cxrtool.core.files import sha256
 from cxrtool.core.json_files import read_json, seal_of
+from cxrtool.core.origin import NAMES
+from cxrtool.core.packs import RunCohort
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import (
     AGAIN,
@@ -29,6 +31,7 @@ LEAST_PATIENTS = 10
 """With fewer of a class on valid no threshold is chosen (`intervals.LEAST_PATIENTS`)."""
 SHIFTED = 1.2
 """By how much a share must be multiplied or divided to be worth a warning."""
+NOBODY = RunPatients(train=frozenset(), valid=frozenset())
 MENDING = ("platt", "isotonic")
 """The calibrations that put base rates right; a temperature alone does not."""
 
@@ -65,6 +68,10 @@ class RunCard:
     """Their hashes; plain ids where there is no `patients_key`."""
     patients_key: str | None = None
     """The fingerprint of the key that they are hashed with (`patient_keys`)."""
+    cohort: RunCohort
+    """How many they are; of a pack, that is all that is known of them."""
+    packed: bool = False
+    """Whether it was a pack."""
     registers: tuple[str, ...] | None = None
     """In which data sets these ids are the same people; None: in all, as far as is known."""
     ancestors: tuple[AncestorFacts, ...] = ()
@@ -97,13 +104,16 @@ def read_card(run: RunFolder) -> RunCard:
             f"{run.path} is not a finished run ({run.model.name} is missing): "
             "train it to its end, or name another run"
         )
-    _refuse_missing(run, run.labels, run.thresholds, run.patients, run.weights)
     model = _read_model(run)
-    labels, patients = read_as(run.labels, RunLabels), read_as(run.patients, RunPatients)
+    packed = run.cohort.name in model.sha256
+    bound = [run.weights, run.labels, run.cohort if packed else run.patients]
+    bound += [run.pictures] if run.pictures.name in model.sha256 else []
+    _refuse_missing(run, run.thresholds, *bound)
+    labels = read_as(run.labels, RunLabels)
+    patients = NOBODY if packed else read_as(run.patients, RunPatients)
+    cohort = read_as(run.cohort, RunCohort) if packed else _cohort(patients, labels)
     thresholds = _read_thresholds(run, model, labels)
-    kept = [run.pictures] if run.pictures.name in model.sha256 else []
-    _refuse_missing(run, *kept)
-    for path in (run.weights, run.labels, run.patients, *kept):
+    for path in bound:
         if sha256(path) != model.sha256[path.name]:
             raise RunError(
                 f"{path} is not the file that training wrote (its SHA-256 differs from the one "
@@ -127,19 +137,31 @@ def read_card(run: RunFolder) -> RunCard:
         thresholds={label: thresholds.thresholds[label] for label in labels.labels},
         without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
         edited=tuple(one for one in labels.labels if usual.get(one) != thresholds.thresholds[one]),
-        shifted=_shifted(labels),
+        shifted=cohort.shifted,
         operating_point=thresholds.operating_point,
         operating_points=thresholds.operating_points,
         calibration=thresholds.calibration,
         train_patients=patients.train,
         valid_patients=patients.valid,
         patients_key=patients.key,
+        cohort=cohort,
+        packed=packed,
         registers=patients.registers,
         ancestors=patients.ancestors,
         inherited=patients.inherited,
-        has_pictures=bool(kept),
+        has_pictures=run.pictures in bound,
         published=model.published,
         sealed=model.sealed is not None,
+    )
+
+
+def _cohort(patients: RunPatients, labels: RunLabels) -> RunCohort:
+    return RunCohort(
+        train=len(patients.train),
+        valid=len(patients.valid),
+        both=len(patients.train & patients.valid),
+        collections=tuple(one for one in patients.registers or () if one in NAMES),
+        shifted=_shifted(labels),
     )
 
 

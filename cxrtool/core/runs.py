@@ -68,6 +68,8 @@ class RunFolder(ScoresFolder):
     """Each label's operating point."""
     patients = Inside("patients.json")
     """Whom it was trained and chosen on, so that nobody is tested on them by mistake."""
+    cohort = Inside("cohort.json")
+    """In place of the two around it, of a run that was a pack: how many patients, and no more."""
     pictures = Inside("pictures.safetensors")
     """The fingerprints of the images that it, or what it began from, has seen."""
     curves = Inside("figures", "curves.png")

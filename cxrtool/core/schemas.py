@@ -137,7 +137,8 @@ class RunModel(Record):
             raise ValueError(
                 f"squish {list(self.squish)} does not end in image_size {self.image_size}"
             )
-        needed = ("model.safetensors", "labels.json", "patients.json")
+        seen = "cohort.json" if "cohort.json" in self.sha256 else "patients.json"
+        needed = ("model.safetensors", "labels.json", seen)
         if missing := [name for name in needed if name not in self.sha256]:
             raise ValueError(f"sha256 lacks {first_few(missing)}")
         return self

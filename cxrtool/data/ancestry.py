@@ -104,7 +104,7 @@ def run_of_weights(path: Path, runs: Path) -> RunFolder | None:
     place = path.resolve()
     for folder in (place.parent, place.parent.parent):
         run = RunFolder(folder)
-        if run.patients.is_file():
+        if run.patients.is_file() or run.cohort.is_file():
             return run
     size, digest = place.stat().st_size, ""
     for run in map(RunFolder, sorted(runs.glob("*/"))):
@@ -119,9 +119,15 @@ def run_of_weights(path: Path, runs: Path) -> RunFolder | None:
 
 def _ancestry_of(run: RunFolder, runs: Path, younger: frozenset[Path]) -> Ancestry:
     """What a run has seen, as an ancestor of another."""
-    patients = read_as(run.patients, RunPatients)
     card = read_card(run) if run.finished else None
-    own = AncestorFacts(name=run.name, weights_sha256=card.weights_sha256 if card else None)
+    own = AncestorFacts(
+        name=run.name,
+        weights_sha256=card.weights_sha256 if card else None,
+        packed=card is not None and card.packed,
+    )
+    if own.packed:
+        return Ancestry(ancestors=(own,))
+    patients = read_as(run.patients, RunPatients)
     groups = [
         Group(
             registers=patients.registers,

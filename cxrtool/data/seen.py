@@ -15,6 +15,7 @@ from cxrtool.core.errors import counted
 from cxrtool.core.patient_keys import PatientKey, keep_keys, own_key, read_keys
 from cxrtool.core.run_cards import RunCard
 from cxrtool.core.runs import RunFolder
+from cxrtool.core.schemas import AncestorFacts
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import BEFORE, TRAIN, VALID, Ancestry, Group, read_seen
 from cxrtool.data.pictures import (
@@ -68,6 +69,16 @@ class SeenByRun:
     """What it began from has seen these, and it has not."""
     unchecked: tuple[str, ...]
     """What could not be looked for, and why."""
+
+
+def began_from_packs(name: str, ancestors: Sequence[AncestorFacts]) -> tuple[str, ...]:
+    """That nobody knows whom the packs have seen that a run began from; nothing where none was."""
+    packs = dict.fromkeys(one.name for one in ancestors if one.packed)
+    return tuple(
+        f"{name} began from {pack}, a pack, which does not say whom it was trained on: where they "
+        "are among these patients, the scores are too good"
+        for pack in packs
+    )
 
 
 def known_keys(workspaces: Sequence[Path]) -> dict[str, PatientKey]:
@@ -173,6 +184,12 @@ def rows_seen_by(
     itself = look.patients([mine], chosen=chosen)
     before = look.patients(older, chosen=chosen) - itself
     unchecked = look.unchecked(split, run.name, pictures=card.has_pictures)
+    if card.packed and not own and look.may_be_of(card.cohort.collections):
+        unchecked += (
+            f"{run.name} was a pack, which does not say whom it has seen: where they are among the "
+            f"patients of {split}, the scores are too good",
+        )
+    unchecked += began_from_packs(run.name, card.ancestors)
     if not card.has_pictures:
         return SeenByRun(
             itself=look.seen(itself, None), before=look.seen(before, None), unchecked=unchecked
@@ -233,6 +250,10 @@ class _Look:
                 ids = self._ids(group.key)
                 found.update(ids[one] for one in known & ids.keys())
         return frozenset(found)
+
+    def may_be_of(self, collections: Sequence[str]) -> bool:
+        """Whether the rows may be of published collections; of none, they may be of anybody's."""
+        return not collections or not set(collections).isdisjoint(self._registers)
 
     def _ids(self, key: str | None) -> dict[str, str]:
         """The rows' patients by what stands for them in files of a key; None: themselves."""

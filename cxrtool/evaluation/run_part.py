@@ -72,7 +72,7 @@ def choose_part(
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
     rows, by_image = _rows(config.split, card, manifest, workspace, unchanged=unchanged)
     reporter.detail(
-        f"{run.path}: {card.arch}, trained on {len(card.train_patients):,} patients; "
+        f"{run.path}: {card.arch}, trained on {card.cohort.train:,} patients; "
         f"{len(rows):,} images in {config.split}"
     )
     info, fingerprint = workspace.read_data_info(), sha256(workspace.manifest)

@@ -70,7 +70,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
     card, model = read_card(run), read_json(run.model)
     scores, problem = _scores(run.metrics("test"))
     data = data_of_run(run)
-    seen_twice = card.train_patients & card.valid_patients
+    seen_twice = card.cohort.both
     rows = {
         "Network": f"{card.arch}, {card.image_size} × {card.image_size} pixels",
         "Trained on": _trained_on(card, model),
@@ -91,7 +91,7 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         name=run.name,
         score=_score(scores.mean_auroc, scores.mean_auroc_ci) if scores else NOT_SCORED,
         brief=f"{card.arch} at {card.image_size} px, trained on "
-        f"{counted(len(card.train_patients), 'patient')}, {computes}",
+        f"{counted(card.cohort.train, 'patient')}, {computes}",
         rows=tuple(rows.items()),
         level=(scores.intervals or {}).get("level") if scores else None,
         labels=tuple(_of_label(scores, label) for label in card.labels),
@@ -152,7 +152,7 @@ def _trained_on(card: RunCard, model: Mapping[str, Any]) -> str:
     images = (model.get("images") or {}).get("train")
     told = "" if images is None else f"{counted(images, 'image')} of "
     start = model.get("weights_from")
-    return f"{told}{counted(len(card.train_patients), 'patient')}" + (
+    return f"{told}{counted(card.cohort.train, 'patient')}" + (
         f", starting from {without_folders(str(start))}" if start else ""
     )
 

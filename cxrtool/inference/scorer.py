@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.numbers import or_none
 from cxrtool.core.origin import DRAWN
+from cxrtool.core.packs import is_pack
 from cxrtool.core.run_cards import RunCard, read_card, remarks, sampling_remark
 from cxrtool.core.runs import RunFolder, named_run
 from cxrtool.data.logits import probabilities_of
@@ -173,7 +174,7 @@ def is_exported(runs: Path, given: str | None) -> bool:
 
     A run comes before a file of its name in the folder where the user is, as `find_run` has it.
     """
-    if given is None or named_run(runs, given) is not None:
+    if given is None or named_run(runs, given) is not None or is_pack(given):
         return False
     return given.lower().endswith(EXPORTED) or Path(given).is_file()
 

@@ -17,8 +17,9 @@ from cxrtool.core.errors import RunError, WeightsError, did_you_mean, first_few
 from cxrtool.core.files import sha256, write_text
 from cxrtool.core.json_files import read_json, seal_of, write_json
 from cxrtool.core.model_files import file_of_start
+from cxrtool.core.packs import is_pack, unpack
 from cxrtool.core.run_cards import sealed_thresholds
-from cxrtool.core.runs import RunFolder, find_run
+from cxrtool.core.runs import RunFolder, find_run, named_run
 from cxrtool.core.start_cards import XRV, StartCard, find_start, near_starts, start_of_file
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ NOBODY = "0" * 64
 
 
 def run_of(runs: Path, given: str | None, reporter: Reporter = SILENT) -> RunFolder:
-    """The run that a user means, as `find_run`; or a published network (`xrv:`) as one.
+    """The run that a user means, as `find_run`; or a published network (`xrv:`) or a pack as one.
 
     Raises:
-        RunError: there is none such.
+        RunError: there is none such, or the pack was altered.
         WeightsError: the published network's file is not here, or does not say its labels.
     """
     if given is None or not given.startswith(XRV):
-        return find_run(runs, given)
+        pack = given is not None and named_run(runs, given) is None and is_pack(given)
+        return unpack(runs, str(given), reporter) if pack else find_run(runs, given)
     card, path = _named(given)
     run = RunFolder(runs / card.name.replace(":", "-"))
     digest = sha256(path) if path is not None else None

@@ -9,6 +9,7 @@ from cxrtool.core.run_cards import shift_remark, shifted_labels
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.start_cards import find_start, start_that_saw
 from cxrtool.data.labels import NEGATIVE, POSITIVE, divided, majority
+from cxrtool.data.seen import began_from_packs
 from cxrtool.training.block import WEIGHTED
 from cxrtool.training.setup import Setup
 
@@ -117,6 +118,8 @@ def _say_unusual(setup: Setup, reporter: Reporter) -> None:
 def _say_unusual_start(setup: Setup, reporter: Reporter) -> None:
     """What of a published start does not go with these images."""
     config, origin = setup.config, setup.data.info.origin
+    for text in began_from_packs("it", setup.ancestry.ancestors):
+        reporter.warn(text)
     names = dict.fromkeys(one.name for one in setup.ancestry.ancestors)
     for saw in (start_that_saw(name, origin.registers) for name in names):
         if saw is None:

@@ -17,7 +17,7 @@ from cxrtool.core.runs import RunFolder, run_folders
 from cxrtool.core.unicode_forms import on_disk
 from cxrtool.core.workspace import Workspace
 
-REMOVE, SLIM = "rm", "slim"
+REMOVE, SLIM, PACK = "rm", "slim", "pack"
 OLDER = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.\w+)?")
 """The temporary files of version 0.1: `.model-abcdefgh.safetensors` beside model.safetensors."""
 

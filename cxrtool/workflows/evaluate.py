@@ -7,6 +7,7 @@ import numpy as np
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError, first_few
+from cxrtool.core.packs import SPLITS
 from cxrtool.core.run_cards import MENDING, sampling_remark
 from cxrtool.core.workspace import Workspace
 from cxrtool.evaluation.result import EvaluationResult
@@ -18,6 +19,7 @@ from cxrtool.inference.changed_scores import with_robustness
 from cxrtool.inference.part_scores import score_part
 from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.files import write_evaluation
+from cxrtool.reports.readme import write_readme
 
 
 def evaluate_run(
@@ -59,4 +61,6 @@ def evaluate_run(
     tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
         written = write_evaluation(scored, part, reporter, report=config.report)
+        if part.stem in SPLITS and (card := write_readme(part.run)) is not None:
+            written.append(card)
     return replace(scored.result, written=tuple(written))

@@ -171,7 +171,7 @@ def _metadata(run: RunFolder, card: RunCard) -> dict[str, Any]:
         "pixel_mean": card.pixel_mean,
         "pixel_std": card.pixel_std,
         "weights_sha256": card.weights_sha256,
-        "train_patients": len(card.train_patients),
+        "train_patients": card.cohort.train,
         "train_data": {name: data.get(name) for name in ("origin", "description")},
         "test_data": metrics and metrics.data,
         "test_mean_auroc": metrics and metrics.mean_auroc,

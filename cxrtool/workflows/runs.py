@@ -136,7 +136,7 @@ def _read_run(run: RunFolder, written: int, study: str | None) -> ListedRun:
 def _missing(run: RunFolder, finished: bool, never_began: bool) -> list[str]:
     """The large files that are not there; they are not read."""
     if finished:
-        needed = (run.weights, run.patients)
+        needed = (run.weights, run.cohort if _seen(run.cohort.is_file) else run.patients)
         return [f"{path.name} is missing" for path in needed if not _seen(path.is_file)]
     if _seen(run.checkpoint.is_file) or never_began:
         return []  # `train --resume` begins what never did

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.workflows.export import ExportResult
     from cxrtool.workflows.features import FeaturesResult
     from cxrtool.workflows.gui import Page
+    from cxrtool.workflows.pack_run import PackResult
     from cxrtool.workflows.runs import ListedRun
     from cxrtool.workflows.train import TrainResult
     from cxrtool.workflows.train_dry_run import PlanResult
@@ -205,6 +206,17 @@ def cleared(result: ClearResult, common: CommonConfig) -> None:
         print_line(f"left as they are, {why}: {first_few(result.left)}")
     if result.action == "slim" and result.freed:
         print_line("`train --weights NAME` starts from a slimmed run; --resume needs a checkpoint")
+
+
+def packed(result: PackResult, common: CommonConfig) -> None:
+    """What may leave the house now, and what it can be checked by."""
+    if without_tables(result, common):
+        return
+    print_line(f"packed: {result.output}, {megabytes(result.bytes)}, {len(result.files)} files")
+    of = "" if result.output.suffix.lower() == ".zip" else f" of {result.output.name}/pack.json"
+    print_line(f"SHA-256{of}: {result.sha256}")
+    print_line("in it: weights, labels, thresholds, settings, scores; no patients, no paths")
+    next_command(f"predict IMAGE --run {shlex.quote(str(result.output))}", common)
 
 
 def _run_line(name: str, epochs: str, best: str, valid: str, test: str, state: str) -> str:

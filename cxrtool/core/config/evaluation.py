@@ -73,8 +73,8 @@ class EvaluateConfig(TruthConfig):
     """`evaluate`."""
 
     run: str | None = option(None, DATA, argument=True, metavar="RUN").help(
-        "Name or path of a run, or a published network (xrv:NAME, xrv:FILE). Without it: the last "
-        "finished run."
+        "Name or path of a run, a pack of one, or a published network (xrv:NAME, xrv:FILE). "
+        "Without it: the last finished run."
     )
     data: list[Path] | None = option(None, DATA, metavar="DIR").help(
         "Score the run on another data set, a folder or a workspace, beside --split of its own. "

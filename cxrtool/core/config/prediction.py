@@ -27,9 +27,8 @@ class PredictConfig(ComputeConfig):
     """`predict`."""
 
     run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
-        "Name or path of a run, an exported model (.onnx), or a published network (xrv:NAME, "
-        "xrv:FILE). Given several times: the mean of "
-        "their probabilities."
+        "Name or path of a run, a pack of one, an exported model (.onnx), or a published network "
+        "(xrv:NAME, xrv:FILE). Given several times: the mean of their probabilities."
     )
     output: Path | None = option(None, OUTPUT, metavar="FILE").help(
         "Table to write: CSV, JSON (.json) or JSON lines (.jsonl) by its ending."
@@ -136,11 +135,16 @@ class RunsConfig(Config):
     """`runs`."""
 
     action: str | None = option(
-        None, DATA, choices=("rm", "slim"), metavar="ACTION", argument=True
+        None, DATA, choices=("rm", "slim", "pack"), metavar="ACTION", argument=True
     ).help(
         "rm: remove the named runs. slim: remove checkpoints and graphs of the named, or of all, "
-        "finished runs, but neither scores nor weights. Without it: list the runs."
+        "finished runs, but neither scores nor weights. pack: write what of a run may leave the "
+        "house, without patients, pictures and places. Without it: list the runs."
     )
     names: list[str] | None = option(None, DATA, metavar="NAME", argument=True).help(
-        "Runs to remove or to slim."
+        "Runs to remove, to slim, or the one to pack."
     )
+    output: Path | None = option(
+        None, OUTPUT, metavar="FILE.zip|DIR", shown="RUN.zip in this folder"
+    ).help("With pack: file or folder to write.")
+    force: bool = like(SplitConfig, "force", False, help="With pack: replace --output.")
