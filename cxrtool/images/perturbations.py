@@ -24,7 +24,7 @@ KEPT = 0.9
 
 def _lighter(factor: float) -> Callable[[Square], Square]:
     def change(square: Square) -> Square:
-        return np.clip(np.rint(square * factor), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(square * factor), 0, 255), np.uint8)
 
     return change
 

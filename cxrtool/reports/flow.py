@@ -72,7 +72,7 @@ class Flow:
 
 def flow_of(cohort: Cohort, result: EvaluationResult) -> Flow:
     """The flow of a data set's images to the rows that an evaluation is of."""
-    facts, kept = cohort.facts, Count(**_counted(cohort.counts()))
+    facts, kept = cohort.facts, _counted(cohort.counts())
     read = Count(rows=facts.get("rows"), patients=facts.get("patients_read"), unit="row")
     unread = _unread(cohort)
     whole = read.rows is not None and unread.total is not None
@@ -87,14 +87,15 @@ def flow_of(cohort: Cohort, result: EvaluationResult) -> Flow:
         read=read,
         left_out=_left_out(cohort, read, kept),
         kept=kept,
-        parts={name: Count(**_counted(cohort.counts(name))) for name in SPLITS if name in there},
+        parts={name: _counted(cohort.counts(name)) for name in SPLITS if name in there},
         part=result.split,
         scored=Count(rows=result.n, patients=result.patients, unit=result.unit),
     )
 
 
-def _counted(counts: tuple[int, int]) -> dict[str, int]:
-    return dict(zip(("rows", "patients"), counts, strict=True))
+def _counted(counts: tuple[int, int]) -> Count:
+    rows, patients = counts
+    return Count(rows=rows, patients=patients)
 
 
 def _unread(cohort: Cohort) -> LeftOut:
