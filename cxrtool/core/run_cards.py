@@ -14,6 +14,7 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import (
     AGAIN,
     AncestorFacts,
+    Counts,
     InheritedFacts,
     PublishedFacts,
     RunLabels,
@@ -32,7 +33,7 @@ LEAST_PATIENTS = 10
 SHIFTED = 1.2
 """By how much a share must be multiplied or divided to be worth a warning."""
 NOBODY = RunPatients(train=frozenset(), valid=frozenset())
-MENDING = ("platt", "isotonic")
+MENDING = ("prior", "platt", "isotonic")
 """The calibrations that put base rates right; a temperature alone does not."""
 
 
@@ -87,6 +88,8 @@ class RunCard:
     shifted: tuple[str, ...] | None = None
     """The labels that weighted sampling drew clearly more or less often than the data have them;
     None: not known, of a run of version 0.1."""
+    train: dict[str, Counts] | None = None
+    """How many of each label's training images are positive, and what was drawn of them."""
     published: PublishedFacts | None = None
     """Who it is, where others trained and published it."""
     sealed: bool = True
@@ -138,6 +141,7 @@ def read_card(run: RunFolder) -> RunCard:
         without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
         edited=tuple(one for one in labels.labels if usual.get(one) != thresholds.thresholds[one]),
         shifted=cohort.shifted,
+        train=labels.train,
         operating_point=thresholds.operating_point,
         operating_points=thresholds.operating_points,
         calibration=thresholds.calibration,
@@ -248,6 +252,26 @@ def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
             "its image sizes and means are those of the training cannot be checked"
         )
     return tuple(found)
+
+
+def calibration_words(stored: Mapping[str, Any] | None) -> str:
+    """A stored calibration in a few words: its method, and where probabilities are moved to."""
+    if not stored:
+        return "none"
+    moved = stored.get("moved_to") or {}
+    places = ", ".join(f"{label} {100 * share:.3g} %" for label, share in moved.items())
+    method = str(stored.get("method") or "not known")
+    return f"{method}, moved to prevalences of {places}" if places else method
+
+
+def prevalence_remark(name: str, stored: Mapping[str, Any] | None) -> str | None:
+    """What readers of a model's probabilities should know of where they are moved to."""
+    if not (stored and stored.get("moved_to")):
+        return None
+    return (
+        f"{name}: probabilities are {calibration_words(stored)}: they hold where labels are as "
+        "frequent as that (`cxrtool evaluate RUN --prevalence none --keep` takes it back)"
+    )
 
 
 def sampling_remark(run: RunFolder, card: RunCard) -> str | None:

@@ -16,6 +16,10 @@ there are fewer float64 numbers to go to than come in. What is written is float3
   moves the level: that needs b, which a temperature lacks.
 - `isotonic`: any rising curve, by pooling adjacent violators (Zadrozny & Elkan 2002, KDD). It
   bends as the data say, and so needs the most of them.
+- `prior`: sigmoid(logit(p) + shift), fitted to nothing: the shift is what a training's sampling and
+  weights are known to have added (see `prior_shift`).
+
+Each may have an `offset`, log odds that are added last: to a place of another prevalence.
 """
 
 from collections.abc import Mapping
@@ -30,7 +34,10 @@ from cxrtool.core.errors import DataError, UsageError, first_few, unknown_name
 from cxrtool.evaluation.metrics import Floats, counted_scores
 
 METHODS = ("temperature", "platt", "isotonic")
+"""What is fitted to images."""
+PRIOR = "prior"
 PARAMETERS = {
+    PRIOR: ("shift",),
     "temperature": ("temperature",),
     "platt": ("slope", "intercept"),
     "isotonic": ("scores", "shares"),
@@ -60,7 +67,7 @@ class Calibrator:
     """A rising curve from probabilities to probabilities, to be called on any shape.
 
     `parameters` are by name as in `PARAMETERS`, each a tuple: of one number, or of `isotonic`'s
-    knots. Raises DataError for parameters that no fit gives.
+    knots; `offset` are log odds. Raises DataError for parameters that no fit gives.
 
     >>> Calibrator("temperature", {"temperature": (2.0,)})([0.5, 0.9]).round(4).tolist()
     [0.5, 0.75]
@@ -68,11 +75,12 @@ class Calibrator:
 
     method: str
     parameters: Mapping[str, tuple[float, ...]]
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise DataError(unknown_name("a calibrator's method", str(self.method), METHODS))
-        problem = _problem(self.method, self.parameters)
+        if self.method not in PARAMETERS:
+            raise DataError(_unknown_method(self.method))
+        problem = _problem(self.method, self.parameters, self.offset)
         if problem:
             raise DataError(f"a calibrator of method {self.method}: {problem}: fit it again")
 
@@ -80,12 +88,14 @@ class Calibrator:
         """Calibrated float64 probabilities; NaN, of an image that has no score, stays NaN."""
         raw = _probabilities(scores)
         first, *others = (np.array(self.parameters[name]) for name in PARAMETERS[self.method])
-        if self.method == "temperature":
-            curve = _sigmoid(logit_of(raw) / first)
+        if self.method == PRIOR:
+            curve = _sigmoid(logit_of(raw) + (first + self.offset))
+        elif self.method == "temperature":
+            curve = _sigmoid(logit_of(raw) / first + self.offset)
         elif self.method == "platt":
-            curve = _sigmoid(first * logit_of(raw) + others[0])
+            curve = _sigmoid(first * logit_of(raw) + (others[0] + self.offset))
         else:
-            curve = _isotonic_curve(raw, first, others[0])
+            curve = _isotonic_curve(raw, first, others[0], self.offset)
         return np.asarray((1 - OWN_SHARE) * curve + OWN_SHARE * raw).reshape(raw.shape)
 
     def as_json(self) -> dict[str, Any]:
@@ -95,6 +105,7 @@ class Calibrator:
         return {
             "method": self.method,
             **{name: value[0] if single else list(value) for name, value in values.items()},
+            **({"offset": self.offset} if self.offset else {}),
         }
 
     @classmethod
@@ -103,16 +114,21 @@ class Calibrator:
         if not isinstance(values, dict):
             raise DataError(f"a calibrator is {type(values).__name__}: expected an object")
         method = values.get("method")
-        if not isinstance(method, str) or method not in METHODS:
-            raise DataError(unknown_name("a calibrator's method", str(method), METHODS))
-        names, found = set(PARAMETERS[method]), set(values) - {"method"}
+        if not isinstance(method, str) or method not in PARAMETERS:
+            raise DataError(_unknown_method(method))
+        names, found = set(PARAMETERS[method]), set(values) - {"method", "offset"}
         if names != found:
             raise DataError(
                 f"a calibrator of method {method} has {first_few(sorted(map(str, found))) or 'no'} "
                 f"parameters: expected {', '.join(PARAMETERS[method])}"
             )
         listed = method == "isotonic"
-        return cls(method, {name: _numbers(name, values[name], listed) for name in sorted(names)})
+        parameters = {name: _numbers(name, values[name], listed) for name in sorted(names)}
+        return cls(method, parameters, *_numbers("offset", values.get("offset", 0.0), listed=False))
+
+
+def _unknown_method(method: object) -> str:
+    return unknown_name("a calibrator's method", str(method), tuple(PARAMETERS))
 
 
 def _numbers(name: str, value: object, listed: bool) -> tuple[float, ...]:
@@ -129,13 +145,15 @@ def _numbers(name: str, value: object, listed: bool) -> tuple[float, ...]:
         raise DataError(f"a calibrator's {name}: a number beyond float64") from error
 
 
-def _problem(method: str, parameters: Mapping[str, tuple[float, ...]]) -> str:
+def _problem(method: str, parameters: Mapping[str, tuple[float, ...]], offset: float) -> str:
     """What is wrong with a calibrator's parameters, or nothing."""
     if set(parameters) != set(PARAMETERS[method]):
         return f"its parameters are {', '.join(parameters) or 'none'}"
     values = [np.array(parameters[name], np.float64) for name in PARAMETERS[method]]
     if not all(value.ndim == 1 and np.isfinite(value).all() for value in values):
         return "a parameter is not finite"
+    if not np.isfinite(offset):
+        return "its offset is not finite"
     if method == "isotonic":
         scores, shares = values
         knots = len(scores) == len(shares) and 2 <= len(scores) <= MOST_KNOTS
@@ -144,10 +162,13 @@ def _problem(method: str, parameters: Mapping[str, tuple[float, ...]]) -> str:
         return "" if knots and rising and inside else _ISOTONIC_WANTS
     if any(len(value) != 1 for value in values):
         return "a parameter is not one number"
-    slope, (low, high) = float(values[0][0]), SLOPES
-    if not low <= slope <= high:
-        return f"{slope} is not between {low:g} and {high:g}"
-    return _AT_ONE_SOON if method == "platt" and _at_one_soon(slope, values[1][0]) else ""
+    if method == PRIOR:
+        return _AT_ONE_SOON if _at_one_soon(1.0, values[0][0] + offset) else ""
+    number, (low, high) = float(values[0][0]), SLOPES
+    if not low <= number <= high:
+        return f"{number} is not between {low:g} and {high:g}"
+    slope, intercept = (number, values[1][0]) if method == "platt" else (1 / number, 0.0)
+    return _AT_ONE_SOON if _at_one_soon(slope, intercept + offset) else ""
 
 
 def _at_one_soon(slope: float, intercept: float) -> bool:
@@ -288,7 +309,7 @@ def _fit_isotonic(positive: NDArray[np.bool_], raw: Floats) -> Calibrator | str:
     )
 
 
-def _isotonic_curve(raw: Floats, scores: Floats, shares: Floats) -> Floats:
+def _isotonic_curve(raw: Floats, scores: Floats, shares: Floats, offset: float) -> Floats:
     """Straight between the blocks' centres and level beyond the outer two, but for the own logit.
 
     Lines from (0, 0) and to (1, 1) would call every score of 1 certain, right or not.
@@ -299,7 +320,9 @@ def _isotonic_curve(raw: Floats, scores: Floats, shares: Floats) -> Floats:
     along = (held - scores[left]) / (scores[left + 1] - scores[left])
     rise = shares[left] + along * (shares[left + 1] - shares[left])
     curve = np.clip(np.minimum(rise, shares[left + 1]), FLOOR, 1 - FLOOR)
-    return _sigmoid((1 - OWN_LOGIT) * logit_of(curve) + OWN_LOGIT * logit_of(raw))
+    # Moved no nearer to 1 than it may be: so near, few float64 numbers are left.
+    moved = np.minimum(logit_of(curve) + offset, logit_of(np.array(1 - FLOOR)))
+    return _sigmoid((1 - OWN_LOGIT) * moved + OWN_LOGIT * logit_of(raw))
 
 
 def logit_of(share: Floats) -> Floats:

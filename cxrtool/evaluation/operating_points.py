@@ -8,14 +8,15 @@ import numpy as np
 
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.run_cards import RunCard
-from cxrtool.evaluation.calibration import Calibrator, fit
+from cxrtool.evaluation.calibration import PRIOR, Calibrator, fit
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.metrics import Floats
+from cxrtool.evaluation.prior_shift import PriorShift
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_of
 from cxrtool.evaluation.thresholds import ChosenRule, Rule, parse_rule, thresholds_for
 
-VALID = "valid"
+VALID, TRAIN = "valid", "train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,29 @@ class Calibration:
     chosen_on: str
     labels: Mapping[str, Calibrator]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    prevalence: Mapping[str, float] = field(default_factory=dict)
+    """The share of positives that each label's calibrated probabilities are of, before any move."""
+    moved_to: Mapping[str, float] = field(default_factory=dict)
+    """The prevalence that labels' probabilities are moved to."""
+
+    def move(self, prevalences: Mapping[str, float]) -> "Calibration":
+        """The same for a place where labels have these prevalences; all others as calibrated.
+
+        Raises DataError for a label that is not calibrated.
+        """
+        for label in prevalences:
+            if label not in self.labels or label not in self.prevalence:
+                why = self.left_out.get(label, "its prevalence is not known")
+                raise DataError(
+                    f"--prevalence {label}: {self.method} does not calibrate it ({why}), so there "
+                    "is no probability to move: leave it out"
+                )
+        labels = {}
+        for label, curve in self.labels.items():
+            before = self.prevalence.get(label, 0.5)
+            shift = PriorShift(before, prevalences.get(label, before))
+            labels[label] = replace(curve, offset=shift.log_odds)
+        return replace(self, labels=labels, moved_to=dict(prevalences))
 
     def of_thresholds(self, labels: Sequence[str], thresholds: Floats) -> Floats:
         """The calibrated form of (C,) thresholds: the same images stay at or over them."""
@@ -71,6 +95,8 @@ class Calibration:
             "method": self.method,
             "labels": {label: curve.as_json() for label, curve in self.labels.items()},
             "left_out": dict(self.left_out),
+            "prevalence": dict(self.prevalence),
+            **({"moved_to": dict(self.moved_to)} if self.moved_to else {}),
         }
 
 
@@ -115,14 +141,21 @@ def fit_calibration(method: str, sample: Sample, chosen_on: str) -> Calibration:
     Raises:
         DataError: scores that are no probabilities.
     """
-    fitted, left_out = {}, {}
+    fitted, left_out, prevalence = {}, {}, {}
     for column, label in enumerate(sample.labels):
         found = collapse(sample, column) or fit(method, *sample.column(column))
         if isinstance(found, str):
             left_out[label] = found
         else:
             fitted[label] = found
-    return Calibration(method=method, chosen_on=chosen_on, labels=fitted, left_out=left_out)
+            prevalence[label] = float(sample.targets[sample.mask[:, column], column].mean())
+    return Calibration(
+        method=method,
+        chosen_on=chosen_on,
+        labels=fitted,
+        left_out=left_out,
+        prevalence=prevalence,
+    )
 
 
 def stored_point(card: RunCard) -> OperatingPoint:
@@ -155,12 +188,14 @@ def stored_calibration(stored: Mapping[str, Any] | None) -> Calibration | None:
     try:
         return Calibration(
             method=str(stored["method"]),
-            chosen_on=VALID,
+            chosen_on=TRAIN if stored["method"] == PRIOR else VALID,
             labels={
                 str(label): Calibrator.from_json(values)
                 for label, values in stored["labels"].items()
             },
             left_out=dict(stored.get("left_out", {})),
+            prevalence={str(k): float(v) for k, v in stored.get("prevalence", {}).items()},
+            moved_to={str(k): float(v) for k, v in stored.get("moved_to", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise RunError(

@@ -50,6 +50,11 @@ class LabelScores(JsonResult):
     """The 2x2 counts of rows at the threshold; None without one."""
     too_few: bool = False
     """Fewer than `LEAST_PATIENTS` patients of a class: too few to lean on any of it."""
+    target_prevalence: float | None
+    """The prevalence of another place that probabilities are moved to (`--prevalence`)."""
+    target_ppv: Estimate
+    target_npv: Estimate
+    """What PPV and NPV are there, by sensitivity and specificity as they are here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +143,8 @@ class AppliedCalibration(JsonResult):
     """Why labels were not calibrated."""
     before: Mapping[str, CalibrationError]
     labels: Mapping[str, Calibrator]
+    moved_to: Mapping[str, float] = field(default_factory=dict)
+    """The prevalence that labels' probabilities were moved to after it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A run's operating points and calibration: chosen on valid, stored in its thresholds.json."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from cxrtool.core.config import EvaluateConfig
@@ -15,20 +16,19 @@ from cxrtool.data.manifest import read_manifest
 from cxrtool.data.prediction_tables import read_predictions
 from cxrtool.data.run_predictions import doubt_of
 from cxrtool.evaluation.operating_points import (
+    VALID,
     Calibration,
     OperatingPoint,
     choose_point,
-    fit_calibration,
-    stored_calibration,
     stored_point,
 )
+from cxrtool.evaluation.run_calibration import chosen_calibration
 from cxrtool.evaluation.run_part import own_workspace
 from cxrtool.evaluation.sample import Sample, by_study
 from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.evaluation.truth import sample_of_rows
 
-NO_CALIBRATION = "none"
-VALID = "valid"
+NOTHING = (None, None, None)
 
 
 def chosen_points(
@@ -46,23 +46,19 @@ def chosen_points(
     """
     if config.keep and config.unit != "image":
         raise UsageError("--keep: `predict` scores images, so thresholds of studies are not kept")
-    if config.keep and config.operating_point is None and config.calibrate is None:
-        raise UsageError("--keep: say what to keep, with --operating-point or --calibrate")
-    point, calibration = stored_point(card), stored_calibration(card.calibration)
-    rule, method = config.operating_point, config.calibrate
+    if config.keep and (config.operating_point, config.calibrate, config.prevalence) == NOTHING:
+        raise UsageError(
+            "--keep: say what to keep, with --operating-point, --calibrate or --prevalence"
+        )
+    point, rule = stored_point(card), config.operating_point
     if config.unit != "image":
         # What is stored was chosen on images; studies get their own by the same rules.
         rule = rule or card.operating_point
-        method = method or (calibration.method if calibration else None)
-    if method == NO_CALIBRATION:
-        calibration = method = None
-    if rule is not None or method is not None:
-        valid = _valid_sample(run, card, workspace, config)
-        if method is not None:
-            calibration = fit_calibration(method, valid, VALID)
-        if rule is not None:
-            point = choose_point(parse_rule(rule), valid, VALID)
-            _store(run, card, point, config)
+    valid = cache(lambda: _valid_sample(run, card, workspace, config))
+    calibration = chosen_calibration(run, card, config, valid)
+    if rule is not None:
+        point = choose_point(parse_rule(rule), valid(), VALID)
+        _store(run, card, point, config)
     if config.keep:
         _keep(run, card, point, calibration)
     return point, calibration

@@ -1,6 +1,6 @@
 """From scores and truth to the whole result of an evaluation, whoever made the scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, grouped
 from cxrtool.core.json_files import JsonResult
-from cxrtool.core.numbers import Estimate, or_none
+from cxrtool.core.numbers import Estimate, or_none, percent
 from cxrtool.core.origin import Origin
 from cxrtool.data.labels import COMPETITION_LABELS
 from cxrtool.evaluation.areas import Areas, measured_areas
@@ -18,6 +18,7 @@ from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL, area_interval, b
 from cxrtool.evaluation.metrics import Floats, mean_defined
 from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
+from cxrtool.evaluation.prior_shift import predictive_values
 from cxrtool.evaluation.probabilities import assess_probabilities, calibration_error
 from cxrtool.evaluation.protocol import Protocol, dataset_of
 from cxrtool.evaluation.rates import Outcomes
@@ -109,6 +110,7 @@ def score_sample(
         *collapse_warnings({label: collapse(raw, at) for at, label in enumerate(raw.labels)}),
         *_without_threshold(found, point),
         *_not_calibrated(raw.labels, calibration),
+        *_moved(raw.labels, calibration),
     )
     result = EvaluationResult(
         run=about.run,
@@ -128,7 +130,7 @@ def score_sample(
         competition=found.competition,
         mean_auroc_supported=found.mean_auroc_supported,
         supported=found.supported,
-        labels=found.labels,
+        labels=_elsewhere(found.labels, calibration),
         calibration_curves=found.calibration_curves,
         decision_curves=found.decision_curves,
         subgroups=assess_groups(sample, thresholds, draws),
@@ -182,6 +184,9 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
             negative_patients=int(patients[1][at]),
             too_few=bool(patients[:, at].min() < LEAST_PATIENTS),
             **outcomes.counts(at),
+            target_prevalence=None,
+            target_ppv=Estimate(),
+            target_npv=Estimate(),
         )
     five = [at for at, name in enumerate(sample.labels) if name in COMPETITION_LABELS]
     columns = range(len(sample.labels))
@@ -243,7 +248,32 @@ def _applied(calibration: Calibration, raw: Sample) -> AppliedCalibration:
             if label in calibration.labels and raw.mask[:, at].any()
         },
         labels=dict(calibration.labels),
+        moved_to=dict(calibration.moved_to),
     )
+
+
+def _elsewhere(
+    labels: Mapping[str, LabelScores], calibration: Calibration | None
+) -> dict[str, LabelScores]:
+    """The labels' figures, with PPV and NPV at the prevalences that are asked for."""
+    found = dict(labels)
+    for label, prevalence in (calibration.moved_to if calibration else {}).items():
+        if label in found:
+            one = found[label]
+            ppv, npv = predictive_values(one.sensitivity, one.specificity, prevalence)
+            found[label] = replace(
+                one, target_prevalence=prevalence, target_ppv=ppv, target_npv=npv
+            )
+    return found
+
+
+def _moved(labels: Sequence[str], calibration: Calibration | None) -> list[str]:
+    moved = calibration.moved_to if calibration else {}
+    words = [f"{label} {percent(share)}" for label, share in moved.items() if label in labels]
+    return [
+        f"probabilities are moved to other prevalences ({', '.join(words)}): Brier score, ECE, "
+        "calibration and net benefit are of these data, which have other ones"
+    ] * bool(words)
 
 
 def _few(found: Assessment) -> list[str]:

@@ -9,7 +9,7 @@ from cxrtool.core.errors import RunError, counted
 from cxrtool.core.json_files import read_json
 from cxrtool.core.numbers import Estimate, interval, number
 from cxrtool.core.origin import DRAWN
-from cxrtool.core.run_cards import RunCard, read_card, sampling_remark
+from cxrtool.core.run_cards import RunCard, calibration_words, read_card, sampling_remark
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
@@ -170,7 +170,7 @@ def _missing(thresholds: Mapping[str, float | None]) -> str:
 
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
-    how = f"calibrated ({calibration.get('method')})" if calibration else "as computed"
+    how = f"calibrated ({calibration_words(calibration)})" if calibration else "as computed"
     return f"probabilities {how}"
 
 

@@ -1,11 +1,9 @@
 """What a result says of the model that it is from, so that it can be traced back to it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cxrtool import __version__
-from cxrtool.core.run_cards import RunCard
+from cxrtool.core.run_cards import RunCard, calibration_words
 from cxrtool.inference.engines.exported import ExportedCard
 
 NOT_KNOWN = "not known"
@@ -43,7 +41,7 @@ def facts_of_run(name: str, card: RunCard) -> ModelFacts:
         fingerprint=card.weights_sha256,
         arch=card.arch,
         operating_point=f"{card.operating_point}{edited}",
-        calibration=_method(card.calibration),
+        calibration=calibration_words(card.calibration),
     )
 
 
@@ -54,9 +52,5 @@ def facts_of_exported(name: str, card: ExportedCard) -> ModelFacts:
         fingerprint=card.sha256,
         arch=str(card.about.get("arch") or NOT_KNOWN),
         operating_point=str(card.about.get("operating_point") or NOT_KNOWN),
-        calibration=_method(card.calibration),
+        calibration=calibration_words(card.calibration),
     )
-
-
-def _method(calibration: Mapping[str, Any] | None) -> str:
-    return str(calibration.get("method") or NOT_KNOWN) if calibration else "none"

@@ -15,7 +15,7 @@ from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.numbers import or_none
 from cxrtool.core.origin import DRAWN
 from cxrtool.core.packs import is_pack
-from cxrtool.core.run_cards import RunCard, read_card, remarks, sampling_remark
+from cxrtool.core.run_cards import RunCard, prevalence_remark, read_card, remarks, sampling_remark
 from cxrtool.core.runs import RunFolder, named_run
 from cxrtool.data.logits import probabilities_of
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
@@ -130,8 +130,8 @@ def load_model(
         run = run_of(runs, given, reporter)
         own = read_card(run)
         remark = sampling_remark(run, own)
-        if remark is not None:
-            reporter.warn(remark)
+        for text in filter(None, (remark, prevalence_remark(run.name, own.calibration))):
+            reporter.warn(text)
         return load_scorer(run, compute, reporter, own)
     from cxrtool.inference.engines.exported import load_exported, read_exported
 
@@ -146,6 +146,8 @@ def load_model(
     if card.about.get("sampling_remark"):
         reporter.warn(str(card.about["sampling_remark"]))
     name = card.graph.path.name
+    if moved := prevalence_remark(name, card.calibration):
+        reporter.warn(moved)
     return _scorer(name, card, card.sha256, load_exported(card, compute, reporter))
 
 

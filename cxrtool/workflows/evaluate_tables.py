@@ -13,6 +13,7 @@ from cxrtool.core.errors import DataError, UsageError, first_few
 from cxrtool.core.files import claimed_folder
 from cxrtool.core.json_files import plain, write_json
 from cxrtool.core.names import names_for_files
+from cxrtool.evaluation.calibration import PRIOR
 from cxrtool.evaluation.comparison import differences_of
 from cxrtool.evaluation.operating_points import (
     Calibration,
@@ -21,6 +22,7 @@ from cxrtool.evaluation.operating_points import (
     fit_calibration,
 )
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
+from cxrtool.evaluation.run_calibration import wanted_prevalences
 from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.scoring import Scored, score_sample, tell_warnings
 from cxrtool.evaluation.tables.readings import beside_readers
@@ -143,6 +145,16 @@ def _check_options(config: EvaluateConfig) -> None:
             "--operating-point and --calibrate are chosen on other images: give the model's "
             "scores of those with --valid-predictions"
         )
+    if config.calibrate == PRIOR:
+        raise UsageError(
+            "--calibrate prior is of a run, whose training is known: temperature, platt and "
+            "isotonic are fitted to --valid-predictions"
+        )
+    if config.prevalence is not None and config.calibrate in (None, "none"):
+        raise UsageError(
+            "--prevalence moves calibrated probabilities: give --calibrate platt and "
+            "--valid-predictions"
+        )
     if config.split != TruthConfig.split:
         raise UsageError("--split goes with a run: all rows of --predictions are scored")
     if config.valid_truth is not None and not config.valid_predictions:
@@ -192,7 +204,10 @@ def _chosen(
     points = [choose_point(rule, sample, "valid") for sample in valid]
     if config.calibrate in (None, "none"):
         return points, [], warnings
-    fitted = [fit_calibration(str(config.calibrate), sample, "valid") for sample in valid]
+    wanted = wanted_prevalences(config.prevalence, tuple(labels)) or {}
+    fitted = [
+        fit_calibration(str(config.calibrate), sample, "valid").move(wanted) for sample in valid
+    ]
     return points, fitted, warnings
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from cxrtool.core.config import EvaluateConfig, PredictConfig
 from cxrtool.core.console import Reporter
-from cxrtool.core.run_cards import read_card, sampling_remark, shifted_labels
+from cxrtool.core.run_cards import (
+    calibration_words,
+    prevalence_remark,
+    read_card,
+    sampling_remark,
+    shifted_labels,
+)
 from cxrtool.core.runs import RunFolder
 from cxrtool.gui.model_card import facts_of_run
 from cxrtool.workflows.evaluate import evaluate_run
@@ -97,3 +103,22 @@ def test_the_advised_command_is_complete_and_ends_the_advice(trained, folder, tm
     done = call(*command, "--bootstrap", 0, "--no-report")
     assert done.exit_code == 0, done.stderr
     assert advised([call(*asked).stderr]) == []
+
+
+def test_where_probabilities_are_moved_to_is_told_until_it_is_taken_back(trained):
+    run = RunFolder(trained.workspace.runs / trained.run)
+    workspace = trained.workspace
+    label = read_card(run).labels[0]
+    moved = EvaluateConfig(run=trained.run, prevalence=f"{label}=0.02", keep=True, bootstrap=0)
+    evaluate_run(moved, workspace, seed=0)
+    stored = read_card(run).calibration
+    assert calibration_words(stored) == f"prior, moved to prevalences of {label} 2 %"
+    assert f"moved to prevalences of {label} 2 %" in prevalence_remark("a", stored)
+    shown = " ".join(value for _, value in facts_of_run(run, "cpu").rows)
+    assert f"calibrated (prior, moved to prevalences of {label} 2 %)" in shown
+    evaluate_run(replace(moved, prevalence="none"), workspace, seed=0)
+    stored = read_card(run).calibration
+    assert calibration_words(stored) == "prior"
+    assert prevalence_remark("a", stored) is None
+    assert calibration_words(None) == "none"
+    assert calibration_words({"labels": {}}) == "not known"

@@ -4,6 +4,7 @@ import doctest
 import json
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def platt(slope, intercept):
     return Calibrator("platt", {"slope": (slope,), "intercept": (intercept,)})
 
 
+def prior(shift):
+    return Calibrator("prior", {"shift": (shift,)})
+
+
+def moved(calibrator, offset):
+    return replace(calibrator, offset=offset)
+
+
 def extremes():
     """Calibrators as steep, flat and far off as are made."""
     low, high = SLOPES
@@ -68,6 +77,15 @@ def extremes():
         isotonic([5e-324, 1.0], [0.7, 0.7 + 1e-12]),
         isotonic([1 - 2**-24, 1.0], [0.0, 1e-12]),
         isotonic([1e-30, 1e-7, 0.3, 0.9], [0.0, 0.98, 0.99, 1.0]),
+        *map(prior, (-1e4, -3.0, 0.0, 3.0, 14 + np.log(63) - 1e-6)),
+        moved(prior(4.0), 14 + np.log(63) - 4 - 1e-6),
+        moved(prior(-2.0), -12.0),
+        *(moved(temperature(one), offset) for one in (low, 1.0, high) for offset in (-14.0, 13.0)),
+        *(moved(platt(1.3, -1.0), offset) for offset in (-14.0, 14.0)),
+        *(
+            moved(isotonic([1e-30, 1e-7, 0.3, 0.9], [0.0, 0.98, 0.99, 1.0]), offset)
+            for offset in (-14.0, -3.0, 3.0, 14.0)
+        ),
     ]
 
 
@@ -157,6 +175,20 @@ def test_temperature_and_platt_are_their_formulas():
         assert np.abs(calibrator(raw) - expected).max() <= OWN_SHARE
     assert temperature(1.0)(raw) == pytest.approx(raw, abs=1e-15)
     assert temperature(4.0)(0.5) == 0.5
+
+
+def test_prior_and_an_offset_are_their_formulas():
+    raw = np.linspace(0.001, 0.999, 999)
+    expected = expit(scipy_logit(raw) - 1.7)
+    assert np.abs(prior(-1.7)(raw) - expected).max() <= OWN_SHARE
+    assert prior(0.0)(raw) == pytest.approx(raw, abs=1e-15)
+    for calibrator in (temperature(2.5), platt(1.7, -2.0), prior(-1.0)):
+        expected = expit(scipy_logit(calibrator(raw)) + 0.8)
+        assert np.abs(moved(calibrator, 0.8)(raw) - expected).max() <= 2 * OWN_SHARE
+    bent = isotonic([0.1, 0.4, 0.8], [0.05, 0.2, 0.9])
+    assert np.abs(moved(bent, 0.8)(raw) - expit(scipy_logit(bent(raw)) + 0.8)).max() < 1e-3
+    for calibrator in (temperature(2.5), platt(1.7, -2.0), prior(-1.0), bent):
+        assert (moved(calibrator, 0.0)(raw) == calibrator(raw)).all()
 
 
 def test_isotonic_is_straight_between_its_knots_but_for_a_share_of_the_raw_logit():
@@ -487,6 +519,10 @@ def test_json_is_plain():
         platt(1.5, -2.0)
     )
     assert isotonic([0.1, 0.2], [0.0, 0.5]).as_json()["shares"] == [0.0, 0.5]
+    assert prior(-1.5).as_json() == {"method": "prior", "shift": -1.5}
+    told = {"method": "temperature", "temperature": 1.5, "offset": -2.0}
+    assert moved(temperature(1.5), -2.0).as_json() == told
+    assert Calibrator.from_json(told) == moved(temperature(1.5), -2.0)
 
 
 ISOTONIC = {"method": "isotonic", "scores": [0.1, 0.2], "shares": [0.0, 0.5]}
@@ -516,6 +552,15 @@ ISOTONIC = {"method": "isotonic", "scores": [0.1, 0.2], "shares": [0.0, 0.5]}
         {"method": "temperature", "temperature": None},
         {"method": "temperature", "temperature": [1.0]},
         {"method": "temperature", "temperature": {"value": 1.0}},
+        {"method": "prior"},
+        {"method": "prior", "shift": float("nan")},
+        {"method": "prior", "shift": 19.0},
+        {"method": "prior", "shift": [1.0, 2.0]},
+        {"method": "prior", "shift": 10.0, "offset": 9.0},
+        {"method": "temperature", "temperature": 1.0, "offset": float("inf")},
+        {"method": "temperature", "temperature": 1.0, "offset": "1"},
+        {"method": "temperature", "temperature": 1.0, "offset": None},
+        {"method": "temperature", "temperature": 100.0, "offset": 15.0},
         {"method": "platt", "slope": -1.0, "intercept": 0.0},
         {"method": "platt", "slope": 1.0},
         {"method": "platt", "slope": 1.0, "intercept": float("nan")},

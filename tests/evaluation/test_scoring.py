@@ -17,6 +17,7 @@ from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
 from cxrtool.evaluation.calibration import Calibrator
 from cxrtool.evaluation.intervals import area_interval, bootstrap_interval, mean_freedom
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
+from cxrtool.evaluation.prior_shift import predictive_values
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.scoring import About, assess, score_sample
 from cxrtool.evaluation.thresholds import ChosenRule, Rule, thresholds_for
@@ -189,11 +190,44 @@ def test_a_calibration_moves_the_threshold_with_the_scores():
         assert (moved[label]["threshold"] == plain[label]["threshold"]) == (label != "Edema")
 
 
+def test_predictive_values_elsewhere_follow_from_the_rates_here_with_their_intervals():
+    sample = draw_sample(9)
+    point = OperatingPoint(
+        chosen=ChosenRule(rule=Rule("youden"), chosen_on="valid"), thresholds=THRESHOLDS
+    )
+    curve = Calibrator("platt", {"slope": (0.9,), "intercept": (-0.2,)})
+    calibration = Calibration(
+        method="platt", chosen_on="valid", labels={"Edema": curve}, prevalence={"Edema": 0.4}
+    )
+    plain, moved = (
+        scored(sample, point=point, calibration=given).result
+        for given in (calibration, calibration.move({"Edema": 0.05}))
+    )
+    before, after = plain.labels["Edema"], moved.labels["Edema"]
+    assert (after.ppv, after.sensitivity, after.auroc) == (
+        before.ppv,
+        before.sensitivity,
+        before.auroc,
+    )
+    expected = predictive_values(after.sensitivity, after.specificity, 0.05)
+    assert (after.target_ppv, after.target_npv) == expected
+    assert after.target_ppv.interval is not None
+    assert after.target_ppv.value < after.ppv.value
+    assert before.target_prevalence is None
+    assert after.calibration_intercept.value == pytest.approx(
+        before.calibration_intercept.value + np.log(0.4 / 0.6) - np.log(0.05 / 0.95), abs=1e-4
+    )
+    assert any("Edema 5.0 %" in text for text in moved.warnings)
+    assert not any("moved" in text for text in plain.warnings)
+
+
 @pytest.mark.parametrize(
     "curve",
     [
         Calibrator("temperature", {"temperature": (3.0,)}),
         Calibrator("isotonic", {"scores": (0.1, 0.9), "shares": (0.2, 0.6)}),
+        Calibrator("prior", {"shift": (-2.5,)}),
+        Calibrator("prior", {"shift": (-2.5,)}, 4.0),
     ],
 )
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

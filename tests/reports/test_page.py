@@ -1065,3 +1065,20 @@ def test_what_the_part_can_resolve_is_told_label_by_label():
     assert rows[1] == ["No Finding", "90", "0.011", "these do", "these do"]
     assert "interval is 0.008" in words(tree.section("precision"))
     assert "there are no intervals" in words(page(minimal()).section("precision"))
+
+
+def test_a_correction_of_priors_and_other_prevalences_are_explained():
+    prior = {"method": "prior", "chosen_on": "train", "left_out": {}, "moved_to": {"Edema": 0.02}}
+    result = a_result(calibration=prior)
+    edema = result["labels"]["Edema"]
+    edema |= {"calibration_intercept": -0.4, "calibration_intercept_ci": (-0.6, -0.2)}
+    edema |= {"calibration_slope": 0.8, "calibration_slope_ci": (0.7, 0.9)}
+    edema |= {"target_prevalence": 0.02, "target_ppv": 0.123, "target_ppv_ci": (0.09, 0.16)}
+    tree = page(result)
+    assert "(Saerens et al. 2002), chosen on train" in words(tree.section("point"))
+    text = words(tree.section("calibration"))
+    assert "-0.40 -0.60 to -0.20" in text
+    assert "0.80 0.70 to 0.90" in text
+    assert "2.0 %0.123 0.090–0.160" in text
+    plain = words(page(a_result(calibration=None)).one("main"))
+    assert "prevalence of another place" not in plain

@@ -27,7 +27,7 @@ from cxrtool.evaluation.thresholds import ChosenRule, parse_rule
 
 ESTIMATES = (
     *("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1", "tpr", "fpr"),
-    *("calibration_intercept", "calibration_slope"),
+    *("calibration_intercept", "calibration_slope", "target_ppv", "target_npv"),
 )
 ORIGIN = Origin(kind="own", description="those of truth.csv", registers=())
 

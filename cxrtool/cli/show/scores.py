@@ -18,7 +18,7 @@ from cxrtool.core.console import (
     without_tables,
 )
 from cxrtool.core.errors import counted
-from cxrtool.core.numbers import MISSING, Estimate, change, interval, number, percent
+from cxrtool.core.numbers import MISSING, Estimate, change, interval, number, percent, with_interval
 from cxrtool.core.origin import BANNER
 
 if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
@@ -122,6 +122,12 @@ def show_scores(result: EvaluationResult) -> None:
     five = result.competition
     if five and 1 < len(five.labels) < len(result.labels):
         print_line(_mean_line("of the CheXpert competition's:", five))
+    for label, one in result.labels.items():
+        if one.target_prevalence is not None:
+            print_line(
+                f"{label} at a prevalence of {percent(one.target_prevalence)}: PPV "
+                f"{with_interval(one.target_ppv)}, NPV {with_interval(one.target_npv)}"
+            )
     show_gaps(result)
     _show_readers(result)
     _show_robustness(result)
@@ -201,7 +207,11 @@ def _show_protocol(result: EvaluationResult) -> None:
     thresholds = f"{point}, chosen on {point.chosen_on}" if point else "none"
     curve = ""
     if result.calibration:
-        curve = f";\n  probabilities: {result.calibration.method}, fitted on valid"
+        done = result.calibration
+        curve = f";\n  probabilities: {done.method}, of {done.chosen_on}"
+        if done.moved_to:
+            moved = (f"{label} {percent(share)}" for label, share in done.moved_to.items())
+            curve += f"\n  moved to prevalences of {', '.join(moved)}"
     views = " and ".join(protocol.views) or "not known which"
     patients = counted(result.patients, "patient")
     drawn = f"intervals over {patients}" if result.intervals else f"no intervals, {patients}"

@@ -103,14 +103,22 @@ class EvaluateConfig(TruthConfig):
     calibrate: str | None = option(
         None,
         SCORES,
-        choices=("none", "temperature", "platt", "isotonic"),
-        shown="as stored in the run, at first none",
+        choices=("none", "prior", "temperature", "platt", "isotonic"),
+        shown="as stored in the run",
     ).help(
-        "How to calibrate the probabilities of each label on valid; isotonic needs 100 positives. "
-        "Ranks do not change."
+        "How to calibrate the probabilities of each label: prior corrects what weighted sampling "
+        "and --pos-weight are known to have done; the others are fitted on valid (isotonic needs "
+        "100 positives). Ranks do not change."
+    )
+    prevalence: str | None = option(
+        None, SCORES, metavar="LABEL=SHARE,...", shown="as stored in the run, at first none"
+    ).help(
+        "Move calibrated probabilities, and PPV and NPV, to a place where labels have these shares "
+        "of positives, as Edema=0.02; none: as calibrated."
     )
     keep: bool = option(False, SCORES).help(
-        "Store the --operating-point and --calibrate given here in the run, for predict to use."
+        "Store the --operating-point, --calibrate and --prevalence given here in the run, for "
+        "predict to use."
     )
     by: str | None = option(None, SCORES, metavar="A,B,...", shown=",".join(SUBGROUPS)).help(
         "Columns of the manifest that define subgroups, separated by commas; A x B: by both at "
