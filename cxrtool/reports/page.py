@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from cxrtool import __version__
 from cxrtool.core.errors import counted
@@ -19,6 +20,7 @@ from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.result import EvaluationResult
 from cxrtool.reports.answer import answer_of
 from cxrtool.reports.card import Card
+from cxrtool.reports.checklists import read_checklists
 from cxrtool.reports.failures import MOST
 from cxrtool.reports.flow_picture import draw_flow
 from cxrtool.reports.group_rows import subgroup_table
@@ -44,9 +46,12 @@ SECTIONS = {
     "precision": "What this part can resolve",
     "published": "Published results",
     "card": "Model card",
+    "checklists": "Checklists",
     "how": "How it was computed",
 }
 """What the page can have, in its order: the headings' ids, and what they are called."""
+CHECKLISTS_PLACE = Markup("<!-- checklists -->")
+"""Where they go: nothing else on a page is a comment, and what is not ours is escaped."""
 STRIP = 100
 """The width in pixels of the line that an AUROC's dot stands on."""
 
@@ -59,13 +64,27 @@ def render_report(result: EvaluationResult, card: Card, figures: Mapping[str, Pa
     Raises:
         DataError: figures that are missing or are no PNG.
     """
-    template = _environment().get_template("report.html.j2")
+    environment = _environment()
     context = _context(result, card) | {"pictures": embed_pictures(figures)}
     # Of what may be missing, a section is there where there is something for it.
     there = {id: title for id, title in SECTIONS.items() if context.get(id, True)}
     if not figures:
         del there["figures"]
-    return template.render(**context, sections=there)
+    page = environment.get_template("report.html.j2").render(
+        **context, sections=there, checklists_place=CHECKLISTS_PLACE
+    )
+    # Which items are answered hangs on what the page has come to hold.
+    lists = environment.get_template("checklists.html.j2").render(
+        checklists=read_checklists(), places=_places(page, card)
+    )
+    return page.replace(CHECKLISTS_PLACE, lists)
+
+
+def _places(page: str, card: Card) -> set[str]:
+    """The ids of a page's places that say something."""
+    about = {name: getattr(card, name) for name in ("data", "recipe", "environment", "compute")}
+    unknown = {name for name, values in about.items() if not any(values.values())}
+    return set(re.findall(r' id="([^"]+)"', page)) - unknown
 
 
 def _context(result: EvaluationResult, card: Card) -> dict[str, object]:

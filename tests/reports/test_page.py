@@ -340,7 +340,7 @@ def test_it_is_made_for_everybody(figures):
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     tables = tree.all("table")
-    assert len(tables) == 10
+    assert len(tables) == 13
     for table in tables:
         assert words(tree.one("caption", table))
         assert all(head["at"].get("scope") for head in tree.all("th", table))
@@ -410,6 +410,7 @@ def test_the_sections_come_in_the_readers_order(figures):
         "What this part can resolve",
         "Published results",
         "Model card",
+        "Checklists",
         "How it was computed",
     ]
 
