@@ -193,7 +193,6 @@ TESTED_BY = {
     "data.published": "core/test_origin.py",
     "data.run_predictions": "core/test_schemas.py",
     "data.summary": "workflows/test_prepare.py",
-    "evaluation.areas": "evaluation/test_scoring.py",
     "evaluation.tables.samples": "workflows/test_evaluate_tables.py",
     "networks.head": "networks/test_architectures.py",
     "gui.about": "gui/test_app.py",

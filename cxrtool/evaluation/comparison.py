@@ -2,17 +2,22 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from cxrtool.core.errors import DataError
+from cxrtool.core.numbers import Estimate, or_none
 from cxrtool.data.labels import COMPETITION_LABELS
-from cxrtool.evaluation.areas import Areas, measured_areas
-from cxrtool.evaluation.bootstrap import Draws, Rankings, draw_patients
-from cxrtool.evaluation.intervals import bootstrap_interval
+from cxrtool.evaluation.areas import defined, freedom_of, mean_of, measured_areas
+from cxrtool.evaluation.bootstrap import Draws, draw_patients
+from cxrtool.evaluation.delong import AreaDifference, delong_difference
+from cxrtool.evaluation.intervals import LEVEL, mean_freedom
+from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.result import Difference, MeanDifference, PairedDifferences
-from cxrtool.evaluation.sample import Sample, patients_of_classes
+from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.scoring import Scored
+from cxrtool.evaluation.simultaneous import MaxT, Simultaneous, t_chances, t_intervals
 
 APART = {
     "images": "the images differ, as those of two folds' valid parts do. Give the mean and the "
@@ -74,16 +79,14 @@ def paired_differences(
     one, other = one.choose(shared), other.choose(shared)
     _check_truth(one, other)
     apart = _apart(one, other, draws)
-    aurocs, auprcs = apart.of_labels("auroc"), apart.of_labels("auprc")
     five = [at for at, label in enumerate(shared) if label in COMPETITION_LABELS]
     return PairedDifferences(
         run=names[0],
         baseline=names[1],
         mean=_mean(apart, range(len(shared))),
         competition=_mean(apart, five) if five else None,
-        labels={
-            label: Difference(auroc=aurocs[at], auprc=auprcs[at]) for at, label in enumerate(shared)
-        },
+        labels=dict(zip(shared, _of_labels(apart, _by_delong(one, other)), strict=True)),
+        adjusted=apart["auroc"].adjust(),
     )
 
 
@@ -95,25 +98,113 @@ def _check_truth(one: Sample, other: Sample) -> None:
         raise DataError("the truth is not the same: pass --uncertainty to score both against one")
 
 
-def _apart(one: Sample, other: Sample, draws: Draws | None) -> Areas:
+@dataclass(frozen=True)
+class _Apart:
+    """The differences of one measure of all labels."""
+
+    values: Floats
+    """(C,) NaN where not defined."""
+    drawn: Floats | None
+    """(R, C) in each draw of patients; None: no intervals."""
+    freedom: Floats
+    """(C,)."""
+
+    @property
+    def ends(self) -> Floats:
+        """The intervals of single labels, (C, 2)."""
+        return self.ends_at(LEVEL)
+
+    def ends_at(self, level: float) -> Floats:
+        """Intervals of another level."""
+        if self.drawn is None:
+            return np.full((len(self.values), 2), np.nan)
+        return t_intervals(self.drawn, self.values, self.freedom, level)
+
+    @property
+    def p(self) -> Floats:
+        """(C,) p-values of single labels."""
+        if self.drawn is None:
+            return np.full(len(self.values), np.nan)
+        return t_chances(self.drawn, self.values, self.freedom)
+
+    def adjust(self) -> Simultaneous | None:
+        """What all labels with a difference need to hold together."""
+        if self.drawn is None:
+            return None
+        known = ~np.isnan(self.values)
+        family = MaxT(len(self.drawn))
+        family.add(self.drawn[:, known], self.values[known])
+        return family.adjust()
+
+    def adjusted_ends(self) -> Floats:
+        """The intervals that hold together, (C, 2)."""
+        together = self.adjust()
+        return self.ends_at(LEVEL if together is None else together.single_level)
+
+    def mean(self, columns: Sequence[int]) -> Estimate:
+        """The mean over columns, and its interval."""
+        value = mean_of(self.values, columns)
+        if not columns or self.drawn is None:
+            return Estimate.of(value)
+        drawn = self.drawn[:, columns]
+        # A draw without one of the labels has no mean over the same labels.
+        means = drawn.mean(axis=1, keepdims=True)
+        freedom = np.array([mean_freedom(drawn, self.freedom[columns])])
+        return Estimate.of(value, t_intervals(means, np.array([value]), freedom, LEVEL)[0])
+
+
+def _apart(one: Sample, other: Sample, draws: Draws | None) -> dict[str, _Apart]:
     """The differences of each label's AUROC and AUPRC."""
     (ours, mine), (theirs, yours) = (measured_areas(of, draws) for of in (one, other))
-    drawn = None
-    if mine is not None and yours is not None:
-        drawn = Rankings(mine.auroc - yours.auroc, mine.auprc - yours.auprc)
-    return Areas(
-        {measure: ours[measure] - theirs[measure] for measure in ours},
-        drawn,
-        patients_of_classes(one, one.mask).min(axis=0) - 1.0,
-        dict.fromkeys(ours, bootstrap_interval),
-    )
+    freedom = freedom_of(one, one.mask)
+    found = {}
+    for measure in ours:
+        drawn = None
+        if mine is not None and yours is not None:
+            drawn = getattr(mine, measure) - getattr(yours, measure)
+        found[measure] = _Apart(ours[measure] - theirs[measure], drawn, freedom)
+    return found
 
 
-def _mean(apart: Areas, columns: Sequence[int]) -> MeanDifference:
+def _by_delong(one: Sample, other: Sample) -> list[AreaDifference | None]:
+    """Of each label; None where a class is missing."""
+    found: list[AreaDifference | None] = []
+    for at, rows in enumerate(one.mask.T):
+        truth = one.targets[:, at]
+        both = truth[rows].any() and not truth[rows].all()
+        scores = one.ranked[:, at], other.ranked[:, at]
+        found.append(delong_difference(truth, scores, one.patients, rows) if both else None)
+    return found
+
+
+def _of_labels(
+    apart: dict[str, _Apart], by_delong: Sequence[AreaDifference | None]
+) -> list[Difference]:
+    aurocs, auprcs = apart["auroc"], apart["auprc"]
+    adjusted = zip(aurocs.adjusted_ends(), auprcs.adjusted_ends(), strict=True)
+    return [
+        Difference(
+            auroc=auroc,
+            auprc=auprc,
+            auroc_p=or_none(p),
+            auroc_adjusted=Estimate.of(None, of_auroc).interval,
+            auprc_adjusted=Estimate.of(None, of_auprc).interval,
+            delong=delong,
+        )
+        for auroc, auprc, p, (of_auroc, of_auprc), delong in zip(
+            Estimate.each(aurocs.values, aurocs.ends),
+            Estimate.each(auprcs.values, auprcs.ends),
+            aurocs.p.tolist(),
+            adjusted,
+            by_delong,
+            strict=True,
+        )
+    ]
+
+
+def _mean(apart: dict[str, _Apart], columns: Sequence[int]) -> MeanDifference:
     """Over those of the columns that are defined."""
-    chosen = apart.defined(columns)
-    auroc, auprc = (
-        apart.mean(measure, chosen, float(values[chosen].mean()) if chosen else float("nan"))
-        for measure, values in apart.values.items()
+    chosen = defined(apart["auroc"].values, columns)
+    return MeanDifference(
+        defined=len(chosen), auroc=apart["auroc"].mean(chosen), auprc=apart["auprc"].mean(chosen)
     )
-    return MeanDifference(defined=len(chosen), auroc=auroc, auprc=auprc)

@@ -14,11 +14,11 @@ import numpy as np
 
 from cxrtool.core.json_files import JsonResult, plain
 from cxrtool.core.numbers import Estimate
-from cxrtool.evaluation.areas import measured_areas
-from cxrtool.evaluation.intervals import area_interval, bootstrap_interval, mean_freedom
+from cxrtool.evaluation.area_intervals import Backing, area_interval
+from cxrtool.evaluation.areas import areas_of
+from cxrtool.evaluation.intervals import bootstrap_interval, mean_freedom
 from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.result import EvaluationResult
-from cxrtool.evaluation.sample import patients_of_classes
 from cxrtool.evaluation.scoring import Scored
 from cxrtool.evaluation.shared_labels import LabelCells, SharedLabels
 
@@ -97,27 +97,27 @@ class _Side:
     """(C,)."""
     drawn: Floats | None
     """(R, C) in each draw of patients."""
-    freedom: Floats
-    """(C,)."""
+    backing: Backing
+    """Of the labels."""
 
     def mean(self, columns: Sequence[int]) -> "_Side":
         """The mean over some of the labels, as of one."""
         chosen = list(columns)
         if not chosen:
-            return _Side(np.array([np.nan]), None, np.zeros(1))
+            return _Side(np.array([np.nan]), None, Backing.plain([np.nan], [0.0]))
         value = self.values[chosen].mean(keepdims=True)
         if self.drawn is None:
-            return _Side(value, None, self.freedom[chosen].min(keepdims=True))
+            return _Side(value, None, Backing.plain(value, [0.0]))
         drawn = self.drawn[:, chosen]
         # A draw without one of the labels has no mean over the same labels.
-        freedom = np.array([mean_freedom(drawn, self.freedom[chosen])])
-        return _Side(value, drawn.mean(axis=1, keepdims=True), freedom)
+        backing = self.backing.of_mean(drawn, chosen)
+        return _Side(value, drawn.mean(axis=1, keepdims=True), backing)
 
     @property
     def estimates(self) -> list[Estimate]:
         if self.drawn is None:
             return Estimate.each(self.values)
-        return Estimate.each(self.values, area_interval(self.drawn, self.values, self.freedom))
+        return Estimate.each(self.values, area_interval(self.drawn, self.values, self.backing))
 
 
 def differences(internal: Scored, external: Scored) -> Differences:
@@ -137,9 +137,9 @@ def differences(internal: Scored, external: Scored) -> Differences:
 
 def _side(scored: Scored, labels: Sequence[str]) -> _Side:
     sample = scored.raw.choose(labels)
-    values, drawn = measured_areas(sample, scored.draws)
-    freedom = patients_of_classes(sample, sample.mask).min(axis=0) - 1.0
-    return _Side(values["auroc"], None if drawn is None else drawn.auroc, freedom)
+    areas = areas_of(sample, scored.draws)
+    drawn = None if areas.drawn is None else areas.drawn.auroc
+    return _Side(areas.auroc, drawn, areas.backing)
 
 
 def _apart(here: _Side, there: _Side) -> list[Apart]:
@@ -153,7 +153,7 @@ def _apart(here: _Side, there: _Side) -> list[Apart]:
             mean_freedom(np.stack(pair, axis=1), degrees)
             for pair, degrees in zip(
                 zip(here.drawn.T, shifted.T, strict=True),
-                zip(here.freedom, there.freedom, strict=True),
+                zip(here.backing.freedom, there.backing.freedom, strict=True),
                 strict=True,
             )
         ]

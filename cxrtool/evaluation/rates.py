@@ -1,5 +1,6 @@
 """Rates at a threshold, of all labels at once, with intervals over patients."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,8 @@ from numpy.typing import NDArray
 
 from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.bootstrap import Draws, bootstrap_sums
-from cxrtool.evaluation.intervals import bootstrap_interval, share_interval
+from cxrtool.evaluation.effective_number import effective_patients
+from cxrtool.evaluation.intervals import LEVEL, bootstrap_interval, share_interval
 from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.sample import Sample
 
@@ -19,7 +21,13 @@ class Rate(NamedTuple):
     """(C,) NaN where not defined."""
     drawn: Floats | None
     """(R, C) the same in each draw of patients."""
-    estimates: list[Estimate]
+    ends_at: Callable[[float], Floats]
+    """Their intervals (C, 2) at a level; NaN without draws."""
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """Each label's rate and its interval."""
+        return Estimate.each(self.values, self.ends_at(LEVEL))
 
 
 class Outcomes:
@@ -51,11 +59,15 @@ class Outcomes:
         """The rate part / (part + rest), such as the sensitivity of `tp` and `fn`."""
         values = _divide(self._totals[part], self._totals[part] + self._totals[rest])
         if self._drawn is None:
-            return Rate(values, None, Estimate.each(values))
+            return Rate(values, None, lambda _: np.full((len(values), 2), np.nan))
         drawn = _divide(self._drawn[part], self._drawn[part] + self._drawn[rest])
         among = self._rows[part] | self._rows[rest]
-        ends = share_interval(values, drawn, among.sum(axis=0), self._patients_of(among))
-        return Rate(values, drawn, Estimate.each(values, ends))
+        rows, patients = among.sum(axis=0), effective_patients(self._patients, among)
+        return Rate(
+            values,
+            drawn,
+            lambda level: share_interval(values, drawn, rows, patients, level),
+        )
 
     def counts(self, at: int) -> dict[str, int | None]:
         """How many rows of label number `at` are each of the four; None without a threshold."""
@@ -67,11 +79,8 @@ class Outcomes:
         values = _f1(self._totals)
         if self._drawn is None:
             return Estimate.each(values)
-        freedom = [whom - 1.0 for whom in self._patients_of(self._rows["tp"] | self._rows["fn"])]
+        freedom = effective_patients(self._patients, self._rows["tp"] | self._rows["fn"]) - 1.0
         return Estimate.each(values, bootstrap_interval(_f1(self._drawn), values, freedom))
-
-    def _patients_of(self, among: NDArray[np.bool_]) -> list[int]:
-        return [len(np.unique(self._patients[rows])) for rows in among.T]
 
 
 def _f1(counts: dict[str, Floats]) -> Floats:

@@ -10,11 +10,13 @@ from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.core.origin import Origin
 from cxrtool.evaluation.calibration import Calibrator
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.delong import AreaDifference
 from cxrtool.evaluation.human_readers import HumanReaders
 from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.references import References
 from cxrtool.evaluation.robustness import Robustness
+from cxrtool.evaluation.simultaneous import Simultaneous
 from cxrtool.evaluation.thresholds import ChosenRule
 
 NO_ESTIMATE = Estimate()
@@ -82,10 +84,12 @@ class Group(JsonResult):
 
 @dataclass(frozen=True, kw_only=True)
 class Gap(JsonResult):
-    """The difference between the highest and the lowest group, chosen after looking."""
+    """The difference between the highest and the lowest group."""
 
     gap: float
     ci: Interval
+    """It holds together with those of all pairs of groups, labels and measures of the evaluation,
+    so that it may be read after looking for the largest."""
     highest: str
     lowest: str
 
@@ -93,6 +97,15 @@ class Gap(JsonResult):
     def size(self) -> Estimate:
         """The difference and its interval."""
         return Estimate(self.gap, self.ci)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClearGap(Gap):
+    """A gap between any two groups whose interval is clear of 0."""
+
+    measure: str
+    """`auroc`, `tpr` or `fpr`."""
+    label: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +127,10 @@ class Subgroups(JsonResult):
     within: Mapping[str, float | None]
     """Of each label, the AUROC among pairs of a positive and a negative of the same group: what
     is left when the group itself tells nothing."""
+    clear: tuple[ClearGap, ...] = ()
+    """What may be said: the gaps that are clear of 0, surest first."""
+    adjusted: Simultaneous | None = None
+    """How the gaps' intervals were made, for all columns together; None: no intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +242,16 @@ class Difference(JsonResult):
     """How much higher one model scores than another on a label."""
 
     auroc: Estimate
+    """With its interval by itself, from the draws of patients, as `auprc`."""
     auprc: Estimate
+    auroc_p: float | None = None
+    """The p-value that belongs to the interval."""
+    auroc_adjusted: Interval = None
+    """The interval that holds together with those of all labels, as `auprc_adjusted`; a label is
+    said to differ only where it is clear of 0."""
+    auprc_adjusted: Interval = None
+    delong: AreaDifference | None = None
+    """The same difference of AUROC by DeLong's method over patients, by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,3 +273,6 @@ class PairedDifferences(JsonResult):
     competition: MeanDifference | None
     """Over those of the CheXpert competition's labels that both have."""
     labels: Mapping[str, Difference]
+    adjusted: Simultaneous | None = None
+    """How the labels' adjusted intervals of AUROC were made; those of AUPRC likewise by
+    themselves."""

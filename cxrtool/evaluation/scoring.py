@@ -11,11 +11,11 @@ from cxrtool.core.json_files import JsonResult
 from cxrtool.core.numbers import Estimate, or_none, percent
 from cxrtool.core.origin import Origin
 from cxrtool.data.labels import COMPETITION_LABELS
-from cxrtool.evaluation.areas import Areas, measured_areas
+from cxrtool.evaluation.areas import areas_of, defined
 from cxrtool.evaluation.bootstrap import Draws, draw_patients
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
-from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL, area_interval, bootstrap_interval
-from cxrtool.evaluation.metrics import Floats, mean_defined
+from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL
+from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.net_benefit import DecisionCurve
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint, collapse
 from cxrtool.evaluation.prior_shift import predictive_values
@@ -33,8 +33,6 @@ from cxrtool.evaluation.result import (
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_warnings
 from cxrtool.evaluation.subgroups import assess_groups
-
-INTERVALS = {"auroc": area_interval, "auprc": bootstrap_interval}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +152,8 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
     intervals. Raises DataError for a score that counts and is not finite.
     """
     patients = patients_of_classes(sample, sample.mask)
-    areas = Areas(*measured_areas(sample, draws), patients.min(axis=0) - 1.0, INTERVALS)
-    aurocs, auprcs = areas.of_labels("auroc"), areas.of_labels("auprc")
+    areas = areas_of(sample, draws)
+    aurocs, auprcs = areas.aurocs(), areas.auprcs()
     outcomes = Outcomes(sample, thresholds, sample.mask, draws)
     sensitivity, specificity = outcomes.share("tp", "fn"), outcomes.share("tn", "fp")
     ppv, npv, f1 = outcomes.share("tp", "fp"), outcomes.share("tn", "fn"), outcomes.f1()
@@ -193,26 +191,20 @@ def assess(sample: Sample, thresholds: Floats, draws: Draws | None) -> Assessmen
     supported = [at for at, name in enumerate(sample.labels) if not labels[name].too_few]
     competition = CompetitionMean(
         labels=tuple(sample.labels[at] for at in five),
-        mean_auroc=_mean(areas, "auroc", five),
-        defined=len(areas.defined(five)),
+        mean_auroc=areas.mean_auroc(five),
+        defined=len(defined(areas.auroc, five)),
     )
     return Assessment(
         labels=labels,
-        mean_auroc=_mean(areas, "auroc", columns),
-        defined=len(areas.defined(columns)),
-        mean_auprc=_mean(areas, "auprc", columns),
+        mean_auroc=areas.mean_auroc(columns),
+        defined=len(defined(areas.auroc, columns)),
+        mean_auprc=areas.mean_auprc(columns),
         competition=competition if five else None,
         calibration_curves={label: one.curve for label, one in worth.items() if one.curve},
         decision_curves={label: one.decision for label, one in worth.items() if one.decision},
-        mean_auroc_supported=_mean(areas, "auroc", supported),
-        supported=len(areas.defined(supported)),
+        mean_auroc_supported=areas.mean_auroc(supported),
+        supported=len(defined(areas.auroc, supported)),
     )
-
-
-def _mean(areas: Areas, measure: str, columns: Sequence[int]) -> Estimate:
-    """The mean over those of the columns that are defined."""
-    chosen = areas.defined(columns)
-    return areas.mean(measure, chosen, mean_defined(areas.values[measure][chosen].tolist())[0])
 
 
 def tell_warnings(scored: Sequence[Scored], reporter: Reporter) -> None:

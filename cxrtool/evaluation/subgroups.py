@@ -1,4 +1,4 @@
-"""Scores group by group: AUROC and rates at the threshold, the largest gaps, what a group tells."""
+"""Scores group by group: AUROC and rates at the threshold, their gaps, what a group tells."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from cxrtool.core.config import BOTH, SUBGROUPS
 from cxrtool.core.errors import UsageError, unknown_name
 from cxrtool.core.numbers import Estimate
+from cxrtool.evaluation.area_intervals import area_interval
+from cxrtool.evaluation.areas import backing_of
 from cxrtool.evaluation.bootstrap import Draws, bootstrap_rankings
-from cxrtool.evaluation.intervals import LEAST_PATIENTS, area_interval, bootstrap_interval
+from cxrtool.evaluation.gaps import Figures, GroupFigures, adjust_gaps, find_gaps
+from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL
 from cxrtool.evaluation.metrics import Floats, auroc
 from cxrtool.evaluation.protocol import NOT_KNOWN
 from cxrtool.evaluation.rates import Outcomes
-from cxrtool.evaluation.result import Gap, Gaps, Group, GroupScores, Subgroups
+from cxrtool.evaluation.result import Group, GroupScores, Subgroups
 from cxrtool.evaluation.sample import Sample, measured, patients_of_classes
+from cxrtool.evaluation.simultaneous import Simultaneous
 
 Names = NDArray[np.str_]
 Mask = NDArray[np.bool_]
@@ -108,34 +112,50 @@ def known_groups(about: pd.DataFrame, columns: Sequence[str] | None) -> dict[str
 
 
 class _Group(NamedTuple):
-    """One group's figures of all labels, with their replicates for the gaps."""
+    """One group's figures of all labels."""
 
-    measures: dict[str, tuple[Floats, Floats | None]]
-    """Of AUROC, TPR and FPR the values (C,) and those in each draw of patients (R, C)."""
-    few: NDArray[np.int64]
-    """(C,) patients of the rarer class."""
+    figures: GroupFigures
     labels: dict[str, GroupScores]
 
 
 def assess_groups(sample: Sample, thresholds: Floats, draws: Draws | None) -> dict[str, Subgroups]:
-    """Of each column in `sample.groups` its groups' figures, the largest gaps, and `within`.
+    """Of each column in `sample.groups` its groups' figures, their gaps, and `within`.
 
     `thresholds` (C,) are NaN for none. `draws` are of the sample's patients: a group's replicates
     are those rows of it that were drawn. Without draws there are no intervals.
     """
+    columns = {name: _column(sample, values) for name, values in sample.groups.items()}
+    groups = {
+        name: dict(zip(masks, _assess_each(sample, masks, thresholds, draws), strict=True))
+        for name, masks in columns.items()
+    }
+    figures = {
+        name: {group: found.figures for group, found in of.items()} for name, of in groups.items()
+    }
+    together = adjust_gaps(list(figures.values()))
     return {
-        column: _assess_column(sample, values, thresholds, draws)
-        for column, values in sample.groups.items()
+        name: _subgroups(sample, name, columns[name], groups[name], together) for name in columns
     }
 
 
-def _assess_column(
-    sample: Sample, values: Names, thresholds: Floats, draws: Draws | None
-) -> Subgroups:
+def _column(sample: Sample, values: Names) -> dict[str, Mask]:
+    """The rows (n, C) of each group that count; `not known` and `several` last."""
     names = np.unique(values).tolist()
     names.sort(key=lambda name: name in (NOT_KNOWN, "several"))
-    masks = [sample.mask & (values == name)[:, None] for name in names]
-    groups = dict(zip(names, _assess_each(sample, masks, thresholds, draws), strict=True))
+    return {name: sample.mask & (values == name)[:, None] for name in names}
+
+
+def _subgroups(
+    sample: Sample,
+    column: str,
+    masks: Mapping[str, Mask],
+    groups: Mapping[str, _Group],
+    together: Simultaneous | None,
+) -> Subgroups:
+    values = sample.groups[column]
+    gaps, clear = find_gaps(
+        sample.labels, {name: of.figures for name, of in groups.items()}, together
+    )
     return Subgroups(
         groups={
             name: Group(
@@ -145,39 +165,39 @@ def _assess_column(
             )
             for name, group in groups.items()
         },
-        gaps={
-            label: _gaps(at, groups, has_threshold=not np.isnan(thresholds[at]))
-            for at, label in enumerate(sample.labels)
-        },
-        within=_within(sample, masks, list(groups.values())),
+        gaps=gaps,
+        within=_within(sample, list(masks.values()), list(groups.values())),
+        clear=clear,
+        adjusted=together,
     )
 
 
 def _assess_each(
-    sample: Sample, masks: list[Mask], thresholds: Floats, draws: Draws | None
+    sample: Sample, masks: Mapping[str, Mask], thresholds: Floats, draws: Draws | None
 ) -> list[_Group]:
     drawn: list[Floats | None] = [None] * len(masks)
     if draws is not None:
         # All groups at once, as so many labels more: the draws are made once.
         again = (1, len(masks))
         ranked = bootstrap_rankings(
-            np.tile(sample.targets, again), np.tile(sample.ranked, again), np.hstack(masks), draws
+            np.tile(sample.targets, again),
+            np.tile(sample.ranked, again),
+            np.hstack(list(masks.values())),
+            draws,
         )
         drawn = list(np.hsplit(ranked.auroc, len(masks)))
     return [
         _assess_one(sample, mask, thresholds, draws, of_group)
-        for mask, of_group in zip(masks, drawn, strict=True)
+        for mask, of_group in zip(masks.values(), drawn, strict=True)
     ]
 
 
 def _assess_one(
     sample: Sample, mask: Mask, thresholds: Floats, draws: Draws | None, aurocs: Floats | None
 ) -> _Group:
-    values = measured(auroc, sample, mask)
     few = patients_of_classes(sample, mask).min(axis=0)
-    ends = np.full((len(values), 2), np.nan)
-    if aurocs is not None:
-        ends = area_interval(aurocs, values, few - 1.0)
+    areas = _aurocs(sample, mask, aurocs)
+    ends = areas.ends_at(LEVEL)
     outcomes = Outcomes(sample, thresholds, mask, draws)
     tpr, fpr = outcomes.share("tp", "fn"), outcomes.share("fp", "tn")
     labels = {}
@@ -187,39 +207,29 @@ def _assess_one(
             n=n,
             positives=positives,
             prevalence=positives / n if n else None,
-            auroc=Estimate.of(values[at], ends[at]),
+            auroc=Estimate.of(areas.values[at], ends[at]),
             too_few=bool(few[at] < LEAST_PATIENTS),
             tpr=tpr.estimates[at],
             fpr=fpr.estimates[at],
         )
     measures = {
-        "auroc": (values, aurocs),
-        "tpr": (tpr.values, tpr.drawn),
-        "fpr": (fpr.values, fpr.drawn),
+        "auroc": areas,
+        "tpr": Figures(tpr.values, tpr.drawn, tpr.ends_at),
+        "fpr": Figures(fpr.values, fpr.drawn, fpr.ends_at),
     }
-    return _Group(measures, few, labels)
+    return _Group(GroupFigures(measures, few >= LEAST_PATIENTS), labels)
 
 
-def _gaps(at: int, groups: Mapping[str, _Group], *, has_threshold: bool) -> Gaps:
-    """The largest differences between two groups of one label that are not too small."""
-    able = {name: group for name, group in groups.items() if group.few[at] >= LEAST_PATIENTS}
-    if len(able) < 2:
-        return Gaps()
-    rates = {name: _gap(at, able, name) for name in ("tpr", "fpr")} if has_threshold else {}
-    return Gaps(auroc=_gap(at, able, "auroc"), **rates)
+def _aurocs(sample: Sample, mask: Mask, drawn: Floats | None) -> Figures:
+    values = measured(auroc, sample, mask)
+    backing = backing_of(sample, mask, drawn)
 
+    def ends_at(level: float) -> Floats:
+        if drawn is None:
+            return np.full((len(values), 2), np.nan)
+        return area_interval(drawn, values, backing, level)
 
-def _gap(at: int, groups: Mapping[str, _Group], measure: str) -> Gap:
-    ordered = sorted(groups, key=lambda name: (groups[name].measures[measure][0][at], name))
-    lowest, highest = groups[ordered[0]], groups[ordered[-1]]
-    (low, low_drawn), (high, high_drawn) = (of.measures[measure] for of in (lowest, highest))
-    gap, ends = float(high[at] - low[at]), np.full(2, np.nan)
-    if low_drawn is not None and high_drawn is not None:
-        apart = (high_drawn - low_drawn)[:, [at]]
-        freedom = min(lowest.few[at], highest.few[at]) - 1.0
-        ends = bootstrap_interval(apart, [gap], [freedom])[0]
-    interval = Estimate.of(gap, ends).interval
-    return Gap(gap=gap, ci=interval, highest=ordered[-1], lowest=ordered[0])
+    return Figures(values, drawn, ends_at)
 
 
 def _within(
@@ -229,7 +239,9 @@ def _within(
     positives = np.array([(sample.targets & mask).sum(axis=0) for mask in masks], float)
     negatives = np.array([(~sample.targets & mask).sum(axis=0) for mask in masks], float)
     pairs = positives * negatives
-    won = np.nansum(pairs * np.array([group.measures["auroc"][0] for group in groups]), axis=0)
+    won = np.nansum(
+        pairs * np.array([group.figures.measures["auroc"].values for group in groups]), axis=0
+    )
     whole = pairs.sum(axis=0)
     return {
         label: float(won[at] / whole[at]) if whole[at] else None

@@ -1,12 +1,10 @@
 """Subgroups as rows of a table: label by label, group beside group."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxrtool.core.numbers import Estimate
 from cxrtool.evaluation.result import (
     EvaluationResult,
-    Gap,
     Gaps,
     GroupScores,
     LabelScores,
@@ -54,7 +52,9 @@ def subgroup_table(result: EvaluationResult, column: str) -> dict[str, object]:
         "groups": of.groups,
         "rates": rates,
         "rows": [_group_row(label, overall, of) for label, overall in result.labels.items()],
-        "largest": {key: _largest(of.gaps, key) for key in rates},
+        "clear_gaps": {key: [gap for gap in of.clear if gap.measure == key] for key in rates},
+        "compared": {key: any(getattr(gaps, key) for gaps in of.gaps.values()) for key in rates},
+        "adjusted": of.adjusted,
         "few": sum(cell.too_few for cell in cells),
         "cells": len(cells),
     }
@@ -82,9 +82,3 @@ def below(overall: Estimate, within: float | None) -> float | None:
     # Inside its own interval the overall AUROC could be the one within groups by chance.
     inside = overall.interval is not None and within >= overall.interval[0]
     return None if inside else overall.value - within
-
-
-def _largest(gaps: Mapping[str, Gaps], key: str) -> tuple[str, Gap] | None:
-    """The label with the largest gap, and that gap."""
-    found = [(label, gap) for label, of in gaps.items() if (gap := getattr(of, key)) is not None]
-    return max(found, key=lambda item: item[1].gap, default=None)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from cxrtool.core.errors import UsageError, counted, grouped
 from cxrtool.core.numbers import Estimate, change, number
 from cxrtool.data.labels import policy_name
+from cxrtool.evaluation.delong import AreaDifference
 from cxrtool.evaluation.protocol import NOT_KNOWN, OTHER, PROTOCOLS
 from cxrtool.evaluation.result import EvaluationResult, LabelScores, PairedDifferences
 from cxrtool.reports.markup import MISSING, PaperTable
@@ -149,7 +150,10 @@ def differences_table(differences: Sequence[PairedDifferences]) -> PaperTable:
     need(differences, "difference")
     labels = list(dict.fromkeys(label for pair in differences for label in pair.labels))
     found = [[pair.labels.get(label) for pair in differences] for label in labels]
-    changes = [[one.auroc if one else Estimate() for one in row] for row in found]
+    changes = [
+        [Estimate(one.auroc.value, one.auroc_adjusted) if one else Estimate() for one in row]
+        for row in found
+    ]
     changes.append([pair.mean.auroc for pair in differences])
     rows: list[Cells] = [
         [label, *map(_change, row)] for label, row in zip([*labels, "mean"], changes, strict=True)
@@ -157,7 +161,8 @@ def differences_table(differences: Sequence[PairedDifferences]) -> PaperTable:
     notes = []
     if any(one.interval for row in changes for one in row):
         notes.append(
-            "In brackets: the interval of the difference. One that holds 0 settles nothing."
+            "In brackets: the interval of the difference; those of a column's labels hold all at "
+            "once (max-T), that of the mean by itself. One that holds 0 settles nothing."
         )
     if any(cell is None for row in rows for cell in row):
         notes.append(f"{MISSING}: not defined for both runs.")
@@ -168,6 +173,37 @@ def differences_table(differences: Sequence[PairedDifferences]) -> PaperTable:
         notes=tuple(notes),
         rules_after=(len(rows) - 2,),
     )
+
+
+def delong_table(differences: Sequence[PairedDifferences]) -> PaperTable:
+    """The same differences by DeLong's method over patients, each label by itself, with p-values.
+
+    Raises:
+        UsageError: there are none.
+    """
+    need(differences, "difference")
+    labels = list(dict.fromkeys(label for pair in differences for label in pair.labels))
+    rows: list[Cells] = []
+    for label in labels:
+        found = [pair.labels.get(label) for pair in differences]
+        rows.append([label, *(_by_delong(one.delong) if one else None for one in found)])
+    return PaperTable(
+        caption="Differences in AUROC by DeLong's test",
+        columns=("label", *(f"{pair.run} less {pair.baseline}" for pair in differences)),
+        rows=rows,
+        notes=(
+            "DeLong's test with patients as clusters (Obuchowski 1997): the difference, its "
+            "interval and p-value of each label by itself. Of many labels some are below 0.05 by "
+            "chance: the adjusted intervals say which differ.",
+        ),
+    )
+
+
+def _by_delong(one: AreaDifference | None) -> str | None:
+    if one is None:
+        return None
+    p = "" if one.p is None else "; p < 0.001" if one.p < 0.001 else f"; p = {one.p:.3f}"
+    return f"{_change(Estimate(one.difference, one.ci))}{p}"
 
 
 def _change(one: Estimate) -> str | None:

@@ -22,7 +22,7 @@ from cxrtool.networks.published_runs import run_of
 from cxrtool.reports.figures.forest import comparison_figure
 from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
-from cxrtool.reports.paper_tables import auroc_table, differences_table
+from cxrtool.reports.paper_tables import auroc_table, delong_table, differences_table
 from cxrtool.reports.reference_tables import references_tables
 from cxrtool.workflows.evaluate_tables import score_files_alone
 
@@ -41,7 +41,8 @@ class CompareResult:
     results: list[EvaluationResult]
     differences: list[PairedDifferences]
     tables: dict[str, PaperTable]
-    """By the names that their files have: aurocs, references, other_references, differences."""
+    """By the names that their files have: aurocs, references, other_references, differences and
+    delong."""
     written: tuple[Path, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def _tables(
         "references": same,
         "other_references": other,
         "differences": differences_table(differences) if differences else None,
+        "delong": delong_table(differences) if differences else None,
     }
     return {name: table for name, table in found.items() if table is not None}
 

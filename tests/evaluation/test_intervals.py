@@ -4,12 +4,10 @@ import doctest
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import stats
 
 from cxrtool.core.errors import DataError, UsageError
 from cxrtool.evaluation import intervals as intervals
-from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
-from cxrtool.evaluation.metrics import auroc
 
 
 def test_with_many_patients_and_no_bias_they_are_percentiles():
@@ -45,31 +43,6 @@ def test_they_are_undefined_where_nothing_can_be_said():
     assert np.isnan(found).any(axis=1).tolist() == [False, True, False, True, True, True]
 
 
-def test_an_area_has_a_t_interval_of_its_log_odds():
-    drawn = special.expit(np.random.default_rng(7).normal(3.0, 0.5, (20_000, 1)))
-    low, high = intervals.area_interval(drawn, [special.expit(3.0)], [20])[0]
-    half = stats.t.ppf(0.975, 20) * np.sqrt(21 / 20) * 0.5
-    assert special.logit([low, high]) == pytest.approx([3.0 - half, 3.0 + half], rel=0.01)
-    assert special.expit(3.0) - low > high - special.expit(3.0)
-
-
-def test_an_area_near_one_has_an_interval_below_one():
-    drawn = np.where(np.arange(400) % 2 == 0, 1.0, 0.99)[:, None]
-    low, high = intervals.area_interval(drawn, [0.996], [9])[0]
-    assert 0.9 < low < 0.996 < high < 1
-    mirrored = intervals.area_interval(1 - drawn, [0.004], [9])[0]
-    assert mirrored == pytest.approx([1 - high, 1 - low])
-
-
-def test_an_area_has_none_where_nothing_can_be_said():
-    values = np.tile(np.linspace(0.1, 0.9, 400)[:, None], 6)
-    values[:201, 1] = np.nan
-    values[:, 4] = values[:, 5] = np.arange(400) % 2
-    estimates = [0.5, 0.75, np.nan, 0.5, 1.0, 0.5]
-    found = intervals.area_interval(values, estimates, [50, 50, 50, 0, 50, 50])
-    assert np.isnan(found).any(axis=1).tolist() == [False, True, True, True, True, True]
-
-
 def test_wrong_shapes_and_levels_are_refused():
     with pytest.raises(DataError, match="expected"):
         intervals.bootstrap_interval([0.5], [0.5], [3])
@@ -78,8 +51,6 @@ def test_wrong_shapes_and_levels_are_refused():
     for level in (0, 1, 95, float("nan")):
         with pytest.raises(UsageError, match="level"):
             intervals.bootstrap_interval([[0.5]], [0.5], [3], level=level)
-        with pytest.raises(UsageError, match="level"):
-            intervals.area_interval([[0.5]], [0.5], [3], level=level)
         with pytest.raises(UsageError, match="level"):
             intervals.share_interval([0.5], [[0.5]], [3], [3], level=level)
 
@@ -135,33 +106,7 @@ def test_the_freedom_of_a_mean_lies_between_its_parts():
     assert intervals.mean_freedom(np.zeros((5, 0)), []) == 0
 
 
-@pytest.mark.slow
-def test_they_hold_the_true_auroc_as_often_as_they_say():
-    """Patients with one to five alike images, 50 of them positive; images resampled do not."""
-    rng, hits = np.random.default_rng(6), np.zeros(2)
-    simulations, true = 300, stats.norm.cdf(1.5 / np.sqrt(2))
-    for number in range(simulations):
-        images = rng.integers(1, 6, 200)
-        positive = np.repeat(np.arange(200) < 50, images)
-        alike = np.repeat(rng.normal(size=200), images)
-        own = rng.normal(size=len(positive))
-        score = 1.5 * positive + np.sqrt(0.6) * alike + np.sqrt(0.4) * own
-        patients = np.repeat(np.arange(200), images)
-        for row, (groups, few) in enumerate(
-            ((patients, 50), (np.arange(len(positive)), positive.sum()))
-        ):
-            draws = draw_patients(groups, replicates=400, seed=number)
-            columns = [array[:, None] for array in (positive, score, positive >= 0)]
-            drawn = bootstrap_rankings(*columns, draws).auroc
-            area = auroc(positive, score)
-            low, high = intervals.area_interval(drawn, [area], [few - 1])[0]
-            hits[row] += low <= true <= high
-    # Three standard errors of a simulated share of 95 % are 0.038.
-    assert 0.91 < hits[0] / simulations < 0.985
-    assert hits[1] / simulations < 0.88
-
-
 def test_docstrings_say_what_happens():
     result = doctest.testmod(intervals)
     assert result.failed == 0
-    assert result.attempted >= 5
+    assert result.attempted >= 4

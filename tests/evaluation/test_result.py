@@ -64,10 +64,11 @@ def test_only_the_drawings_of_a_program_are_drawn():
 
 def test_differences_name_both():
     found = made_differences("a", "b", {"Edema": (0.1, (0.0, 0.2))}, (0.1, None)).as_json()
-    assert list(found) == ["run", "baseline", "mean", "competition", "labels"]
+    assert list(found) == ["run", "baseline", "mean", "competition", "labels", "adjusted"]
     assert found["labels"]["Edema"] == {
-        **{"auroc": 0.1, "auroc_ci": [0.0, 0.2]},
+        **{"auroc": 0.1, "auroc_ci": [0.0, 0.2], "auroc_p": None},
         **{"auprc": None, "auprc_ci": None},
+        **{"auroc_adjusted": [0.0, 0.2], "auprc_adjusted": None, "delong": None},
     }
     assert found["mean"] == {
         **{"defined": 1, "auroc": 0.1, "auroc_ci": None},

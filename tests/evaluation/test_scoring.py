@@ -15,7 +15,7 @@ from sklearn.metrics import (
 
 from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
 from cxrtool.evaluation.calibration import Calibrator
-from cxrtool.evaluation.intervals import area_interval, bootstrap_interval, mean_freedom
+from cxrtool.evaluation.intervals import bootstrap_interval, mean_freedom
 from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
 from cxrtool.evaluation.prior_shift import predictive_values
 from cxrtool.evaluation.protocol import Protocol
@@ -101,32 +101,33 @@ def test_a_label_of_few_patients_is_not_in_the_mean_over_supported_ones():
     assert low < found["mean_auroc_supported"] < high
 
 
-def test_an_interval_rests_on_the_patients_of_the_rarer_class():
+def kish(patients):
+    """The effective number of patients of these rows."""
+    sizes = np.unique(patients, return_counts=True)[1]
+    return sizes.sum() ** 2 / (sizes**2).sum()
+
+
+def test_an_interval_rests_on_the_effective_patients_of_the_rarer_class():
     sample = with_three_fractures(draw_sample(8))
     draws = draw_patients(sample.patients, replicates=200, seed=3)
-    drawn = bootstrap_rankings(sample.targets, sample.scores, sample.mask, draws)
+    drawn = bootstrap_rankings(sample.targets, sample.scores, sample.mask, draws).auprc
     found = assess(sample, THRESHOLDS, draws).as_json()
-    for name, of, interval in (
-        ("auroc", drawn.auroc, area_interval),
-        ("auprc", drawn.auprc, bootstrap_interval),
-    ):
-        rarer = []
-        for column, label in enumerate(LABELS):
-            kept, truth = sample.mask[:, column], sample.targets[:, column]
-            of_class = [len(set(sample.patients[kept & (truth == value)])) for value in (1, 0)]
-            rarer.append(min(of_class) - 1)
-            figures = found["labels"][label]
-            expected = interval(of[:, [column]], [figures[name] or np.nan], [rarer[-1]])[0]
-            assert figures[f"{name}_ci"] == (None if label == "Nothing" else expected.tolist())
-        # Draws without a positive of the rare label have no mean over the same four labels.
-        whole, others = of[:, [0, 1, 2, 4]], [rarer[at] for at in (0, 1, 2, 4)]
-        assert np.isnan(whole).any()
-        expected = interval(
-            whole.mean(axis=1)[:, None],
-            [found[f"mean_{name}"]],
-            [mean_freedom(whole, others)],
+    rarer = []
+    for column, label in enumerate(LABELS):
+        kept, truth = sample.mask[:, column], sample.targets[:, column]
+        of_class = [sample.patients[kept & (truth == value)] for value in (1, 0)]
+        rarer.append(min(kish(of) if len(of) else 0 for of in of_class) - 1)
+        figures = found["labels"][label]
+        expected = bootstrap_interval(
+            drawn[:, [column]], [figures["auprc"] or np.nan], [rarer[-1]]
         )[0]
-        assert found[f"mean_{name}_ci"] == expected.tolist()
+        assert figures["auprc_ci"] == (None if label == "Nothing" else expected.tolist())
+    # Draws without a positive of the rare label have no mean over the same four labels.
+    whole, others = drawn[:, [0, 1, 2, 4]], [rarer[at] for at in (0, 1, 2, 4)]
+    assert np.isnan(whole).any()
+    means, freedom = whole.mean(axis=1)[:, None], mean_freedom(whole, others)
+    expected = bootstrap_interval(means, [found["mean_auprc"]], [freedom])[0]
+    assert found["mean_auprc_ci"] == expected.tolist()
 
 
 def scored(sample, **changes):

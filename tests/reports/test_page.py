@@ -141,6 +141,19 @@ def subgroup(labels):
             for rank, label in enumerate(values)
         },
         "within": dict(values),
+        "clear": [
+            {**gap(size), "measure": measure, "label": label}
+            for label, measure, size in (
+                ("Support Devices", "auroc", 0.13),
+                ("Edema", "auroc", 0.1),
+                ("Support Devices", "tpr", 0.26),
+            )
+            if label in values
+        ],
+        "adjusted": {
+            **{"level": 0.95, "comparisons": 84, "single_level": 0.999},
+            "method": "max-T over the same draws of patients",
+        },
     }
 
 
@@ -654,14 +667,22 @@ def test_a_group_that_is_too_small_has_no_score_on_the_page():
     assert "Too few to say in 14 of 42 pairs of label and group" in tree.text
 
 
-def test_the_largest_gaps_are_named_first():
+def test_gaps_that_are_clear_of_0_are_named_the_surest_first():
     text = words(page().section("subgroups"))
     assert (
-        "Largest gap in AUROC: 0.130 (95 % interval 0.065 to 0.260), Support Devices; "
-        "Female highest, Male lowest."
+        "Gap in AUROC: 0.130 (95 % interval 0.065 to 0.260, adjusted for 84 comparisons), "
+        "Support Devices; higher for Female than for Male. Of all gaps in AUROC 2 are clear of 0."
     ) in text
-    assert "Largest gap in TPR: 0.26 (95 % interval 0.13 to 0.52), Support Devices" in text
-    assert "No gap in FPR" in text
+    assert "Gap in TPR: 0.26 (95 % interval 0.13 to 0.52, adjusted" in text
+    assert "No gap in FPR: no label has two groups that are large enough" in text
+
+
+def test_a_gap_that_is_not_clear_of_0_is_not_named():
+    result = a_result()
+    result["subgroups"]["sex"]["clear"] = []
+    text = words(page(result).section("subgroups"))
+    assert "No gap in AUROC is clear of 0 (adjusted for 84 comparisons)." in text
+    assert "Gap in AUROC:" not in text
 
 
 def test_rates_of_groups_have_rows_only_where_there_are_thresholds():
@@ -671,7 +692,7 @@ def test_rates_of_groups_have_rows_only_where_there_are_thresholds():
             cell |= dict.fromkeys(("tpr", "tpr_ci", "fpr", "fpr_ci"))
     names = [row[0] for row in groups_of(page(result), "Edema")]
     assert names == ["Edema", "Prevalence", "AUROC within"]
-    assert "Largest gap in TPR" not in page(result).text
+    assert "gap in TPR" not in words(page(result).section("subgroups")).replace("Gap", "gap")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cxrtool.evaluation.references import OtherReference, Reference, References
 from cxrtool.evaluation.result import (
     AppliedCalibration,
     CalibrationError,
+    ClearGap,
     CompetitionMean,
     Difference,
     EvaluationResult,
@@ -23,6 +24,7 @@ from cxrtool.evaluation.result import (
     PairedDifferences,
     Subgroups,
 )
+from cxrtool.evaluation.simultaneous import Simultaneous
 from cxrtool.evaluation.thresholds import ChosenRule, parse_rule
 
 ESTIMATES = (
@@ -79,6 +81,8 @@ def subgroups_of(values):
             for label, gaps in values["gaps"].items()
         },
         within=values["within"],
+        clear=tuple(ClearGap(**gap | {"ci": tuple(gap["ci"])}) for gap in values.get("clear", ())),
+        adjusted=values.get("adjusted") and Simultaneous(**values["adjusted"]),
     )
 
 
@@ -162,5 +166,8 @@ def made_differences(run, baseline, labels, mean=(None, None)):
         baseline=baseline,
         mean=MeanDifference(defined=len(labels), **apart(*mean)),
         competition=None,
-        labels={label: Difference(**apart(*one)) for label, one in labels.items()},
+        labels={
+            label: Difference(**apart(*one), auroc_adjusted=apart(*one)["auroc"].interval)
+            for label, one in labels.items()
+        },
     )

@@ -106,7 +106,7 @@ def show_differences(differences: Sequence[PairedDifferences]) -> None:
 
 
 def show_scores(result: EvaluationResult) -> None:
-    """The table of scores, their means, the largest gaps between groups, and the protocol."""
+    """The table of scores, their means, the gaps between groups, and the protocol."""
     show_banner([result])
     # Without thresholds there is room for the other measure of ranking.
     ranking = result.operating_point is None
@@ -159,19 +159,17 @@ def _mean_line(what: str, of: EvaluationResult | CompetitionMean) -> str:
 
 
 def show_gaps(result: EvaluationResult, of: str = "") -> None:
-    """The largest gap of AUROC between the groups of each column, if its interval is clear of 0."""
+    """The surest gap between the groups of each column, if an interval is clear of 0."""
     for column, subgroups in result.subgroups.items():
-        clear = [
-            (gaps.auroc, label)
-            for label, gaps in subgroups.gaps.items()
-            if gaps.auroc and gaps.auroc.ci and gaps.auroc.ci[0] > 0
-        ]
-        if clear:
-            gap, label = max(clear, key=lambda one: one[0].gap)
-            print_line(
-                f"{of}largest gap by {column}: {label}, AUROC {number(gap.gap)} higher for "
-                f"{gap.highest} than for {gap.lowest}"
-            )
+        if not subgroups.clear or not subgroups.adjusted:
+            continue
+        gap, more = subgroups.clear[0], len(subgroups.clear) - 1
+        others = f"; {more} more" if more else ""
+        print_line(
+            f"{of}gap by {column}: {gap.label}, {gap.measure.upper()} {number(gap.gap)} "
+            f"({interval(gap.ci, between='-')}) higher for {gap.highest} than for {gap.lowest}"
+            f"{others} (adjusted for {counted(subgroups.adjusted.comparisons, 'comparison')})"
+        )
 
 
 def _show_readers(result: EvaluationResult) -> None:
