@@ -150,6 +150,9 @@ def _in_chunks(work: Callable[[int, int], None], draws: Draws) -> None:
     """Do the replicates a few at a time, in threads: numpy lets go of the interpreter's lock."""
     step = max(1, CHUNK_CELLS // max(1, len(draws.patient_of)))
     starts = range(0, draws.replicates, step)
+    if len(starts) == 1:
+        work(0, draws.replicates)
+        return
     lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     with ThreadPoolExecutor(min(lent or os.cpu_count() or 1, MOST_THREADS)) as pool:
         ends = [min(start + step, draws.replicates) for start in starts]

@@ -1,7 +1,8 @@
 """Rates at a threshold, of all labels at once, with intervals over patients."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.sample import Sample
 
 
-class Rate(NamedTuple):
+@dataclass(frozen=True)
+class Rate:
     """A rate of each label."""
 
     values: Floats
@@ -24,7 +26,7 @@ class Rate(NamedTuple):
     ends_at: Callable[[float], Floats]
     """Their intervals (C, 2) at a level; NaN without draws."""
 
-    @property
+    @cached_property
     def estimates(self) -> list[Estimate]:
         """Each label's rate and its interval."""
         return Estimate.each(self.values, self.ends_at(LEVEL))

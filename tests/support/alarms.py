@@ -39,7 +39,7 @@ def draw_evaluation(rng, patients):
     return Sample(
         labels=LABELS,
         keys=np.arange(n).astype(str),
-        patients=patient.astype(str),
+        patients=patient,  # numbers sort faster than names
         studies=np.full(n, ""),
         targets=targets,
         mask=np.ones((n, count), bool),
