@@ -127,14 +127,15 @@ def share_interval(
     A bootstrap of 5 hits among 5 never misses, and would promise certainty. So the replicates
     give the variance alone, and with it the effective number of independent rows, p (1 - p) /
     variance; Wilson's interval (1927, J. Am. Stat. Assoc. 22:209-212) is that of so many rows, as
-    surveys do it (Korn & Graubard 1998, Surv. Methodol. 24:193-201). A share of 0 or 1 has no
-    variance: there a patient counts as one row.
+    surveys do it (Korn & Graubard 1998, Surv. Methodol. 24:193-201): times (z / t)^2, t being
+    Student's quantile, since how alike a patient's rows are is known from few patients. A share of
+    0 or 1 has no variance: there a patient counts as one row.
 
     Args:
         shares: (K,) in [0, 1].
         replicates: (R, K) of them; NaN where a draw has no row of the kind.
         rows: (K,) how many rows each share is of; it is never worth more of them.
-        patients: (K,) of how many patients they are.
+        patients: (K,) of how many patients they are, by `effective_number`.
         level: the share of true values that the intervals shall hold.
 
     Returns:
@@ -143,12 +144,16 @@ def share_interval(
     >>> share_interval([1.0], [[1.0]], [9], [5]).round(3).tolist()
     [[0.566, 1.0]]
     """
+    _check_level(level)
     share = np.asarray(shares, np.float64)
     count, whom = np.asarray(rows, np.float64), np.asarray(patients, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = _variances(np.asarray(replicates, np.float64))
         variance *= whom / np.maximum(whom - 1, 1)
-        effective = np.where(variance > 0, share * (1 - share) / variance, whom)
+        freedom = np.maximum(whom - 1, 1)
+        known = (ndtri((1 + level) / 2) / stdtrit(freedom, (1 + level) / 2)) ** 2
+        known = np.where(count > whom, known, 1.0)
+        effective = np.where(variance > 0, known * share * (1 - share) / variance, whom)
         effective = np.clip(effective, 1, np.maximum(count, 1))
     return wilson_interval(share, effective, level)
 

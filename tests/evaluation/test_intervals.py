@@ -83,10 +83,11 @@ def wilson(share, rows):
     return [middle - half, middle + half]
 
 
-def test_six_patients_drawn_with_replacement_are_worth_five():
+def test_six_patients_drawn_with_replacement_are_worth_five_and_fewer_by_students_t():
     spread = np.sqrt(0.25 / 6)  # the standard deviation of a mean of six, drawn so
     found = intervals.share_interval([0.5], [[0.5 - spread], [0.5 + spread]], [60], [6])[0]
-    assert found == pytest.approx(wilson(0.5, 5))
+    students = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 5)) ** 2
+    assert found == pytest.approx(wilson(0.5, 5 * students))
 
 
 def test_no_row_is_worth_more_than_one():

@@ -25,8 +25,15 @@ def test_tables_are_compared_with_nothing_else_at_hand(tables):
     files = [str(tables / "a.csv"), str(tables / "b.csv")]
     config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=100, output=tables / "out")
     found = compare_runs(config, files, None, seed=1)
-    assert list(found.tables) == ["aurocs", "other_references", "differences"]
-    for name in ("aurocs.tex", "aurocs.md", "differences.csv", "compare.json", "aurocs.png"):
+    assert list(found.tables) == ["aurocs", "other_references", "differences", "delong"]
+    for name in (
+        "aurocs.tex",
+        "aurocs.md",
+        "differences.csv",
+        "delong.csv",
+        "compare.json",
+        "aurocs.png",
+    ):
         assert (tables / "out" / name).stat().st_size > 100
     with pytest.raises(UsageError, match="named twice"):
         compare_runs(config, files[:1] * 2, None, seed=1)
