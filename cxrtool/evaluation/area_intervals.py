@@ -101,7 +101,7 @@ def _by_log_odds(
     variance = lacking / (centre * (1 - centre)) ** 2
     if len(inside):
         kept = np.clip(replicates, inside.min() / 2, (1 + inside.max()) / 2)
-        variance += np.var(logit(kept))
+        variance += float(np.var(logit(kept)))
     if not variance:
         return np.full(2, np.nan)
     half = width * np.sqrt(variance)

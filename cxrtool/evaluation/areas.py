@@ -95,7 +95,8 @@ def areas_of(sample: Sample, draws: Draws | None) -> Areas:
 
 def freedom_of(sample: Sample, mask: NDArray[np.bool_]) -> Floats:
     """Degrees of freedom of each label's AUROC: effective patients of the rarer class, less one."""
-    return np.min(_effective(sample, mask), axis=0) - 1.0
+    freedom: Floats = _effective(sample, mask).min(axis=0) - 1.0
+    return freedom
 
 
 def backing_of(sample: Sample, mask: NDArray[np.bool_], drawn: Floats | None) -> Backing:
@@ -136,7 +137,8 @@ def _effective(sample: Sample, mask: NDArray[np.bool_]) -> Floats:
 
 def _disjoint_pairs(sample: Sample, mask: NDArray[np.bool_], patients: NDArray[np.int64]) -> Floats:
     anybody = [len(np.unique(sample.patients[rows])) // 2 for rows in mask.T]
-    return np.minimum(patients.min(axis=0), anybody).astype(np.float64)
+    pairs: Floats = np.minimum(patients.min(axis=0), anybody).astype(np.float64)
+    return pairs
 
 
 def _variances(drawn: Floats) -> Floats:
