@@ -139,12 +139,6 @@ def _check_options(config: EvaluateConfig) -> None:
         raise UsageError("--robustness scores changed images: it needs a run")
     if config.keep:
         raise UsageError("--keep stores something with a run: there is none")
-    chosen = config.operating_point is not None or config.calibrate not in (None, "none")
-    if chosen and not config.valid_predictions:
-        raise UsageError(
-            "--operating-point and --calibrate are chosen on other images: give the model's "
-            "scores of those with --valid-predictions"
-        )
     if config.calibrate == PRIOR:
         raise UsageError(
             "--calibrate prior is of a run, whose training is known: temperature, platt and "
@@ -154,6 +148,12 @@ def _check_options(config: EvaluateConfig) -> None:
         raise UsageError(
             "--prevalence moves calibrated probabilities: give --calibrate platt and "
             "--valid-predictions"
+        )
+    chosen = config.operating_point is not None or config.calibrate not in (None, "none")
+    if chosen and not config.valid_predictions:
+        raise UsageError(
+            "--operating-point and --calibrate are chosen on other images: give the model's "
+            "scores of those with --valid-predictions"
         )
     if config.split != TruthConfig.split:
         raise UsageError("--split goes with a run: all rows of --predictions are scored")

@@ -1,5 +1,7 @@
 """Time the bootstrap of AUROC and AUPRC at CheXpert's size against scikit-learn in a loop.
 
+Then calibration (intercept, slope, curve) and net benefit of the same, with their intervals.
+
 python tests/benchmarks/bench_metrics.py
 
 22,000 images of about 7,500 patients, 14 labels, 1,000 replicates; scikit-learn on a few
@@ -15,6 +17,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
+from cxrtool.evaluation.calibration_measures import measure_calibration
+from cxrtool.evaluation.net_benefit import decision_curve
 
 IMAGES, PATIENTS, LABELS = 22_000, 7_500, 14
 
@@ -63,6 +67,12 @@ def main():
     print(f"images {IMAGES:,}  patients {PATIENTS:,}  labels {LABELS}  reps {args.replicates:,}")
     print(f"AUROC and AUPRC together    {ours:8.2f} s   median of {args.repeats}")
     print(f"peak memory                 {after:8.0f} MiB ({after - before:.0f} above the start)")
+    start = time.process_time()
+    for at in range(LABELS):
+        of_label = targets[:, at], scores[:, at], mask[:, at], draws.patient_of
+        measure_calibration(*of_label)
+        decision_curve(*of_label)
+    print(f"calibration and net benefit {time.process_time() - start:8.2f} s of one core")
     for name, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
         start = time.perf_counter()
         reference = loop_over_replicates(score, targets, scores, mask, draws, args.few)

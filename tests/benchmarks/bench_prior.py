@@ -1,13 +1,15 @@
 """Prior shift on drawn data: Brier score and calibration intercept before and after, ranks.
 
 python tests/benchmarks/bench_prior.py [--seeds 1 2 3] [--patients 500] [--rates chexpert]
-    [--trainings weighted balanced uniform] [--folder DIR]
+    [--trainings probe weighted balanced uniform] [--folder DIR]
 
 For each seed a data set of drawn X-rays, and on it a small ResNet by weighted sampling (the
-report's recipe), with `--pos-weight balanced`, and plainly. Each run is scored on
-test with `--calibrate none`, `prior` and `platt`. Printed, as means over the labels with ten or
-more test positives: Brier score, the size of the calibration intercept, its slope, and whether
-AUROCs stayed what they were to the last bit. `--folder` keeps what was trained, and goes on there.
+report's recipe), with `--pos-weight balanced`, and plainly; `probe` fits the last layer alone, to
+features of random weights, by weighted sampling: a training whose loss reached its end. Each run is
+scored on test with `--calibrate none`, `prior` and `platt`. Printed, as means over the labels with
+ten or more test positives: Brier score, the size of the calibration intercept, its slope, and
+whether AUROCs stayed what they were to the last bit. `--folder` keeps what was trained, and goes on
+there.
 """
 
 import argparse
@@ -34,6 +36,7 @@ TRAININGS = {
     "weighted": NETWORK,
     "balanced": replace(NETWORK, sampling="uniform", pos_weight="balanced"),
     "uniform": replace(NETWORK, sampling="uniform"),
+    "probe": replace(NETWORK, probe="only"),
 }
 METHODS = ("none", "prior", "platt")
 

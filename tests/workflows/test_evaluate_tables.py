@@ -126,6 +126,10 @@ def test_thresholds_come_from_valid_predictions(tables):
         ({"keep": True}, "there is none"),
         ({"operating_point": "f1"}, "--valid-predictions"),
         ({"calibrate": "platt"}, "--valid-predictions"),
+        ({"calibrate": "prior"}, "--calibrate prior is of a run"),
+        ({"prevalence": "Edema=0.1"}, "give --calibrate platt"),
+        ({"prevalence": "Edema=0.1", "calibrate": "none"}, "give --calibrate platt"),
+        ({"prevalence": "Edema=0.1", "calibrate": "platt"}, "--valid-predictions"),
         ({"valid_predictions": [Path("x.csv")] * 2}, "give one each"),
         ({"split": "valid"}, "--split goes with a run"),
         ({"valid_truth": Path("x.csv")}, "--valid-truth goes with"),
@@ -140,6 +144,32 @@ def test_thresholds_come_from_valid_predictions(tables):
 def test_options_that_do_not_go_together_are_refused(tables, options, message):
     with pytest.raises(UsageError, match=message):
         scored(tables, "a", **options)
+
+
+def test_probabilities_of_a_table_are_moved_from_the_prevalence_of_its_valid_rows(tables):
+    options = {"valid_predictions": [tables / "a.csv"], "calibrate": "platt"}
+    plain = scored(tables, "a", **options).as_json()["labels"]
+    found = scored(
+        tables,
+        "a",
+        "b",
+        **{**options, "valid_predictions": [tables / "a.csv"] * 2},
+        prevalence="Edema=0.02",
+    ).as_json()["results"]
+    for one in (found[0]["labels"]["Edema"], found[2]["labels"]["Edema"]):
+        assert one["target_prevalence"] == 0.02
+        low, high = one["target_ppv_ci"]
+        assert 0 < low < one["target_ppv"] < high < 1
+    edema, before = found[0]["labels"]["Edema"], plain["Edema"]
+    truth = pd.read_csv(tables / "groundtruth.csv")["Edema"].mean()
+    moved = np.log(0.02 / 0.98) - np.log(truth / (1 - truth))
+    intercept = before["calibration_intercept"] - moved
+    assert edema["calibration_intercept"] == pytest.approx(intercept, abs=1e-3)
+    assert (edema["auroc"], edema["ppv"]) == (before["auroc"], before["ppv"])
+    others = [label for label in plain if label != "Edema"]
+    assert all(found[0]["labels"][label] == plain[label] for label in others)
+    with pytest.raises(UsageError, match="'Edma' is not known: did you mean Edema"):
+        scored(tables, "a", **options, prevalence="Edma=0.1")
 
 
 def test_a_name_is_not_a_group_where_others_are(tables):
