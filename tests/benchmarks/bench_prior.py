@@ -7,7 +7,7 @@ For each seed a data set of drawn X-rays, and on it a small ResNet by weighted s
 report's recipe), with `--pos-weight balanced`, and plainly; `probe` fits the last layer alone, to
 features of random weights, by weighted sampling: a training whose loss reached its end. Each run is
 scored on test with `--calibrate none`, `prior` and `platt`. Printed, as means over the labels with
-ten or more test positives: Brier score, the size of the calibration intercept, its slope, and
+five or more test positives: Brier score, the size of the calibration intercept, its slope, and
 whether AUROCs stayed what they were to the last bit. `--folder` keeps what was trained, and goes on
 there.
 """
@@ -28,7 +28,7 @@ from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 
-ENOUGH = 10
+ENOUGH = 5
 NETWORK = TrainConfig(
     arch="resnet18", weights="none", image_size=64, epochs=8, lr=5e-4, workers=0, device="cpu"
 )
