@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,9 @@ def why_apart(one: Scored, other: Scored) -> str | None:
     Images come before the truth: of other images no truth is the same.
     """
     here, there = one.result.protocol, other.result.protocol
+    if _truth_is_one(one, other):
+        # What the policies would make of values that are not there is no difference.
+        here = replace(here, uncertainty=there.uncertainty, blank=there.blank)
     reasons = {
         "images": not np.array_equal(one.raw.keys, other.raw.keys),
         "uncertainty": here.uncertainty != there.uncertainty,
@@ -59,6 +62,28 @@ def why_apart(one: Scored, other: Scored) -> str | None:
         "protocol": here != there,
     }
     return next((name for name, applies in reasons.items() if applies), None)
+
+
+def unused_policies(one: Scored, other: Scored) -> str | None:
+    """What of two policies differs in name and, on these images, in nothing: in words; None: they
+    are the same, or make the truth another."""
+    here, there = one.result.protocol, other.result.protocol
+    kinds = {
+        "uncertain": (here.uncertainty, there.uncertainty),
+        "not mentioned": (here.blank, there.blank),
+    }
+    differing = [f"{kind} as {' or '.join(of)}" for kind, of in kinds.items() if of[0] != of[1]]
+    if not differing or why_apart(one, other):
+        return None
+    return ", ".join(differing)
+
+
+def _truth_is_one(one: Scored, other: Scored) -> bool:
+    """Whether two are of the same rows, whose common labels have the same truth in both."""
+    shared = [label for label in one.raw.labels if label in other.raw.labels]
+    if not shared or not np.array_equal(one.raw.keys, other.raw.keys):
+        return False
+    return _same_truth(one.raw.choose(shared), other.raw.choose(shared))
 
 
 def paired_differences(
@@ -93,9 +118,14 @@ def paired_differences(
 def _check_truth(one: Sample, other: Sample) -> None:
     if not np.array_equal(one.keys, other.keys):
         raise DataError("the rows are not the same: score both on the same images")
-    masks, truths = (one.mask, other.mask), (one.targets & one.mask, other.targets & other.mask)
-    if not (np.array_equal(*masks) and np.array_equal(*truths)):
+    if not _same_truth(one, other):
         raise DataError("the truth is not the same: pass --uncertainty to score both against one")
+
+
+def _same_truth(one: Sample, other: Sample) -> bool:
+    """Whether the same rows and labels count in both, with the same answer."""
+    masks, truths = (one.mask, other.mask), (one.targets & one.mask, other.targets & other.mask)
+    return np.array_equal(*masks) and np.array_equal(*truths)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ OF_THRESHOLDS = (
 )
 OWN = "its maker's own data"
 TOO_FEW = "valid had too few patients, or scores that do not vary"
-COUNTS = ("n", "positives", "positive_patients", "patients")
+COUNTS = ("n", "positives", "positive_patients", "negative_patients", "patients")
 """Keys of how many there are; fewer than ten of a class or a group are not told."""
 
 

@@ -41,10 +41,25 @@ def references_tables(results: Results) -> tuple[PaperTable | None, PaperTable |
         UsageError: there are no results.
     """
     need(results, "result")
-    labels = [label for label in COMPETITION_LABELS if any(label in r.labels for r in results)]
+    labels = _five_of(results)
     if not labels:
         return None, None
     return _same_table(results, labels), _other_table(results, labels)
+
+
+def count_published(results: Results) -> int:
+    """How many published results stand in `references_tables`, each counted once."""
+    labels = _five_of(results)
+    of = [
+        [*one.references.same, *(two.reference for two in one.references.other)] for one in results
+    ]
+    every = _published(((one, "") for found in of for one in found), labels)
+    return len(every) if labels else 0
+
+
+def _five_of(results: Results) -> list[str]:
+    """Those of the competition's labels that any of the results has."""
+    return [label for label in COMPETITION_LABELS if any(label in r.labels for r in results)]
 
 
 def _same_table(results: Results, labels: Sequence[str]) -> PaperTable | None:

@@ -13,7 +13,7 @@ from cxrtool.core.errors import UsageError, counted, first_few
 from cxrtool.core.files import claimed_folder, write_text
 from cxrtool.core.json_files import plain, write_json
 from cxrtool.core.workspace import Workspace
-from cxrtool.evaluation.comparison import APART, differences_of, why_apart
+from cxrtool.evaluation.comparison import APART, differences_of, unused_policies, why_apart
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
 from cxrtool.evaluation.run_part import choose_part
 from cxrtool.evaluation.scoring import Scored, tell_warnings
@@ -23,7 +23,7 @@ from cxrtool.reports.figures.forest import comparison_figure
 from cxrtool.reports.figures.panels import save_figure
 from cxrtool.reports.markup import PaperTable, to_csv, to_latex, to_markdown
 from cxrtool.reports.paper_tables import auroc_table, delong_table, differences_table
-from cxrtool.reports.reference_tables import references_tables
+from cxrtool.reports.reference_tables import count_published, references_tables
 from cxrtool.workflows.evaluate_tables import score_files_alone
 
 WRITERS: dict[str, Callable[[PaperTable], str]] = {
@@ -41,8 +41,10 @@ class CompareResult:
     results: list[EvaluationResult]
     differences: list[PairedDifferences]
     tables: dict[str, PaperTable]
-    """By the names that their files have: aurocs, references, other_references, differences and
-    delong."""
+    """By the names that their files have: aurocs, differences, delong, references,
+    other_references."""
+    published: int = 0
+    """How many published results stand in the last two."""
     written: tuple[Path, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -86,16 +88,25 @@ def compare_runs(
     tell_warnings(scored, reporter)
     _tell_pairs_apart(scored, reporter)
     results, differences = [one.result for one in scored], differences_of(scored)
-    result = CompareResult(results, differences, _tables(results, differences))
+    result = CompareResult(
+        results, differences, _tables(results, differences), count_published(results)
+    )
     if config.output is None:
         return result
     return replace(result, written=tuple(_write(result, config.output, force=config.force)))
 
 
 def _tell_pairs_apart(scored: Sequence[Scored], reporter: Reporter) -> None:
-    """Say of which pairs no difference is taken, why, and what to do."""
+    """Say of which pairs no difference is taken, why, and what to do; and of which one is although
+    their policies have other names."""
     pairs = list(itertools.combinations(scored, 2))
     apart = Counter(why for pair in pairs if (why := why_apart(*pair)))
+    alike = Counter(what for pair in pairs if (what := unused_policies(*pair)))
+    for what, count in alike.items():
+        reporter.note(
+            f"{counted(count, 'pair')} of {len(pairs)} differ in policies ({what}) that nothing in "
+            "these images meets: the truth is the same, and the difference is taken"
+        )
     for why, count in apart.items():
         reporter.note(
             f"no difference is taken of {counted(count, 'pair')} of {len(pairs)}: {APART[why]}"
@@ -105,14 +116,14 @@ def _tell_pairs_apart(scored: Sequence[Scored], reporter: Reporter) -> None:
 def _tables(
     results: Sequence[EvaluationResult], differences: Sequence[PairedDifferences]
 ) -> dict[str, PaperTable]:
-    """The tables there are something for, in the order of a paper."""
+    """The tables there are something for: one's own, and then published ones."""
     same, other = references_tables(results)
     found = {
         "aurocs": auroc_table(results, digits=3),
-        "references": same,
-        "other_references": other,
         "differences": differences_table(differences) if differences else None,
         "delong": delong_table(differences) if differences else None,
+        "references": same,
+        "other_references": other,
     }
     return {name: table for name, table in found.items() if table is not None}
 

@@ -1,6 +1,7 @@
 """Runs and tables of predictions side by side."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from cxrtool.data.manifest import read_manifest, read_split
 from cxrtool.workflows.compare import compare_runs
 from cxrtool.workflows.evaluate import evaluate_run
 from cxrtool.workflows.split import split_manifest
-from tests.conftest import Listening
+from tests.conftest import Listening, call_chexperts
+from tests.support.calling import call
 from tests.support.copies import copy_folder
 from tests.support.evaluating_tables import evaluate
 from tests.support.sealing import change_model
@@ -25,7 +27,7 @@ def test_tables_are_compared_with_nothing_else_at_hand(tables):
     files = [str(tables / "a.csv"), str(tables / "b.csv")]
     config = CompareConfig(truth=tables / "groundtruth.csv", bootstrap=100, output=tables / "out")
     found = compare_runs(config, files, None, seed=1)
-    assert list(found.tables) == ["aurocs", "other_references", "differences", "delong"]
+    assert list(found.tables) == ["aurocs", "differences", "delong", "other_references"]
     for name in (
         "aurocs.tex",
         "aurocs.md",
@@ -111,6 +113,60 @@ def test_one_network_under_two_policies_is_told_of_the_policy(trained):
     assert len(told[None]) == 1
     assert "--uncertainty POLICY" in told[None][0]
     assert told["ones"] == []
+
+
+@pytest.mark.parametrize("kind", ["uncertainty", "blank"])
+def test_policies_that_the_data_never_meet_leave_the_truth_the_same(trained, kind):
+    """With -1, or with blanks, in one image of test, they do not."""
+    workspace = trained.workspace
+    other = {"uncertainty": "zeros", "blank": "ignore"}[kind]
+    copy_folder(workspace.runs / "tiny", workspace.runs / "other")
+    run = RunFolder(workspace.runs / "other")
+    write_json(run.labels, {**json.loads(run.labels.read_text()), kind: other})
+    change_model(run)
+    manifest = pd.read_csv(workspace.manifest)
+    labels = list(manifest.columns[manifest.columns.get_loc("source") + 1 :])
+    decided = manifest[labels].replace(-1, 1).fillna(0)
+    told, found = [], []
+    for raw in (0, -1 if kind == "uncertainty" else np.nan):
+        manifest[labels] = decided
+        test = pd.read_csv(workspace.split).set_index("path")["split"].eq("test")
+        row = manifest.index[manifest["path"].map(test)][0]
+        manifest.loc[row, labels[3]] = raw
+        manifest.to_csv(workspace.manifest, index=False)
+        listening = Notes()
+        config = CompareConfig(bootstrap=0, device="cpu", precision="fp32", workers=0)
+        done = compare_runs(config, ["tiny", "other"], workspace, seed=1, reporter=listening)
+        told.append([text for text in listening.notes if "pair" in text])
+        found.append(done.differences)
+    assert len(found[0]) == 1
+    assert found[0][0].mean.auroc.value == 0
+    assert "the truth is the same, and the difference is taken" in told[0][0]
+    assert (
+        f"ones or {other}" in told[0][0] if kind == "uncertainty" else f"or {other}" in told[0][0]
+    )
+    assert found[1] == []
+    assert "no difference is taken" in told[1][0]
+
+
+def test_ones_own_come_first_and_published_results_are_folded(trained):
+    """All are in tables for papers."""
+    call_chexperts(trained.workspace)
+    copy_folder(trained.workspace.runs / "tiny", trained.workspace.runs / "other")
+    words = ["compare", "tiny", "other", "-w", str(trained.workspace.folder), "--bootstrap", "0"]
+    plain, all_of_them, latex = (
+        call(*words, *more) for more in ([], ["--references"], ["--table", "latex"])
+    )
+    count = int(re.search(r"^(\d+) published results: --references shows", plain.stdout, re.M)[1])
+    assert count > 3
+    captions = ("AUROC beside published scores", "Published AUROC")
+    assert not any(caption in plain.stdout for caption in captions)
+    shown = all_of_them.stdout
+    assert "published results:" not in shown
+    places = [shown.index(caption) for caption in captions if caption in shown]
+    assert places
+    assert shown.index("Differences in AUROC") < min(places)
+    assert latex.stdout.count(r"\begin{table") >= 3
 
 
 def test_compare_warns_of_few_positives_as_evaluate_does(trained, tables):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
     from cxrtool.workflows.compare import CompareResult
     from cxrtool.workflows.evaluate_tables import TablesResult
 
+PUBLISHED = ("references", "other_references")
+"""The tables of a comparison that have published results."""
 LONGEST = 40
 """A longer cell of a table for papers stands below it."""
 
@@ -69,8 +71,11 @@ def compared(result: CompareResult, config: CompareConfig, common: CommonConfig)
         print_text("\n".join(write(one) for one in result.tables.values()))
         return
     show_banner(result.results)
-    for one in result.tables.values():
-        show_paper_table(one)
+    for name, one in result.tables.items():
+        if config.references or name not in PUBLISHED:
+            show_paper_table(one)
+    if result.published and not config.references:
+        print_line(f"{counted(result.published, 'published result')}: --references shows them")
     if result.written:
         print_line(f"written: {', '.join(str(path) for path in result.written)}")
 

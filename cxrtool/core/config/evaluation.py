@@ -143,3 +143,6 @@ class CompareConfig(TruthConfig):
     table: str = option("text", OUTPUT, choices=("text", "markdown", "latex")).help(
         "Form of the tables: for reading, or for a paper."
     )
+    references: bool = option(False, OUTPUT).help(
+        "Show published results too, which tables for papers and files of --output have anyhow."
+    )
