@@ -64,8 +64,10 @@ def _parts(
     """The parts, those of the run's own folds too, and whether they are as it was trained."""
     try:
         same = sha256(workspace.split) == card.split_sha256
+        # Nobody's split is that of a network whose training others chose.
+        as_trained = same or card.published is not None
         # Another split knows no such fold.
-        return read_split(workspace.split, rows, card.fold if same else None), same
+        return read_split(workspace.split, rows, card.fold if same else None), as_trained
     except (DataError, OSError):
         return None, False
 

@@ -106,9 +106,9 @@ def _step(drawing: Drawing, title: str, count: Count, out_title: str, out: LeftO
     top = drawing.height
     box = drawing.put(title, _count_lines(count))
     drawing.height += box.height + GAP / 2
-    lines = [f"{number:,} {reason}" for reason, number in out.reasons.items()]
+    lines = [f"{reason}: {number:,}" for reason, number in out.reasons.items()]
     if out.unexplained:
-        lines.append(f"{out.unexplained:,} for a reason that is not known")
+        lines.append(f"reason not known: {out.unexplained:,}")
     number = "not known" if out.total is None else f"{out.total:,}"
     beside = drawing.put(f"{out_title}: {number}", lines, WIDTH - BESIDE, BESIDE, "out")
     end = drawing.height + beside.height + GAP / 2

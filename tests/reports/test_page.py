@@ -1007,10 +1007,10 @@ def test_the_flow_is_drawn_with_its_numbers():
         "In the tables",
         "not known",
         "Left out while they were read: not known",
-        "2 label value",
+        "label value: 2",
         "Left out: 40",
-        "33 broken image",
-        "7 for a reason that is not known",
+        "broken image: 33",
+        "reason not known: 7",
         "The part test, scored",
         "20 images, 10 patients",
     ):
