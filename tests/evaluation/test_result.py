@@ -15,12 +15,14 @@ def test_json_has_what_the_result_has_in_the_order_of_its_fields():
         name
         for name in EvaluationResult.__dataclass_fields__
         for name in ([name, f"{name}_ci"] if name.startswith("mean_") else [name])
-        # Where readers are shares, and only there, it says how many labels they leave open.
-        if name not in ("written", "divided")
+        # What was not asked for, or is not of these data, is not there at all.
+        if name not in ("written", "divided", "readers", "robustness")
     ]
-    for key in ("protocol", "operating_point", "intervals", "competition", "labels", "subgroups"):
+    for key in ("protocol", "operating_point", "intervals", "competition", "subgroups"):
         assert found[key] == values[key], key
         assert json.dumps(found[key]).count("{") == json.dumps(values[key]).count("{")
+    for label, given in values["labels"].items():
+        assert given.items() <= found["labels"][label].items(), label
     for key in ("run", "split", "n", "patients", "mean_auroc", "mean_auroc_ci", "warnings"):
         assert found[key] == values[key], key
     assert found["data"] == {"origin": "own", "description": "those of truth.csv"}
@@ -28,7 +30,11 @@ def test_json_has_what_the_result_has_in_the_order_of_its_fields():
         *("auroc", "auroc_ci", "auprc", "auprc_ci", "threshold"),
         *("sensitivity", "sensitivity_ci", "specificity", "specificity_ci"),
         *("ppv", "ppv_ci", "npv", "npv_ci", "f1", "f1_ci"),
-        *("brier", "ece", "prevalence", "n", "positives", "positive_patients"),
+        *("brier", "ece", "calibration_intercept", "calibration_intercept_ci"),
+        *("calibration_slope", "calibration_slope_ci"),
+        *("prevalence", "n", "positives", "positive_patients", "negative_patients"),
+        *("tp", "fp", "fn", "tn", "too_few"),
+        *("target_prevalence", "target_ppv", "target_ppv_ci", "target_npv", "target_npv_ci"),
     ]
 
 
