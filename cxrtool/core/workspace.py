@@ -103,6 +103,8 @@ class Workspace:
     """The table of images and raw labels."""
     data_info = Inside("data.json")
     """What `prepare` found, and where the images are."""
+    croissant = Inside("croissant.json")
+    """What the manifest is, for other programs, without a row of it."""
     pixels = Inside("pixels.csv")
     """Each image's size and pixel sums."""
     pictures = Inside("pictures.csv")

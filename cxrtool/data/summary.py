@@ -15,6 +15,7 @@ from cxrtool.core.files import sha256, whole_file
 from cxrtool.core.json_files import write_json
 from cxrtool.core.origin import Origin
 from cxrtool.core.workspace import Workspace
+from cxrtool.data.croissant import write_croissant
 from cxrtool.data.labels import MAJORITY, UNCERTAIN, majority
 from cxrtool.data.manifest import label_columns, mean_and_deviation, write_manifest
 from cxrtool.data.problems import Problems
@@ -170,6 +171,13 @@ def write_workspace(
     workspace.data_info.unlink(missing_ok=True)
     write_table(problems.table(), workspace.problems)
     write_manifest(looked.kept, workspace.manifest)
+    write_croissant(
+        workspace,
+        looked.kept,
+        dataset=source.dataset,
+        origin=result.origin,
+        blank=result.blank,
+    )
     _write_official(source, looked.kept, workspace)
     workspace.boxes.unlink(missing_ok=True)
     if source.boxes is not None:
