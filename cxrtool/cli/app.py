@@ -10,6 +10,7 @@ from cxrtool import __version__
 from cxrtool.cli.command import Call, command
 from cxrtool.cli.suggestions import SuggestingGroup
 from cxrtool.core.config import (
+    CertifyConfig,
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
@@ -198,6 +199,15 @@ def evaluate(config: EvaluateConfig, call: Call) -> None:
     else:
         result = evaluate_run(config, call.workspace, seed=call.seed, reporter=call.reporter)
         show.evaluated(result, call.common)
+
+
+@command(app, CertifyConfig, EVALUATING)
+def certify(config: CertifyConfig, call: Call) -> None:
+    """Choose a run's certified thresholds anew, on images of the place where it is used."""
+    from cxrtool.cli.show.certificates import certified
+    from cxrtool.workflows.certify import certify_run
+
+    certified(certify_run(config, call.workspace, reporter=call.reporter), call.common)
 
 
 @command(app, CompareConfig, EVALUATING, arguments=[RUNS])

@@ -79,6 +79,7 @@ COMMAND_WORDS: dict[str, str] = {
     "train": "finetune fine-tune fit learn resume",
     "tune": "hpo hyperopt optimise optimize search sweep",
     "evaluate": "eval metrics report score test validate",
+    "certify": "certificate guarantee promise recertify refit",
     "compare": "diff leaderboard versus vs",
     "predict": "classify detect infer inference run",
     "gui": "app page serve server ui web webui",

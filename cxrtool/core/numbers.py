@@ -73,17 +73,37 @@ def published(value: float) -> str:
 def number_pair(value: float, threshold: float | None) -> tuple[str, str]:
     """A probability and its threshold with so many digits that they differ where the two do.
 
-    A threshold is never shown as 0 or 1 that is neither; `n/a` for none.
+    Neither is shown as 0 that is not, nor a threshold as 1; `n/a` for none.
 
     >>> number_pair(0.00312, 0.00021), number_pair(0.25, 0.5), number_pair(0.5, None)
     (('0.0031', '0.0002'), ('0.250', '0.500'), ('0.500', 'n/a'))
+    >>> number_pair(0.0004, 0.5), number_pair(0.0004, None)
+    (('0.0004', '0.5000'), ('0.0004', 'n/a'))
     """
-    if threshold is None or threshold != threshold or value != value:
+    if value != value:
         return number(value), number(threshold)
-    forms = (*(f".{digits}f" for digits in range(3, 7)), ".3g", ".17g")
+    if threshold is None or threshold != threshold:
+        return _told_apart(value, None)[0], MISSING
+    return _told_apart(value, threshold)
+
+
+def threshold_text(threshold: float | None) -> str:
+    """A threshold with so many digits that it is not shown as 0 or 1; `n/a` for none.
+
+    >>> threshold_text(0.25), threshold_text(0.00021), threshold_text(None)
+    ('0.250', '0.0002', 'n/a')
+    """
+    return MISSING if threshold is None else number_pair(threshold, threshold)[1]
+
+
+def _told_apart(value: float, threshold: float | None) -> tuple[str, str]:
     shown = ("", "")
-    for form in forms:
-        shown = f"{value:{form}}", f"{threshold:{form}}"
+    for form in (*(f".{digits}f" for digits in range(3, 7)), ".3g", ".17g"):
+        shown = f"{value:{form}}", "" if threshold is None else f"{threshold:{form}}"
+        if value != 0 and float(shown[0]) == 0:
+            continue
+        if threshold is None:
+            break
         apart = value == threshold or shown[0] != shown[1]
         if apart and (float(shown[1]) not in (0, 1) or threshold in (0, 1)):
             break

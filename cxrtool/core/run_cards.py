@@ -14,6 +14,7 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import (
     AGAIN,
     AncestorFacts,
+    CertificateFacts,
     Counts,
     InheritedFacts,
     PublishedFacts,
@@ -21,6 +22,7 @@ from cxrtool.core.schemas import (
     RunModel,
     RunPatients,
     RunThresholds,
+    TriageFacts,
     checked,
     read_as,
 )
@@ -60,6 +62,14 @@ class RunCard:
     """Each label's, as `predict` uses them."""
     operating_point: str
     """The rule that they were chosen by."""
+    chosen_on: str = "valid"
+    """The images that they were chosen on."""
+    family: str | None = None
+    """Of which promises they are, where they are certified."""
+    certificates: dict[str, CertificateFacts] = field(default_factory=dict)
+    """What is known of each certified threshold, but of those edited by hand."""
+    triage: TriageFacts | None = None
+    """Two certified thresholds a label, where they were stored."""
     operating_points: dict[str, dict[str, float | None]]
     """The thresholds of all rules that were asked for so far."""
     calibration: dict[str, Any] | None
@@ -122,7 +132,10 @@ def read_card(run: RunFolder) -> RunCard:
                 f"{path} is not the file that training wrote (its SHA-256 differs from the one "
                 f"in {run.model.name}): {AGAIN}"
             )
-    usual = thresholds.operating_points.get(thresholds.operating_point, thresholds.thresholds)
+    name = name_of_point(thresholds.operating_point, thresholds.family, thresholds.chosen_on)
+    usual = thresholds.operating_points.get(name, thresholds.thresholds)
+    edited = tuple(one for one in labels.labels if usual.get(one) != thresholds.thresholds[one])
+    certificates = thresholds.certificates or {}
     return RunCard(
         arch=model.arch,
         drop_rate=model.drop_rate,
@@ -139,10 +152,14 @@ def read_card(run: RunFolder) -> RunCard:
         blank=labels.blank,
         thresholds={label: thresholds.thresholds[label] for label in labels.labels},
         without=_estimated(model, labels) if thresholds.without is None else thresholds.without,
-        edited=tuple(one for one in labels.labels if usual.get(one) != thresholds.thresholds[one]),
+        edited=edited,
         shifted=cohort.shifted,
         train=labels.train,
         operating_point=thresholds.operating_point,
+        chosen_on=thresholds.chosen_on,
+        family=thresholds.family,
+        certificates={one: of for one, of in certificates.items() if one not in edited},
+        triage=thresholds.triage,
         operating_points=thresholds.operating_points,
         calibration=thresholds.calibration,
         train_patients=patients.train,
@@ -167,6 +184,16 @@ def _cohort(patients: RunPatients, labels: RunLabels) -> RunCohort:
         collections=tuple(one for one in patients.registers or () if one in NAMES),
         shifted=_shifted(labels),
     )
+
+
+def name_of_point(operating_point: str, family: str | None, chosen_on: str) -> str:
+    """Under which name a run keeps the thresholds of a rule: with what is not as usual.
+
+    >>> name_of_point("youden", None, "valid"), name_of_point("certified-npv=0.98", "holm", "ours")
+    ('youden', 'certified-npv=0.98, holm, chosen on ours')
+    """
+    parts = [operating_point] + ([family] if family not in (None, "none") else [])
+    return ", ".join(parts + ([f"chosen on {chosen_on}"] if chosen_on != "valid" else []))
 
 
 def _refuse_missing(run: RunFolder, *needed: Path) -> None:

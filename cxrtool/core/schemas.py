@@ -162,6 +162,45 @@ class RunLabels(Record):
     train: dict[Word, Counts] | None = None
 
 
+class CertificateFacts(Record):
+    """What a certified threshold is known to keep, as `certificates.Certificate` has it."""
+
+    quantity: Literal["sensitivity", "specificity", "ppv", "npv"]
+    promised: Share
+    reached: Share
+    level: Share
+    patients: Count
+    wrong: Annotated[float, Field(ge=0, le=MOST)]
+    positive_patients: Count
+    negative_patients: Count
+    ended: Text = ""
+
+
+class LimitsFacts(Record):
+    """A label's two certified thresholds, and what is known of each."""
+
+    rule_out: Annotated[float, Field(ge=0, le=math.nextafter(1, 2))]
+    rule_in: Annotated[float, Field(ge=0, le=math.nextafter(1, 2))]
+    certificates: Annotated[tuple[CertificateFacts, CertificateFacts], Strict(False)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.rule_out > self.rule_in:
+            raise ValueError(f"rule_out {self.rule_out} is above rule_in {self.rule_in}")
+        return self
+
+
+class TriageFacts(Record):
+    """Of each label for which both promises can be kept, two thresholds."""
+
+    rule_out: Word
+    rule_in: Word
+    chosen_on: Word
+    family: Word
+    labels: dict[Word, LimitsFacts]
+    without: dict[Word, Text]
+
+
 class RunThresholds(Record):
     """thresholds.json: operating points and calibration."""
 
@@ -173,6 +212,11 @@ class RunThresholds(Record):
     """As `points.Calibration` writes and reads it."""
     without: dict[Word, Text] | None = None
     """Why labels have no threshold; version 0.1 took any that it found."""
+    family: Word | None = None
+    """Of the promises of a certified operating point."""
+    certificates: dict[Word, CertificateFacts] | None = None
+    """Of each label with a certified threshold."""
+    triage: TriageFacts | None = None
     weights_sha256: Sha256 | None = None
     """Of the weights whose scores they were chosen on."""
     sealed: Sha256 | None = None
@@ -275,6 +319,10 @@ class ExportedFacts(Record):
     operating_point: Word
     calibration: dict[str, Any] | None
     without: dict[Word, Text] | None = None
+    chosen_on: Word | None = None
+    family: Word | None = None
+    certificates: dict[Word, CertificateFacts] | None = None
+    triage: TriageFacts | None = None
     sampling_remark: Text | None = None
     """What weighted sampling did to the probabilities, in words."""
     uncertainty: Word

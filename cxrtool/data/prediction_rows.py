@@ -14,6 +14,9 @@ from cxrtool.images.blanks import undecidable
 
 AFTER = ("positive", "warning", "error")
 """The columns after the labels."""
+VERDICT = "verdict"
+"""The column after these, of a model with two certified thresholds a label."""
+RULE_OUT, READ_FIRST, RULE_IN = "rule-out", "read-first", "rule-in"
 SEPARATOR = ";"
 OF_LOGITS = ":logit"
 """What a label's column of logits is called after the label."""
@@ -35,20 +38,26 @@ class Row:
     """The labels at or over their threshold."""
     warning: str = ""
     error: str = ""
+    verdicts: tuple[str, ...] | None = None
+    """Of labels with two certified thresholds, `LABEL:rule-out`, `read-first` or `rule-in`; None
+    where the model has no such labels."""
 
     def __post_init__(self) -> None:
-        if self.scores is None and self.positive:
-            raise ValueError(f"{self.path} has no probabilities, and is called positive")
+        if self.scores is None and (self.positive or self.verdicts):
+            raise ValueError(f"{self.path} has no probabilities, and something is decided of it")
 
     def as_json(self, labels: Sequence[str]) -> dict[str, Any]:
-        """The row as an object of one level: path, labels, positive, warning, error."""
+        """The row as an object of one level: path, labels, positive, warning, error, verdict."""
         scores = [None] * len(labels) if self.scores is None else self.scores
         after = (SEPARATOR.join(self.positive), self.warning, self.error)
-        return {
+        found = {
             "path": self.path,
             **dict(zip(labels, scores, strict=True)),
             **dict(zip(AFTER, after, strict=True)),
         }
+        if self.verdicts is not None:
+            found[VERDICT] = SEPARATOR.join(self.verdicts)
+        return found
 
 
 def decide(
@@ -70,9 +79,31 @@ def decide(
     )
 
 
-def header(labels: Sequence[str], *, logits: bool = False) -> list[str]:
-    """A table's columns; with the logits after what readers of version 0.1 know."""
-    return ["path", *labels, *AFTER, *(map(logit_column, labels) if logits else ())]
+def judge(
+    scores: Iterable[float],
+    labels: Sequence[str],
+    limits: Mapping[str, tuple[float, float]],
+    warning: str = "",
+) -> dict[str, str]:
+    """The verdict on each label that has two limits: below the first, from the second on, between.
+
+    Nothing is judged of a picture of which nothing is decided either.
+    """
+    if undecidable(warning):
+        return {}
+    found = {}
+    for label, score in zip(labels, scores, strict=True):
+        if label in limits:
+            lower, upper = limits[label]
+            between = RULE_IN if float(score) >= upper else READ_FIRST
+            found[label] = RULE_OUT if float(score) < lower else between
+    return found
+
+
+def header(labels: Sequence[str], *, logits: bool = False, verdicts: bool = False) -> list[str]:
+    """A table's columns; verdicts, or logits, come after what readers of version 0.1 know."""
+    columns = ["path", *labels, *AFTER, *([VERDICT] if verdicts else ())]
+    return [*columns, *(map(logit_column, labels) if logits else ())]
 
 
 def logit_column(label: str) -> str:
@@ -83,6 +114,7 @@ def logit_column(label: str) -> str:
 def cells(row: Row, labels: Sequence[str], *, logits: bool = False) -> list[str]:
     """A row of a CSV, its numbers with as many digits as are read back exactly."""
     after = [SEPARATOR.join(row.positive), row.warning, row.error]
+    after += [] if row.verdicts is None else [SEPARATOR.join(row.verdicts)]
     numbers = [row.path, *_numbers(row.scores, labels), *after]
     return [*numbers, *_numbers(row.logits, labels)] if logits else numbers
 
@@ -122,11 +154,16 @@ def kind_of(path: Path) -> str:
 
 
 def write_rows(
-    rows: Iterable[Row], path: Path, labels: Sequence[str], *, logits: bool = False
+    rows: Iterable[Row],
+    path: Path,
+    labels: Sequence[str],
+    *,
+    logits: bool = False,
+    verdicts: bool = False,
 ) -> None:
     """Write a table, whole or not at all, in the form that its name asks for.
 
-    A run's own CSVs have `logits` too.
+    A run's own CSVs have `logits` too; rows with verdicts have all of them.
     """
     kind = kind_of(path)
     with (
@@ -135,7 +172,7 @@ def write_rows(
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         if kind == "csv":
-            file.write(csv_line(header(labels, logits=logits)))
+            file.write(csv_line(header(labels, logits=logits, verdicts=verdicts)))
             file.writelines(csv_line(cells(row, labels, logits=logits)) for row in rows)
         elif kind == "jsonl":
             file.writelines(json_line(row, labels) for row in rows)
@@ -161,7 +198,13 @@ def row_of(values: Mapping[str, Any], labels: Sequence[str]) -> Row:
         positive=positive,
         warning=values["warning"],
         error=values["error"],
+        verdicts=_verdicts(values.get(VERDICT)),
     )
+
+
+def _verdicts(joined: str | None) -> tuple[str, ...] | None:
+    """The verdicts that a row's cell holds; None without such a cell."""
+    return tuple(joined.split(SEPARATOR)) if joined else None if joined is None else ()
 
 
 def read_rows(path: Path, labels: Sequence[str]) -> Iterator[Row]:
@@ -176,7 +219,7 @@ def read_rows(path: Path, labels: Sequence[str]) -> Iterator[Row]:
             open_regular(path), encoding="utf-8", errors="surrogateescape", newline=""
         ) as file:
             for values in csv.DictReader(file) if kind == "csv" else _objects(file):
-                if list(values) != header(labels):
+                if list(values) not in (header(labels), header(labels, verdicts=True)):
                     raise ValueError(f"its columns are {', '.join(map(str, values))}")
                 yield row_of(values, labels)
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:

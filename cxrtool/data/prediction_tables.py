@@ -45,7 +45,10 @@ def rows_of(
 
 def frame_of_rows(rows: Iterable[Row], labels: Sequence[str]) -> pd.DataFrame:
     """Rows as a table; one with an error has NaN scores (float64) and no decision."""
-    frame = pd.DataFrame([row.as_json(labels) for row in rows], columns=header(labels))
+    known = list(rows)
+    judged = any(row.verdicts is not None for row in known)
+    columns = header(labels, verdicts=judged)
+    frame = pd.DataFrame([row.as_json(labels) for row in known], columns=columns)
     return frame.astype(dict.fromkeys(labels, np.float64))
 
 

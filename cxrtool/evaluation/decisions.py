@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cxrtool.core.errors import first_few, grouped
 from cxrtool.core.numbers import number_pair
 from cxrtool.data.labels import NO_FINDING
-from cxrtool.data.prediction_rows import decide
+from cxrtool.data.prediction_rows import decide, judge
 from cxrtool.images.blanks import SEPARATOR, undecidable
 
 POSITIVE, NEGATIVE, NONE = "positive", "negative", "n/a"
@@ -29,6 +29,8 @@ class Finding:
     """The threshold, or `n/a`."""
     why_none: str = ""
     """Why there is no threshold, or why it says little."""
+    verdict: str = ""
+    """`rule-out`, `read-first` or `rule-in`; empty without two certified thresholds."""
 
     @property
     def apart(self) -> bool:
@@ -42,6 +44,7 @@ def findings_of(
     thresholds: Mapping[str, float | None],
     warning: str = "",
     without: Mapping[str, str] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[Finding, ...]:
     """One image's findings, the most probable first, and No Finding after them.
 
@@ -51,8 +54,10 @@ def findings_of(
         thresholds: each label's.
         warning: the image's: nothing is decided of one that shows nothing, or no chest.
         without: why labels have no threshold, or one that says little.
+        limits: the two certified thresholds of those labels that have them.
     """
     positive = decide(scores, labels, thresholds, warning)
+    verdicts = judge(scores, labels, limits or {}, warning)
     none = undecidable(warning)
     found = []
     for label, score in zip(labels, scores, strict=True):
@@ -68,6 +73,7 @@ def findings_of(
                 shown=shown,
                 shown_threshold=shown_threshold,
                 why_none=(without or {}).get(label, ""),
+                verdict=verdicts.get(label, ""),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.apart, -one.probability)))
@@ -75,9 +81,20 @@ def findings_of(
 
 def contradictions(findings: Sequence[Finding]) -> list[str]:
     """What an image's decisions say against each other: No Finding beside findings."""
-    positive = [one.label for one in findings if one.decision == POSITIVE]
-    clear = any(one.apart and one.decision == YES for one in findings)
-    return [f"{NO_FINDING} is {YES} beside {first_few(positive, 14)}"] if clear and positive else []
+    text = contradiction([one.label for one in findings if one.decision in (POSITIVE, YES)])
+    return [text] if text else []
+
+
+def contradiction(positive: Sequence[str]) -> str:
+    """The same of the labels at or over their threshold, as one text; empty for nothing.
+
+    >>> contradiction(["Edema", "No Finding"]), contradiction(["Edema"])
+    ('No Finding is yes beside Edema', '')
+    """
+    findings = [label for label in positive if label != NO_FINDING]
+    if NO_FINDING not in positive or not findings:
+        return ""
+    return f"{NO_FINDING} is {YES} beside {first_few(findings, 14)}"
 
 
 def is_doubtful(warning: str) -> bool:
@@ -101,6 +118,13 @@ def why_none(without: Mapping[str, str], labels: Sequence[str]) -> list[str]:
     """Why labels have no threshold, or one that says little: a line a reason."""
     reasons = grouped((without[label], label) for label in labels if label in without)
     return [f"{reason}: {', '.join(those)}" for reason, those in reasons.items()]
+
+
+def without_verdict(without: Mapping[str, str], labels: Sequence[str]) -> list[str]:
+    """A warning of the labels for which no triage is possible; none where there is none."""
+    reasons = grouped((without[label], label) for label in labels if label in without)
+    texts = [f"{', '.join(those)} ({reason})" for reason, those in reasons.items()]
+    return [f"no verdict for {'; '.join(texts)}"] if texts else []
 
 
 def threshold_warnings(

@@ -9,12 +9,20 @@ import numpy as np
 from cxrtool.core.errors import DataError, RunError, UsageError, counted
 from cxrtool.core.run_cards import RunCard
 from cxrtool.evaluation.calibration import PRIOR, Calibrator, fit
+from cxrtool.evaluation.certificates import Certificate, Certified
+from cxrtool.evaluation.families import certify_labels
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.prior_shift import PriorShift
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_of
-from cxrtool.evaluation.thresholds import ChosenRule, Rule, parse_rule, thresholds_for
+from cxrtool.evaluation.thresholds import (
+    NO_FAMILY,
+    ChosenRule,
+    Rule,
+    parse_rule,
+    thresholds_for,
+)
 
 VALID, TRAIN = "valid", "train"
 
@@ -28,6 +36,8 @@ class OperatingPoint:
     """(C,) on the scale of the raw scores; NaN for none."""
     without: Mapping[str, str] = field(default_factory=dict)
     """Why labels have no threshold, as far as that is known; or one that says little."""
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    """What is known of each certified threshold."""
 
     def choose(self, labels: Sequence[str], chosen: Sequence[str]) -> "OperatingPoint":
         """The thresholds of some of the labels that it is of, in that order."""
@@ -101,16 +111,41 @@ class Calibration:
 
 
 def choose_point(rule: Rule, sample: Sample, chosen_on: str) -> OperatingPoint:
-    """The operating point that a rule picks on a sample.
+    """The operating point that a rule picks on a sample; a certified one label by label.
 
     There is none for a label with fewer than `LEAST_PATIENTS` patients of a class, and for one
-    whose scores are no scale (see `saturation`).
+    whose scores are no scale (see `saturation`); by a certified rule for one that it cannot keep.
     """
+    if rule.certified:
+        found = certify_labels({rule: may_have_one(sample, chosen_on)}, sample, NO_FAMILY)
+        return certified_point(rule, sample, chosen_on, NO_FAMILY, found[rule])
     without = no_thresholds(sample, chosen_on)
     thresholds = thresholds_for(rule, sample.targets, sample.scores, sample.mask)
     thresholds[[label in without for label in sample.labels]] = np.nan
     chosen = ChosenRule(rule=rule, chosen_on=chosen_on)
     return OperatingPoint(chosen=chosen, thresholds=thresholds, without=without)
+
+
+def may_have_one(sample: Sample, chosen_on: str) -> list[str]:
+    """The labels that a threshold can be chosen for on a sample."""
+    without = no_thresholds(sample, chosen_on)
+    return [label for label in sample.labels if label not in without]
+
+
+def certified_point(
+    rule: Rule, sample: Sample, chosen_on: str, family: str, found: Mapping[str, Certified]
+) -> OperatingPoint:
+    """The operating point of what a certified rule gave of some labels."""
+    nothing = Certified()
+    reasons = {label: f"{chosen_on} {one.reason}" for label, one in found.items() if one.reason}
+    return OperatingPoint(
+        chosen=ChosenRule(rule=rule, chosen_on=chosen_on, family=family),
+        thresholds=np.array([found.get(one, nothing).threshold for one in sample.labels]),
+        without={**no_thresholds(sample, chosen_on), **reasons},
+        certificates={
+            label: one.certificate for label, one in found.items() if one.certificate is not None
+        },
+    )
 
 
 def no_thresholds(sample: Sample, chosen_on: str) -> dict[str, str]:
@@ -173,8 +208,19 @@ def stored_point(card: RunCard) -> OperatingPoint:
             f"thresholds.json: {error}: choose again with `cxrtool evaluate --operating-point "
             "youden --keep`"
         ) from None
-    chosen = ChosenRule(rule=rule, chosen_on=VALID, edited=card.edited)
-    return OperatingPoint(chosen=chosen, thresholds=numbers, without=card.without)
+    return OperatingPoint(
+        chosen=ChosenRule(
+            rule=rule,
+            chosen_on=card.chosen_on,
+            family=card.family or NO_FAMILY,
+            edited=card.edited,
+        ),
+        thresholds=numbers,
+        without=card.without,
+        certificates={
+            label: Certificate(**of.model_dump()) for label, of in card.certificates.items()
+        },
+    )
 
 
 def stored_calibration(stored: Mapping[str, Any] | None) -> Calibration | None:

@@ -10,6 +10,7 @@ from cxrtool.core.numbers import Estimate, Interval
 from cxrtool.core.origin import Origin
 from cxrtool.evaluation.calibration import Calibrator
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.certificates import Certificate
 from cxrtool.evaluation.delong import AreaDifference
 from cxrtool.evaluation.human_readers import HumanReaders
 from cxrtool.evaluation.net_benefit import DecisionCurve
@@ -18,6 +19,7 @@ from cxrtool.evaluation.references import References
 from cxrtool.evaluation.robustness import Robustness
 from cxrtool.evaluation.simultaneous import Simultaneous
 from cxrtool.evaluation.thresholds import ChosenRule
+from cxrtool.evaluation.verdicts import TriageScores
 
 NO_ESTIMATE = Estimate()
 
@@ -192,6 +194,9 @@ class EvaluationResult(JsonResult):
     n: int
     patients: int
     operating_point: ChosenRule | None
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    """What is known of each certified threshold; empty where none is."""
+    triage: TriageScores | None = None
     calibration: AppliedCalibration | None
     intervals: IntervalMethod | None
     mean_auroc: Estimate
@@ -231,8 +236,8 @@ class EvaluationResult(JsonResult):
         """The result as `--json` prints it and metrics/<split>.json holds it."""
         found = super().as_json() | {"data": self.data.for_readers()}
         del found["written"]
-        for name in ("divided", "readers", "robustness"):
-            if found[name] is None:
+        for name in ("divided", "readers", "robustness", "certificates", "triage"):
+            if found[name] in (None, {}):
                 del found[name]
         return found
 

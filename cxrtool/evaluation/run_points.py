@@ -1,39 +1,37 @@
 """A run's operating points and calibration: chosen on valid, stored in its thresholds.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from cxrtool.core.config import EvaluateConfig
 from cxrtool.core.errors import RunError, UsageError, first_few
 from cxrtool.core.files import sha256
-from cxrtool.core.json_files import read_json, write_json
+from cxrtool.core.json_files import plain, read_json, write_json
 from cxrtool.core.numbers import or_none
-from cxrtool.core.run_cards import RunCard, sealed_thresholds
+from cxrtool.core.run_cards import RunCard, name_of_point, sealed_thresholds
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.manifest import read_manifest
 from cxrtool.data.prediction_tables import read_predictions
 from cxrtool.data.run_predictions import doubt_of
+from cxrtool.evaluation.choices import Chosen, Wanted
 from cxrtool.evaluation.operating_points import (
     VALID,
     Calibration,
     OperatingPoint,
-    choose_point,
     stored_point,
 )
 from cxrtool.evaluation.run_calibration import chosen_calibration
 from cxrtool.evaluation.run_part import own_workspace
 from cxrtool.evaluation.sample import Sample, by_study
-from cxrtool.evaluation.thresholds import parse_rule
+from cxrtool.evaluation.triage import NO_TRIAGE, Triage, stored_triage
 from cxrtool.evaluation.truth import sample_of_rows
-
-NOTHING = (None, None, None)
 
 
 def chosen_points(
     run: RunFolder, card: RunCard, workspace: Workspace, config: EvaluateConfig
-) -> tuple[OperatingPoint, Calibration | None]:
+) -> Chosen:
     """The thresholds and the calibration that a run is scored with.
 
     What is not asked for is as the run has it stored. What is, is chosen on the run's own valid
@@ -44,24 +42,38 @@ def chosen_points(
         UsageError: no such rule, or studies' thresholds were to be kept for images.
         RunError: the scores on valid, or the manifest of the training, are not there.
     """
-    if config.keep and config.unit != "image":
-        raise UsageError("--keep: `predict` scores images, so thresholds of studies are not kept")
-    if config.keep and (config.operating_point, config.calibrate, config.prevalence) == NOTHING:
-        raise UsageError(
-            "--keep: say what to keep, with --operating-point, --calibrate or --prevalence"
-        )
-    point, rule = stored_point(card), config.operating_point
+    _check_keep(config)
+    point, triage = stored_point(card), stored_triage(card.triage)
+    rule, parts = config.operating_point, config.triage
     if config.unit != "image":
         # What is stored was chosen on images; studies get their own by the same rules.
-        rule = rule or card.operating_point
+        rule, parts = rule or card.operating_point, parts or (str(triage.rules) if triage else None)
+    triage = None if parts == NO_TRIAGE else triage
+    wanted = Wanted.of(rule, parts, config.family or card.family)
+    wanted.check_family(config.family)
     valid = cache(lambda: _valid_sample(run, card, workspace, config))
     calibration = chosen_calibration(run, card, config, valid)
-    if rule is not None:
-        point = choose_point(parse_rule(rule), valid(), VALID)
-        _store(run, card, point, config)
+    if wanted.rule or wanted.triage:
+        new_point, new_triage = wanted.choose(valid(), VALID)
+        triage = new_triage or triage
+        if new_point is not None:
+            point = new_point
+            studies = f", study {config.aggregate}" if config.unit == "study" else ""
+            store_point(run, card, point, studies)
     if config.keep:
-        _keep(run, card, point, calibration)
-    return point, calibration
+        keep_chosen(run, card, point, calibration, triage)
+    return Chosen(point=point, calibration=calibration, triage=triage)
+
+
+def _check_keep(config: EvaluateConfig) -> None:
+    if config.keep and config.unit != "image":
+        raise UsageError("--keep: `predict` scores images, so thresholds of studies are not kept")
+    asked = (config.operating_point, config.triage, config.calibrate, config.prevalence)
+    if config.keep and not any(one is not None for one in asked):
+        raise UsageError(
+            "--keep: say what to keep, with --operating-point, --triage, --calibrate or "
+            "--prevalence"
+        )
 
 
 def _valid_sample(
@@ -116,28 +128,46 @@ def _of_labels(card: RunCard, point: OperatingPoint) -> dict[str, float | None]:
     return {label: or_none(float(value)) for label, value in numbers}
 
 
-def _store(run: RunFolder, card: RunCard, point: OperatingPoint, config: EvaluateConfig) -> None:
+def store_point(run: RunFolder, card: RunCard, point: OperatingPoint, of_studies: str = "") -> None:
     """Add a point to those that the run has, beside the one that `predict` uses."""
-    of_studies = f", study {config.aggregate}" if config.unit == "study" else ""
+    chosen = point.chosen
+    name = name_of_point(str(chosen.rule), chosen.family, chosen.chosen_on)
     points = read_json(run.thresholds).get("operating_points", {})
-    name = f"{point.chosen.rule}{of_studies}"
-    _change(run, card, {"operating_points": {**points, name: _of_labels(card, point)}})
+    stored = {**points, f"{name}{of_studies}": _of_labels(card, point)}
+    _change(run, card, {"operating_points": stored})
 
 
-def _keep(
-    run: RunFolder, card: RunCard, point: OperatingPoint, calibration: Calibration | None
+def keep_chosen(
+    run: RunFolder,
+    card: RunCard,
+    point: OperatingPoint,
+    calibration: Calibration | None,
+    triage: Triage | None,
 ) -> None:
-    """Make `predict` use a point and a calibration."""
-    kept = {
+    """Make `predict` use a point, a triage and a calibration."""
+    kept: dict[str, object] = {
         "operating_point": str(point.chosen.rule),
+        "chosen_on": point.chosen.chosen_on,
         "thresholds": _of_labels(card, point),
         "calibration": None if calibration is None else calibration.as_json(),
         "without": dict(point.without),
+        # Of runs that promise nothing the file is as it was.
+        "family": point.chosen.family if point.chosen.rule.certified else None,
+        "certificates": plain(point.certificates) or None,
+        "triage": None if triage is None else triage.as_json(),
     }
-    _change(run, card, kept)
+    optional = ("family", "certificates", "triage")
+    absent = [name for name in optional if kept[name] is None]
+    _change(run, card, {name: kept[name] for name in kept if name not in absent}, without=absent)
 
 
-def _change(run: RunFolder, card: RunCard, values: Mapping[str, object]) -> None:
+def _change(
+    run: RunFolder, card: RunCard, values: Mapping[str, object], without: Sequence[str] = ()
+) -> None:
     """Put values into the run's thresholds.json, in place of those of the same keys."""
-    stored = {key: value for key, value in read_json(run.thresholds).items() if key != "format"}
+    stored = {
+        key: value
+        for key, value in read_json(run.thresholds).items()
+        if key != "format" and key not in without
+    }
     write_json(run.thresholds, sealed_thresholds({**stored, **values}, card.weights_sha256))

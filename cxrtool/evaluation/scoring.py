@@ -14,6 +14,7 @@ from cxrtool.data.labels import COMPETITION_LABELS
 from cxrtool.evaluation.areas import areas_of, defined
 from cxrtool.evaluation.bootstrap import Draws, draw_patients
 from cxrtool.evaluation.calibration_measures import CalibrationCurve
+from cxrtool.evaluation.decisions import without_verdict
 from cxrtool.evaluation.intervals import LEAST_PATIENTS, LEVEL
 from cxrtool.evaluation.metrics import Floats
 from cxrtool.evaluation.net_benefit import DecisionCurve
@@ -33,6 +34,8 @@ from cxrtool.evaluation.result import (
 from cxrtool.evaluation.sample import Sample, patients_of_classes
 from cxrtool.evaluation.saturation import collapse_warnings
 from cxrtool.evaluation.subgroups import assess_groups
+from cxrtool.evaluation.triage import Triage
+from cxrtool.evaluation.verdicts import score_triage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,7 @@ def score_sample(
     about: About,
     *,
     point: OperatingPoint | None = None,
+    triage: Triage | None = None,
     calibration: Calibration | None = None,
     replicates: int,
     seed: int,
@@ -101,12 +105,14 @@ def score_sample(
             raise DataError("scores outside 0 to 1 cannot be calibrated: leave --calibrate out")
         sample = replace(sample, scores=calibration.of_scores(sample.labels, sample.scores))
         thresholds = calibration.of_thresholds(sample.labels, thresholds)
+        triage = triage and triage.calibrated(calibration)
     draws = draw_patients(sample.patients, replicates=replicates, seed=seed) if replicates else None
     found = assess(sample, thresholds, draws)
     warnings = (
         *_few(found),
         *collapse_warnings({label: collapse(raw, at) for at, label in enumerate(raw.labels)}),
         *_without_threshold(found, point),
+        *([] if triage is None else without_verdict(triage.without, raw.labels)),
         *_not_calibrated(raw.labels, calibration),
         *_moved(raw.labels, calibration),
     )
@@ -120,6 +126,8 @@ def score_sample(
         n=len(sample.keys),
         patients=len(np.unique(sample.patients)),
         operating_point=None if point is None else point.chosen,
+        certificates={} if point is None else point.certificates,
+        triage=None if triage is None else score_triage(triage, sample, draws),
         calibration=None if calibration is None else _applied(calibration, raw),
         intervals=_intervals(draws),
         mean_auroc=found.mean_auroc,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrtool.core.errors import UsageError, first_few, unknown_name
+from cxrtool.evaluation.certificates import QUANTITIES, above
 from cxrtool.evaluation.metrics import (
     Counts,
     Floats,
@@ -23,9 +24,17 @@ from cxrtool.evaluation.metrics import (
     youden_threshold,
 )
 
-RULES = ("youden", "f1", "sensitivity", "specificity")
-WITH_A_SHARE = ("sensitivity", "specificity")
+NO_FAMILY = "none"
+"""Each promise by itself."""
+CERTIFIED = tuple(f"certified-{quantity}" for quantity in QUANTITIES)
+"""The rules whose share is promised of other patients too: see `certificates`."""
+RULES = ("youden", "f1", "sensitivity", "specificity", *CERTIFIED)
+WITH_A_SHARE = ("sensitivity", "specificity", *CERTIFIED)
 """The rules that need a share to be reached."""
+PERCENT = 95.0
+"""The confidence of a promise, where none is given."""
+LEAST_PERCENT = 50
+"""A promise of less confidence is none."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,14 @@ class Rule:
 
     Raises UsageError for another name, a share that is missing or too much, and one outside.
 
-    >>> str(Rule("sensitivity", 0.9)), str(Rule("youden"))
-    ('sensitivity=0.9', 'youden')
+    >>> str(Rule("sensitivity", 0.9)), str(Rule("youden")), str(Rule("certified-npv", 0.98, 90))
+    ('sensitivity=0.9', 'youden', 'certified-npv=0.98@90')
     """
 
     name: str
     share: float | None = None
+    percent: float = PERCENT
+    """The confidence of a certified share, in percent."""
 
     def __post_init__(self) -> None:
         if self.name not in RULES:
@@ -53,6 +64,34 @@ class Rule:
             raise UsageError(
                 f"operating point {self}: expected a share above 0 and up to 1{_meant(self)}"
             )
+        elif self.certified and self.share == 1:
+            raise UsageError(f"operating point {self}: no number of patients promises all: below 1")
+        if not self.certified and self.percent != PERCENT:
+            raise UsageError(
+                f"operating point {self.name} takes no confidence: write {self.name}="
+                f"{self.share_text}, or certified-{self.name}={self.share_text}@{self.percent:g}"
+            )
+        if not LEAST_PERCENT <= self.percent < 100:
+            meant = f": did you mean @{100 * self.percent:g}?" if 0 < self.percent < 1 else ""
+            raise UsageError(
+                f"operating point {self}: expected a confidence of {LEAST_PERCENT} to below 100 "
+                f"percent{meant}"
+            )
+
+    @property
+    def certified(self) -> bool:
+        """Whether its share is promised of other patients too."""
+        return self.name in CERTIFIED
+
+    @property
+    def quantity(self) -> str:
+        """What a certified share is of: one of `certificates.QUANTITIES`."""
+        return self.name.removeprefix("certified-")
+
+    @property
+    def level(self) -> float:
+        """How often a certified promise is broken, at most."""
+        return round(100 - self.percent, 9) / 100
 
     @property
     def share_text(self) -> str:
@@ -60,7 +99,8 @@ class Rule:
         return "" if self.share is None else repr(float(self.share)).removesuffix(".0")
 
     def __str__(self) -> str:
-        return self.name if self.share is None else f"{self.name}={self.share_text}"
+        confidence = "" if self.percent == PERCENT else f"@{self.percent:g}"
+        return self.name if self.share is None else f"{self.name}={self.share_text}{confidence}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +109,8 @@ class ChosenRule:
 
     rule: Rule
     chosen_on: str
+    family: str = NO_FAMILY
+    """Of which promises a certified one is: see `families`."""
     edited: tuple[str, ...] = ()
     """The labels whose thresholds somebody has changed by hand since."""
 
@@ -80,9 +122,33 @@ class ChosenRule:
     def __str__(self) -> str:
         return ", ".join(filter(None, (str(self.rule), self.edit)))
 
+    @property
+    def condition(self) -> str:
+        """What a promise rests on, in words; empty where nothing is promised."""
+        if not self.rule.certified:
+            return ""
+        return condition_of(self.rule, self.chosen_on, self.family)
+
     def as_json(self) -> dict[str, str]:
-        """The rule and what was done to it as one text."""
-        return {"rule": str(self), "chosen_on": self.chosen_on}
+        """The rule and what was done to it as one text, and what a promise rests on."""
+        found = {"rule": str(self), "chosen_on": self.chosen_on}
+        if self.rule.certified:
+            found |= {"family": self.family, "condition": self.condition}
+        return found
+
+
+def condition_of(rule: Rule, chosen_on: str, family: str) -> str:
+    """What the promise of a certified rule rests on, in words.
+
+    >>> condition_of(Rule("certified-npv", 0.98, 90), "A", "holm")
+    'NPV of at least 0.98 at 90 % confidence, all labels together, for patients like those of A'
+    """
+    quantity = rule.quantity.upper() if len(rule.quantity) == 3 else rule.quantity
+    each = "each label by itself" if family == NO_FAMILY else "all labels together"
+    return (
+        f"{quantity} of at least {rule.share_text} at {rule.percent:g} % confidence, {each}, for "
+        f"patients like those of {chosen_on}"
+    )
 
 
 def _meant(rule: Rule) -> str:
@@ -92,28 +158,43 @@ def _meant(rule: Rule) -> str:
 
 
 def parse_rule(text: str) -> Rule:
-    """Read `youden`, `f1`, `sensitivity=0.9` or `specificity=0.95`.
+    """Read `youden`, `f1`, `sensitivity=0.9`, `specificity=0.95`, `certified-npv=0.98@90`, ...
 
     `str` of the rule reads back as the same rule. Raises UsageError for anything else; the
     message names the share that a percentage meant.
 
-    >>> parse_rule("specificity=0.95")
-    Rule(name='specificity', share=0.95)
+    >>> parse_rule("certified-npv=0.98@90")
+    Rule(name='certified-npv', share=0.98, percent=90.0)
     """
-    name, equals, share = (part.strip() for part in text.partition("="))
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    share, at, confidence = (part.strip() for part in rest.partition("@"))
     if not equals or name not in WITH_A_SHARE:
         # A share where none belongs is refused by the rule, whatever it is.
         return Rule(name, None if not equals else 0.0)
-    try:
-        wanted = float(share.removesuffix("%"))
-    except ValueError:
-        wanted = float("nan")
+    wanted = _number(share)
     if isfinite(wanted) and not share.endswith("%"):
-        return Rule(name, wanted)
+        return Rule(name, wanted, _percent(confidence, text) if at else PERCENT)
     meant = f"{wanted / 100:g}" if 0 < wanted <= 100 else "0.9"
     raise UsageError(
         f"operating point {text!r}: expected a share above 0 and up to 1, as {name}={meant}"
     )
+
+
+def _number(text: str) -> float:
+    """A number with or without a percent sign; NaN for what is none."""
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        return float("nan")
+
+
+def _percent(confidence: str, text: str) -> float:
+    found = _number(confidence)
+    if not isfinite(found):
+        raise UsageError(
+            f"operating point {text!r}: expected the confidence in percent after @, as @90"
+        )
+    return found
 
 
 def threshold_for(
@@ -132,6 +213,7 @@ def threshold_for(
       compare in float64.)
 
     Otherwise it is a score that occurs. Finite; NaN where the images that count have one class.
+    Certified rules need to know the patients: `families.certify_labels`.
 
     >>> y_true, y_score = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
     >>> [threshold_for(parse_rule(r), y_true, y_score) for r in ("f1", "sensitivity=0.5")]
@@ -153,21 +235,7 @@ def threshold_for(
         return float(thresholds[np.flatnonzero(tp[1:] >= least_tp)[0]])
     most_fp = int(fp[-1]) - ceil(share * int(fp[-1]))
     specific = np.flatnonzero(fp[1:] <= most_fp)
-    return float(thresholds[specific[-1]]) if len(specific) else _above(float(thresholds[0]))
-
-
-def _above(highest: float) -> float:
-    """A number just above the highest score: nobody is positive at it.
-
-    It follows a float32, as next to no score does. By that it is known for what it is where
-    probabilities are calibrated (`points`): a curve may give the highest score's and the next
-    float64's one value, and would make somebody positive.
-    """
-    with np.errstate(over="ignore"):
-        single = np.float32(highest)
-        if float(single) < highest:
-            single = np.nextafter(single, np.float32(np.inf))
-    return float(np.nextafter(float(single) if np.isfinite(single) else highest, np.inf))
+    return float(thresholds[specific[-1]]) if len(specific) else above(float(thresholds[0]))
 
 
 def _best_f1(tp: Counts, fp: Counts) -> int:

@@ -162,19 +162,21 @@ def named(model: Model) -> ModelNamed:
     return ModelNamed(name=scorer.name, fingerprint=scorer.fingerprint, engine=scorer.description)
 
 
-def as_csv(rows: Iterable[Row], labels: Sequence[str]) -> str:
-    """Rows as the table that `predict` writes."""
-    lines = [csv_line(header(labels))]
+def as_csv(rows: Iterable[Row], labels: Sequence[str], *, verdicts: bool = False) -> str:
+    """Rows as the table that `predict` writes; with verdicts where the model gives any."""
+    lines = [csv_line(header(labels, verdicts=verdicts))]
     for row in rows:
         found = {one.label: one for one in row.findings}
+        judged = [f"{one}:{found[one].verdict}" for one in labels if found and found[one].verdict]
         line = TableRow(
             path=row.name,
             scores=tuple(found[label].probability for label in labels) if found else None,
             positive=tuple(
                 label for label in labels if found and found[label].decision in (POSITIVE, YES)
             ),
-            warning=row.warning,
+            warning="; ".join(filter(None, (row.warning, *row.contradictions))),
             error=row.error,
+            verdicts=tuple(judged) if verdicts else None,
         )
         lines.append(csv_line(cells(line, labels)))
     return "".join(lines)

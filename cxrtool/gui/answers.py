@@ -45,6 +45,10 @@ class FindingRow(Answered):
     shown_threshold: str
     apart: bool = Field(description="Whether this is No Finding, which is no finding itself.")
     why_none: str = Field(description="Why there is no threshold, or why it says little.")
+    verdict: str = Field(
+        default="",
+        description="rule-out, read-first or rule-in, by two certified thresholds; empty without.",
+    )
 
 
 class Row(Answered):

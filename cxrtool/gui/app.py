@@ -100,8 +100,9 @@ def _serve_predictions(app: FastAPI, desk: Desk, intake: Intake, line: Line) -> 
                 return EventStream(answering.answer(desk, line, question))
             found = await answering.prediction(desk, line, question)
             if CSV in accepted:
-                labels = desk.model(question.model).scorer.labels
-                return Response(answering.as_csv(found.images, labels), media_type=CSV)
+                scorer = desk.model(question.model).scorer
+                table = answering.as_csv(found.images, scorer.labels, verdicts=bool(scorer.limits))
+                return Response(table, media_type=CSV)
             return Response(found.model_dump_json(), media_type="application/json")
 
         return Held(intake, request, answer)

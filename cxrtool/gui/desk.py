@@ -105,7 +105,10 @@ class Desk:
             raise NotScoredError(self._bug(error, "scoring")) from error
         finally:
             self.counters.scored(time.perf_counter() - began)
-        found = findings_of(scores, scorer.labels, scorer.thresholds, film.warning, scorer.without)
+        found = findings_of(
+            *(scores, scorer.labels, scorer.thresholds, film.warning, scorer.without),
+            limits=scorer.limits,
+        )
         return Looked(pixels=pixels, findings=found)
 
     def maps(self, model: Model, looked: Looked, labels: Sequence[str]) -> dict[str, HeatMap] | str:

@@ -14,6 +14,7 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.schemas import Metrics, read_as
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, data_of_run
 from cxrtool.data.starts import without_folders
+from cxrtool.inference.scorer import promises_of
 from cxrtool.reports.summary import summary
 
 NOT_ESTIMATED = Estimate()
@@ -81,8 +82,9 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
         if seen_twice
         else "by patient: nobody is in train and valid both",
         "Test": _tested(scores),
-        "Thresholds": f"{card.operating_point}, chosen on valid{_missing(card.thresholds)}; "
-        + _calibrated(card.calibration),
+        "Thresholds": f"{card.operating_point}, chosen on {card.chosen_on}"
+        f"{_missing(card.thresholds)}; " + _calibrated(card.calibration),
+        **_promised(promises_of(card)),
         "Computes with": computes,
     }
     trained_on = bool(scores and (scores.protocol or {}).get("trained_on"))
@@ -105,13 +107,16 @@ def facts_of_run(run: RunFolder, computes: str) -> Facts:
     )
 
 
-def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
+def facts_of_file(
+    path: Path, about: Mapping[str, Any], computes: str, promises: Sequence[str] = ()
+) -> Facts:
     """The card of an exported model, as far as the file tells.
 
     Args:
         path: of the file.
         about: what it says of itself, of `exported.read_exported`.
         computes: the engine, device and precision in use, in words.
+        promises: what its certified thresholds promise, in words.
     """
     arch, image_size = about.get("arch", "network"), (about.get("squish") or ["?"])[-1]
     patients = about.get("train_patients")
@@ -127,8 +132,10 @@ def facts_of_file(path: Path, about: Mapping[str, Any], computes: str) -> Facts:
         "Uncertain labels": _policy(about.get("uncertainty"), about.get("blank")),
         "Split": f"by {protocol['split_by']}" if protocol.get("split_by") else "not known",
         "Test": score,
-        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on valid"
-        f"{_missing(about.get('thresholds') or {})}; " + _calibrated(about.get("calibration")),
+        "Thresholds": f"{about.get('operating_point', 'not known')}, chosen on "
+        f"{about.get('chosen_on') or 'valid'}{_missing(about.get('thresholds') or {})}; "
+        + _calibrated(about.get("calibration")),
+        **_promised(promises),
         "Computes with": computes,
     }
     return Facts(
@@ -161,6 +168,11 @@ def _policy(uncertainty: Any, blank: Any) -> str:
     """What became of labels called uncertain, and of those that were not mentioned."""
     told = {None: "not known", "ignore": "not counted"}
     return f"{uncertainty or 'not known'}; labels not mentioned: {told.get(blank, blank)}"
+
+
+def _promised(promises: Sequence[str]) -> dict[str, str]:
+    """A row of what certified thresholds promise; none without."""
+    return {"Promised": "; ".join(promises)} if promises else {}
 
 
 def _missing(thresholds: Mapping[str, float | None]) -> str:

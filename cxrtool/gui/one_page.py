@@ -218,13 +218,14 @@ def _draw_row(
     for place, line in enumerate(lines):
         _write(figure, MARGIN, at - LINE * place, line, NORMAL, weight=weight)
     _draw_bar(figure, finding, top - ROW / 2)
-    none = finding.decision == NONE
+    decided = "no decision" if finding.decision == NONE else finding.decision
+    decided += f", {finding.verdict}" if finding.verdict else ""
     area = sheet.areas.get(finding.label)
     known = area is not None and area.value is not None
     cells = (
         (COLUMNS["probability"], finding.shown, "right", INK),
         (COLUMNS["threshold"], finding.shown_threshold, "right", INK),
-        (COLUMNS["decision"], "no decision" if none else finding.decision, "left", _ink(finding)),
+        (COLUMNS["decision"], decided, "left", _ink(finding)),
         (INSIDE, with_interval(area) if area and known else "not known", "right", INK),
     )
     for across, words, side, colour in cells:

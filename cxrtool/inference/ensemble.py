@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from cxrtool.core.config import worker_count
 from cxrtool.core.errors import UsageError, first_few
 from cxrtool.data.logits import mean_logits
-from cxrtool.data.prediction_rows import Row, decide
+from cxrtool.data.prediction_rows import Row, decide, judge
+from cxrtool.evaluation.decisions import contradiction
+from cxrtool.images.blanks import SEPARATOR
 from cxrtool.images.decoding import VIEWS, Decoded, ImageSizes, decode_batches
 from cxrtool.inference.scorer import Scorer, Scores
 
@@ -64,6 +66,43 @@ class Ensemble:
             known = [limit for limit in limits if limit is not None]
             found[label] = sum(known) / len(limits) if len(known) == len(limits) else None
         return found
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Of each label with two certified thresholds both of them; none of several models.
+
+        What is certified is a model's own scores: not their mean with others', nor with those of
+        other views of the image.
+        """
+        return {} if len(self.members) > 1 or self.tta else self.members[0].limits
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """What is promised of the thresholds, in words; nothing of several models, or views."""
+        return () if len(self.members) > 1 or self.tta else self.members[0].promises
+
+    @property
+    def lost_promises(self) -> bool:
+        """Whether a model's thresholds are certified, but not for such scores."""
+        return not self.promises and any(member.promises for member in self.members)
+
+    @property
+    def without_verdict(self) -> dict[str, str]:
+        """Why labels have no verdict, where others have."""
+        triage = self.members[0].triage
+        return dict(triage.without) if self.judges and triage is not None else {}
+
+    @property
+    def judges(self) -> bool:
+        """Whether rows have verdicts."""
+        return bool(self.limits)
+
+    def judged(self, scores: Sequence[float], warning: str) -> tuple[str, ...] | None:
+        """The verdicts of an image's row; None where the model has none to give."""
+        if not self.judges:
+            return None
+        found = judge(scores, self.labels, self.limits, warning)
+        return tuple(f"{label}:{verdict}" for label, verdict in found.items())
 
     @property
     def without(self) -> dict[str, str]:
@@ -156,16 +195,33 @@ class Ensemble:
     ) -> Iterator[ScoredImage]:
         fetched = fetch()
         scores = iter(zip(fetched.shown.tolist(), fetched.logits.tolist(), strict=True))
-        first, limits = self.members[0].image_sizes, self.thresholds
+        first = self.members[0].image_sizes
         for one in batch:
             found, logits = next(scores) if one.pixels else (None, None)
-            row = Row(
-                path=names[one.index],
-                scores=None if found is None else tuple(found),
-                logits=None if logits is None else tuple(logits),
-                positive=() if found is None else decide(found, self.labels, limits, one.warning),
-                warning=one.warning,
-                error=one.error,
-            )
+            row = self._row(names[one.index], one, found, logits)
             pixels = one.pixels[first][0] if one.pixels else None
             yield ScoredImage(index=one.index, row=row, pixels=pixels)
+
+    def _row(
+        self, name: str, image: Decoded, scores: list[float] | None, logits: list[float] | None
+    ) -> Row:
+        """An image's row, with what is decided of it; without scores, why there are none."""
+        if scores is None or logits is None:
+            nothing = () if self.judges else None
+            return Row(
+                path=name,
+                scores=None,
+                warning=image.warning,
+                error=image.error,
+                verdicts=nothing,
+            )
+        positive = decide(scores, self.labels, self.thresholds, image.warning)
+        return Row(
+            path=name,
+            scores=tuple(scores),
+            logits=tuple(logits),
+            positive=positive,
+            warning=SEPARATOR.join(filter(None, (image.warning, contradiction(positive)))),
+            error=image.error,
+            verdicts=self.judged(scores, image.warning),
+        )

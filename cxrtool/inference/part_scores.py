@@ -15,6 +15,7 @@ from cxrtool.evaluation.run_part import Part
 from cxrtool.evaluation.sample import Sample, by_study
 from cxrtool.evaluation.scoring import About, Scored, score_sample
 from cxrtool.evaluation.subgroups import known_groups
+from cxrtool.evaluation.triage import Triage
 from cxrtool.evaluation.truth import sample_of_rows, wanted_columns
 
 
@@ -23,6 +24,7 @@ def score_part(
     config: TruthConfig,
     point: OperatingPoint | None = None,
     calibration: Calibration | None = None,
+    triage: Triage | None = None,
     *,
     seed: int,
     reporter: Reporter,
@@ -44,6 +46,7 @@ def score_part(
             divided=_divided(part),
         ),
         point=point,
+        triage=triage,
         calibration=calibration,
         replicates=config.bootstrap,
         seed=seed,

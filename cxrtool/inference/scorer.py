@@ -24,7 +24,9 @@ from cxrtool.inference.engines.choose import load_engine
 from cxrtool.networks.published_runs import run_of
 
 if TYPE_CHECKING:
+    from cxrtool.core.schemas import CertificateFacts, TriageFacts
     from cxrtool.evaluation.operating_points import Calibration
+    from cxrtool.evaluation.triage import Triage
 
 EXPORTED = ".onnx"
 
@@ -55,6 +57,10 @@ class Scorer:
     """What is made of the probabilities before anybody sees them."""
     without: dict[str, str]
     """Why labels have no threshold, or one that says little."""
+    triage: "Triage | None" = None
+    """Two certified thresholds a label, on the scale of what the network says."""
+    promises: tuple[str, ...] = ()
+    """What is promised of its certified thresholds, and what that rests on, in words."""
     fingerprint: str
     """The SHA-256 of the weights, or of the exported file."""
     engine: Engine
@@ -70,6 +76,14 @@ class Scorer:
         return {
             label: or_none(float(limit)) for label, limit in zip(self.labels, shown, strict=True)
         }
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Both thresholds of each label's triage, on the scale of the probabilities shown."""
+        if self.triage is None:
+            return {}
+        shown = self.triage.calibrated(self.calibration).limits
+        return {label: (of.rule_out, of.rule_in) for label, of in shown.items()}
 
     @property
     def description(self) -> str:
@@ -116,6 +130,26 @@ class ModelCard(Protocol):
     @property
     def without(self) -> dict[str, str]:
         """Why labels have no threshold, or one that says little."""
+
+    @property
+    def operating_point(self) -> str:
+        """The rule that its thresholds were chosen by."""
+
+    @property
+    def chosen_on(self) -> str:
+        """The images that they were chosen on."""
+
+    @property
+    def family(self) -> str | None:
+        """Of which promises certified ones are."""
+
+    @property
+    def certificates(self) -> "dict[str, CertificateFacts]":
+        """What is known of certified thresholds."""
+
+    @property
+    def triage(self) -> "TriageFacts | None":
+        """As it is stored."""
 
 
 def load_model(
@@ -189,6 +223,8 @@ def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Sco
         raw_thresholds=card.thresholds,
         calibration=_calibration(card.calibration),
         without=card.without,
+        triage=_triage(card.triage),
+        promises=promises_of(card),
         fingerprint=fingerprint,
         engine=engine,
     )
@@ -200,3 +236,28 @@ def _calibration(stored: dict[str, Any] | None) -> "Calibration | None":
     from cxrtool.evaluation.operating_points import stored_calibration
 
     return stored_calibration(stored)
+
+
+def promises_of(card: ModelCard) -> tuple[str, ...]:
+    """What is promised of a model's certified thresholds, and what that rests on, in words."""
+    if not card.certificates and card.triage is None:
+        return ()
+    from cxrtool.evaluation.thresholds import NO_FAMILY, condition_of, parse_rule
+
+    found = []
+    if card.certificates:
+        rule = parse_rule(card.operating_point)
+        found.append(condition_of(rule, card.chosen_on, card.family or NO_FAMILY))
+    triage = _triage(card.triage)
+    if triage is not None:
+        out, into = triage.conditions
+        found.append(f"rule-out: {out}; rule-in: {into}")
+    return tuple(found)
+
+
+def _triage(stored: "TriageFacts | None") -> "Triage | None":
+    if stored is None:
+        return None
+    from cxrtool.evaluation.triage import stored_triage
+
+    return stored_triage(stored)

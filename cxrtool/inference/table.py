@@ -71,7 +71,8 @@ def _finish(work: Work, journal: Journal, output: Path) -> int:
     journal.read()
     names, ensemble = work.images.names, work.ensemble
     try:
-        write_rows(journal.rows(names), output, ensemble.labels)
+        judged = ensemble.judges
+        write_rows(journal.rows(names), output, ensemble.labels, verdicts=judged)
     except OSError as error:
         raise DataError(
             f"{output}: {error.strerror}; all rows are kept, and --resume writes them"
@@ -83,7 +84,9 @@ def _finish(work: Work, journal: Journal, output: Path) -> int:
 
 def _made_with(ensemble: Ensemble) -> dict[str, str]:
     """What rows must have been made with to stand in one table."""
-    thresholds = json.dumps(ensemble.thresholds, sort_keys=True)
+    limits = [ensemble.thresholds, *([ensemble.limits] if ensemble.judges else [])]
+    # Without verdicts it is what version 0.1 wrote.
+    thresholds = json.dumps(limits if ensemble.judges else limits[0], sort_keys=True)
     return {
         "model": " + ".join(member.fingerprint for member in ensemble.members),
         "engine": ", ".join(member.description for member in ensemble.members),
@@ -128,7 +131,8 @@ def _same_decision(row: Row, ensemble: Ensemble) -> bool:
     """Whether this model's thresholds call a row what it was called; without scores, nothing."""
     if row.scores is None:
         return True
-    return row.positive == decide(row.scores, ensemble.labels, ensemble.thresholds, row.warning)
+    positive = decide(row.scores, ensemble.labels, ensemble.thresholds, row.warning)
+    return (row.positive, row.verdicts) == (positive, ensemble.judged(row.scores, row.warning))
 
 
 def _compare(output: Path, row: Row, again: Row) -> None:

@@ -46,6 +46,8 @@ class PredictResult:
     """On the scale of the probabilities."""
     without: dict[str, str]
     """Why labels have no threshold, or one that says little."""
+    judges: bool
+    """Whether rows have verdicts."""
     rows: list[Row] = field(repr=False)
     """Empty where they went to a file or a listener."""
     images: int
@@ -72,7 +74,9 @@ class PredictResult:
     def csv(self) -> str:
         """The rows as CSV text."""
         lines = [cells(row, self.labels) for row in self.rows]
-        return "".join(csv_line(line) for line in [header(self.labels), *lines])
+        return "".join(
+            csv_line(line) for line in [header(self.labels, verdicts=self.judges), *lines]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it; with the rows, where no file holds them."""
@@ -197,6 +201,7 @@ class Work:
             labels=self.ensemble.labels,
             thresholds=self.ensemble.thresholds,
             without=self.ensemble.without,
+            judges=self.ensemble.judges,
             rows=list(rows),
             images=len(self.images),
             failed=failed,

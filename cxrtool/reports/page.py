@@ -14,7 +14,15 @@ from markupsafe import Markup
 from cxrtool import __version__
 from cxrtool.core.errors import counted
 from cxrtool.core.files import whole_file
-from cxrtool.core.numbers import Estimate, change, interval, number, percent, published
+from cxrtool.core.numbers import (
+    Estimate,
+    change,
+    interval,
+    number,
+    percent,
+    published,
+    threshold_text,
+)
 from cxrtool.core.origin import BANNER
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
 from cxrtool.evaluation.result import EvaluationResult
@@ -145,6 +153,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "score": number,
+        "threshold": threshold_text,
         "count": "{:,}".format,
         "counted": counted,
         "percent": percent,

@@ -44,7 +44,8 @@ def evaluate_run(
     if config.format != EvaluateConfig.format:
         raise UsageError(f"--format {config.format} is that of --data: name the data set there")
     part = choose_part(run_of(workspace.runs, config.run, reporter), config, workspace, reporter)
-    point, calibration = chosen_points(part.run, part.card, workspace, config)
+    chosen = chosen_points(part.run, part.card, workspace, config)
+    point, calibration = chosen.point, chosen.calibration
     if part.card.published is not None and not np.isfinite(point.thresholds).any():
         reporter.note(
             f"{part.run.name} has no thresholds: score it on valid (`cxrtool evaluate "
@@ -54,7 +55,9 @@ def evaluate_run(
     if inflated is not None and (calibration is None or calibration.method not in MENDING):
         reporter.warn(inflated)
         part = replace(part, warnings=(*part.warnings, inflated))
-    scored = score_part(part, config, point, calibration, seed=seed, reporter=reporter)
+    scored = score_part(
+        part, config, point, calibration, chosen.triage, seed=seed, reporter=reporter
+    )
     scored = beside_readers(scored, config.readers, reporter)
     if config.robustness:
         scored = with_robustness(scored, part, point, config, reporter)

@@ -14,20 +14,15 @@ from cxrtool.core.files import claimed_folder
 from cxrtool.core.json_files import plain, write_json
 from cxrtool.core.names import names_for_files
 from cxrtool.evaluation.calibration import PRIOR
+from cxrtool.evaluation.choices import NO_CALIBRATION, Chosen, Wanted, choose_on
 from cxrtool.evaluation.comparison import differences_of
-from cxrtool.evaluation.operating_points import (
-    Calibration,
-    OperatingPoint,
-    choose_point,
-    fit_calibration,
-)
+from cxrtool.evaluation.operating_points import VALID
 from cxrtool.evaluation.result import EvaluationResult, PairedDifferences
 from cxrtool.evaluation.run_calibration import wanted_prevalences
 from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.scoring import Scored, score_sample, tell_warnings
 from cxrtool.evaluation.tables.readings import beside_readers
 from cxrtool.evaluation.tables.samples import TableSamples, mean_sample, read_samples
-from cxrtool.evaluation.thresholds import parse_rule
 from cxrtool.reports.card import Card
 from cxrtool.reports.failures import worst_failures
 from cxrtool.reports.files import draw_scores, write_scores
@@ -66,7 +61,7 @@ def evaluate_tables(
     files = config.predictions or []
     tables = _read(files, config, reporter)
     samples = list(tables.samples)
-    points, calibrations, warnings = _chosen(config, files, samples, reporter)
+    chosen, warnings = _chosen(config, files, samples, reporter)
     names = _names(files)
     if len(samples) > 1:
         names.append(f"mean of {len(files)} files")
@@ -75,8 +70,9 @@ def evaluate_tables(
         score_sample(
             sample,
             tables.about(name, warnings),
-            point=points[at] if points else None,
-            calibration=calibrations[at] if calibrations else None,
+            point=chosen[at].point if chosen else None,
+            triage=chosen[at].triage if chosen else None,
+            calibration=chosen[at].calibration if chosen else None,
             replicates=config.bootstrap,
             seed=seed,
         )
@@ -149,11 +145,11 @@ def _check_options(config: EvaluateConfig) -> None:
             "--prevalence moves calibrated probabilities: give --calibrate platt and "
             "--valid-predictions"
         )
-    chosen = config.operating_point is not None or config.calibrate not in (None, "none")
-    if chosen and not config.valid_predictions:
+    chosen = config.operating_point or config.calibrate not in (None, NO_CALIBRATION)
+    if (chosen or config.triage or config.family) and not config.valid_predictions:
         raise UsageError(
-            "--operating-point and --calibrate are chosen on other images: give the model's "
-            "scores of those with --valid-predictions"
+            "--operating-point, --triage and --calibrate are chosen on other images: give the "
+            "model's scores of those with --valid-predictions"
         )
     if config.split != TruthConfig.split:
         raise UsageError("--split goes with a run: all rows of --predictions are scored")
@@ -171,10 +167,10 @@ def _check_options(config: EvaluateConfig) -> None:
 
 def _chosen(
     config: EvaluateConfig, files: Sequence[Path], samples: list[Sample], reporter: Reporter
-) -> tuple[list[OperatingPoint], list[Calibration], list[str]]:
-    """Operating points and calibrations from --valid-predictions, one a file and one their mean."""
+) -> tuple[list[Chosen], list[str]]:
+    """What is chosen on --valid-predictions, for each file and for their mean."""
     if not config.valid_predictions:
-        return [], [], []
+        return [], []
     plain = replace(config, by="none")
     truth = config.valid_truth or config.truth
     tables = read_samples(config.valid_predictions, truth, plain)
@@ -200,15 +196,10 @@ def _chosen(
         )
     if len(valid) > 1:
         valid.append(mean_sample(valid, reporter))
-    rule = parse_rule(config.operating_point or "youden")
-    points = [choose_point(rule, sample, "valid") for sample in valid]
-    if config.calibrate in (None, "none"):
-        return points, [], warnings
-    wanted = wanted_prevalences(config.prevalence, tuple(labels)) or {}
-    fitted = [
-        fit_calibration(str(config.calibrate), sample, "valid").move(wanted) for sample in valid
-    ]
-    return points, fitted, warnings
+    wanted = Wanted.of(config.operating_point or "youden", config.triage, config.family)
+    wanted.check_family(config.family)
+    moved = wanted_prevalences(config.prevalence, tuple(labels)) or {}
+    return [choose_on(sample, VALID, wanted, config.calibrate, moved) for sample in valid], warnings
 
 
 def _refuse_other_scale(path: Path, valid: Sample, sample: Sample) -> None:

@@ -16,8 +16,8 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.external_data import LeftOut, look_at_data, refuse_missing
 from cxrtool.data.manifest import read_manifest
+from cxrtool.evaluation.choices import Chosen
 from cxrtool.evaluation.external import ExternalResult, ExternalSet, InternalSet, differences
-from cxrtool.evaluation.operating_points import Calibration, OperatingPoint
 from cxrtool.evaluation.run_part import Part, choose_external, choose_part, own_workspace
 from cxrtool.evaluation.run_points import chosen_points
 from cxrtool.evaluation.scoring import Scored, tell_of_each
@@ -32,7 +32,7 @@ WITH_TABLES = ("predictions", "truth", "key", "valid_predictions", "valid_truth"
 
 
 @dataclass(frozen=True)
-class _Data:
+class OtherData:
     """Another data set, prepared."""
 
     name: str
@@ -49,7 +49,7 @@ class _Internal:
 
 
 @dataclass(frozen=True)
-class _Model:
+class ScoredRun:
     """The run that is scored, and where it is from."""
 
     run: RunFolder
@@ -67,15 +67,14 @@ class _Scoring:
     """How all of the data are scored, the run's own and others."""
 
     config: EvaluateConfig
-    point: OperatingPoint
-    calibration: Calibration | None
+    chosen: Chosen
     seed: int
     reporter: Reporter
 
     def score(self, part: Part) -> Scored:
         """The run on one of them."""
         return score_part(
-            *(part, self.config, self.point, self.calibration),
+            *(part, self.config, self.chosen.point, self.chosen.calibration, self.chosen.triage),
             seed=self.seed,
             reporter=self.reporter,
         )
@@ -103,20 +102,20 @@ def evaluate_external(
         )
     if config.readers or config.robustness:
         raise UsageError("--readers and --robustness are of one set of images: leave --data out")
-    model = _model(config, workspace, reporter)
+    model = open_run(config, workspace, reporter)
     sets = _sets(config, model, reporter)
     parts = [
         choose_external(model.run, model.card, one.workspace, one.name, config, reporter)
         for one in sets
     ]
-    point, calibration = chosen_points(model.run, model.card, model.own or model.home, config)
-    scoring = _Scoring(config, point, calibration, seed, reporter)
+    chosen = chosen_points(model.run, model.card, model.own or model.home, config)
+    scoring = _Scoring(config, chosen, seed, reporter)
     common = {label for _, labels in parts for label in labels.common}
     internal = _internal(scoring, model, [one for one in model.card.labels if one in common])
     named = [(f"own {config.split}", internal.scored)] if internal else []
     found, written = [], []
     for one, (part, labels) in zip(sets, parts, strict=True):
-        part = _with_warnings(part, one, model, reporter)
+        part = with_warnings(part, one, model, reporter)
         scored = scoring.score(part)
         named.append((one.name, scored))
         found.append(_of_set(one, part, labels, scored, internal))
@@ -129,14 +128,14 @@ def evaluate_external(
 
 
 def _result(
-    model: _Model, internal: _Internal | None, sets: Sequence[ExternalSet]
+    model: ScoredRun, internal: _Internal | None, sets: Sequence[ExternalSet]
 ) -> ExternalResult:
     own = internal.told if internal else None
     return ExternalResult(run=model.run.name, internal=own, sets=tuple(sets))
 
 
 def _of_set(
-    data: _Data, part: Part, labels: SharedLabels, scored: Scored, internal: _Internal | None
+    data: OtherData, part: Part, labels: SharedLabels, scored: Scored, internal: _Internal | None
 ) -> ExternalSet:
     return ExternalSet(
         name=data.name,
@@ -149,15 +148,20 @@ def _of_set(
     )
 
 
-def _model(config: EvaluateConfig, workspace: Workspace, reporter: Reporter) -> _Model:
+def open_run(config: EvaluateConfig, workspace: Workspace, reporter: Reporter) -> ScoredRun:
+    """The run that is meant, and where it was trained.
+
+    Raises:
+        RunError: no such run, or it is incomplete or altered.
+    """
     run = run_of(workspace.runs, config.run, reporter)
     card = read_card(run)
     own = own_workspace(run, card, workspace)
     views = read_manifest(own.manifest)["view"].unique().tolist() if own is not None else []
-    return _Model(run, card, own, own or workspace, tuple(sorted(views)))
+    return ScoredRun(run, card, own, own or workspace, tuple(sorted(views)))
 
 
-def _internal(scoring: _Scoring, model: _Model, labels: Sequence[str]) -> _Internal | None:
+def _internal(scoring: _Scoring, model: ScoredRun, labels: Sequence[str]) -> _Internal | None:
     """The run on a part of its own data, never on what it was trained on; None: not possible.
 
     Of the labels alone that some of the other data sets have.
@@ -180,7 +184,7 @@ def _internal(scoring: _Scoring, model: _Model, labels: Sequence[str]) -> _Inter
     return _Internal(scored, InternalSet(cells=cells, result=scored.result))
 
 
-def _sets(config: EvaluateConfig, model: _Model, reporter: Reporter) -> list[_Data]:
+def _sets(config: EvaluateConfig, model: ScoredRun, reporter: Reporter) -> list[OtherData]:
     """All data sets, prepared, each with a name of its own."""
     places = config.data or []
     resolved = [place.resolve() for place in places]
@@ -195,14 +199,19 @@ def _sets(config: EvaluateConfig, model: _Model, reporter: Reporter) -> list[_Da
     for place, name in zip(places, names, strict=True):
         if names.count(name) > 1:
             name = f"{name}-{_digest(str(place.resolve()))}"
-        sets.append(_prepared(place, name, config, model, reporter))
+        sets.append(prepare_other(place, name, config, model, reporter))
     return sets
 
 
-def _prepared(
-    place: Path, name: str, config: EvaluateConfig, model: _Model, reporter: Reporter
-) -> _Data:
-    """A data set as a workspace: its own where it is one, else one in the run's workspace."""
+def prepare_other(
+    place: Path, name: str, config: EvaluateConfig, model: ScoredRun, reporter: Reporter
+) -> OtherData:
+    """A data set as a workspace: its own where it is one, else one in the run's workspace.
+
+    Raises:
+        DataError: no data set, too many images missing, or the run's own data.
+        UsageError: a format beside a workspace.
+    """
     workspace = Workspace(place)
     if workspace.data_info.is_file() and workspace.manifest.is_file():
         if config.format != EvaluateConfig.format:
@@ -210,7 +219,7 @@ def _prepared(
         _refuse_own(place, workspace, model)
         paths = read_manifest(workspace.manifest)["path"].tolist()
         refuse_missing(workspace.read_data_info().folder, paths)
-        return _Data(name, workspace, LeftOut.of(workspace))
+        return OtherData(name, workspace, LeftOut.of(workspace))
     own = model.own and model.own.read_data_info().asked["data"]
     if own and Path(own).resolve() == place.resolve():
         raise DataError(_its_own(place, model))
@@ -231,29 +240,29 @@ def _prepared(
         prepare_manifest(prepare, workspace, reporter)
         state.seal(workspace)
     _refuse_own(place, workspace, model)
-    return _Data(name, workspace, LeftOut.of(workspace))
+    return OtherData(name, workspace, LeftOut.of(workspace))
 
 
-def _refuse_own(place: Path, workspace: Workspace, model: _Model) -> None:
+def _refuse_own(place: Path, workspace: Workspace, model: ScoredRun) -> None:
     if sha256(workspace.manifest) == model.card.manifest_sha256:
         raise DataError(_its_own(place, model))
 
 
-def _its_own(place: Path, model: _Model) -> str:
+def _its_own(place: Path, model: ScoredRun) -> str:
     return (
-        f"--data {place} is what {model.run.name} was trained with, and its test part is what "
+        f"{place} is what {model.run.name} was trained with, and its test part is what "
         f"`cxrtool evaluate {model.run.name}` scores: name another data set"
     )
 
 
-def _views(model: _Model) -> str:
+def _views(model: ScoredRun) -> str:
     """The views that the run was trained on, as `prepare` takes them."""
     if not model.views:
         return PrepareConfig.views
     return model.views[0] if model.views in (("frontal",), ("lateral",)) else "all"
 
 
-def _with_warnings(part: Part, data: _Data, model: _Model, reporter: Reporter) -> Part:
+def with_warnings(part: Part, data: OtherData, model: ScoredRun, reporter: Reporter) -> Part:
     """The part with what is to be known of how its data were prepared."""
     warnings = []
     other = sorted(set(part.rows["view"]) - set(model.views))

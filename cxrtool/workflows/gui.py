@@ -188,7 +188,9 @@ def _model(
         card = read_exported(Path(str(name)))
         return Model(
             scorer=scorer,
-            facts=model_card.facts_of_file(Path(str(name)), card.about, scorer.description),
+            facts=model_card.facts_of_file(
+                Path(str(name)), card.about, scorer.description, scorer.promises
+            ),
             known=model_facts.facts_of_exported(scorer.name, card),
             heat=HeatMaps(None, NO_MAPS),
         )

@@ -17,7 +17,7 @@ from cxrtool.core.files import check_writable
 from cxrtool.core.locks import only_writer
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
-from cxrtool.evaluation.decisions import threshold_warnings
+from cxrtool.evaluation.decisions import threshold_warnings, without_verdict
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.inputs import list_images
@@ -101,6 +101,15 @@ def _tell(work: Work) -> None:
     batch = config.batch_size or work.ensemble.batch
     work.reporter.note(f"scoring with {work.ensemble.description}")
     for text in threshold_warnings(work.ensemble.thresholds, work.ensemble.without):
+        work.reporter.warn(text)
+    for text in work.ensemble.promises:
+        work.reporter.note(f"promised: {text}")
+    if work.ensemble.lost_promises:
+        work.reporter.warn(
+            "certified thresholds are those of a model's own scores: of the mean of several models "
+            "or views nothing is promised, and there are no verdicts"
+        )
+    for text in without_verdict(work.ensemble.without_verdict, work.ensemble.labels):
         work.reporter.warn(text)
     work.reporter.detail(
         f"{counted(len(work.images), 'image')} in batches of {batch}, decoded by "

@@ -19,6 +19,7 @@ COMMANDS = {
     "features": config.FeaturesConfig,
     "tune": config.TuneConfig,
     "evaluate": config.EvaluateConfig,
+    "certify": config.CertifyConfig,
     "compare": config.CompareConfig,
     "predict": config.PredictConfig,
     "gui": config.GuiConfig,

@@ -100,3 +100,57 @@ def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
     evaluate(trained)
     with pytest.raises(RunError, match=r"valid\.csv is missing"):
         evaluate(trained, operating_point="f1")
+
+
+TRIAGE = "certified-npv=0.3@55,certified-ppv=0.1@55"
+
+
+def test_a_certified_point_and_a_triage_are_kept_with_what_they_rest_on(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    before = run.thresholds.read_text()
+    rule = "certified-sensitivity=0.5@60"
+    found = evaluate(trained, operating_point=rule, triage=TRIAGE, keep=True)
+    card = read_card(run)
+    assert (card.operating_point, card.chosen_on, card.family) == (rule, "valid", "none")
+    with_one = {label for label, limit in card.thresholds.items() if limit is not None}
+    assert with_one == set(card.certificates) != set()
+    assert set(card.without) == set(card.labels) - with_one
+    assert "No Finding" not in card.triage.labels
+    assert found.as_json()["triage"]["labels"].keys() == card.triage.labels.keys() != set()
+    for label, one in found.certificates.items():
+        assert card.certificates[label].model_dump() == one.as_json()
+        assert one.reached >= 0.5
+    # What is stored is used without being asked for, and forgotten when that is asked for.
+    again = evaluate(trained)
+    assert again.operating_point == found.operating_point
+    assert again.triage == found.triage
+    assert evaluate(trained, triage="none").triage is None
+    evaluate(trained, operating_point="youden", triage="none", keep=True)
+    assert set(json.loads(run.thresholds.read_text())) == set(json.loads(before))
+
+
+def test_a_threshold_edited_by_hand_is_not_certified_any_more(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    evaluate(trained, operating_point="certified-sensitivity=0.5@60", keep=True)
+    values = json.loads(run.thresholds.read_text())
+    label = next(iter(values["certificates"]))
+    values["thresholds"][label] = 0.999
+    run.thresholds.write_text(json.dumps(values))
+    card = read_card(run)
+    assert card.edited == (label,)
+    assert label not in card.certificates
+    assert set(card.certificates) == set(values["certificates"]) - {label}
+    assert label not in evaluate(trained).certificates
+
+
+def test_families_are_kept_apart_by_name(trained):
+    run = RunFolder(trained.workspace.runs / "tiny")
+    rule = "certified-sensitivity=0.5@60"
+    for family in ("none", "holm"):
+        evaluate(trained, operating_point=rule, family=family)
+    assert {rule, f"{rule}, holm"} <= set(read_card(run).operating_points)
+    evaluate(trained, operating_point=rule, family="holm", keep=True)
+    card = read_card(run)
+    assert (card.family, card.edited) == ("holm", ())
+    with pytest.raises(UsageError, match="--family holm goes with a certified"):
+        evaluate(trained, operating_point="youden", family="holm")

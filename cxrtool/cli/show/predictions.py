@@ -17,7 +17,15 @@ from cxrtool.core.console import (
 )
 from cxrtool.core.errors import counted
 from cxrtool.core.streams import is_read
-from cxrtool.data.prediction_rows import Row, cells, csv_line, header, json_line
+from cxrtool.data.prediction_rows import (
+    READ_FIRST,
+    RULE_IN,
+    Row,
+    cells,
+    csv_line,
+    header,
+    json_line,
+)
 from cxrtool.images.blanks import undecidable
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
@@ -43,15 +51,17 @@ class Printer:
         self.name = ""
         self.labels: tuple[str, ...] = ()
         self.thresholds: dict[str, float | None] = {}
+        self.limits: dict[str, tuple[float, float]] = {}
 
     def begin(self, ensemble: Ensemble, images: int) -> None:
         """So many images are about to be scored."""
         self.name = ensemble.name
         self.labels, self.thresholds = ensemble.labels, ensemble.thresholds
+        self.limits = ensemble.limits
         few = "tables" if images <= TABLES_FOR else "lines" if on_terminal() else "csv"
         self.form = "json lines" if self.json_lines else few
         if self.form == "csv":
-            print_text(csv_line(header(self.labels)))
+            print_text(csv_line(header(self.labels, verdicts=bool(self.limits))))
 
     def row(self, row: Row) -> None:
         """The next one, in order.
@@ -68,7 +78,7 @@ class Printer:
         elif self.form == "lines":
             _print_short(row)
         else:
-            print_prediction(row, self.name, self.labels, self.thresholds)
+            print_prediction(row, self.name, self.labels, self.thresholds, self.limits)
 
     def end(self) -> None:
         """The last row was printed."""
@@ -93,7 +103,16 @@ def _print_short(row: Row) -> None:
         print_line(f"{shown_name(row.path)}: warning: {row.warning} ({named(row.positive)})")
     else:
         warning = f" (warning: {row.warning})" if row.warning else ""
-        print_line(f"{shown_name(row.path)}: {named(row.positive)}{warning}")
+        print_line(f"{shown_name(row.path)}: {named(row.positive)}{_verdicts(row)}{warning}")
+
+
+def _verdicts(row: Row) -> str:
+    """What is ruled in and what is read first, in a line's words; nothing without verdicts."""
+    parts = []
+    for verdict in (RULE_IN, READ_FIRST):
+        labels = [one.rpartition(":")[0] for one in row.verdicts or () if one.endswith(verdict)]
+        parts += [f"; {verdict}: {', '.join(labels)}"] if labels else []
+    return "".join(parts)
 
 
 def print_prediction(
@@ -101,6 +120,7 @@ def print_prediction(
     model: str,
     labels: tuple[str, ...],
     thresholds: dict[str, float | None],
+    limits: dict[str, tuple[float, float]] | None = None,
 ) -> None:
     """An image's findings as a table, the most probable first; what makes them doubtful before."""
     if row.scores is None:
@@ -118,10 +138,13 @@ def print_prediction(
             means = ": the decisions in brackets may mean nothing"
         print_line(f"warning: {row.warning}{means}")
     lines = []
-    for one in findings_of(row.scores, labels, thresholds, row.warning):
+    for one in findings_of(row.scores, labels, thresholds, row.warning, limits=limits):
         decided = f"({one.decision})" if doubtful and one.decision != NONE else one.decision
-        lines.append([one.label, one.shown, one.shown_threshold, decided])
+        line = [one.label, one.shown, one.shown_threshold, decided]
+        lines.append([*line, one.verdict or NONE] if limits else line)
     columns = {"finding": "left", "probability": "right", "threshold": "right", "decision": "left"}
+    if limits:
+        columns["verdict"] = "left"
     print_table(table("", columns, lines))
 
 

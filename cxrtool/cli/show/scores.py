@@ -18,7 +18,16 @@ from cxrtool.core.console import (
     without_tables,
 )
 from cxrtool.core.errors import counted
-from cxrtool.core.numbers import MISSING, Estimate, change, interval, number, percent, with_interval
+from cxrtool.core.numbers import (
+    MISSING,
+    Estimate,
+    change,
+    interval,
+    number,
+    percent,
+    threshold_text,
+    with_interval,
+)
 from cxrtool.core.origin import BANNER
 
 if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
@@ -28,6 +37,7 @@ if TYPE_CHECKING:  # for the annotations alone: this must stay light to import
         LabelScores,
         PairedDifferences,
     )
+    from cxrtool.evaluation.verdicts import TriageScores
     from cxrtool.reports.markup import PaperTable
     from cxrtool.workflows.compare import CompareResult
     from cxrtool.workflows.evaluate_tables import TablesResult
@@ -134,9 +144,26 @@ def show_scores(result: EvaluationResult) -> None:
                 f"{with_interval(one.target_ppv)}, NPV {with_interval(one.target_npv)}"
             )
     show_gaps(result)
+    if result.triage is not None:
+        show_triage(result.triage)
     _show_readers(result)
     _show_robustness(result)
     _show_protocol(result)
+
+
+def show_triage(triage: TriageScores) -> None:
+    """The share of each verdict, label by label, and what the two thresholds promise."""
+    columns = ("out below", "in from", "ruled out", "95 % CI", "read first", "ruled in")
+    headings = {"label": "left", **dict.fromkeys(columns, "right")}
+    rows = []
+    for label, one in triage.labels.items():
+        shares = [percent(share.value) for share in (one.rule_out, one.read_first, one.rule_in)]
+        ends = interval(one.rule_out.interval, between="-") or MISSING
+        rows.append([label, *one.shown_limits, shares[0], ends, *shares[1:]])
+    if rows:
+        print_table(table("triage", headings, rows))
+    for name, words in zip(("ruled out", "ruled in"), triage.conditions, strict=True):
+        print_line(textwrap.fill(f"{name}: {words}", PLAIN_WIDTH, subsequent_indent="  "))
 
 
 def show_banner(results: Sequence[EvaluationResult]) -> None:
@@ -154,7 +181,7 @@ def _further(one: LabelScores, *, ranking: bool) -> tuple[str, ...]:
     if ranking:
         return _with_interval(one.auprc)
     rates = (number(rate.value, 2) for rate in (one.sensitivity, one.specificity))
-    return (number(one.threshold), *rates)
+    return (threshold_text(one.threshold), *rates)
 
 
 def _mean_line(what: str, of: EvaluationResult | CompetitionMean) -> str:
@@ -218,6 +245,8 @@ def _show_protocol(result: EvaluationResult) -> None:
     views = " and ".join(protocol.views) or "not known which"
     patients = counted(result.patients, "patient")
     drawn = f"intervals over {patients}" if result.intervals else f"no intervals, {patients}"
+    condition = point.condition if point else ""
+    promised = f";\n{_indented(f'promised: {condition}')}" if condition else ""
     readers = f";\n  several readers: {protocol.readers_words}" if protocol.readers else ""
     if result.divided:
         readers += f"\n  (left out: {counted(result.divided, 'label value')}, evenly divided)"
@@ -226,5 +255,9 @@ def _show_protocol(result: EvaluationResult) -> None:
         f"protocol: {protocol.name}, split by {protocol.split_by}, {views} views;\n"
         f"  labels by {protocol.labels_by}{readers};\n"
         f"  uncertain as {protocol.uncertainty}, blank as {protocol.blank}; {drawn};\n"
-        f"  thresholds: {thresholds}{curve}"
+        f"  thresholds: {thresholds}{promised}{curve}"
     )
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(text, PLAIN_WIDTH, initial_indent="  ", subsequent_indent="  ")

@@ -6,6 +6,7 @@ from cxrtool.core.config.common import worker_count as worker_count
 from cxrtool.core.config.data import DemoConfig as DemoConfig
 from cxrtool.core.config.data import PrepareConfig as PrepareConfig
 from cxrtool.core.config.data import SplitConfig as SplitConfig
+from cxrtool.core.config.evaluation import CertifyConfig as CertifyConfig
 from cxrtool.core.config.evaluation import CompareConfig as CompareConfig
 from cxrtool.core.config.evaluation import EvaluateConfig as EvaluateConfig
 from cxrtool.core.config.evaluation import TruthConfig as TruthConfig

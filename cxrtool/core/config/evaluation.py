@@ -99,7 +99,23 @@ class EvaluateConfig(TruthConfig):
     )
     operating_point: str | None = option(
         None, SCORES, metavar="RULE", shown="the run's own, at first youden"
-    ).help("How to choose thresholds on valid: youden, f1, sensitivity=0.9 or specificity=0.9.")
+    ).help(
+        "How to choose thresholds on valid: youden, f1, sensitivity=0.9 or specificity=0.9; or "
+        "certified-sensitivity=0.9 (also -specificity, -ppv, -npv), which other patients like "
+        "those of valid keep too, at 95 % confidence (another: certified-npv=0.98@90)."
+    )
+    triage: str | None = option(
+        None, SCORES, metavar="RULE-OUT,RULE-IN", shown="as stored in the run, at first none"
+    ).help(
+        "Two certified thresholds per label, as certified-npv=0.98,certified-ppv=0.5: a finding "
+        "is ruled out, ruled in, or read first. none: no triage."
+    )
+    family: str | None = option(
+        None, SCORES, choices=("none", "holm"), shown="as stored in the run, at first none"
+    ).help(
+        "Whether each certified promise holds at its confidence by itself (none), or those of all "
+        "labels together (holm)."
+    )
     calibrate: str | None = option(
         None,
         SCORES,
@@ -117,8 +133,8 @@ class EvaluateConfig(TruthConfig):
         "of positives, as Edema=0.02; none: as calibrated."
     )
     keep: bool = option(False, SCORES).help(
-        "Store the --operating-point, --calibrate and --prevalence given here in the run, for "
-        "predict to use."
+        "Store the --operating-point, --triage, --calibrate and --prevalence given here in the "
+        "run, for predict to use."
     )
     by: str | None = option(None, SCORES, metavar="A,B,...", shown=",".join(SUBGROUPS)).help(
         "Columns of the manifest that define subgroups, separated by commas; A x B: by both at "
@@ -134,6 +150,35 @@ class EvaluateConfig(TruthConfig):
     report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
         "Write the report with its figures."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyConfig(ComputeConfig):
+    """`certify`."""
+
+    run: str | None = like(EvaluateConfig, "run", None)
+    truth: Path | None = option(None, DATA, metavar="CSV").help(
+        "Table of the local images and their labels, or a workspace that `prepare` made of them."
+    )
+    format: str = like(
+        EvaluateConfig,
+        "format",
+        "auto",
+        help="Format of the local images' table or folder; auto recognises it by its files.",
+    )
+    operating_point: str | None = like(
+        EvaluateConfig,
+        "operating_point",
+        None,
+        help="A certified rule, as certified-sensitivity=0.9 (also -specificity, -ppv, -npv; "
+        "@90 for 90 % confidence), by which thresholds are chosen on the local images.",
+        shown="the run's stays as it is",
+    )
+    triage: str | None = like(EvaluateConfig, "triage", None, shown="the run's stays as it is")
+    family: str | None = like(EvaluateConfig, "family", None, shown="none")
+    uncertainty: str | None = like(TruthConfig, "uncertainty", None, shown="the run's")
+    blank: str | None = like(TruthConfig, "blank", None, shown="the run's")
+    batch_size: int = like(TruthConfig, "batch_size", 32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,8 @@ function decisionOf(finding) {
   const none = finding.decision === "n/a";
   const shape = make("span", { "aria-hidden": "true" }, SHAPES[finding.decision]);
   return make("span", { className: `decision ${classOf(finding)}` },
-    shape, ` ${none ? "no decision" : finding.decision}`);
+    shape, ` ${none ? "no decision" : finding.decision}`,
+    finding.verdict ? make("span", { className: "verdict" }, finding.verdict) : "");
 }
 
 function barOf({ probability, threshold, shown_threshold: limit }) {

@@ -18,7 +18,7 @@ from cxrtool.inference.engines.onnx_engine import INPUT, LOGITS, OUTPUT
 from cxrtool.inference.engines.onnx_file import OnnxFile, parse_onnx
 
 if TYPE_CHECKING:
-    from cxrtool.core.schemas import ExportedFacts
+    from cxrtool.core.schemas import CertificateFacts, ExportedFacts, TriageFacts
 
 KEY = "cxrtool"
 """Under which the metadata holds one JSON object."""
@@ -38,6 +38,16 @@ class ExportedCard:
     """As a run stores it."""
     without: dict[str, str]
     """Why labels have no threshold, or one that says little."""
+    operating_point: str
+    """The rule that the thresholds were chosen by."""
+    chosen_on: str
+    """The images that they were chosen on."""
+    family: str | None
+    """Of which promises certified ones are."""
+    certificates: "dict[str, CertificateFacts]"
+    """What is known of certified thresholds."""
+    triage: "TriageFacts | None"
+    """As a run stores it."""
     sha256: str
     """Of the file."""
     sealed: bool
@@ -77,6 +87,11 @@ def read_exported(path: Path) -> ExportedCard:
         thresholds={label: facts.thresholds[label] for label in facts.labels},
         calibration=facts.calibration,
         without=facts.without or {},
+        operating_point=facts.operating_point,
+        chosen_on=facts.chosen_on or "valid",
+        family=facts.family,
+        certificates=facts.certificates or {},
+        triage=facts.triage,
         sha256=hashlib.sha256(content).hexdigest(),
         sealed=facts.sealed is not None,
         graph=Graph(path, found.model),
