@@ -270,8 +270,7 @@ def remarks(run: RunFolder, card: RunCard) -> tuple[str, ...]:
     if card.edited:
         found.append(
             f"{run.name}: thresholds.json was edited by hand for {first_few(card.edited)}: "
-            f"decisions go by what it says now; `cxrtool evaluate {run.name} --operating-point "
-            f"{card.operating_point} --keep` restores what was chosen on valid"
+            f"decisions go by what it says now; {_restoring(run, card)}"
         )
     if not card.sealed:
         found.append(
@@ -299,6 +298,18 @@ def prevalence_remark(name: str, stored: Mapping[str, Any] | None) -> str | None
         f"{name}: probabilities are {calibration_words(stored)}: they hold where labels are as "
         "frequent as that (`cxrtool evaluate RUN --prevalence none --keep` takes it back)"
     )
+
+
+def _restoring(run: RunFolder, card: RunCard) -> str:
+    """What puts thresholds back that were edited by hand."""
+    rule = f"--operating-point {card.operating_point}"
+    family = f" --family {card.family}" if card.family not in (None, "none") else ""
+    if card.chosen_on != "valid":
+        return (
+            f"`cxrtool certify {run.name} --truth {card.chosen_on} {rule}{family}` restores what "
+            f"was chosen on {card.chosen_on}"
+        )
+    return f"`cxrtool evaluate {run.name} {rule}{family} --keep` restores what was chosen on valid"
 
 
 def sampling_remark(run: RunFolder, card: RunCard) -> str | None:
