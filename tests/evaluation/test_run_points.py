@@ -102,7 +102,7 @@ def test_without_valid_predictions_a_rule_cannot_be_chosen(trained):
         evaluate(trained, operating_point="f1")
 
 
-TRIAGE = "certified-npv=0.3@55,certified-ppv=0.1@55"
+TRIAGE = "certified-sensitivity=0.5@60,certified-specificity=0.5@60"
 
 
 def test_a_certified_point_and_a_triage_are_kept_with_what_they_rest_on(trained):

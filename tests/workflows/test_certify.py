@@ -20,7 +20,7 @@ from tests.support.predicting import predict
 LOCAL = CertifyConfig(
     run="tiny",
     operating_point="certified-sensitivity=0.5@60",
-    triage="certified-npv=0.3@55,certified-ppv=0.1@55",
+    triage="certified-sensitivity=0.5@60,certified-specificity=0.5@60",
     device="cpu",
     precision="fp32",
     workers=0,
