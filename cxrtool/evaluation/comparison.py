@@ -163,7 +163,8 @@ class _Apart:
             return None
         known = ~np.isnan(self.values)
         family = MaxT(len(self.drawn))
-        family.add(self.drawn[:, known], self.values[known])
+        if known.any():
+            family.add(self.drawn[:, known])
         return family.adjust()
 
     def adjusted_ends(self) -> Floats:

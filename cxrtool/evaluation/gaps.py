@@ -75,8 +75,8 @@ def adjust_gaps(columns: Sequence[Groups]) -> Simultaneous | None:
                 return None
             family = family or MaxT(len(one.drawn))
             labels = _labels(first, second, measure)
-            apart = one.drawn[:, labels] - other.drawn[:, labels]
-            family.add(apart, one.values[labels] - other.values[labels])
+            if len(labels):
+                family.add(one.drawn[:, labels] - other.drawn[:, labels])
     return family.adjust() if family is not None else None
 
 

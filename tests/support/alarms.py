@@ -1,24 +1,14 @@
 """Evaluations of a model that serves all groups alike: what is said of gaps is a false alarm."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from cxrtool.evaluation.bootstrap import bootstrap_rankings, draw_patients
+from cxrtool.evaluation.bootstrap import bootstrap_rankings
 from cxrtool.evaluation.intervals import LEAST_PATIENTS, bootstrap_interval
 from cxrtool.evaluation.sample import Sample
 from cxrtool.evaluation.subgroups import assess_groups
 
 LABELS = tuple("ABCDEF")
 PREVALENCES = np.array([0.12, 0.2, 0.3, 0.4, 0.25, 0.15])
-
-
-class Said(NamedTuple):
-    """Whether an evaluation states a gap."""
-
-    adjusted: bool
-    unadjusted: bool
-    """By the interval of the highest less the lowest group, each label by itself."""
 
 
 def draw_evaluation(rng, patients):
@@ -52,14 +42,18 @@ def draw_evaluation(rng, patients):
     )
 
 
-def alarms(sample, replicates, seed):
-    """What is said of a sample, and what would be said without adjusting."""
-    draws = draw_patients(sample.patients, replicates=replicates, seed=seed)
+def states_gap(sample, draws):
+    """Whether the evaluation of a sample states any gap."""
     found = assess_groups(sample, np.full(len(LABELS), 1.0), draws)
-    return Said(any(of.clear for of in found.values()), _unadjusted(sample, found, draws))
+    return any(of.clear for of in found.values())
 
 
-def _unadjusted(sample, found, draws):
+def largest_is_clear(sample, draws):
+    """Whether the largest gap of any label, chosen after looking, has a clear interval of its own.
+
+    As version 0.1 had it: the highest less the lowest group, each label by itself.
+    """
+    found = assess_groups(sample, np.full(len(LABELS), 1.0), None)
     for column, of in found.items():
         for at, label in enumerate(LABELS):
             gap = of.gaps[label].auroc
