@@ -1,8 +1,10 @@
-"""Weights & Biases, off unless asked: figures and settings leave, never images or paths."""
+"""Weights & Biases, off unless asked: figures, settings and packs leave, never images or paths."""
 
 import io
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -62,6 +64,25 @@ class Tracker:
                     self._run.summary[name] = value
         except Exception as error:
             self._reporter.warn(f"Weights & Biases did not take the final figures: {error}")
+
+    def log_pack(self, name: str, write: Callable[[Path], object]) -> None:
+        """Log a pack of a run as an artifact, once. A failure is told and stops nothing.
+
+        Args:
+            name: the run's.
+            write: writes the pack into an empty folder.
+        """
+        if self._run is None:
+            return
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                write(Path(folder))
+                plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+                artifact = _import_wandb().Artifact(f"{plain}-pack", type="model")
+                artifact.add_dir(folder)
+                self._run.log_artifact(artifact)
+        except Exception as error:
+            self._reporter.warn(f"Weights & Biases did not take the pack of the run: {error}")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from cxrtool.core.signals import stop_requests
 from cxrtool.core.start_cards import name_of_start
 from cxrtool.core.workspace import Workspace, workspace_option
 from cxrtool.networks.devices import compute_threads
+from cxrtool.reports.packing import write_pack
 from cxrtool.training.advice import say_plan, say_sampling, say_shifted
 from cxrtool.training.averaging import WeightAverage
 from cxrtool.training.checkpoints import capture
@@ -198,8 +199,24 @@ def _train_run(
         if recorder is not None:
             recorder.finish(control.state)
             if job.study is None:
+                _log_pack(recorder)
                 say_shifted(setup, opened.run, job.reporter)
     return opened, control
+
+
+def _log_pack(recorder: RunRecorder) -> None:
+    """Give Weights & Biases the run as it may leave the house, where that is online.
+
+    Offline its library would keep the files elsewhere, and its folder would name that place.
+    """
+    run = recorder.run
+    if recorder.config.wandb == "online":
+        recorder.tracker.log_pack(run.name, lambda folder: write_pack(run, folder))
+    elif recorder.config.wandb == "offline":
+        recorder.reporter.note(
+            "Weights & Biases: the weights are not in its offline folder; `cxrtool runs pack "
+            f"{run.name}` writes what may go there"
+        )
 
 
 def _set_up(job: _Job) -> Setup:

@@ -4,12 +4,16 @@ import struct
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cxrtool.training.tracking import track
-from tests.conftest import Listening
+from cxrtool.core.run_cards import read_card
+from cxrtool.core.runs import RunFolder
+from cxrtool.training.tracking import Tracker, track
+from cxrtool.workflows.train import train_model
+from tests.conftest import TINY, Hearing, Listening
 
 
 class FakeRun:
@@ -157,3 +161,58 @@ def test_the_final_figures_are_given_and_their_failure_stops_nothing(fake, tmp_p
         tracker.summarise({"valid/Edema/auroc": 0.7})
     assert len(listening.warnings) == 1
     assert "final figures" in listening.warnings[0]
+
+
+class FakeArtifact:
+    """What a W&B artifact is to us: the files at the time when they are given."""
+
+    def __init__(self, name, type):
+        self.name, self.type, self.files = name, type, {}
+
+    def add_dir(self, folder):
+        self.files = {path.name: path.read_text() for path in Path(folder).iterdir()}
+
+
+def test_a_pack_is_one_artifact_and_its_failure_stops_nothing(fake, tmp_path):
+    fake.Artifact, given, listening = FakeArtifact, [], Listening()
+    fake.run.log_artifact = given.append
+
+    def write(folder):
+        (folder / "README.md").write_text("card")
+
+    with track("online", "run", {}, tmp_path, listening) as tracker:
+        tracker.log_pack("my run/1", write)
+        (artifact,) = given
+        assert (artifact.name, artifact.type) == ("my_run_1-pack", "model")
+        assert artifact.files == {"README.md": "card"}
+        fake.run.log_artifact = None
+        tracker.log_pack("run", write)
+    assert len(listening.warnings) == 1
+    assert "did not take the pack" in listening.warnings[0]
+    with track("off", "run", {}, tmp_path, listening) as tracker:
+        tracker.log_pack("run", pytest.fail)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_training_gives_the_finished_run_as_a_pack_where_it_is_online(
+    trained, monkeypatch, mode, quick_training
+):
+    given, notes = [], Hearing()
+    monkeypatch.setattr(
+        "cxrtool.training.tracking._start",
+        lambda *_: types.SimpleNamespace(
+            log=lambda *_, **__: None, summary={}, finish=lambda: None
+        ),
+    )
+    monkeypatch.setattr(Tracker, "log_pack", lambda _, name, write: given.append((name, write)))
+    config = replace(TINY, epochs=1, limit=40, wandb=mode, name="mine")
+    train_model(config, trained.workspace, seed=1, reporter=notes)
+    told = any("`cxrtool runs pack mine`" in text for text in notes.notes)
+    assert told is (mode == "offline")
+    if mode == "online":
+        ((name, write),) = given
+        folder = trained.workspace.folder / "made"
+        folder.mkdir()
+        write(folder)
+        assert name == "mine"
+        assert read_card(RunFolder(folder)).packed

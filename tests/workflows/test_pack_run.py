@@ -9,6 +9,8 @@ import pytest
 from cxrtool import load_run
 from cxrtool.core.config import EvaluateConfig, RunsConfig
 from cxrtool.core.errors import DataError, RunError, UsageError
+from cxrtool.core.packs import is_pack, unpack
+from cxrtool.core.run_cards import read_card
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.ancestry import find_ancestry
 from cxrtool.data.seen import began_from_packs
@@ -115,3 +117,16 @@ def test_nobody_is_tested_on_the_patients_of_a_pack_unawares(trained, made):
     (ancestor,) = find_ancestry(result.run, workspace.runs).ancestors
     assert ancestor.packed
     assert "began from" in began_from_packs("heir", [ancestor])[0]
+
+
+def test_mlflow_keeps_a_pack_whole(made, tmp_path):
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed (113 MB)")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.create_experiment("packs", artifact_location=(tmp_path / "kept").as_uri())
+    mlflow.set_experiment("packs")
+    with mlflow.start_run():
+        mlflow.log_artifacts(str(made / "tiny"))
+    (manifest,) = (tmp_path / "kept").rglob("pack.json")
+    assert is_pack(str(manifest.parent))
+    run = unpack(tmp_path / "runs", str(manifest.parent), Listening())
+    assert read_card(run).packed

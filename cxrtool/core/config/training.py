@@ -222,7 +222,7 @@ class TrainConfig(ComputeConfig):
         "creates no run."
     )
     wandb: str = option("off", OUTPUT, choices=("off", "offline", "online")).help(
-        "Log metrics to Weights & Biases (never images or paths)."
+        "Log metrics to Weights & Biases; online, also a pack of the run (never images or paths)."
     )
     force: bool = option(False, RUN).help("Replace the run of this name.")
 
