@@ -1,12 +1,24 @@
 """Tables of predictions, row by row."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cxrtool.core.errors import DataError, UsageError
-from cxrtool.data.prediction_rows import Row, cells, decide, kind_of, read_rows, write_rows
+from cxrtool.data.prediction_rows import (
+    READ_FIRST,
+    RULE_IN,
+    RULE_OUT,
+    Row,
+    cells,
+    decide,
+    judge,
+    kind_of,
+    read_rows,
+    write_rows,
+)
 from cxrtool.data.prediction_tables import frame_of_rows
 from tests.support.rows import LABELS, some_rows, without_logits
 
@@ -63,3 +75,33 @@ def test_a_row_without_scores_is_blank_and_has_no_decision():
 def test_a_row_without_scores_is_called_nothing():
     with pytest.raises(ValueError, match="no probabilities"):
         Row(path="x", scores=None, positive=("Edema",), error="torn")
+
+
+LIMITS = {"Edema": (0.2, 0.7)}
+
+
+def test_a_verdict_is_below_between_or_from_two_limits_on():
+    labels = ["Edema", "Pleural Effusion"]
+    for score, verdict in ((0.19, RULE_OUT), (0.2, READ_FIRST), (0.69, READ_FIRST), (0.7, RULE_IN)):
+        assert judge([score, 0.9], labels, LIMITS) == {"Edema": verdict}
+    assert judge([0.9, 0.9], labels, LIMITS, "nearly blank") == {}
+    assert judge([0.5, 0.9], labels, {"Edema": (0.5, 0.5)}) == {"Edema": RULE_IN}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.jsonl"])
+def test_verdicts_are_a_column_after_the_others_and_read_back(tmp_path, name):
+    rows = [replace(row, logits=None, verdicts=()) for row in some_rows()]
+    rows[0] = replace(rows[0], verdicts=("Edema:rule-in", "Pleural Effusion:read-first"))
+    write_rows(rows, tmp_path / name, LABELS, verdicts=True)
+    assert list(read_rows(tmp_path / name, LABELS)) == rows
+    frame = frame_of_rows(rows, LABELS)
+    assert frame.columns[-1] == "verdict"
+    assert frame["verdict"][0] == "Edema:rule-in;Pleural Effusion:read-first"
+    assert (frame["verdict"][1:] == "").all()
+    plain = [replace(row, verdicts=None) for row in rows]
+    assert "verdict" not in frame_of_rows(plain, LABELS)
+
+
+def test_nothing_is_judged_of_an_image_without_scores():
+    with pytest.raises(ValueError, match="something is decided of it"):
+        Row(path="x", scores=None, verdicts=("Edema:rule-in",))

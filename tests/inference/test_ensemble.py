@@ -5,6 +5,7 @@ import pytest
 
 from cxrtool.core.errors import UsageError
 from cxrtool.data.logits import probabilities_of
+from cxrtool.evaluation.triage import Limits, Triage, parse_triage
 from cxrtool.images.decoding import VIEWS
 from cxrtool.images.resizing import load_pixels
 from cxrtool.inference.ensemble import Ensemble
@@ -94,3 +95,44 @@ def test_what_the_network_saw_is_kept_for_heat_maps(uneven):
     for one in ensemble.score([file.name for file in uneven], uneven):
         # The image itself, and none of its other views.
         assert np.array_equal(one.pixels, load_pixels(uneven[one.index], 32))
+
+
+def certified(**changes):
+    rules = parse_triage("certified-npv=0.9,certified-ppv=0.5")
+    triage = Triage(
+        rules=rules,
+        chosen_on="valid",
+        limits={"Edema": Limits(0.3, 0.6)},
+        certificates={},
+        without={"Fracture": "valid has no positive"},
+    )
+    return scorer(triage=triage, promises=("words",), **changes)
+
+
+def test_a_row_has_the_verdicts_of_one_model_s_own_scores(files):
+    one = Ensemble(members=(certified(),))
+    for row in rows(one, files):
+        if row.scores is None:
+            assert row.verdicts == ()
+        else:
+            between = "rule-in" if row.scores[0] >= 0.6 else "read-first"
+            assert row.verdicts == (f"Edema:{'rule-out' if row.scores[0] < 0.3 else between}",)
+    assert one.without_verdict == {"Fracture": "valid has no positive"}
+    assert (one.promises, one.lost_promises) == (("words",), False)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_of_a_mean_nothing_is_certified(files, several):
+    members = (certified(), certified(name="b"))
+    mean = Ensemble(members=members) if several else Ensemble(members=members[:1], tta=True)
+    assert (mean.limits, mean.promises, mean.lost_promises) == ({}, (), True)
+    assert all(row.verdicts is None for row in rows(mean, files))
+    assert not Ensemble(members=(scorer(),)).lost_promises
+
+
+def test_no_finding_beside_a_finding_is_a_warning_in_its_row(files):
+    limits = {"No Finding": 0.5, "Edema": 0.5}
+    two = scorer(labels=("No Finding", "Edema"), raw_thresholds=limits)
+    told = {len(row.positive): row.warning for row in rows(Ensemble(members=(two,)), files)}
+    assert told[2] == "No Finding is yes beside Edema"
+    assert told[0] == ""
