@@ -103,8 +103,8 @@ def run_scores(part: Part, config: TruthConfig, reporter: Reporter) -> Predictio
             engine="torch", device=config.device, precision=config.precision, images=len(paths)
         )
         scorer = load_scorer(part.run, compute)
-    # The file holds what the network says; a calibration is applied where scores are read.
-    ensemble = Ensemble(members=(replace(scorer, calibration=None),))
+    # The file holds what the network says: calibrations and verdicts come where scores are read.
+    ensemble = Ensemble(members=(replace(scorer, calibration=None, triage=None),))
     reporter.note(f"scoring with {ensemble.description}")
     files = [part.info.folder / path for path in paths]
     rows = []
