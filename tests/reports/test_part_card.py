@@ -27,7 +27,7 @@ def scored(trained_once, tmp_path_factory):
     def score(unit):
         config = EvaluateConfig(**{**QUICK, "run": run.name, "unit": unit, "bootstrap": 0})
         part = choose_part(run, config, workspace, SILENT)
-        point, _ = chosen_points(run, part.card, workspace, config)
+        point = chosen_points(run, part.card, workspace, config).point
         return part, score_part(part, config, point, None, seed=1, reporter=SILENT)
 
     return score
