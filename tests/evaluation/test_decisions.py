@@ -135,3 +135,15 @@ def test_labels_without_a_threshold_are_told_once_with_their_reasons():
         "no threshold, and so no decision, for Edema, Fracture (Edema: on valid it is saturated, "
         "Fracture: valid has no positive)"
     ]
+
+
+def test_a_finding_has_its_verdict_and_a_blank_picture_has_none():
+    labels, limits = ["Edema", "Fracture"], {"Edema": (0.2, 0.6)}
+    thresholds = {"Edema": 0.5, "Fracture": 0.5}
+    found = {
+        one.label: one.verdict for one in findings_of([0.7, 0.7], labels, thresholds, limits=limits)
+    }
+    assert found == {"Edema": "rule-in", "Fracture": ""}
+    blank = findings_of([0.7, 0.7], labels, thresholds, "nearly blank", limits=limits)
+    assert {one.verdict for one in blank} == {""}
+    assert {one.decision for one in blank} == {"n/a"}

@@ -44,6 +44,18 @@ def test_a_failed_image_has_its_error_and_no_numbers(functions):
     assert read["Edema"] == read["positive"] == ""
 
 
+def test_verdicts_and_contradictions_stand_where_predict_puts_them(functions):
+    judged = {**finding("Edema", 0.9), "verdict": "rule-in"}
+    found = (judged, finding("No Finding", 0.75))
+    against = ["No Finding is yes beside Edema"]
+    rows = [line("a", findings=found, contradictions=against), line("b")]
+    text, [read, other] = table(functions, *rows)
+    assert (read["verdict"], other["verdict"]) == ("Edema:rule-in", "")
+    assert read["warning"] == against[0]
+    assert "warning,error,verdict,model" in text.splitlines()[0]
+    assert "verdict" not in table(functions, line("b"))[0].splitlines()[0]
+
+
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\tx", '=HYPERLINK("x","y")'])
 def test_a_name_that_a_spreadsheet_would_compute_is_text(functions, name):
     _, [read] = table(functions, line(name))
