@@ -4,8 +4,8 @@ CLAIM asks for an analysis of failures. The page names no patient and no file: a
 predictions, which only its owner has, is where one can be found.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from cxrtool.evaluation.scoring import Scored
 
 MOST = 3
 """Of each kind a label."""
-Lines = Mapping[tuple[str, str], Sequence[int]]
+Key = tuple[str, str]
+"""A patient, and what a row is called."""
+Lines = Mapping[Key, Sequence[int]]
 """Of a patient and what a row is called, the lines of its images in the table of predictions."""
 
 
@@ -33,6 +35,8 @@ class Failure:
     """The groups that it is in, by their columns."""
     lines: Sequence[int]
     """Where the table of predictions has it; empty: not known."""
+    pictures: Sequence[str] = ()
+    """Its images as `data:` addresses, where they were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +64,31 @@ class Failures:
     """What the groups are of; the intersections say nothing new of a row."""
     table: str
     """The name of the table of predictions; empty: not known."""
+    shown: bool = False
+    """Whether there are pictures: then the page shows patients."""
 
 
-def worst_failures(scored: Scored, lines: Lines | None = None, table: str = "") -> Failures:
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where an evaluation's rows can be found again."""
+
+    lines: Lines = field(default_factory=dict)
+    """In the table of predictions."""
+    table: str = ""
+    """That table's name; empty: not known."""
+    pictures: Callable[[Key], Sequence[str]] | None = None
+    """Makes a row's images `data:` addresses; None: no pictures."""
+
+
+NOWHERE = Sources()
+
+
+def worst_failures(scored: Scored, sources: Sources = NOWHERE) -> Failures:
     """The worst misses and false alarms of an evaluation, at most `MOST` of each kind a label.
 
     Args:
         scored: the evaluation.
-        lines: where the table of predictions has each row.
-        table: that table's name.
+        sources: where its rows are.
     """
     sample, result = scored.sample, scored.result
     columns = tuple(name for name in sample.groups if BOTH not in name)
@@ -77,12 +97,18 @@ def worst_failures(scored: Scored, lines: Lines | None = None, table: str = "") 
         if scores.threshold is None or scores.too_few:
             left_out.append(label)
             continue
-        found.append(_of_label(sample, at, scores, columns, lines or {}))
-    return Failures(labels=found, left_out=left_out, columns=columns, table=table)
+        found.append(_of_label(sample, at, scores, columns, sources))
+    return Failures(
+        labels=found,
+        left_out=left_out,
+        columns=columns,
+        table=sources.table,
+        shown=sources.pictures is not None,
+    )
 
 
 def _of_label(
-    sample: Sample, at: int, scores: LabelScores, columns: Sequence[str], lines: Lines
+    sample: Sample, at: int, scores: LabelScores, columns: Sequence[str], sources: Sources
 ) -> LabelFailures:
     assert scores.threshold is not None
     positive, score, mask = sample.column(at)
@@ -92,11 +118,11 @@ def _of_label(
     return LabelFailures(
         label=sample.labels[at],
         misses=[
-            _failure(sample, row, at, scores.threshold, columns, lines)
+            _failure(sample, row, at, scores.threshold, columns, sources)
             for row in _worst(missed, score[missed], sample.patients)
         ],
         false_alarms=[
-            _failure(sample, row, at, scores.threshold, columns, lines)
+            _failure(sample, row, at, scores.threshold, columns, sources)
             for row in _worst(alarmed, -score[alarmed], sample.patients)
         ],
         missed=len(missed),
@@ -120,7 +146,7 @@ def _worst(
 
 
 def _failure(
-    sample: Sample, row: int, at: int, threshold: float, columns: Sequence[str], lines: Lines
+    sample: Sample, row: int, at: int, threshold: float, columns: Sequence[str], sources: Sources
 ) -> Failure:
     score, shown = number_pair(float(sample.scores[row, at]), threshold)
     key = (str(sample.patients[row]), str(sample.keys[row]))
@@ -128,5 +154,6 @@ def _failure(
         score=score,
         threshold=shown,
         groups={name: str(sample.groups[name][row]) for name in columns},
-        lines=lines.get(key, ()),
+        lines=sources.lines.get(key, ()),
+        pictures=() if sources.pictures is None else sources.pictures(key),
     )

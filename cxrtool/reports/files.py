@@ -118,8 +118,12 @@ def draw_scores(scored: Scored, folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: bool) -> list[Path]:
+def write_evaluation(
+    scored: Scored, part: Part, reporter: Reporter, *, report: bool, show_images: bool = False
+) -> list[Path]:
     """Write an evaluation into its part's folder: tables, and with `report` pictures and the page.
+
+    With `show_images` the page has the images of the worst failures, which are patients.
 
     Returns the files; the page, if there is one, comes first.
     """
@@ -131,7 +135,7 @@ def write_evaluation(scored: Scored, part: Part, reporter: Reporter, *, report: 
     card = card_of_run(part.run, result)
     if part.split is None:
         card = replace(card, command=f"{card.command} --data {shlex.quote(part.name)}")
-    card = complete_card(card, part, scored, _read(part.run.environment))
+    card = complete_card(card, part, scored, _read(part.run.environment), show_images=show_images)
     write_report(result, card, {**drawn, **training_curves(part.run)}, page)
     tables = write_scores(result, place.metrics(part.stem))
     reporter.detail(f"written: {', '.join(str(path) for path in [*tables, *drawn.values()])}")

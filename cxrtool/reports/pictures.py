@@ -1,14 +1,18 @@
 """Pictures as a page holds them: inside it, since it loads nothing."""
 
 import base64
+import io
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtool.core.errors import DataError, first_few
+from cxrtool.images.reading import read_for_scoring
 
 PNG = b"\x89PNG\r\n\x1a\n"
+THUMBNAIL = 240
+"""The longer side in pixels of an X-ray on the page: to see what is in it, not to read it."""
 READ_WHOLE = 1000
 """Pixels from which on a picture gets the page's whole width: one of many panels."""
 
@@ -48,3 +52,17 @@ def embed_pictures(figures: Mapping[str, Path]) -> list[Picture]:
         uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
         made.append(Picture(caption, uri, width, height))
     return made
+
+
+def thumbnail(path: Path) -> str:
+    """An X-ray, made small, as the `data:` address of a JPEG.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    grey, _ = read_for_scoring(path)
+    small = grey.convert("L")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -63,7 +63,9 @@ def evaluate_run(
         scored = with_robustness(scored, part, point, config, reporter)
     tell_warnings([scored], reporter)
     with reporter.busy("drawing"):
-        written = write_evaluation(scored, part, reporter, report=config.report)
+        written = write_evaluation(
+            scored, part, reporter, report=config.report, show_images=config.show_images
+        )
         if part.stem in SPLITS and (card := write_readme(part.run)) is not None:
             written.append(card)
     return replace(scored.result, written=tuple(written))

@@ -131,6 +131,8 @@ def _check_options(config: EvaluateConfig) -> None:
         raise UsageError("--predictions scores tables: leave the run out")
     if config.data or config.format != EvaluateConfig.format:
         raise UsageError("--data and --format are of a run: leave them out, or --predictions")
+    if config.show_images:
+        raise UsageError("--show-images: tables have no images; it needs a run")
     if config.robustness:
         raise UsageError("--robustness scores changed images: it needs a run")
     if config.keep:

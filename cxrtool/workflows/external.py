@@ -120,7 +120,9 @@ def evaluate_external(
         named.append((one.name, scored))
         found.append(_of_set(one, part, labels, scored, internal))
         with reporter.busy("drawing"):
-            written += write_evaluation(scored, part, reporter, report=config.report)
+            written += write_evaluation(
+                scored, part, reporter, report=config.report, show_images=config.show_images
+            )
         written.append(part.place.metrics(f"{part.stem}-beside"))
         write_json(written[-1], _result(model, internal, found[-1:]).as_json())
     tell_of_each(named, reporter)

@@ -8,7 +8,7 @@ from cxrtool.evaluation.operating_points import OperatingPoint
 from cxrtool.evaluation.protocol import Protocol
 from cxrtool.evaluation.scoring import About, score_sample
 from cxrtool.evaluation.thresholds import ChosenRule, Rule
-from cxrtool.reports.failures import MOST, worst_failures
+from cxrtool.reports.failures import MOST, Sources, worst_failures
 from tests.support.results import ORIGIN
 from tests.support.samples import LABELS, THRESHOLDS, draw_sample
 
@@ -43,7 +43,7 @@ def test_the_worst_of_each_label_come_first_one_a_patient():
         (patient, key): [at + 2]
         for at, (patient, key) in enumerate(zip(sample.patients, sample.keys, strict=True))
     }
-    found = worst_failures(scored(sample), lines, "predictions/test.csv")
+    found = worst_failures(scored(sample), Sources(lines=lines, table="predictions/test.csv"))
     assert found.columns == ("sex", "age")
     assert [one.label for one in found.labels] == ["Edema", "Cardiomegaly", "Pneumonia"]
     assert found.left_out == ["Fracture", "Nothing"]
@@ -67,6 +67,25 @@ def test_the_worst_of_each_label_come_first_one_a_patient():
                 assert failure.groups == {"sex": sample.groups["sex"][row], "age": ages[row]}
                 assert float(failure.score) == round(score[row], len(failure.score) - 2)
                 assert failure.score != failure.threshold
+
+
+def test_pictures_are_those_of_the_rows_that_are_listed():
+    sample = draw_sample(4)
+    sources = Sources(pictures=lambda key: [" of ".join(key)])
+    found = worst_failures(scored(sample), sources)
+    assert found.shown
+    key_of = dict(zip(sample.keys, sample.patients, strict=True))
+    pictures = [
+        picture
+        for label in found.labels
+        for failure in (*label.misses, *label.false_alarms)
+        for picture in failure.pictures
+    ]
+    assert pictures
+    for picture in pictures:
+        patient, key = picture.split(" of ")
+        assert key_of[key] == patient
+    assert not worst_failures(scored(sample)).shown
 
 
 def test_without_the_table_no_line_is_named():

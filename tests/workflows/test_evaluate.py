@@ -1,13 +1,17 @@
+import base64
+import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.core.config import EvaluateConfig
-from cxrtool.core.errors import RunError
+from cxrtool.core.errors import RunError, UsageError
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_tables import read_predictions
@@ -150,3 +154,28 @@ def test_no_run_yet_names_the_command(prepared):
 def test_an_unknown_run_names_those_there_are(trained):
     with pytest.raises(RunError, match="there are: tiny"):
         evaluate(trained, run="teeny")
+
+
+def test_images_are_on_the_page_only_where_they_are_asked_for(scored):
+    page = evaluate(scored, report=True).written[0].read_text()
+    assert "data:image/jpeg" not in page
+    page = evaluate(scored, report=True, show_images=True).written[0].read_text()
+    encoded = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert encoded
+    assert "must not leave the institution" in page
+    rows, _ = truth_of(scored, "test")
+    drawn = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(one))).resize((16, 16)))
+        for one in encoded
+    ]
+    there = [
+        np.asarray(Image.open(scored.data / path).convert("L").resize((16, 16)))
+        for path in rows["path"]
+    ]
+    for one in drawn:
+        assert min(np.abs(one.astype(float) - other).mean() for other in there) < 4
+
+
+def test_images_need_a_page(scored):
+    with pytest.raises(UsageError, match="leave --no-report out"):
+        evaluate(scored, show_images=True)

@@ -8,6 +8,7 @@ from cxrtool.core.config.data import PrepareConfig
 from cxrtool.core.config.option import COMPUTING, DATA, OUTPUT, SCORES, like, option
 from cxrtool.core.config.training import TrainConfig
 from cxrtool.core.config.values import FEWEST_REPLICATES, SPLITS, SUBGROUPS
+from cxrtool.core.errors import UsageError
 
 
 def replicates_problem(number: int) -> str:
@@ -147,9 +148,23 @@ class EvaluateConfig(TruthConfig):
     robustness: bool = option(False, SCORES).help(
         "Also score the images darker, brighter, blurred, cropped and compressed: seven passes."
     )
+    show_images: bool = option(False, OUTPUT).help(
+        "Show the images of the worst misses and false alarms in the report. They are patients: "
+        "such a report must not leave your institution."
+    )
     report: bool = option(True, OUTPUT, flags=("--report/--no-report",)).help(
         "Write the report with its figures."
     )
+
+    def __post_init__(self) -> None:
+        """Check all values, and that pictures have a page.
+
+        Raises:
+            UsageError: an option does not take its value, or two do not go together.
+        """
+        super().__post_init__()
+        if self.show_images and not self.report:
+            raise UsageError("--show-images shows them in the report: leave --no-report out")
 
 
 @dataclass(frozen=True, kw_only=True)
