@@ -1,7 +1,6 @@
 import base64
 import io
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +10,11 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrtool.core.config import EvaluateConfig
-from cxrtool.core.errors import RunError, UsageError
+from cxrtool.core.errors import DataError, RunError, UsageError
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_tables import read_predictions
+from cxrtool.reports.failures import worst_failures
 from cxrtool.workflows.evaluate import evaluate_run
 from tests.support.copies import copy_folder, own
 from tests.support.evaluating import LABELS, evaluate, truth_of
@@ -156,24 +156,31 @@ def test_an_unknown_run_names_those_there_are(trained):
         evaluate(trained, run="teeny")
 
 
-def test_images_are_on_the_page_only_where_they_are_asked_for(scored):
-    page = evaluate(scored, report=True).written[0].read_text()
-    assert "data:image/jpeg" not in page
-    page = evaluate(scored, report=True, show_images=True).written[0].read_text()
-    encoded = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
-    assert encoded
-    assert "must not leave the institution" in page
+def test_a_failures_picture_is_its_image_and_made_only_where_it_is_asked_for(scored, monkeypatch):
+    taken = []
+
+    def noted(of, sources):
+        taken.append(sources)
+        return worst_failures(of, sources)
+
+    monkeypatch.setattr("cxrtool.reports.part_card.worst_failures", noted)
+    evaluate(scored, report=True, show_images=True)
+    evaluate(scored, report=True)
+    assert taken[1].pictures is None
     rows, _ = truth_of(scored, "test")
-    drawn = [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(one))).resize((16, 16)))
-        for one in encoded
-    ]
-    there = [
-        np.asarray(Image.open(scored.data / path).convert("L").resize((16, 16)))
-        for path in rows["path"]
-    ]
-    for one in drawn:
-        assert min(np.abs(one.astype(float) - other).mean() for other in there) < 4
+    for path, patient in zip(rows["path"][:3], rows["patient_id"], strict=False):
+        [picture] = taken[0].pictures((patient, path))
+        shown = Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2])))
+        there = Image.open(scored.data / path).convert("L").resize(shown.size)
+        assert np.abs(np.asarray(shown, float) - np.asarray(there)).mean() < 6
+    with pytest.raises(DataError, match="--show-images needs it"):
+        _of_a_missing_file(taken[0])
+
+
+def _of_a_missing_file(sources):
+    """The picture of a row whose image is gone."""
+    sources.pictures.args[1][("nobody", "gone.jpg")] = ["gone.jpg"]
+    sources.pictures(("nobody", "gone.jpg"))
 
 
 def test_images_need_a_page(scored):
