@@ -59,7 +59,8 @@ def pooled(config, workspace, manifest, folds, seed, name):
         table = manifest[["path", "patient_id"]].assign(split=parts)
         table.to_csv(workspace.split, index=False)
         train_model(replace(config, name=name, force=True), workspace, seed=seed)
-        evaluate_run(EvaluateConfig(run=name, bootstrap=0, workers=0), workspace, seed=seed)
+        asked = EvaluateConfig(run=name, bootstrap=0, workers=0, report=False)
+        evaluate_run(asked, workspace, seed=seed)
         labels = label_columns(manifest)
         scores.append(
             read_predictions(workspace.runs / name / "predictions" / "test.csv", labels).scores
