@@ -16,7 +16,7 @@ def test_json_has_what_the_result_has_in_the_order_of_its_fields():
         for name in EvaluationResult.__dataclass_fields__
         for name in ([name, f"{name}_ci"] if name.startswith("mean_") else [name])
         # What was not asked for, or is not of these data, is not there at all.
-        if name not in ("written", "divided", "readers", "robustness")
+        if name not in ("written", "divided", "readers", "robustness", "certificates", "triage")
     ]
     for key in ("protocol", "operating_point", "intervals", "competition", "subgroups"):
         assert found[key] == values[key], key
