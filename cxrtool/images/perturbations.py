@@ -54,10 +54,10 @@ def _compressed(quality: int) -> Callable[[Square], Square]:
 
 PERTURBATIONS: MappingProxyType[str, Callable[[Square], Square]] = MappingProxyType(
     {
-        f"darker by {LIGHT:.0%}": _lighter(1 - LIGHT),
-        f"brighter by {LIGHT:.0%}": _lighter(1 + LIGHT),
-        f"blurred by {BLUR:.1%} of the side": _blurred,
-        f"cropped to the middle {KEPT:.0%}": _cropped,
+        f"darker by {100 * LIGHT:g} %": _lighter(1 - LIGHT),
+        f"brighter by {100 * LIGHT:g} %": _lighter(1 + LIGHT),
+        f"blurred by {100 * BLUR:g} % of the side": _blurred,
+        f"cropped to the middle {100 * KEPT:g} %": _cropped,
         "JPEG quality 50": _compressed(50),
         "JPEG quality 20": _compressed(20),
     }
