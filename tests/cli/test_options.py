@@ -99,7 +99,7 @@ def complete(warm, tmp_path):
         ("cxrtool train --resume o", {"other"}),
         ("cxrtool tune --resume s", {"search"}),
         ("cxrtool runs rm f", {"first", "fine"}),
-        ("cxrtool runs ", {"rm", "slim"}),
+        ("cxrtool runs ", {"rm", "slim", "pack"}),
         ("cxrtool evaluate -w elsewhere f", set()),
         ("cxrtool train --name f", set()),
         ("cxrtool train --epochs 0 --loss a", {"asymmetric", "auc"}),

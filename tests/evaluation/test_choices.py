@@ -14,7 +14,7 @@ TRIAGE = "certified-sensitivity=0.9,certified-specificity=0.8"
 
 def test_a_rule_that_promises_nothing_is_as_before():
     sample = drawn(200, [0.3], [2])
-    found = choose_on(sample, "valid", Wanted.of("youden", None, None), None)
+    found = choose_on(sample, "valid", Wanted.of("youden", None, None), None, {})
     assert (
         found.point.thresholds.tolist()
         == choose_point(Rule("youden"), sample, "valid").thresholds.tolist()

@@ -46,7 +46,9 @@ def test_an_image_given_twice_has_two_rows_that_say_so(trained_once, images, tmp
         result = predict(trained_once, inputs, output=output)
         table = result.table if output is None else pd.read_csv(output, keep_default_na=False)
         assert table["path"].tolist() == [str(path) for path in inputs]
-        assert table["warning"].tolist() == ["given 2 times", "", "given 2 times"]
+        # A network of a few steps also contradicts itself.
+        given = [warning.split("; ")[-1] for warning in table["warning"]]
+        assert [one == "given 2 times" for one in given] == [True, False, True]
         assert table["Edema"][0] == table["Edema"][2]
 
 

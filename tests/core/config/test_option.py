@@ -21,8 +21,9 @@ from tests.cli.test_app import COMMANDS
 
 CONFIGS = [configs.CommonConfig, *COMMANDS.values()]
 DECLARED = [(config, name) for config in CONFIGS for name in options_of(config)]
-SAME_WORD = {"action", "by", "resume", "views"}
-"""Options of one name that mean different things: what to do, what to split by, whose views."""
+SAME_WORD = {"action", "by", "readers", "resume", "views"}
+"""Options of one name that mean different things: what to do, what to split by, whose views, and
+what becomes of several readers' labels or who read besides the model."""
 
 
 def test_every_field_is_an_option_with_help():
