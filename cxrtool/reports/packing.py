@@ -27,6 +27,7 @@ from cxrtool.core.yaml_files import read_yaml
 from cxrtool.data.provenance import data_of_run
 from cxrtool.data.starts import is_published
 from cxrtool.evaluation.intervals import LEAST_PATIENTS
+from cxrtool.reports.packed_thresholds import packed_point, packed_thresholds
 from cxrtool.reports.readme import README, readme
 
 OF_THE_MODEL = (
@@ -35,18 +36,14 @@ OF_THE_MODEL = (
     *("valid_mean_auroc", "images", "finished"),
 )
 OF_SCORES = (
-    *("split", "unit", "aggregate", "n", "patients", "operating_point", "intervals"),
+    *("split", "unit", "aggregate", "n", "patients", "intervals"),
     *("mean_auroc", "mean_auroc_ci", "mean_auprc", "mean_auprc_ci", "defined"),
 )
 OF_PROTOCOL = (
     *("name", "labels_by", "uncertainty", "blank", "split_by", "views", "trained_on", "readers"),
 )
 OF_MACHINES = ("python", "libraries", "device", "processes")
-OF_THRESHOLDS = (
-    *("operating_point", "chosen_on", "thresholds", "operating_points", "calibration"),
-)
 OWN = "its maker's own data"
-TOO_FEW = "valid had too few patients, or scores that do not vary"
 COUNTS = ("n", "positives", "positive_patients", "negative_patients", "patients")
 """Keys of how many there are; fewer than ten of a class or a group are not told."""
 
@@ -68,12 +65,8 @@ def write_pack(run: RunFolder, folder: Path) -> PackFacts:
         {"labels": list(card.labels), "uncertainty": card.uncertainty, "blank": card.blank},
     )
     write_json(pack.cohort, card.cohort.model_dump())
-    stored = read_json(run.thresholds)
-    chosen = {name: stored[name] for name in OF_THRESHOLDS if name in stored}
-    without = {label: _without_counts(why) for label, why in card.without.items()}
-    write_json(
-        pack.thresholds, sealed_thresholds({**chosen, "without": without}, card.weights_sha256)
-    )
+    thresholds = packed_thresholds(read_json(run.thresholds), card.without)
+    write_json(pack.thresholds, sealed_thresholds(thresholds, card.weights_sha256))
     settings = _settings(run)
     write_text(pack.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     machine = {name: one for name, one in read_json(run.environment).items() if name in OF_MACHINES}
@@ -143,11 +136,6 @@ def _settings(run: RunFolder) -> dict[str, Any]:
     return found
 
 
-def _without_counts(why: str) -> str:
-    """Why a label has no threshold, without how few patients there were."""
-    return TOO_FEW if any(character.isdigit() for character in why) else why
-
-
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
     """Of which data: a published set by its name; of others not even the names of their tables."""
     if not data:
@@ -174,6 +162,7 @@ def packed_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
         and figures of groups, were.
     """
     kept = {name: scores[name] for name in OF_SCORES if name in scores}
+    kept["operating_point"] = packed_point(scores.get("operating_point"))
     data, protocol = scores.get("data") or {}, scores.get("protocol") or {}
     kind = str(data.get("origin"))
     own = kind != DRAWN and kind not in PUBLISHED
