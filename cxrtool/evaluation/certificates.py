@@ -148,12 +148,21 @@ def certify(quantity: str, share: float, level: float, rows: LabelRows) -> Certi
     least = least_patients(share, level)
     if not enough_patients(quantity, share, level, rows):
         return Certified(
-            reason=f"has {available:,} of the {least:,} patients {whom}that {quantity} {share:g} "
-            f"at {100 * (1 - level):.4g} % confidence needs"
+            reason=f"has {available:,} of the {least:,} patients {whom}that "
+            f"{quantity_text(quantity)} {share:g} at {100 * (1 - level):.4g} % confidence needs"
         )
     if quantity in ("sensitivity", "specificity"):
         return _monotone(quantity, share, level, rows)
     return _in_sequence(quantity, share, level, rows)
+
+
+def quantity_text(quantity: str) -> str:
+    """A quantity as it is written in a sentence.
+
+    >>> quantity_text("npv"), quantity_text("sensitivity")
+    ('NPV', 'sensitivity')
+    """
+    return quantity.upper() if quantity in ("ppv", "npv") else quantity
 
 
 def enough_patients(quantity: str, share: float, level: float, rows: LabelRows) -> bool:
@@ -260,7 +269,7 @@ def _in_sequence(quantity: str, share: float, level: float, rows: LabelRows) -> 
             break
         certified.append(threshold)
     if not certified:
-        return Certified(reason=f"has no threshold of {quantity} {share:g}: {ended}")
+        return Certified(reason=f"has no threshold of {quantity_text(quantity)} {share:g}: {ended}")
     found = certificate_at(quantity, share, level, rows, certified[-1])
     return Certified(
         threshold=certified[-1],

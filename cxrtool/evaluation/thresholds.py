@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrtool.core.errors import UsageError, first_few, unknown_name
-from cxrtool.evaluation.certificates import QUANTITIES, above
+from cxrtool.evaluation.certificates import QUANTITIES, above, quantity_text
 from cxrtool.evaluation.metrics import (
     Counts,
     Floats,
@@ -143,11 +143,10 @@ def condition_of(rule: Rule, chosen_on: str, family: str) -> str:
     >>> condition_of(Rule("certified-npv", 0.98, 90), "A", "holm")
     'NPV of at least 0.98 at 90 % confidence, all labels together, for patients like those of A'
     """
-    quantity = rule.quantity.upper() if len(rule.quantity) == 3 else rule.quantity
     each = "each label by itself" if family == NO_FAMILY else "all labels together"
     return (
-        f"{quantity} of at least {rule.share_text} at {rule.percent:g} % confidence, {each}, for "
-        f"patients like those of {chosen_on}"
+        f"{quantity_text(rule.quantity)} of at least {rule.share_text} at {rule.percent:g} % "
+        f"confidence, {each}, for patients like those of {chosen_on}"
     )
 
 

@@ -6,7 +6,10 @@ import pytest
 
 from cxrtool.cli import app as cli
 from cxrtool.cli.app import app
+from cxrtool.cli.show.scores import show_triage
 from cxrtool.core import config as config
+from cxrtool.core.numbers import Estimate
+from cxrtool.evaluation.verdicts import VERDICTS, TriageScores, VerdictScores
 from tests.conftest import TINY
 from tests.support.calling import call
 from tests.support.nih import draw_nih
@@ -207,3 +210,32 @@ def test_tiny_flags_are_the_tiny_config():
     pairs = dict(zip(TINY_FLAGS[::2], TINY_FLAGS[1::2], strict=True))
     for flag, value in pairs.items():
         assert str(getattr(TINY, flag[2:].replace("-", "_"))) == value
+
+
+def test_a_triage_of_the_longest_label_fits_80_columns(capsys):
+    share = Estimate(0.652, (0.591, 0.708))
+    one = VerdictScores(
+        rule_out_below=0.5061,
+        rule_in_from=0.5502,
+        n=250,
+        rule_out=share,
+        read_first=share,
+        rule_in=Estimate(1.0, (0.98, 1.0)),
+        positives=dict.fromkeys(VERDICTS, 5),
+    )
+    words = "NPV of at least 0.95 at 95 % confidence, each label by itself, for patients like A's"
+    triage = TriageScores(
+        rule_out="certified-npv=0.95",
+        rule_in="certified-ppv=0.6",
+        chosen_on="valid",
+        family="none",
+        conditions=(words, words),
+        labels={"Enlarged Cardiomediastinum": one},
+        certificates={},
+        without={},
+    )
+    show_triage(triage)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    assert any("65 (59-71)" in line and "100 (98-100)" in line for line in lines)

@@ -49,7 +49,7 @@ def test_each_label_has_both_thresholds_or_a_reason():
     assert set(found.limits) == {"label 0"}
     assert found.limits["label 0"].rule_out < found.limits["label 0"].rule_in
     assert found.without["label 1"].startswith("valid has 13 of the 29 patients with a")
-    assert "no threshold of ppv 0.5: at " in found.without["label 2"]
+    assert "no threshold of PPV 0.5: at " in found.without["label 2"]
     assert set(found.without) == {"label 1", "label 2", "label 3"}
     lower, upper = found.certificates["label 0"]
     assert (lower.quantity, upper.quantity) == ("sensitivity", "ppv")

@@ -153,17 +153,24 @@ def show_scores(result: EvaluationResult) -> None:
 
 def show_triage(triage: TriageScores) -> None:
     """The share of each verdict, label by label, and what the two thresholds promise."""
-    columns = ("out below", "in from", "ruled out", "95 % CI", "read first", "ruled in")
+    columns = ("below", "from", "ruled out", "read first", "ruled in")
     headings = {"label": "left", **dict.fromkeys(columns, "right")}
-    rows = []
-    for label, one in triage.labels.items():
-        shares = [percent(share.value) for share in (one.rule_out, one.read_first, one.rule_in)]
-        ends = interval(one.rule_out.interval, between="-") or MISSING
-        rows.append([label, *one.shown_limits, shares[0], ends, *shares[1:]])
+    rows = [
+        [label, *one.shown_limits, *map(_percents, (one.rule_out, one.read_first, one.rule_in))]
+        for label, one in triage.labels.items()
+    ]
     if rows:
-        print_table(table("triage", headings, rows))
+        print_table(table("triage: shares in % (95 % CI)", headings, rows))
     for name, words in zip(("ruled out", "ruled in"), triage.conditions, strict=True):
         print_line(textwrap.fill(f"{name}: {words}", PLAIN_WIDTH, subsequent_indent="  "))
+
+
+def _percents(share: Estimate) -> str:
+    """A share and its interval in whole percents: `65 (59-71)`."""
+    if share.value is None:
+        return MISSING
+    ends = share.interval and "-".join(f"{100 * end:.0f}" for end in share.interval)
+    return f"{100 * share.value:.0f}" + (f" ({ends})" if ends else "")
 
 
 def show_banner(results: Sequence[EvaluationResult]) -> None:
