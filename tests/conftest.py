@@ -180,10 +180,11 @@ def trained(trained_once, tmp_path):
 @pytest.fixture
 def quick_training(monkeypatch):
     """Networks are small ones and curves are not drawn: a training takes a tenth of its time."""
+    from tests.support.blank_curves import draw_blank
     from tests.support.smaller import get_smallest
 
     monkeypatch.setattr("torchvision.models.get_model", get_smallest)
-    monkeypatch.setattr("cxrtool.training.recorder.draw_curves", lambda *_, **__: None)
+    monkeypatch.setattr("cxrtool.training.recorder.draw_curves", draw_blank)
 
 
 @pytest.fixture(scope="session")

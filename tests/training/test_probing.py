@@ -24,6 +24,7 @@ from cxrtool.training.setup import set_up
 from cxrtool.workflows.runs import list_runs
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY
+from tests.support.blank_curves import draw_blank
 from tests.support.calling import call
 
 PROBE = replace(TINY, arch="timm/test_resnet", probe="only", sampling="uniform", name="probe")
@@ -31,7 +32,7 @@ PROBE = replace(TINY, arch="timm/test_resnet", probe="only", sampling="uniform",
 
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
-    monkeypatch.setattr(recorder_module, "draw_curves", lambda *_, **__: None)
+    monkeypatch.setattr(recorder_module, "draw_curves", draw_blank)
 
 
 def test_a_probes_run_scores_as_its_features_did(prepared):

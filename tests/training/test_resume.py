@@ -28,6 +28,7 @@ from cxrtool.training.tracking import Tracker
 from cxrtool.workflows import train as train_module
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening
+from tests.support.blank_curves import draw_blank
 from tests.support.copies import copy_folder, own
 from tests.support.smaller import get_smallest
 
@@ -62,7 +63,7 @@ def small_networks():
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
     """They are not looked at here, and drawing them takes as long as such a training."""
-    monkeypatch.setattr(train_record, "draw_curves", lambda *_, **__: None)
+    monkeypatch.setattr(train_record, "draw_curves", draw_blank)
 
 
 class KilledError(BaseException):

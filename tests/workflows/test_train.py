@@ -44,6 +44,7 @@ from cxrtool.workflows.prepare import prepare_manifest
 from cxrtool.workflows.split import split_manifest
 from cxrtool.workflows.train import train_model
 from tests.conftest import TINY, Listening, finished_run
+from tests.support.blank_curves import draw_blank
 from tests.support.smaller import get_smallest
 
 LABELS = list(CHEXPERT_LABELS)
@@ -68,7 +69,7 @@ def trained_once(small_networks, prepared_once, drawn, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_curves(trained_once, monkeypatch):
     """Of all other runs they are not drawn: that takes longer than such a training."""
-    monkeypatch.setattr(train_record, "draw_curves", lambda *_, **__: None)
+    monkeypatch.setattr(train_record, "draw_curves", draw_blank)
 
 
 def run_of(trained):
