@@ -4,7 +4,7 @@ from PIL import Image
 
 
 def draw_blank(history, path, **_):
-    """In the place of `cxrtool.training.figures.draw_curves`, which takes longer than such a training.
+    """In the place of `cxrtool.training.figures.draw_curves`, which takes longer than a training.
 
     A page embeds the file, so that it has to be a picture.
     """
