@@ -55,7 +55,7 @@ HOMES = {
     "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
     "fastapi": {"gui.app"},
     "uvicorn": {"gui.server"},
-    "prometheus_client": {"gui.counters"},
+    "prometheus_client": {"gui.counters", "pacs.listen_counts"},
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -207,6 +207,8 @@ TESTED_BY = {
     "networks.imagenet_files": "networks/test_pretrained.py",
     "networks.position_grids": "networks/test_adapters.py",
     "networks.start_networks": "networks/test_adapters.py",
+    "pacs.listen_counts": "pacs/test_monitor.py",
+    "pacs.spooled_study": "pacs/test_spool.py",
     "reports.card": "reports/test_page.py",
     "reports.cohort": "reports/test_flow.py",
     "reports.figures.series": "reports/figures/test_curves.py",

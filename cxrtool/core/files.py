@@ -126,7 +126,7 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
                     fsync(temporary)
                 temporary.replace(path)
                 if lasting:
-                    _fsync_folder(path.parent)
+                    fsync_folder(path.parent)
             except OSError as error:
                 if error.filename == str(temporary):
                     error.filename = str(path)
@@ -230,7 +230,7 @@ def write_once(path: Path, text: str, mode: int) -> None:
                 # A file system without links: two at the same moment are not kept apart.
                 if not path.exists():
                     temporary.replace(path)
-        _fsync_folder(path.parent)
+        fsync_folder(path.parent)
 
 
 @contextmanager
@@ -266,7 +266,7 @@ def fsync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, where the system can do that."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)

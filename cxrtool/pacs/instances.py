@@ -13,9 +13,9 @@ from pydicom.sr.codedict import codes
 from cxrtool.inference.model_facts import ModelFacts
 from cxrtool.pacs.codes import PRIVATE, PRIVATE_NAME, long_string
 from cxrtool.pacs.headers import nothing_private
+from cxrtool.pacs.identity import MANUFACTURER as MANUFACTURER
 from cxrtool.pacs.scored_study import ScoredStudy
 
-MANUFACTURER = "cxrtool"
 MODELS = uuid.UUID("5b0d4f0a-9f4e-5f6c-8a55-7d2f1c7a3e10")
 """The name space of the UIDs of models."""
 UTF_8 = "ISO_IR 192"
