@@ -31,6 +31,8 @@ class Finding:
     """Why there is no threshold, or why it says little."""
     verdict: str = ""
     """`rule-out`, `read-first` or `rule-in`; empty without two certified thresholds."""
+    limits: tuple[float, float] | None = None
+    """These two."""
 
     @property
     def apart(self) -> bool:
@@ -74,6 +76,7 @@ def findings_of(
                 shown_threshold=shown_threshold,
                 why_none=(without or {}).get(label, ""),
                 verdict=verdicts.get(label, ""),
+                limits=(limits or {}).get(label),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.apart, -one.probability)))

@@ -83,7 +83,7 @@ def _results(desk: Desk, model: Model, question: Question) -> bytes:
     from cxrtool.pacs.structured_report import structured_report
 
     images = tuple(_study_image(desk, model, image) for image in question.images)
-    study = ScoredStudy(images=images, model=model.known)
+    study = ScoredStudy(images=images, model=model.known, without_maps=model.heat.absent)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("report.dcm", dicom_file(structured_report(study)))

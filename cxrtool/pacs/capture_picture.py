@@ -25,7 +25,11 @@ PAPER, INK, MUTED, LOUD = "black", "#f2f2f2", "#b5bcc4", "#ffc466"
 
 
 def draw_capture(
-    film: Image.Image, heat: HeatMap | None, finding: Finding, model: ModelFacts
+    film: Image.Image,
+    heat: HeatMap | None,
+    finding: Finding,
+    model: ModelFacts,
+    without_maps: str = "",
 ) -> NDArray[np.uint8]:
     """A film with a finding's heat map over it, and what is said of it above and below.
 
@@ -36,6 +40,7 @@ def draw_capture(
         heat: the finding's map; None: it is not known.
         finding: what is shown.
         model: whose finding it is.
+        without_maps: why the map is not known.
 
     Returns:
         (height, width, 3) in RGB.
@@ -50,7 +55,7 @@ def draw_capture(
         figure = Figure(figsize=(across / DOTS_PER_INCH, down / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
         figure.set_facecolor(PAPER)
         figure.figimage(pixels, (across - shown.width) // 2, FOOT, origin="upper")
-        _draw_words(figure, finding, heat, model)
+        _draw_words(figure, finding, _explained(heat, without_maps), model)
         drawn = io.BytesIO()
         figure.savefig(drawn, format="rgba", dpi=DOTS_PER_INCH)
     return np.frombuffer(drawn.getvalue(), np.uint8).reshape(down, across, 4)[..., :3].copy()
@@ -64,12 +69,12 @@ def _smaller(film: Image.Image) -> Image.Image:
     return film.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _draw_words(figure: Figure, finding: Finding, heat: HeatMap | None, model: ModelFacts) -> None:
+def _draw_words(figure: Figure, finding: Finding, explained: str, model: ModelFacts) -> None:
     height = figure.bbox.height
     _write(figure, height - 12, finding.label, LARGE, INK, weight="bold")
     _write(figure, height - 46, _decided(finding), NORMAL, INK)
     _write(figure, FOOT - 10, NOTICE, NORMAL, LOUD, weight="bold")
-    _write(figure, FOOT - 34, _explained(heat), SMALL, MUTED)
+    _write(figure, FOOT - 34, explained, SMALL, MUTED)
     told = f"{model.name}, weights {model.short_fingerprint}, cxrtool {model.version}"
     _write(figure, FOOT - 52, told, SMALL, MUTED)
 
@@ -81,9 +86,9 @@ def _decided(finding: Finding) -> str:
     return f"probability {finding.shown}, {side} its threshold of {finding.shown_threshold}"
 
 
-def _explained(heat: HeatMap | None) -> str:
+def _explained(heat: HeatMap | None, without_maps: str) -> str:
     if heat is None:
-        return "where the network looked is not known"
+        return f"no heat map: {without_maps}" if without_maps else "no heat map"
     most = float(heat.values.max())
     if most <= 0:
         return f"heat map: {NOTHING} in any one place"

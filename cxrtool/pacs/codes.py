@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydicom.sr.coding import Code
 
 from cxrtool.data.labels import NO_FINDING, SUPPORT_DEVICES
+from cxrtool.data.prediction_rows import READ_FIRST, RULE_IN, RULE_OUT
 
 PRIVATE = "99CXRTOOL"
 """The scheme of codes that are cxrtool's own (99: private, PS3.16, 8.2)."""
@@ -26,6 +27,12 @@ MEDIASTINUM = Code("72410000", "SCT", "Mediastinum")
 PLEURA = Code("3120008", "SCT", "Pleura")
 CHEST_X_RAY = Code("399208008", "SCT", "Plain X-ray of chest")
 """The procedure that is reported; SNOMED CT."""
+TRIAGE_VERDICT = Code("TRIAGE-VERDICT", PRIVATE, "Triage verdict")
+VERDICTS = {
+    RULE_OUT: "Ruled out: below the certified lower threshold",
+    READ_FIRST: "Read first: between the two certified thresholds",
+    RULE_IN: "Ruled in: at or over the certified upper threshold",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +99,21 @@ def coded(label: str) -> Coded:
     return found or Coded(code=_private(label, label), source="own: a label of the model's own")
 
 
-def coded_rule(operating_point: str) -> Code:
-    """The rule that a threshold was chosen by, as a method of measurement."""
+def coded_rule(operating_point: str, side: str = "") -> Code:
+    """The rule that a threshold was chosen by, as a method of measurement.
+
+    Args:
+        operating_point: the rule.
+        side: of a triage's two thresholds, which: `rule-out` or `rule-in`.
+    """
+    if side:
+        return _private(f"{side}:{operating_point}", f"To {side}: {operating_point}")
     return _private(f"op:{operating_point}", f"Operating point {operating_point}")
+
+
+def coded_verdict(verdict: str) -> Code:
+    """A triage's verdict: `rule-out`, `read-first` or `rule-in`."""
+    return _private(f"tv:{verdict}", VERDICTS[verdict])
 
 
 def _private(name: str, meaning: str) -> Code:

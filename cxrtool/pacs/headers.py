@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.datadict import (
@@ -51,14 +52,18 @@ COPIED = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)
 """Groups whose elements are of patient, study and procedure, and may be copied."""
 
 
-def read_header(content: bytes) -> Dataset:
+def read_header(content: bytes | BinaryIO, *, any_object: bool = False) -> Dataset:
     """All that a DICOM file says but for its pixels, so that results can copy it.
+
+    Args:
+        content: of the file, or the open file.
+        any_object: take other objects than images too, such as reports and presentation states.
 
     Raises:
         DicomError: it is not a DICOM file, is damaged, or lacks what results need; the message
             names elements, never what they hold.
     """
-    file = io.BytesIO(content)
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     if not is_dicom(file, AS_IF_NAMED):
         raise DicomError("not a DICOM file: only a DICOM's results can be DICOM")
     with nothing_private("its header cannot be read"):
@@ -66,9 +71,16 @@ def read_header(content: bytes) -> Dataset:
         file.seek(0)
         header = dcmread(file, stop_before_pixels=True, force=True)
         _check_identity(header)
+        if not (any_object or is_image(header)):
+            raise DicomError(f"its {_named('SOPClassUID')} is not one of the standard's images")
         kept = _readable(header)
         _check_values(kept)
         return kept
+
+
+def is_image(header: Dataset) -> bool:
+    """Whether its SOP class is one of the standard's images."""
+    return "Image Storage" in standard_name(header.SOPClassUID)
 
 
 @contextmanager
@@ -121,8 +133,6 @@ def _check_identity(header: Dataset) -> None:
     for keyword in IDENTITY:
         if not UID(str(header.get(keyword))).is_valid:
             raise DicomError(f"its {_named(keyword)} is not a UID")
-    if "Image Storage" not in standard_name(header.SOPClassUID):
-        raise DicomError(f"its {_named('SOPClassUID')} is not one of the standard's images")
 
 
 def _check_values(header: Dataset) -> None:

@@ -1,6 +1,7 @@
-"""What all DICOM results share: who made them, how they are described, and their bytes."""
+"""What all DICOM results share: who made them, their UIDs, how they are described, their bytes."""
 
 import io
+import json
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,8 @@ from cxrtool.pacs.scored_study import ScoredStudy
 
 MODELS = uuid.UUID("5b0d4f0a-9f4e-5f6c-8a55-7d2f1c7a3e10")
 """The name space of the UIDs of models."""
+RESULTS = uuid.UUID("0f6c3d52-7b1e-5c0a-9d83-4f5e2a86b1c7")
+"""The name space of the UIDs of results."""
 UTF_8 = "ISO_IR 192"
 
 
@@ -29,13 +32,28 @@ def device_uid(model: ModelFacts) -> str:
     return f"2.25.{uuid.uuid5(MODELS, model.fingerprint).int}"
 
 
+def result_uid(study: ScoredStudy, *what: str) -> UID:
+    """The UID of one thing of a study's results: the same whenever the same work is done again.
+
+    So what is sent to an archive twice is there once. A name-based UUID of the work and of `what`
+    the thing is (RFC 9562, version 5), as a UID (PS3.5, B.2).
+    """
+    name = json.dumps([study.identity, what])
+    return UID(f"2.25.{uuid.uuid5(RESULTS, name).int}")
+
+
 def common_attributes(
-    study: ScoredStudy, *, series_number: int, description: str, texts: Iterable[str]
+    study: ScoredStudy,
+    *what: str,
+    series_number: int,
+    description: str,
+    texts: Iterable[str],
 ) -> dict[str, Any]:
     """What the constructor of each result is given.
 
     Args:
         study: whose result it is.
+        what: tells it from the study's other results.
         series_number: of the result's own series.
         description: of that series, for the lists of viewers.
         texts: all of ours that the result holds: what the study's own character set may lack
@@ -44,8 +62,8 @@ def common_attributes(
     model = study.model
     kept = study.images[0].header.get("SpecificCharacterSet")
     return {
-        "series_instance_uid": UID(),
-        "sop_instance_uid": UID(),
+        "series_instance_uid": result_uid(study, "series", str(series_number)),
+        "sop_instance_uid": result_uid(study, "instance", str(series_number), *what),
         "series_number": series_number,
         "series_description": description,
         "manufacturer": MANUFACTURER,

@@ -1,7 +1,7 @@
 """What DICOM results are made of: the images of one study, with what a model says of each."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -15,18 +15,29 @@ from cxrtool.inference.model_facts import ModelFacts
 
 @dataclass(frozen=True, kw_only=True)
 class StudyImage:
-    """One image of a study, and what a model says of it."""
+    """One image of a study, and what a model says of it, or why it says nothing.
+
+    Raises:
+        ValueError: it has neither findings nor a reason, or both.
+    """
 
     header: Dataset
     """Its own, of `read_header`."""
-    findings: tuple[Finding, ...]
-    """None where the image could not be scored."""
+    findings: tuple[Finding, ...] = ()
+    why_not: str = ""
+    """Why it was not scored: `a lateral view by its View Position (LL)`, `cannot be decoded`."""
+    failed: bool = False
+    """Whether it should have been scored, and could not be."""
     warning: str = ""
     """Why its decisions may mean nothing."""
     grey: Image.Image | None = None
     """As it is shown, 8-bit; only for pictures of its findings."""
     heat: Mapping[str, HeatMap] = field(default_factory=dict)
     """What speaks for labels, where that is known."""
+
+    def __post_init__(self) -> None:
+        if bool(self.findings) == bool(self.why_not):
+            raise ValueError("an image has findings, or a reason why it has none")
 
     @property
     def uid(self) -> str:
@@ -36,19 +47,23 @@ class StudyImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredStudy:
-    """The images of one study that a model has scored.
+    """The images of one study that a model has looked at, scored or not.
 
     Raises:
-        DataError: no image, none with findings, images of several studies or patients, or one that
-            is there twice; the message quotes nothing of a patient.
+        DataError: no image, images of several studies or patients, or one that is there twice; the
+            message quotes nothing of a patient.
     """
 
     images: tuple[StudyImage, ...]
     model: ModelFacts
+    left_out: tuple[str, ...] = ()
+    """Why files of the study are not among its images: a reason a file."""
+    without_maps: str = ""
+    """Why nothing is known of where the network looked; empty where that is known."""
 
     def __post_init__(self) -> None:
-        if not any(one.findings for one in self.images):
-            raise DataError("no image of the study has findings: there is nothing to report")
+        if not self.images:
+            raise DataError("the study has no image whose header can be read")
         studies = {str(one.header.StudyInstanceUID) for one in self.images}
         if len(studies) > 1:
             raise DataError(
@@ -69,3 +84,28 @@ class ScoredStudy:
     def scored(self) -> tuple[StudyImage, ...]:
         """The images with findings."""
         return tuple(one for one in self.images if one.findings)
+
+    @property
+    def not_scored(self) -> tuple[StudyImage, ...]:
+        """The others."""
+        return tuple(one for one in self.images if not one.findings)
+
+    @property
+    def uid(self) -> str:
+        """Its Study Instance UID."""
+        return str(self.images[0].header.StudyInstanceUID)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What its results are made of: see `work_identity`."""
+        return work_identity(self.model, self.uid, (one.uid for one in self.images))
+
+
+def work_identity(model: ModelFacts, study: str, images: Iterable[str]) -> tuple[str, ...]:
+    """What makes results the same ones when the same work is done again, after a kill perhaps.
+
+    That is the study with its images, by their UIDs, and all that the model's decisions rest on.
+    Probabilities are not among it: their last digits differ between engines and batches.
+    """
+    rests_on = (model.name, model.fingerprint, model.decisions, model.operating_point)
+    return (*rests_on, model.version, study, *sorted(images))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from highdicom import UID
 from highdicom.sc import SCImage
 from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
@@ -41,16 +40,17 @@ def secondary_captures(study: ScoredStudy) -> Iterator[SCImage]:
         if finding.decision == POSITIVE and image.grey is not None
     ]
     labels = [finding.label for _, finding in positive]
-    series = UID()
     for number, (image, finding) in enumerate(positive, start=1):
         shared = common_attributes(
             study,
+            image.uid,
+            finding.label,
             series_number=SERIES,
             description=DESCRIPTION,
             texts=(study.model.name, study.model.version, *labels),
         )
         with nothing_private("no picture can be made of its header"):
-            yield _capture(study, image, finding, number, shared | {"series_instance_uid": series})
+            yield _capture(study, image, finding, number, shared)
 
 
 def _capture(
@@ -61,7 +61,8 @@ def _capture(
     shared: dict[str, Any],
 ) -> SCImage:
     assert image.grey is not None
-    pixels = draw_capture(image.grey, image.heat.get(finding.label), finding, study.model)
+    heat = image.heat.get(finding.label)
+    pixels = draw_capture(image.grey, heat, finding, study.model, study.without_maps)
     made = _image(image.header, pixels, number, shared)
     made.ConversionType = "WSD"  # of a workstation
     made.BurnedInAnnotation = "YES"

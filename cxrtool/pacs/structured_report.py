@@ -1,17 +1,20 @@
-"""A study's findings as a coded report: Comprehensive 3D SR after TID 1500.
+"""A study's findings as a coded report after TID 1500, in any class of SR that may hold it.
 
 As IHE's profile AI Results asks it of findings of whole images: each a measurement group (TID 1501)
 with a reference to its image, and the algorithm as device, with a UID that changes with the model.
+Images that were not scored are groups too, one a reason.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from highdicom import UID
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
     Comprehensive3DSR,
+    ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
+    EnhancedSR,
     FindingSite,
     Measurement,
     MeasurementReport,
@@ -27,14 +30,23 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from cxrtool.core.errors import counted
+from cxrtool.data.prediction_rows import RULE_IN, RULE_OUT
 from cxrtool.evaluation.decisions import NEGATIVE, NO, POSITIVE, YES, Finding
 from cxrtool.inference.model_facts import ModelFacts
-from cxrtool.pacs.codes import CHEST_X_RAY, coded, coded_rule
-from cxrtool.pacs.headers import nothing_private
-from cxrtool.pacs.instances import MANUFACTURER, common_attributes, device_uid
+from cxrtool.pacs.codes import CHEST_X_RAY, TRIAGE_VERDICT, coded, coded_rule, coded_verdict
+from cxrtool.pacs.headers import is_image, nothing_private
+from cxrtool.pacs.instances import MANUFACTURER, common_attributes, device_uid, result_uid
 from cxrtool.pacs.scored_study import ScoredStudy, StudyImage
 
 SERIES, DESCRIPTION = 9001, "AI findings, research only"
+INTENDED_USE = "intended use: research only, not for diagnosis"
+CLASSES: dict[str, type[Comprehensive3DSR | ComprehensiveSR | EnhancedSR]] = {
+    "comprehensive-3d": Comprehensive3DSR,
+    "comprehensive": ComprehensiveSR,
+    "enhanced": EnhancedSR,
+}
+"""Of SR, by what they are called on the command line."""
 DECISIONS: dict[str, Code] = {
     POSITIVE: codes.SCT.Present,
     YES: codes.SCT.Present,
@@ -42,26 +54,38 @@ DECISIONS: dict[str, Code] = {
     NO: codes.SCT.Absent,
 }
 """Of CID 240; anything else is undetermined."""
+SIDES = (RULE_OUT, RULE_IN)
+"""Of a triage's two thresholds."""
 
 
-def structured_report(study: ScoredStudy) -> Comprehensive3DSR:
+def structured_report(
+    study: ScoredStudy, sr_class: str = "comprehensive-3d"
+) -> Comprehensive3DSR | ComprehensiveSR | EnhancedSR:
     """One report of a study, in a series of its own, not verified by anybody.
 
-    Patient and study are those of the study's first image.
+    Patient and study are those of the study's first image. The content does not hang on the class.
+
+    Args:
+        study: where no image of it was scored, the report says why.
+        sr_class: one of `CLASSES`.
 
     Raises:
         DicomError: something of the study's cannot be copied.
     """
     with nothing_private("no report can be made of its header"):
-        return Comprehensive3DSR(
-            evidence=[one.header for one in study.scored],
+        return CLASSES[sr_class](
+            evidence=[one.header for one in study.images],
             content=report_content(study),
             instance_number=1,
             is_complete=True,
             is_final=False,
             is_verified=False,
             **common_attributes(
-                study, series_number=SERIES, description=DESCRIPTION, texts=_texts(study)
+                study,
+                sr_class,
+                series_number=SERIES,
+                description=DESCRIPTION,
+                texts=_texts(study),
             ),
         )
 
@@ -69,65 +93,123 @@ def structured_report(study: ScoredStudy) -> Comprehensive3DSR:
 def report_content(study: ScoredStudy) -> MeasurementReport:
     """What a study's report says, for any class of SR that may hold TID 1500."""
     algorithm = _algorithm(study.model)
+    findings = [
+        _finding(study, image, finding, algorithm)
+        for image in study.scored
+        for finding in image.findings
+    ]
     return MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_device(study.model)),
         procedure_reported=CHEST_X_RAY,
-        imaging_measurements=[
-            _group(finding, image, study.model, algorithm)
-            for image in study.scored
-            for finding in image.findings
-        ],
+        imaging_measurements=[*findings, *_not_scored(study, algorithm)],
         title=codes.DCM.ImagingMeasurementReport,
     )
 
 
-def _group(
-    finding: Finding, image: StudyImage, model: ModelFacts, algorithm: AlgorithmIdentification
+def _finding(
+    study: ScoredStudy, image: StudyImage, finding: Finding, algorithm: AlgorithmIdentification
 ) -> MeasurementsAndQualitativeEvaluations:
     """One finding of one image (TID 1501)."""
     concept = coded(finding.label)
     made = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(UID(), finding.label),
+        tracking_identifier=TrackingIdentifier(
+            result_uid(study, "finding", finding.label, image.uid), finding.label
+        ),
         finding_type=concept.code,
         finding_sites=[FindingSite(concept.site)] if concept.site else None,
         algorithm_id=algorithm,
-        source_images=[
-            SourceImageForMeasurementGroup(image.header.SOPClassUID, image.header.SOPInstanceUID)
-        ],
-        measurements=list(_measurements(finding, model)),
-        qualitative_evaluations=[
-            QualitativeEvaluation(
-                codes.DCM.PresenceOfProperty,
-                DECISIONS.get(finding.decision, codes.SCT.Undetermined),
-            )
-        ],
+        source_images=_references([image]),
+        measurements=list(_measurements(finding, study.model)),
+        qualitative_evaluations=list(_evaluations(finding)),
     )
-    for remark in _remarks(finding, image):
+    return _with_comments(made, _remarks(finding, image))
+
+
+def _not_scored(
+    study: ScoredStudy, algorithm: AlgorithmIdentification
+) -> Iterator[MeasurementsAndQualitativeEvaluations]:
+    """Why images were not scored, and files left out, a group a reason: a CT has many images.
+
+    Whether that was tried and failed is of CID 6042.
+    """
+    for failed in (True, False):
+        those = [one for one in study.not_scored if one.failed == failed]
+        for why in dict.fromkeys(one.why_not for one in those):
+            images = [one for one in those if one.why_not == why]
+            yield _reason(study, algorithm, f"Not scored: {why}", images, failed=failed)
+    for why, files in Counter(study.left_out).items():
+        left_out = f"{counted(files, 'file')} left out: {why}"
+        yield _reason(study, algorithm, left_out, (), failed=True)
+
+
+def _reason(
+    study: ScoredStudy,
+    algorithm: AlgorithmIdentification,
+    why: str,
+    images: Sequence[StudyImage],
+    *,
+    failed: bool,
+) -> MeasurementsAndQualitativeEvaluations:
+    outcome = codes.DCM.Failed if failed else codes.DCM.NotAttempted
+    made = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(result_uid(study, "not scored", why), "Not scored"),
+        algorithm_id=algorithm,
+        source_images=_references(images),
+        qualitative_evaluations=[QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, outcome)],
+    )
+    return _with_comments(made, [why])
+
+
+def _references(images: Sequence[StudyImage]) -> list[SourceImageForMeasurementGroup] | None:
+    """References to those that are images: presentations and reports may be among them."""
+    found = [
+        SourceImageForMeasurementGroup(one.header.SOPClassUID, one.header.SOPInstanceUID)
+        for one in images
+        if is_image(one.header)
+    ]
+    return found or None
+
+
+def _with_comments(
+    made: MeasurementsAndQualitativeEvaluations, comments: Iterable[str]
+) -> MeasurementsAndQualitativeEvaluations:
+    for comment in comments:
         made[0].ContentSequence.append(
             TextContentItem(
                 name=CodedConcept.from_code(codes.DCM.Comment),
-                value=remark,
+                value=comment,
                 relationship_type=RelationshipTypeValues.CONTAINS,
             )
         )
     return made
 
 
+def _evaluations(finding: Finding) -> Iterator[QualitativeEvaluation]:
+    yield QualitativeEvaluation(
+        codes.DCM.PresenceOfProperty,
+        DECISIONS.get(finding.decision, codes.SCT.Undetermined),
+    )
+    if finding.verdict:
+        yield QualitativeEvaluation(TRIAGE_VERDICT, coded_verdict(finding.verdict))
+
+
 def _measurements(finding: Finding, model: ModelFacts) -> Iterator[Measurement]:
-    one = codes.UCUM.NoUnits
-    yield Measurement(codes.DCM.Probability, _short(finding.probability), one)
+    """The probability and what it is compared with: each threshold's method is its rule."""
+    yield _number(codes.DCM.Probability, finding.probability)
     if finding.threshold is not None:
-        yield Measurement(
-            codes.DCM.ThresholdValue,
-            _short(finding.threshold),
-            one,
-            method=coded_rule(model.operating_point),
-        )
+        rule = coded_rule(model.operating_point)
+        yield _number(codes.DCM.ThresholdValue, finding.threshold, rule)
+    if finding.limits is not None and model.triage is not None:
+        for side, limit, promised in zip(SIDES, finding.limits, model.triage, strict=True):
+            yield _number(codes.DCM.ThresholdValue, limit, coded_rule(promised, side))
 
 
-def _short(value: float) -> float:
-    """With as many digits as tell float32s apart: a Decimal String has 16 characters."""
-    return float(f"{value:.9g}")
+def _number(name: Code, value: float, method: Code | None = None) -> Measurement:
+    """A number without units, with as many digits as tell float32s apart.
+
+    A Decimal String has 16 characters at most.
+    """
+    return Measurement(name, float(f"{value:.9g}"), codes.UCUM.NoUnits, method=method)
 
 
 def _remarks(finding: Finding, image: StudyImage) -> Iterator[str]:
@@ -148,6 +230,9 @@ def _algorithm(model: ModelFacts) -> AlgorithmIdentification:
             f"architecture: {model.arch}",
             f"operating point: {model.operating_point}",
             f"calibration: {model.calibration}",
+            *(f"promised: {text}" for text in model.promises),
+            *model.remarks,
+            INTENDED_USE,
         ],
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
@@ -172,7 +257,8 @@ def _texts(study: ScoredStudy) -> Iterator[str]:
     """All words of ours in the report."""
     model = study.model
     yield from (model.name, model.version, model.arch, model.operating_point, model.calibration)
-    for image in study.scored:
-        yield image.warning
+    yield from (*model.promises, *model.remarks, *(model.triage or ()), *study.left_out)
+    for image in study.images:
+        yield from (image.warning, image.why_not)
         for finding in image.findings:
             yield from (finding.label, finding.why_none)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from pydicom.uid import generate_uid
 
 from cxrtool.core.errors import DataError
+from cxrtool.pacs.scored_study import ScoredStudy
 from tests.support.dicoms import NUMBER
-from tests.support.studies import dx, study, study_image
+from tests.support.studies import MODEL, dx, findings, study, study_image
 
 
 def refused(*images):
@@ -18,10 +21,30 @@ def test_several_images_of_one_study_are_one():
     assert study(*images).scored == images
 
 
-def test_images_without_findings_do_not_count():
-    scored, failed = study_image(), study_image(findings=())
-    assert study(failed, scored).scored == (scored,)
-    assert "nothing to report" in refused(failed)
+def test_an_image_has_findings_or_a_reason():
+    scored, failed = study_image(), study_image(findings=(), why_not="a lateral view")
+    found = study(failed, scored)
+    assert (found.scored, found.not_scored) == ((scored,), (failed,))
+    for options in ({"findings": ()}, {"why_not": "a lateral view"}):
+        with pytest.raises(ValueError, match="findings, or a reason"):
+            study_image(**options)
+
+
+def test_a_study_may_have_no_scored_image_but_not_no_image():
+    assert study(study_image(findings=(), why_not="a lateral view")).scored == ()
+    with pytest.raises(DataError, match="no image whose header can be read"):
+        ScoredStudy(images=(), model=MODEL)
+
+
+def test_the_identity_is_that_of_the_work_whatever_its_order_and_numbers():
+    first, second = study_image(), study_image()
+    identity = study(first, second).identity
+    other_numbers = replace(second, findings=findings(scores=[0.9] * 14))
+    assert study(other_numbers, first).identity == identity
+    assert study(first).identity != identity
+    for change in ("name", "fingerprint", "decisions", "operating_point", "version"):
+        model = replace(MODEL, **{change: "other"})
+        assert study(first, second, model=model).identity != identity
 
 
 def test_several_studies_are_refused():

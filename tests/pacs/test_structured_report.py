@@ -119,6 +119,7 @@ def test_the_algorithm_is_told_with_all_that_its_decisions_rest_on(ordinary):
         "architecture: resnet101",
         "operating point: sensitivity=0.9",
         "calibration: platt",
+        "intended use: research only, not for diagnosis",
     ]
     (family,) = (one for one in items if one.name == codes.DCM.AlgorithmFamily)
     assert family.value == codes.DCM.ArtificialIntelligence
