@@ -43,6 +43,7 @@ from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.sources.chexpert import LABELS_BY
 from tests.support.copies import copy_folder
+from tests.support.orthanc import orthanc, running_orthanc  # noqa: F401 - fixtures of all tests
 from tests.support.warm import warm_commands
 
 TINY = TrainConfig(

@@ -56,6 +56,8 @@ HOMES = {
     "fastapi": {"gui.app"},
     "uvicorn": {"gui.server"},
     "prometheus_client": {"gui.counters", "pacs.listen_counts"},
+    "pynetdicom": {"pacs.c_store", "pacs.receiver"},
+    "requests": {"pacs.dicomweb_access", "pacs.stow"},
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
