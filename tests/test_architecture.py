@@ -52,7 +52,12 @@ HOMES = {
     },
     "openvino": {"inference.engines.openvino_engine"},
     "onnxruntime": {"inference.engines.onnx_engine"},
-    "highdicom": {"pacs.instances", "pacs.secondary_capture", "pacs.structured_report"},
+    "highdicom": {
+        "pacs.instances",
+        "pacs.presentation_state",
+        "pacs.secondary_capture",
+        "pacs.structured_report",
+    },
     "fastapi": {"gui.app"},
     "uvicorn": {"gui.server"},
     "prometheus_client": {"gui.counters", "pacs.listen_counts"},

@@ -28,6 +28,20 @@ class HeatMap:
     """(h, w), in logits."""
     cells: Cells
 
+    @property
+    def peak(self) -> tuple[float, float] | None:
+        """The centre of its hottest cell, as shares of the image's width and height.
+
+        None where nothing speaks for the finding. Of several such cells it is the first, row by
+        row; a centre that is beyond the image's edge is on it.
+        """
+        if not float(self.values.max()) > 0:
+            return None
+        row, column = np.unravel_index(int(np.argmax(self.values)), self.values.shape)
+        places = [self.cells.first + int(at) * self.cells.step for at in (column, row)]
+        across, down = (min(max(place, 0.0), 1.0) for place in places)
+        return across, down
+
 
 def spread(heat: NDArray[np.float32], cells: Cells, width: int, height: int) -> NDArray[np.float32]:
     """Resize a map (h, w) to (height, width): bilinear between cells' centres, constant beyond."""

@@ -22,6 +22,13 @@ MODELS = uuid.UUID("5b0d4f0a-9f4e-5f6c-8a55-7d2f1c7a3e10")
 RESULTS = uuid.UUID("0f6c3d52-7b1e-5c0a-9d83-4f5e2a86b1c7")
 """The name space of the UIDs of results."""
 UTF_8 = "ISO_IR 192"
+PLAIN_SETS = (
+    "",
+    *(f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166)),
+)
+"""Character sets without code extensions, by which alone values can be written (PS3.3, C.12.1.1.2).
+"""
+CHEST = "CHEST"
 
 
 def device_uid(model: ModelFacts) -> str:
@@ -42,6 +49,11 @@ def result_uid(study: ScoredStudy, *what: str) -> UID:
     return UID(f"2.25.{uuid.uuid5(RESULTS, name).int}")
 
 
+def finding_uid(study: ScoredStudy, image: str, label: str) -> UID:
+    """What ties a finding in the report and the marks of it together: its tracking UID."""
+    return result_uid(study, "finding", label, image)
+
+
 def common_attributes(
     study: ScoredStudy,
     *what: str,
@@ -60,7 +72,6 @@ def common_attributes(
             makes it UTF-8.
     """
     model = study.model
-    kept = study.images[0].header.get("SpecificCharacterSet")
     return {
         "series_instance_uid": result_uid(study, "series", str(series_number)),
         "sop_instance_uid": result_uid(study, "instance", str(series_number), *what),
@@ -72,8 +83,30 @@ def common_attributes(
         "device_serial_number": long_string(model.fingerprint),
         "contributing_equipment": [_equipment(model)],
         "coding_schemes": [CodingSchemeIdentificationItem(designator=PRIVATE, name=PRIVATE_NAME)],
-        "specific_character_set": kept if "".join(texts).isascii() else UTF_8,
+        "specific_character_set": _character_set(study, texts),
     }
+
+
+def _character_set(study: ScoredStudy, texts: Iterable[str]) -> str | None:
+    """The study's own character set, where it is one of the standard's and suffices, else UTF-8.
+
+    Sets that change within a text (ISO 2022) end in UTF-8 too: values are decoded before they are
+    copied.
+    """
+    own = study.images[0].header.get("SpecificCharacterSet") or ""
+    alone = isinstance(own, str) and own in PLAIN_SETS
+    return (own or None) if alone and "".join(texts).isascii() else UTF_8
+
+
+def copy_body_part(header: Dataset, made: Dataset) -> None:
+    """Let the series of a result say of which part of the body it is, as its film does.
+
+    Without that a laterality is asked for (PS3.3, C.7.3.1), which a chest, not being paired, has
+    mostly none of.
+    """
+    made.BodyPartExamined = header.get("BodyPartExamined") or CHEST
+    if header.get("Laterality"):
+        made["Laterality"] = header["Laterality"]
 
 
 def dicom_file(result: Dataset) -> bytes:

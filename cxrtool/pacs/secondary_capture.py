@@ -16,11 +16,10 @@ from cxrtool.images.dicom.orientation import upright
 from cxrtool.pacs.capture_picture import draw_capture
 from cxrtool.pacs.codes import long_string
 from cxrtool.pacs.headers import nothing_private
-from cxrtool.pacs.instances import common_attributes
+from cxrtool.pacs.instances import common_attributes, copy_body_part
 from cxrtool.pacs.scored_study import ScoredStudy, StudyImage
 
 SERIES, DESCRIPTION = 9002, "AI heat maps, research only"
-CHEST = "CHEST"
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Once lossy, always lossy (PS3.3, C.7.6.1.1.5)."""
 
@@ -93,9 +92,8 @@ def _image(
     # Of the film, which was put upright.
     orientation = upright(header).orientation
     made.PatientOrientation = list(orientation or header.get("PatientOrientation") or [])
-    made.BodyPartExamined = header.get("BodyPartExamined") or CHEST
-    kept = LOSSY if header.get("LossyImageCompression") == "01" else ()
-    for keyword in ("Laterality", *kept):  # a chest is not paired: most have no laterality
+    copy_body_part(header, made)
+    for keyword in LOSSY if header.get("LossyImageCompression") == "01" else ():
         if header.get(keyword):
             made[keyword] = header[keyword]
     return made

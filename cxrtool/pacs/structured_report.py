@@ -36,7 +36,13 @@ from cxrtool.evaluation.decisions import NEGATIVE, NO, POSITIVE, YES, Finding
 from cxrtool.inference.model_facts import ModelFacts
 from cxrtool.pacs.codes import CHEST_X_RAY, TRIAGE_VERDICT, coded, coded_rule, coded_verdict
 from cxrtool.pacs.headers import is_image, nothing_private
-from cxrtool.pacs.instances import MANUFACTURER, common_attributes, device_uid, result_uid
+from cxrtool.pacs.instances import (
+    MANUFACTURER,
+    common_attributes,
+    device_uid,
+    finding_uid,
+    result_uid,
+)
 from cxrtool.pacs.scored_study import ScoredStudy, StudyImage
 
 SERIES, DESCRIPTION = 9001, "AI findings, research only"
@@ -113,7 +119,7 @@ def _finding(
     concept = coded(finding.label)
     made = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            result_uid(study, "finding", finding.label, image.uid), finding.label
+            finding_uid(study, image.uid, finding.label), finding.label
         ),
         finding_type=concept.code,
         finding_sites=[FindingSite(concept.site)] if concept.site else None,

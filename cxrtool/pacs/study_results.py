@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from cxrtool.pacs.instances import dicom_file
+from cxrtool.pacs.presentation_state import presentation_states
 from cxrtool.pacs.scored_study import ScoredStudy
 from cxrtool.pacs.secondary_capture import secondary_captures
 from cxrtool.pacs.structured_report import structured_report
@@ -47,6 +48,9 @@ def study_results(
     if captures:
         for number, picture in enumerate(secondary_captures(study), start=1):
             yield _result(f"picture-{number}.dcm", picture)
+    if presentation:
+        for number, marks in enumerate(presentation_states(study), start=1):
+            yield _result(f"marks-{number}.dcm", marks)
 
 
 def _result(name: str, made: Dataset) -> Result:

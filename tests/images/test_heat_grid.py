@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cxrtool.images.heat_grid import Cells, spread
+from cxrtool.images.heat_grid import Cells, HeatMap, spread
 
 RESNET, SWIN = Cells(0.5 / 224, 32 / 224), Cells(16 / 224, 32 / 224)
 """At 224 pixels: the first cell's centre is at the first pixel, or in the first square of 32."""
@@ -37,3 +37,10 @@ def test_no_size_of_input_reaches_beyond_what_is_known(side, first):
     for count in {max(1, side // 32), -(-side // 32)}:
         heat = np.full((count, count), 3, np.float32)
         assert np.allclose(spread(heat, Cells(first / side, 32 / side), 50, 40), 3)
+
+
+def test_the_peak_is_the_centre_of_the_hottest_cell_on_the_image():
+    found = HeatMap(only(2, 5), SWIN).peak
+    assert found == pytest.approx([(16 + 5 * 32) / 224, (16 + 2 * 32) / 224])
+    assert HeatMap(only(0, 6), Cells(-0.1, 0.2)).peak == (1.0, 0.0)
+    assert HeatMap(-only(2, 5), SWIN).peak is None

@@ -11,7 +11,7 @@ from tests.support.studies import MODEL, cr, dx, read_back, study, study_image
 
 def shared(made, texts=()):
     given = study(study_image(made))
-    return common_attributes(given, series_number=7, description="words", texts=texts)
+    return common_attributes(given, "it", series_number=7, description="words", texts=texts)
 
 
 def test_the_uid_of_a_model_changes_with_its_weights_alone():
@@ -22,11 +22,22 @@ def test_the_uid_of_a_model_changes_with_its_weights_alone():
     assert device_uid(replace(MODEL, fingerprint="cd34" * 16)) != uid
 
 
-def test_each_result_has_uids_of_its_own():
+def test_the_results_of_each_study_have_uids_of_their_own():
     first, second = shared(dx()), shared(dx())
     for key in ("series_instance_uid", "sop_instance_uid"):
         assert UID(first[key]).is_valid
         assert first[key] != second[key]
+
+
+def test_each_result_of_a_study_has_a_uid_and_each_series_one():
+    given = study()
+    made = [
+        common_attributes(given, what, series_number=number, description="words", texts=())
+        for number, what in ((7, "first"), (7, "second"), (8, "first"))
+    ]
+    assert len({one["sop_instance_uid"] for one in made}) == 3
+    series = [one["series_instance_uid"] for one in made]
+    assert series[0] == series[1] != series[2]
 
 
 def test_the_model_is_told_as_equipment():

@@ -4,17 +4,29 @@ import pytest
 from highdicom.sr import Comprehensive3DSR
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, generate_uid
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    CTImageStorage,
+    EnhancedSRStorage,
+    ExplicitVRBigEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    generate_uid,
+)
 
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
-from cxrtool.pacs.codes import LUNG, coded
+from cxrtool.evaluation.decisions import findings_of
+from cxrtool.pacs.codes import LUNG, TRIAGE_VERDICT, coded, coded_verdict
+from cxrtool.pacs.headers import read_header
 from cxrtool.pacs.instances import device_uid, dicom_file
-from cxrtool.pacs.structured_report import structured_report
+from cxrtool.pacs.scored_study import ScoredStudy
+from cxrtool.pacs.structured_report import CLASSES, structured_report
 from tests.support.dicoms import NAME, NUMBER
 from tests.support.studies import (
     MODEL,
     STUDY,
     WHOLE,
+    as_bytes,
     cr,
     dx,
     errors_of_the_standard,
@@ -178,10 +190,9 @@ def test_what_makes_a_decision_doubtful_is_said_beside_it(ordinary):
     assert comments(group_of(ordinary, "Edema")) == []
 
 
-def test_but_for_uids_and_times_it_is_always_the_same():
+def test_but_for_its_time_it_is_always_the_same():
     image = study_image()
     first, second = (reported(study(image)).to_json_dict() for _ in range(2))
-    assert first != second
     assert list(_lasting(first)) == list(_lasting(second))
 
 
@@ -190,8 +201,144 @@ def _lasting(values):
         if element["vr"] == "SQ":
             for item in element.get("Value", []):
                 yield from _lasting(item)
-        elif element["vr"] not in ("UI", "DA", "TM", "DT"):
+        elif element["vr"] not in ("DA", "TM", "DT"):
             yield key, element.get("Value")
+
+
+LIMITS = dict.fromkeys(("Edema", "Fracture", "Pneumonia"), (0.2, 0.8))
+RULES = ("certified-npv=0.98", "certified-ppv=0.5@90")
+PROMISE = "rule-out: NPV of at least 0.98 at 95 % confidence"
+
+
+def triaged(warning=""):
+    thresholds = dict.fromkeys(LIMITS, 0.5) | {"Fracture": None}
+    found = findings_of([0.1, 0.5, 0.9], list(LIMITS), thresholds, warning, limits=LIMITS)
+    model = replace(MODEL, triage=RULES, promises=(PROMISE,))
+    return study(study_image(findings=found, warning=warning), model=model)
+
+
+def verdicts(group):
+    return [one.value for one in group.get_qualitative_evaluations(TRIAGE_VERDICT)]
+
+
+def test_a_triage_has_its_verdicts_both_thresholds_and_what_is_promised():
+    report = reported(triaged())
+    expected = {"Edema": "rule-out", "Fracture": "read-first", "Pneumonia": "rule-in"}
+    for label, verdict in expected.items():
+        group = group_of(report, label)
+        assert verdicts(group) == [coded_verdict(verdict)]
+        methods = {
+            one.method.meaning: one.value
+            for one in group.get_measurements(codes.DCM.ThresholdValue)
+            if not one.method.meaning.startswith("Operating point")
+        }
+        assert methods == {f"To rule-out: {RULES[0]}": 0.2, f"To rule-in: {RULES[1]}": 0.8}
+        told = [one.get("TextValue") for one in group[0].ContentSequence]
+        assert f"promised: {PROMISE}" in told
+    assert decision(group_of(report, "Fracture")) == codes.SCT.Undetermined
+
+
+def test_nothing_is_ruled_out_of_a_blank_picture(ordinary):
+    report = reported(triaged("blank: every pixel is 0"))
+    assert [verdicts(one) for one in groups_of(report)] == [[], [], []]
+    assert verdicts(group_of(ordinary, "Edema")) == []
+
+
+def not_scored(why, *, failed=False, **elements):
+    header = read_header(as_bytes(dx(**elements)), any_object=True)
+    return study_image(header=header, findings=(), why_not=why, failed=failed)
+
+
+def unscored_study():
+    """Nothing of it was scored."""
+    lateral, raw = "a lateral view by its View Position (LL)", "cannot be decoded"
+    return ScoredStudy(
+        images=(
+            not_scored(lateral, ViewPosition="LL"),
+            not_scored(lateral, ViewPosition="LL"),
+            not_scored(raw, failed=True),
+            not_scored(
+                "not an image: a presentation state",
+                SOPClassUID=GrayscaleSoftcopyPresentationStateStorage,
+            ),
+        ),
+        model=MODEL,
+        left_out=("its header cannot be read", "its header cannot be read"),
+    )
+
+
+def test_why_nothing_was_scored_is_said_of_the_images():
+    given = unscored_study()
+    report = reported(given)
+    found = {}
+    for group in groups_of(report):
+        (outcome,) = group.get_qualitative_evaluations(codes.DCM.SummaryOfAnalyses)
+        images = [one.referenced_sop_instance_uid for one in group.source_images or ()]
+        found[comments(group)[0]] = (outcome.value, images)
+    first, second, third, fourth = (one.uid for one in given.images)
+    tried, not_tried = codes.DCM.Failed, codes.DCM.NotAttempted
+    assert found == {
+        "Not scored: cannot be decoded": (tried, [third]),
+        "Not scored: a lateral view by its View Position (LL)": (not_tried, [first, second]),
+        "Not scored: not an image: a presentation state": (not_tried, []),
+        "2 files left out: its header cannot be read": (tried, []),
+    }
+    evidence = {str(instance) for _, _, instance, _ in report.get_evidence()}
+    assert evidence == {first, second, third, fourth}
+
+
+def test_beside_findings_stands_why_others_were_not_scored():
+    image = study_image()
+    report = reported(study(not_scored("a lateral view"), image))
+    assert [one.tracking_identifier for one in groups_of(report)] == [
+        *(one.label for one in image.findings),
+        "Not scored",
+    ]
+
+
+@pytest.mark.parametrize("sr_class", CLASSES)
+def test_the_content_does_not_hang_on_the_class(sr_class):
+    given = study()
+    made = read_back(dicom_file(structured_report(given, sr_class)))
+    usual = read_back(dicom_file(structured_report(given)))
+    assert (
+        made.SOPClassUID
+        == {
+            "comprehensive-3d": Comprehensive3DSRStorage,
+            "comprehensive": ComprehensiveSRStorage,
+            "enhanced": EnhancedSRStorage,
+        }[sr_class]
+    )
+    assert (made.SOPInstanceUID == usual.SOPInstanceUID) == (made.SOPClassUID == usual.SOPClassUID)
+    first, second = (
+        list(_lasting({"0": {"vr": "SQ", "Value": [one.to_json_dict() for one in of]}}))
+        for of in (made.ContentSequence, usual.ContentSequence)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("sr_class", CLASSES)
+@pytest.mark.parametrize("given", [unscored_study, triaged], ids=["not scored", "triaged"])
+def test_each_class_is_what_the_standard_says(sr_class, given, tmp_path):
+    content = dicom_file(structured_report(given(), sr_class))
+    assert errors_of_the_standard(content, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg"},
+        {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
+        {"SpecificCharacterSet": "GB18030", "PatientName": "Wang^XiaoDong=王^小东"},
+        {"PatientName": None, "PatientID": None, "PatientSex": None, "StudyDate": None},
+    ],
+)
+@pytest.mark.parametrize("film", [dx, cr])
+def test_odd_headers_are_carried_over_as_the_standard_has_them(film, elements, tmp_path):
+    made = film(**elements)
+    content = dicom_file(structured_report(study(study_image(made))))
+    assert errors_of_the_standard(content, tmp_path) == []
+    assert str(read_back(content).PatientName or "") == str(made.PatientName or "")
 
 
 @pytest.mark.parametrize("film", [dx, cr])

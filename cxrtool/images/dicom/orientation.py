@@ -26,6 +26,7 @@ TURNS = {
     (True, True, True): Image.Transpose.TRANSVERSE,
 }
 """By whether rows and columns change places, and whether then left and right, top and bottom do."""
+FLAGS = {turn: flags for flags, turn in TURNS.items()}
 LYING = {one for (lying, _, _), one in TURNS.items() if lying}
 """Those after which width and height have changed places."""
 OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
@@ -43,6 +44,15 @@ class Upright(NamedTuple):
     def lying(self) -> bool:
         """Whether rows and columns change places."""
         return self.turn in LYING
+
+    def stored_place(self, across: float, down: float) -> tuple[float, float]:
+        """Where a place of the upright picture is in the stored one.
+
+        Both are shares of the picture's width and height, from its upper left corner.
+        """
+        lying, mirrored, upside_down = FLAGS[self.turn]
+        across, down = 1 - across if mirrored else across, 1 - down if upside_down else down
+        return (down, across) if lying else (across, down)
 
 
 def upright(dataset: Dataset) -> Upright:

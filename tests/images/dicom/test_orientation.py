@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrtool.images.dicom.orientation import TURNS, Upright
 from cxrtool.images.film import film_content
 from cxrtool.images.reading import decode, read_for_scoring, read_header
 from tests.support.dicom_greys import DEEP, differs, greys, stretched, warning
@@ -102,3 +103,15 @@ def test_colours_are_put_upright_too(tmp_path):
     expected = Image.fromarray(colours).convert("L").transpose(Image.Transpose.ROTATE_270)
     assert (greys(path) == np.asarray(expected)).all()
     assert read_for_scoring(path)[0].size == (40, 56)
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=str)
+def test_a_place_of_the_upright_picture_is_found_in_the_stored_one(turn):
+    stored = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    image = Image.fromarray(stored)
+    shown = np.asarray(image if turn is None else image.transpose(turn))
+    rows, columns = shown.shape
+    for down, across in np.ndindex(rows, columns):
+        place = (across + 0.5) / columns, (down + 0.5) / rows
+        x, y = Upright(turn, None, "").stored_place(*place)
+        assert stored[int(y * 5), int(x * 6)] == shown[down, across]
