@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,28 @@ AFTER = ("positive", "warning", "error")
 VERDICT = "verdict"
 """The column after these, of a model with two certified thresholds a label."""
 RULE_OUT, READ_FIRST, RULE_IN = "rule-out", "read-first", "rule-in"
+IDS = (
+    "study_instance_uid",
+    "series_instance_uid",
+    "sop_instance_uid",
+    "accession_number",
+    "view",
+    "modality",
+)
+"""Columns that lead back to an archive, on request."""
+PROVENANCE = (
+    "model",
+    "weights_sha256",
+    "operating_point",
+    "thresholds",
+    "cxrtool_version",
+    "scored_at",
+)
+"""Columns that say what a row was made with, on request."""
+OF_STUDY = ("images", "laterals_left_out")
+"""Columns of rows that are a study each."""
+MORE = (*OF_STUDY, *IDS, *PROVENANCE)
+"""All columns that not every table has, after the verdicts, in their order."""
 SEPARATOR = ";"
 OF_LOGITS = ":logit"
 """What a label's column of logits is called after the label."""
@@ -41,13 +63,15 @@ class Row:
     verdicts: tuple[str, ...] | None = None
     """Of labels with two certified thresholds, `LABEL:rule-out`, `read-first` or `rule-in`; None
     where the model has no such labels."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """What it has under the names of `MORE`, in their order."""
 
     def __post_init__(self) -> None:
         if self.scores is None and (self.positive or self.verdicts):
             raise ValueError(f"{self.path} has no probabilities, and something is decided of it")
 
     def as_json(self, labels: Sequence[str]) -> dict[str, Any]:
-        """The row as an object of one level: path, labels, positive, warning, error, verdict."""
+        """The row as an object of one level: path, labels, positive, warning, error, and more."""
         scores = [None] * len(labels) if self.scores is None else self.scores
         after = (SEPARATOR.join(self.positive), self.warning, self.error)
         found = {
@@ -57,7 +81,7 @@ class Row:
         }
         if self.verdicts is not None:
             found[VERDICT] = SEPARATOR.join(self.verdicts)
-        return found
+        return {**found, **self.more}
 
 
 def decide(
@@ -100,9 +124,15 @@ def judge(
     return found
 
 
-def header(labels: Sequence[str], *, logits: bool = False, verdicts: bool = False) -> list[str]:
-    """A table's columns; verdicts, or logits, come after what readers of version 0.1 know."""
-    columns = ["path", *labels, *AFTER, *([VERDICT] if verdicts else ())]
+def header(
+    labels: Sequence[str],
+    *,
+    logits: bool = False,
+    verdicts: bool = False,
+    more: Sequence[str] = (),
+) -> list[str]:
+    """A table's columns; whatever was added comes after what readers of version 0.1 know."""
+    columns = ["path", *labels, *AFTER, *([VERDICT] if verdicts else ()), *more]
     return [*columns, *(map(logit_column, labels) if logits else ())]
 
 
@@ -115,6 +145,7 @@ def cells(row: Row, labels: Sequence[str], *, logits: bool = False) -> list[str]
     """A row of a CSV, its numbers with as many digits as are read back exactly."""
     after = [SEPARATOR.join(row.positive), row.warning, row.error]
     after += [] if row.verdicts is None else [SEPARATOR.join(row.verdicts)]
+    after += row.more.values()
     numbers = [row.path, *_numbers(row.scores, labels), *after]
     return [*numbers, *_numbers(row.logits, labels)] if logits else numbers
 
@@ -160,10 +191,11 @@ def write_rows(
     *,
     logits: bool = False,
     verdicts: bool = False,
+    more: Sequence[str] = (),
 ) -> None:
     """Write a table, whole or not at all, in the form that its name asks for.
 
-    A run's own CSVs have `logits` too; rows with verdicts have all of them.
+    A run's own CSVs have `logits` too; all rows have verdicts, or none, and the same `more`.
     """
     kind = kind_of(path)
     with (
@@ -172,7 +204,7 @@ def write_rows(
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         if kind == "csv":
-            file.write(csv_line(header(labels, logits=logits, verdicts=verdicts)))
+            file.write(csv_line(header(labels, logits=logits, verdicts=verdicts, more=more)))
             file.writelines(csv_line(cells(row, labels, logits=logits)) for row in rows)
         elif kind == "jsonl":
             file.writelines(json_line(row, labels) for row in rows)
@@ -199,7 +231,13 @@ def row_of(values: Mapping[str, Any], labels: Sequence[str]) -> Row:
         warning=values["warning"],
         error=values["error"],
         verdicts=_verdicts(values.get(VERDICT)),
+        more={name: str(values[name]) for name in _more_of(values, labels)},
     )
+
+
+def _more_of(columns: Iterable[str], labels: Sequence[str]) -> list[str]:
+    """The columns of a table that not every table has; a label may be called like one."""
+    return [name for name in columns if name in MORE and name not in labels]
 
 
 def _verdicts(joined: str | None) -> tuple[str, ...] | None:
@@ -219,7 +257,8 @@ def read_rows(path: Path, labels: Sequence[str]) -> Iterator[Row]:
             open_regular(path), encoding="utf-8", errors="surrogateescape", newline=""
         ) as file:
             for values in csv.DictReader(file) if kind == "csv" else _objects(file):
-                if list(values) not in (header(labels), header(labels, verdicts=True)):
+                more = _more_of(values, labels)
+                if list(values) != header(labels, verdicts=VERDICT in values, more=more):
                     raise ValueError(f"its columns are {', '.join(map(str, values))}")
                 yield row_of(values, labels)
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:

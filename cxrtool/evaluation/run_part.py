@@ -7,7 +7,7 @@ import pandas as pd
 
 from cxrtool.core.config import TruthConfig
 from cxrtool.core.console import Reporter
-from cxrtool.core.errors import DataError, UsageError, first_few
+from cxrtool.core.errors import DataError, first_few
 from cxrtool.core.files import sha256
 from cxrtool.core.names import name_of_policy, plain_name
 from cxrtool.core.run_cards import RunCard, read_card, remarks
@@ -23,6 +23,7 @@ from cxrtool.data.manifest import (
 from cxrtool.data.provenance import TRAINED_ON_DRAWINGS, trained_on_drawings
 from cxrtool.data.seen import rows_seen_by
 from cxrtool.evaluation.protocol import OTHER, Protocol, protocol_of_rows
+from cxrtool.evaluation.sample import check_unit
 from cxrtool.evaluation.shared_labels import SharedLabels, share_labels
 from cxrtool.evaluation.truth import Known, check_part, check_seen
 
@@ -66,7 +67,7 @@ def choose_part(
         RunError: the run is incomplete or altered.
         UsageError: options that do not go together, or no such policy.
     """
-    check_unit(config)
+    check_unit(config.unit, config.aggregate)
     card = read_card(run)
     manifest = read_manifest(workspace.need(workspace.manifest, "prepare"))
     unchanged = sha256(workspace.need(workspace.split, "split")) == card.split_sha256
@@ -129,7 +130,7 @@ def choose_external(
         DataError: no label in common, or it holds what the run was trained on.
         UsageError: no such policy.
     """
-    check_unit(config)
+    check_unit(config.unit, config.aggregate)
     info = data.read_data_info()
     rows, labels = share_labels(card.labels, read_manifest(data.manifest), name)
     seen = rows_seen_by(
@@ -165,12 +166,6 @@ def own_workspace(run: RunFolder, card: RunCard, workspace: Workspace) -> Worksp
         if one.manifest.is_file() and sha256(one.manifest) == card.manifest_sha256:
             return one
     return None
-
-
-def check_unit(config: TruthConfig) -> None:
-    """Refuse a way to put images together where studies are not scored."""
-    if config.unit == "image" and config.aggregate != TruthConfig.aggregate:
-        raise UsageError(f"--aggregate {config.aggregate} goes with --unit study")
 
 
 def _fingerprint(data: Workspace) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrtool.core.errors import DataError
+from cxrtool.core.errors import DataError, UsageError
 from cxrtool.data.logits import mean_logits
 from cxrtool.evaluation.metrics import Floats
 
@@ -61,6 +61,16 @@ class Sample:
             scores=self.scores[:, columns],
             logits=None if self.logits is None else self.logits[:, columns],
         )
+
+
+def check_unit(unit: str, aggregate: str) -> None:
+    """Refuse a way to put images together where studies are not scored.
+
+    Raises:
+        UsageError: it is given with images.
+    """
+    if unit == "image" and aggregate != AGGREGATES[0]:
+        raise UsageError(f"--aggregate {aggregate} goes with --unit study")
 
 
 def by_study(sample: Sample, aggregate: str) -> Sample:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.unicode_forms import forms, on_disk
@@ -13,7 +14,17 @@ from cxrtool.core.workspace import Workspace
 from cxrtool.images.files import SUFFIXES, is_image, kind_by_name
 
 TABLE = ".csv"
+DESCRIBING = ("patient_id", "study_id", "view")
+"""The columns of a manifest that say which study an image is of."""
 HIDDEN_FOLDER = "hidden folder"
+
+
+class Described(NamedTuple):
+    """What a manifest says of an image."""
+
+    study: str
+    """Of which patient's study it is; other patients' have other names."""
+    view: str
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,8 @@ class Inputs:
     files: list[str]
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files in folders that are no images, by what they are called."""
+    described: dict[str, Described] = field(default_factory=dict)
+    """Images of manifests, by their names."""
 
     def __len__(self) -> int:
         """How many."""
@@ -63,7 +76,7 @@ def list_images(inputs: Sequence[str], split: str | None = None) -> Inputs:
         if split is not None and not table:
             raise UsageError(f"--split needs a manifest, which {text} is not")
         before = len(found)
-        pairs = _of_table(path, split) if table else _expand(text, path, found.passed_over)
+        pairs = _of_table(path, split, found) if table else _expand(text, path, found.passed_over)
         for name, file in pairs:
             found.names.append(name)
             found.files.append(file)
@@ -114,12 +127,17 @@ def _below(folder: str, others: Counter[str]) -> Iterator[str]:
         yield from _images((os.path.join(where, name) for name in sorted(files)), others)  # noqa: PTH118
 
 
-def _of_table(path: Path, split: str | None) -> list[tuple[str, str]]:
+def _of_table(path: Path, split: str | None, found: Inputs) -> list[tuple[str, str]]:
     from cxrtool.core.csv_tables import read_table
 
     names = _of_manifest(path, split) if split is not None else None
+    frame = read_table(path, ())
+    if {"path", *DESCRIBING} <= set(frame.columns):
+        rows = zip(frame["path"], *(frame[name] for name in DESCRIBING), strict=True)
+        for name, patient, study, view in rows:
+            of = study if str(study).startswith(str(patient)) else f"{patient}/{study}"
+            found.described[str(name)] = Described(str(of), str(view))
     if names is None:
-        frame = read_table(path, ())
         column = next((name for name in ("path", "Path") if name in frame.columns), None)
         if column is None:
             raise DataError(

@@ -63,6 +63,8 @@ class Scorer:
     """What is promised of its certified thresholds, and what that rests on, in words."""
     fingerprint: str
     """The SHA-256 of the weights, or of the exported file."""
+    operating_point: str = ""
+    """The rule that its thresholds were chosen by; empty where it is not known."""
     engine: Engine
 
     @property
@@ -226,6 +228,7 @@ def _scorer(name: str, card: ModelCard, fingerprint: str, engine: Engine) -> Sco
         triage=_triage(card.triage),
         promises=promises_of(card),
         fingerprint=fingerprint,
+        operating_point=card.operating_point,
         engine=engine,
     )
 

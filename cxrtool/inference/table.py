@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from cxrtool.core.errors import CxrToolError, DataError, StoppedError
-from cxrtool.data.prediction_rows import Row, decide, read_rows, write_rows
+from cxrtool.data.prediction_rows import OF_STUDY, Row, decide, read_rows, write_rows
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.journal import Journal
 from cxrtool.inference.work import PredictResult, Work
@@ -24,7 +24,7 @@ def write_table(work: Work, output: Path) -> PredictResult:
         DataError: the table to resume is another model's, or the disk is full.
         StoppedError: Ctrl-C; the journal stays.
     """
-    journal = Journal(output, _made_with(work.ensemble), work.ensemble.labels)
+    journal = Journal(output, _made_with(work), work.ensemble.labels)
     rank, world = work.place
     heatmaps = work.heatmaps()
     if rank == 0:
@@ -58,41 +58,47 @@ def write_table(work: Work, output: Path) -> PredictResult:
     work.wait()
     seconds = time.perf_counter() - started
     work.tell_collapses()
+    if rank == 0:
+        _finish(work, journal, output)
     return work.result(
         scored=len(left) + len(retried),
-        failed=_finish(work, journal, output) if rank == 0 else 0,
         seconds=seconds,
         drawn=0 if heatmaps is None else heatmaps.drawn,
     )
 
 
-def _finish(work: Work, journal: Journal, output: Path) -> int:
-    """Make the journal of all processes a table, in the images' order; how many have no scores."""
+def _finish(work: Work, journal: Journal, output: Path) -> None:
+    """Make the journal of all processes a table, in the images' order."""
     journal.read()
     names, ensemble = work.images.names, work.ensemble
     try:
-        judged = ensemble.judges
-        write_rows(journal.rows(names), output, ensemble.labels, verdicts=judged)
+        write_rows(
+            work.told_rows(journal.rows(names)),
+            output,
+            ensemble.labels,
+            verdicts=ensemble.judges,
+            more=work.columns,
+        )
     except OSError as error:
         raise DataError(
             f"{output}: {error.strerror}; all rows are kept, and --resume writes them"
         ) from None
-    failed = sum(not journal.done(name) for name in names)
     journal.remove()
-    return failed
 
 
-def _made_with(ensemble: Ensemble) -> dict[str, str]:
+def _made_with(work: Work) -> dict[str, str]:
     """What rows must have been made with to stand in one table."""
+    ensemble = work.ensemble
     limits = [ensemble.thresholds, *([ensemble.limits] if ensemble.judges else [])]
     # Without verdicts it is what version 0.1 wrote.
     thresholds = json.dumps(limits if ensemble.judges else limits[0], sort_keys=True)
+    more = {"added columns": ", ".join(work.more.names)} if work.more.names else {}
     return {
         "model": " + ".join(member.fingerprint for member in ensemble.members),
         "engine": ", ".join(member.description for member in ensemble.members),
         "set of thresholds": hashlib.sha256(thresholds.encode()).hexdigest(),
         "--tta": "on" if ensemble.tta else "off",
-    }
+    } | more
 
 
 def _take_over(work: Work, journal: Journal, output: Path) -> None:
@@ -107,6 +113,7 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
     files = dict(zip(work.images.names, work.images.files, strict=True))
     sample: list[Row] = []
     for row in read_rows(output, ensemble.labels):
+        _check_columns(work, output, row)
         if not _same_decision(row, ensemble):
             raise DataError(
                 f"{output}: {row.path} was decided by other thresholds: --resume needs "
@@ -125,6 +132,20 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
     except CxrToolError:
         journal.remove()
         raise
+
+
+def _check_columns(work: Work, output: Path, row: Row) -> None:
+    """Refuse a table of studies, whose images' rows are gone, and one with other columns."""
+    if work.studies is not None or OF_STUDY[0] in row.more:
+        raise DataError(
+            f"{output} is finished, and a table of studies cannot be added to: name another, or "
+            "--force begins anew"
+        )
+    if tuple(row.more) != work.columns:
+        raise DataError(
+            f"{output} was made with other columns: --resume needs the same --ids and "
+            "--provenance, --force begins anew"
+        )
 
 
 def _same_decision(row: Row, ensemble: Ensemble) -> bool:

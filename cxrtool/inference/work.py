@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.runs import RunFolder
-from cxrtool.data.prediction_rows import Row, cells, csv_line, header, read_rows
+from cxrtool.data.prediction_rows import OF_STUDY, Row, cells, csv_line, header, read_rows
 from cxrtool.evaluation.saturation import Collapses, collapse_warnings
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.inputs import Inputs
 from cxrtool.inference.journal import Journal
+from cxrtool.inference.more_columns import MoreColumns
+from cxrtool.inference.studies import Studies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from cxrtool.core.processes import Processes
     from cxrtool.inference.heatmaps import Heatmaps
 
+MOST_FAILURES = 100
+"""That are named one by one."""
 LEAST_IMAGES = 10
 """Fewer may well have the same scores."""
 FEW = 64
@@ -29,8 +33,8 @@ FEW = 64
 class Listener(Protocol):
     """Is told of rows as they are made."""
 
-    def begin(self, ensemble: Ensemble, images: int) -> None:
-        """So many images are about to be scored."""
+    def begin(self, ensemble: Ensemble, rows: int, more: Sequence[str]) -> None:
+        """So many rows are about to be made, with these columns of `MORE`."""
 
     def row(self, row: Row) -> None:
         """The next one, in order."""
@@ -48,10 +52,17 @@ class PredictResult:
     """Why labels have no threshold, or one that says little."""
     judges: bool
     """Whether rows have verdicts."""
+    more: tuple[str, ...]
+    """The columns of `MORE` that rows have."""
     rows: list[Row] = field(repr=False)
     """Empty where they went to a file or a listener."""
     images: int
-    failed: int
+    """That were to be scored."""
+    studies: int | None
+    """How many rows there are, where they are studies."""
+    laterals: int
+    """Images that were left out of these."""
+    failures: "Failures"
     seconds: float
     images_per_second: float
     output: Path | None
@@ -74,26 +85,58 @@ class PredictResult:
     def csv(self) -> str:
         """The rows as CSV text."""
         lines = [cells(row, self.labels) for row in self.rows]
-        return "".join(
-            csv_line(line) for line in [header(self.labels, verdicts=self.judges), *lines]
-        )
+        columns = header(self.labels, verdicts=self.judges, more=self.more)
+        return "".join(csv_line(line) for line in [columns, *lines])
+
+    @property
+    def failed(self) -> int:
+        """The rows without probabilities."""
+        return self.failures.count
+
+    @property
+    def status(self) -> str:
+        """How it went, in a word for scripts: `done`, `some failed` or `all failed`."""
+        if not self.failed:
+            return "done"
+        return "all failed" if self.failed == (self.studies or self.images) else "some failed"
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it; with the rows, where no file holds them."""
         values: dict[str, Any] = {
+            "status": self.status,
             "run": self.model,
             "engine": self.engine,
             "images": self.images,
             "failed": self.failed,
+            "failures": [{"path": path, "error": why} for path, why in self.failures.first],
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "output": str(self.output) if self.output else None,
         }
+        if self.studies is not None:
+            values |= {"studies": self.studies, "laterals_left_out": self.laterals}
         if self.heatmaps is not None:
             values |= {"heatmaps": str(self.heatmaps), "drawn": self.drawn}
         if self.output is None:
             values["predictions"] = [row.as_json(self.labels) for row in self.rows]
         return values
+
+
+@dataclass
+class Failures:
+    """Rows without probabilities: how many, and the first ones."""
+
+    count: int = 0
+    first: list[tuple[str, str]] = field(default_factory=list)
+    """Their names and reasons, of `MOST_FAILURES` at most: the table has them all."""
+
+    def add(self, row: Row) -> Row:
+        """Note a row, if it is such a one; the row itself."""
+        if row.scores is None:
+            self.count += 1
+            if len(self.first) < MOST_FAILURES:
+                self.first.append((row.path, row.error))
+        return row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +151,12 @@ class Work:
     reporter: Reporter
     listener: Listener | None
     processes: "Processes | None"
+    more: MoreColumns = field(default_factory=MoreColumns)
+    """What images' rows have on request."""
+    studies: Studies | None = None
+    """Those that the images are of, where rows are studies."""
+    failures: Failures = field(default_factory=Failures)
+    """Of the rows that were made."""
     _collapses: list[Collapses] = field(default_factory=list, init=False)
 
     @property
@@ -162,6 +211,8 @@ class Work:
                 if row.path in repeated:
                     told = f"given {repeated[row.path]} times"
                     row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
+                if self.more.names:
+                    row = replace(row, more=self.more.of(files[one.index]))
                 if (
                     heatmaps is not None
                     and one.pixels is not None
@@ -170,6 +221,17 @@ class Work:
                     heatmaps.draw(places[one.index], files[one.index], one.pixels, row)
                 yield row
                 advance(1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `MORE` that a table of the rows has."""
+        return (*(OF_STUDY if self.studies is not None else ()), *self.more.names)
+
+    def told_rows(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows that are told: of images as they are, or of the studies that they make up."""
+        if self.studies is not None:
+            rows = self.studies.rows(rows, self.ensemble, self.config.aggregate)
+        return map(self.failures.add, rows)
 
     def _seen(self) -> Collapses:
         if not self._collapses:
@@ -192,7 +254,7 @@ class Work:
         return open_heatmaps(self.config, self.run, self.ensemble, self.reporter, first=first)
 
     def result(
-        self, *, scored: int, failed: int, seconds: float, drawn: int, rows: Sequence[Row] = ()
+        self, *, scored: int, seconds: float, drawn: int, rows: Sequence[Row] = ()
     ) -> PredictResult:
         """What came of it, after so many images were scored (all, but for a resumed table)."""
         engine = self.ensemble.members[0].engine
@@ -202,9 +264,12 @@ class Work:
             thresholds=self.ensemble.thresholds,
             without=self.ensemble.without,
             judges=self.ensemble.judges,
+            more=self.columns,
             rows=list(rows),
             images=len(self.images),
-            failed=failed,
+            studies=None if self.studies is None else len(self.studies.studies),
+            laterals=0 if self.studies is None else self.studies.laterals,
+            failures=self.failures,
             seconds=seconds,
             images_per_second=scored / seconds,
             output=self.config.output,

@@ -18,11 +18,14 @@ from cxrtool.core.locks import only_writer
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
 from cxrtool.evaluation.decisions import threshold_warnings, without_verdict
+from cxrtool.evaluation.sample import check_unit
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.inputs import list_images
 from cxrtool.inference.journal import check_begun
+from cxrtool.inference.more_columns import columns_asked
 from cxrtool.inference.scorer import is_exported, load_model
+from cxrtool.inference.studies import find_studies, unknown_studies
 from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
 from cxrtool.networks.published_runs import run_of
@@ -75,6 +78,8 @@ def predict_images(
         images = list_images(inputs, config.split)
         if images.passed_over:
             told.note(images.others())
+        studies = find_studies(images, config.workers) if config.unit == "study" else None
+        images = images if studies is None else studies.frontal
         compute = Compute(
             engine=config.engine,
             device=_device(config.device, processes),
@@ -82,14 +87,17 @@ def predict_images(
             images=len(images),
         )
         members = tuple(load_model(workspace.runs, one, compute, told) for one in models)
+        ensemble = Ensemble(members=members, tta=config.tta)
         work = Work(
             config=config,
             images=images,
-            ensemble=Ensemble(members=members, tta=config.tta),
+            ensemble=ensemble,
             run=runs[0],
             reporter=told,
             listener=listener,
             processes=processes,
+            more=columns_asked(ensemble, ids=config.ids, provenance=config.provenance),
+            studies=studies,
         )
         _tell(work)
         return _pass_on(work) if config.output is None else write_table(work, config.output)
@@ -98,6 +106,11 @@ def predict_images(
 def _tell(work: Work) -> None:
     """Say what is about to be done, and with what."""
     config = work.config
+    work.more.check(work.ensemble.labels, work.columns)
+    if work.studies is not None:
+        work.reporter.note(work.studies.told())
+        if text := unknown_studies(work.studies):
+            work.reporter.warn(text)
     batch = config.batch_size or work.ensemble.batch
     work.reporter.note(f"scoring with {work.ensemble.description}")
     for text in threshold_warnings(work.ensemble.thresholds, work.ensemble.without):
@@ -123,6 +136,7 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
     Raises:
         UsageError: they do not.
     """
+    check_unit(config.unit, config.aggregate)
     if config.output is not None:
         kind_of(config.output)
         if config.json_lines:
@@ -173,18 +187,16 @@ def _pass_on(work: Work) -> PredictResult:
     kept: list[Row] = []
     take = kept.append if work.listener is None else work.listener.row
     heatmaps = work.heatmaps()
-    failed = 0
     if work.listener is not None:
-        work.listener.begin(work.ensemble, len(work.images))
+        count = len(work.images) if work.studies is None else len(work.studies.studies)
+        work.listener.begin(work.ensemble, count, work.columns)
     started = time.perf_counter()
-    for row in work.rows(range(len(work.images)), heatmaps):
-        failed += bool(row.error)
+    for row in work.told_rows(work.rows(range(len(work.images)), heatmaps)):
         take(row)
     seconds = time.perf_counter() - started
     work.tell_collapses()
     return work.result(
         scored=len(work.images),
-        failed=failed,
         seconds=seconds,
         drawn=0 if heatmaps is None else heatmaps.drawn,
         rows=kept,

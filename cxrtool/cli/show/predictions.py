@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cxrtool.core.config import CommonConfig
@@ -33,7 +34,9 @@ if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.inference.work import PredictResult
 
 TABLES_FOR = 3
-"""Up to so many images get a table each."""
+"""Up to so many rows get a table each."""
+NAMED = 10
+"""Failed rows that the last lines name."""
 NO_DEVICE = "Research software, not a medical device."
 
 
@@ -53,15 +56,15 @@ class Printer:
         self.thresholds: dict[str, float | None] = {}
         self.limits: dict[str, tuple[float, float]] = {}
 
-    def begin(self, ensemble: Ensemble, images: int) -> None:
-        """So many images are about to be scored."""
+    def begin(self, ensemble: Ensemble, rows: int, more: Sequence[str]) -> None:
+        """So many rows are about to be made, with these columns of `MORE`."""
         self.name = ensemble.name
         self.labels, self.thresholds = ensemble.labels, ensemble.thresholds
         self.limits = ensemble.limits
-        few = "tables" if images <= TABLES_FOR else "lines" if on_terminal() else "csv"
+        few = "tables" if rows <= TABLES_FOR else "lines" if on_terminal() else "csv"
         self.form = "json lines" if self.json_lines else few
         if self.form == "csv":
-            print_text(csv_line(header(self.labels, verdicts=bool(self.limits))))
+            print_text(csv_line(header(self.labels, verdicts=bool(self.limits), more=more)))
 
     def row(self, row: Row) -> None:
         """The next one, in order.
@@ -167,11 +170,28 @@ def predicted(result: PredictResult, printer: Printer | None, common: CommonConf
     elif result.output is not None and not common.quiet:
         speed = f", {result.images_per_second:,.0f} a second" if result.images_per_second else ""
         print_line(
-            f"{counted(result.images, 'image')}, {result.failed:,} failed{speed}; "
-            f"written: {result.output}"
+            f"{_counted_rows(result)}, {result.failed:,} failed{speed}; written: {result.output}"
         )
     if result.heatmaps is not None and not (common.json or common.quiet):
         print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")
     if result.failed:
-        failed = f"{result.failed:,} of {result.images:,} images could not be read"
-        Reporter(quiet=common.quiet).warn(failed)
+        _warn_of_failures(result, Reporter(quiet=common.quiet))
+
+
+def _counted_rows(result: PredictResult) -> str:
+    images = counted(result.images, "image")
+    if result.studies is None:
+        return images
+    left_out = f" ({counted(result.laterals, 'lateral image')} left out)" if result.laterals else ""
+    return f"{counted(result.studies, 'study')} of {images}{left_out}"
+
+
+def _warn_of_failures(result: PredictResult, reporter: Reporter) -> None:
+    """Name the first rows that failed and why; the table has the others."""
+    kind = "images could not be read" if result.studies is None else "studies could not be scored"
+    rows = result.images if result.studies is None else result.studies
+    lines = [f"{result.failed:,} of {rows:,} {kind}:"]
+    lines += [f"  {shown_name(path)}: {why}" for path, why in result.failures.first[:NAMED]]
+    if result.failed > NAMED:
+        lines.append(f"  and {result.failed - NAMED:,} more: their rows say why, as `error`")
+    reporter.warn("\n".join(lines))

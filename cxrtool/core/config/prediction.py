@@ -40,6 +40,19 @@ class PredictConfig(ComputeConfig):
         "Complete an --output that was interrupted, or to which images were added; finished rows "
         "are kept."
     )
+    ids: bool = option(False, OUTPUT).help(
+        "Add columns with what a DICOM is known by in its archive: study, series and SOP instance "
+        "UID, accession number, view, modality. Without it nothing of the kind is read."
+    )
+    provenance: bool = option(False, OUTPUT).help(
+        "Add columns with what a row was made with: model, SHA-256 of its weights, operating "
+        "point, thresholds, version of cxrtool, time."
+    )
+    unit: str = option("image", OUTPUT, choices=("image", "study")).help(
+        "What a row is. study: the frontal images of a study together; laterals are left out and "
+        "counted."
+    )
+    aggregate: str = like(TruthConfig, "aggregate", "mean", panel=OUTPUT)
     split: str | None = like(
         TruthConfig,
         "split",

@@ -64,13 +64,9 @@ OTHER_PARTS = frozenset(
 
 def implausible(dataset: Dataset) -> list[str]:
     """The reasons; they quote only terms of the standard, never other content of the file."""
-    reasons = []
     view = _word(dataset, "ViewPosition")
-    if view in LATERAL or view in OBLIQUE:
-        kind = "a lateral" if view in LATERAL else "an oblique"
-        reasons.append(f"{kind} view by its View Position ({view})")
-    elif view not in FRONTAL and _is_sagittal(dataset):
-        reasons.append("a lateral view by its Patient Orientation")
+    oblique = f"an oblique view by its View Position ({view})" if view in OBLIQUE else ""
+    reasons = [*filter(None, [oblique or lateral(dataset)])]
     modality = _word(dataset, "Modality")
     if modality in OTHER_MODALITIES:
         reasons.append(f"{OTHER_MODALITIES[modality]}{BY_MODALITY}{modality})")
@@ -80,6 +76,16 @@ def implausible(dataset: Dataset) -> list[str]:
     if _word(dataset, "PresentationIntentType") == "FOR PROCESSING":
         reasons.append("raw pixels, intended for processing and not for presentation")
     return reasons
+
+
+def lateral(dataset: Dataset) -> str:
+    """Why an image is a lateral view; empty where it is none, or does not say."""
+    view = _word(dataset, "ViewPosition")
+    if view in LATERAL:
+        return f"a lateral view by its View Position ({view})"
+    if view not in FRONTAL | OBLIQUE and _is_sagittal(dataset):
+        return "a lateral view by its Patient Orientation"
+    return ""
 
 
 def _word(dataset: Dataset, keyword: str) -> str:
