@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # rich takes as long to import as all else that `--help` need
 
 TYPED = ("COMMANDLINE", "PROMPT")
 GIVEN = (*TYPED, "ENVIRONMENT", "DEFAULT_MAP")
+NOTHING_DONE = "nothing done"
+"""The `status` of a command that has no result."""
 READERS: dict[str, Callable[..., Any]] = {"config": read_config, "recipe": read_recipe}
 """The options that name files of defaults."""
 Body = TypeVar("Body", bound=Callable[..., None])
@@ -142,10 +144,12 @@ def boundary(common: CommonConfig) -> Iterator[None]:
         if common.debug or code is None:
             raise
         if text:
-            from cxrtool.core.console import print_error
+            from cxrtool.core.console import print_error, print_json
 
             rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
             print_error(text if rank == "0" else f"process {rank}: {text}", code)
+            if common.json and rank == "0":  # a script tells this from a result with failures
+                print_json({"status": NOTHING_DONE, "error": text, "exit_code": code})
         raise typer.Exit(code) from None
 
 

@@ -47,7 +47,7 @@ def frame_of_rows(rows: Iterable[Row], labels: Sequence[str]) -> pd.DataFrame:
     """Rows as a table; one with an error has NaN scores (float64) and no decision."""
     known = list(rows)
     judged = any(row.verdicts is not None for row in known)
-    columns = header(labels, verdicts=judged)
+    columns = header(labels, verdicts=judged, more=tuple(known[0].more) if known else ())
     frame = pd.DataFrame([row.as_json(labels) for row in known], columns=columns)
     return frame.astype(dict.fromkeys(labels, np.float64))
 

@@ -60,12 +60,9 @@ class Studies:
 
     def told(self) -> str:
         """What is scored and what is left out, in words."""
-        text = (
-            f"{counted(len(self.studies), 'study')}, {counted(len(self.frontal), 'image')} of them"
-        )
-        if self.laterals:
-            text += f"; left out: {counted(self.laterals, 'lateral image')}"
-        return text
+        found = [counted(len(self.studies), "study"), counted(len(self.frontal), "frontal image")]
+        left_out = [f"{counted(self.laterals, 'lateral image')} left out"] if self.laterals else []
+        return ", ".join(found + left_out)
 
     def rows(self, rows: Iterator[Row], ensemble: Ensemble, aggregate: str) -> Iterator[Row]:
         """A row a study, of the rows of its frontal images as they come."""

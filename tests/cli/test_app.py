@@ -159,7 +159,22 @@ def test_predict_exits_1_when_an_image_failed(trained_once, tmp_path):
     assert done.exit_code == 1
     assert "not a JPEG" in done.stdout
     assert "1 of 2 images" in done.stderr
+    assert "bad.jpg: " in done.stderr.splitlines()[-1]
+    assert "not a JPEG" in done.stderr.splitlines()[-1]
     assert "probability" in done.stdout
+
+
+def test_json_tells_some_failures_from_nothing_done(trained_once, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"x")
+    good = next((trained_once.data / "valid").rglob("*frontal.jpg"))
+    place = ("-w", trained_once.workspace.folder, "--json")
+    some = call("predict", good, tmp_path / "bad.jpg", *place)
+    none = call("predict", tmp_path / "nowhere", *place, "--run", "unknown")
+    assert (some.exit_code, none.exit_code) == (1, 1)
+    assert json.loads(some.stdout)["status"] == "some failed"
+    told = json.loads(none.stdout)
+    assert told["status"] == "nothing done"
+    assert told["error"] in none.stderr.replace("\n", " ")
 
 
 def test_many_images_are_csv_on_stdout(trained_once):

@@ -56,8 +56,8 @@ def test_rows_are_told_as_they_are_made(trained_once, images):
     heard = []
 
     class Hearing:
-        def begin(self, ensemble, images):
-            heard.append((ensemble.labels, images))
+        def begin(self, ensemble, rows, more):
+            heard.append((ensemble.labels, rows, more))
 
         def row(self, row):
             heard.append(row)
@@ -65,6 +65,6 @@ def test_rows_are_told_as_they_are_made(trained_once, images):
     config = replace(CPU, batch_size=1)
     inputs = [str(path) for path in images]
     result = predict_images(config, inputs, trained_once.workspace, listener=Hearing())
-    assert heard[0] == (tuple(LABELS), 4)
+    assert heard[0] == (tuple(LABELS), 4, ())
     assert [row.path for row in heard[1:]] == inputs
     assert result.rows == []  # they are not kept as well

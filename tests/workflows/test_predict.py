@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydicom.uid import generate_uid
 
 from cxrtool.core.errors import DataError, UsageError
+from cxrtool.core.files import sha256
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.prediction_tables import read_predictions
 from cxrtool.workflows.predict import predict_images
 from tests.conftest import Hearing
+from tests.support.dicoms import dicom
 from tests.support.predicting import CPU, LABELS, predict
 from tests.support.sealing import change_thresholds
 
@@ -212,3 +215,63 @@ def test_two_processes_share_a_list_and_write_one_table(trained_once, warm, imag
     scores = (pd.to_numeric(table["Edema"]) for table in (first, second))
     assert np.nanmax(np.abs(next(scores) - next(scores))) < 1e-6
     assert list(tmp_path.glob("*.rows-*")) == []
+
+
+def test_tables_lead_back_to_an_archive_and_to_their_model(trained_once, tmp_path):
+    pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    uids = [generate_uid() for _ in range(2)]
+    for at, uid in enumerate(uids):
+        dicom(tmp_path / f"{at}.dcm", pixels, StudyInstanceUID=uid, AccessionNumber=f"A{at}")
+    given = {"ids": True, "provenance": True}
+    for name in ("t.csv", "t.jsonl", "t.json"):
+        table = predict(trained_once, [tmp_path], output=tmp_path / name, **given).table
+        assert table["study_instance_uid"].tolist() == uids
+        assert table["accession_number"].tolist() == ["A0", "A1"]
+        assert set(table["model"]) == {"tiny"}
+        weights = sha256(RunFolder(trained_once.workspace.runs / "tiny").weights)
+        assert set(table["weights_sha256"]) == {weights}
+    plain = predict(trained_once, [tmp_path / "0.dcm"]).table
+    assert list(plain.columns) == ["path", *LABELS, "positive", "warning", "error"]
+    # A finished table is added to with the same columns only.
+    dicom(tmp_path / "2.dcm", pixels, StudyInstanceUID=uids[0])
+    output = tmp_path / "t.csv"
+    with pytest.raises(DataError, match="the same --ids"):
+        predict(trained_once, [tmp_path], output=output, resume=True)
+    more = predict(trained_once, [tmp_path], output=output, resume=True, **given)
+    assert more.table["study_instance_uid"].tolist() == [*uids, uids[0]]
+
+
+def test_rows_of_studies_are_of_their_frontal_images(trained_once, tmp_path):
+    folder = trained_once.data / "train"
+    images = sorted(folder.rglob("*.jpg"))
+    rows = predict(trained_once, [folder], unit="study")
+    studies = sorted({str(image.parent) for image in images})
+    assert rows.table["path"].tolist() == studies
+    lateral = [image for image in images if image.stem.endswith("lateral")]
+    assert rows.laterals == len(lateral) > 0
+    assert rows.images == len(images) - len(lateral)
+    single = predict(trained_once, [folder]).table.set_index("path")
+    for path, row in rows.table.set_index("path").iterrows():
+        own = [one for one in single.index if one.startswith(path) and "frontal" in one]
+        if own:
+            np.testing.assert_allclose(
+                row[LABELS].to_numpy(float), single.loc[own, LABELS].to_numpy().mean(0), rtol=1e-6
+            )
+    output = tmp_path / "t.csv"
+    written = predict(trained_once, [folder], unit="study", output=output)
+    pd.testing.assert_frame_equal(written.table, rows.table)
+    with pytest.raises(DataError, match="a table of studies cannot be added to"):
+        predict(trained_once, [folder], unit="study", output=output, resume=True)
+    with pytest.raises(UsageError, match="--unit study"):
+        predict(trained_once, [folder], aggregate="max")
+
+
+def test_a_result_says_what_failed_and_why(trained_once, images, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"x")
+    good = predict(trained_once, images)
+    assert (good.status, good.as_json()["failures"]) == ("done", [])
+    some = predict(trained_once, [images[0], tmp_path / "bad.jpg"])
+    assert some.status == "some failed"
+    assert [one["path"] for one in some.as_json()["failures"]] == [str(tmp_path / "bad.jpg")]
+    assert "JPEG" in some.as_json()["failures"][0]["error"]
+    assert predict(trained_once, [tmp_path / "bad.jpg"]).status == "all failed"
