@@ -62,7 +62,13 @@ HOMES = {
     "uvicorn": {"gui.server"},
     "prometheus_client": {"gui.counters", "pacs.listen_counts"},
     "pynetdicom": {"pacs.c_store", "pacs.receiver"},
-    "requests": {"pacs.dicomweb_access", "pacs.stow"},
+    "requests": {
+        "pacs.dicomweb_access",
+        "pacs.dicomweb_retrieval",
+        "pacs.dicomweb_search",
+        "pacs.stow",
+        "pacs.web_images",
+    },
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -210,6 +216,7 @@ TESTED_BY = {
     "images.formats.deep": "images/formats/test_tiff.py",
     "images.formats.dicom": "images/dicom/test_reading.py",
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
+    "inference.sources": "pacs/test_web_images.py",
     "inference.part_scores": "workflows/test_evaluate.py",
     "networks.imagenet_files": "networks/test_pretrained.py",
     "networks.position_grids": "networks/test_adapters.py",

@@ -50,7 +50,8 @@ RUNS = Option(
 INPUTS = Option(
     name="inputs",
     panel=DATA,
-    help="Images, folders, globs, or CSV files with a path column.",
+    help="Images, folders, globs, or CSV files with a path column; or a DICOMweb archive, as "
+    "dicomweb:URL, with --query.",
     metavar="INPUT",
     argument=True,
     several=True,

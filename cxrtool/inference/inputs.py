@@ -3,8 +3,8 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.unicode_forms import forms, on_disk
 from cxrtool.core.workspace import Workspace
 from cxrtool.images.files import SUFFIXES, is_image, kind_by_name
+from cxrtool.inference.sources import Source, Window
 
 TABLE = ".csv"
 DESCRIBING = ("patient_id", "study_id", "view")
@@ -20,7 +21,7 @@ HIDDEN_FOLDER = "hidden folder"
 
 
 class Described(NamedTuple):
-    """What a manifest says of an image."""
+    """What a manifest, or an archive, says of an image."""
 
     study: str
     """Of which patient's study it is; other patients' have other names."""
@@ -36,11 +37,29 @@ class Inputs:
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files in folders that are no images, by what they are called."""
     described: dict[str, Described] = field(default_factory=dict)
-    """Images of manifests, by their names."""
+    """Images of manifests and archives, by their names."""
+    source: Source | None = None
+    """None: all files are there."""
 
     def __len__(self) -> int:
         """How many."""
         return len(self.names)
+
+    def windows(self, places: Sequence[int], size: int) -> Generator[Window, None, None]:
+        """The images at these places, in their order; at most so many at a time, if need be."""
+        if self.source is None:
+            yield Window(places, [self.files[place] for place in places], {})
+        else:
+            yield from self.source.windows(places, size)
+
+    def part(self, places: Sequence[int]) -> "Inputs":
+        """The images at these places alone, in this order."""
+        return replace(
+            self,
+            names=[self.names[place] for place in places],
+            files=[self.files[place] for place in places],
+            source=None if self.source is None else self.source.part(places),
+        )
 
     def others(self) -> str:
         """What was passed over in folders, in words; empty if nothing was."""

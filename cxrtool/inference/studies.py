@@ -82,16 +82,15 @@ def find_studies(images: Inputs, workers: int | None = None) -> Studies:
     found: dict[str, list[int]] = {}
     for at, place in enumerate(places):
         found.setdefault(place.study, []).append(at)
-    frontal, studies = Inputs([], [], images.passed_over), []
+    frontal: list[int] = []
+    studies = []
     for name, members in found.items():
         shown = [at for at in members if not places[at].lateral]
-        first = len(frontal)
-        frontal.names.extend(images.names[at] for at in shown)
-        frontal.files.extend(images.files[at] for at in shown)
-        mine = tuple(range(first, len(frontal)))
+        mine = tuple(range(len(frontal), len(frontal) + len(shown)))
+        frontal += shown
         studies.append(Study(name, mine, len(members) - len(shown)))
     alone = sum(not place.known for place in places)
-    return Studies(tuple(studies), frontal, alone)
+    return Studies(tuple(studies), images.part(frontal), alone)
 
 
 def _place(images: Inputs, at: int) -> Place:

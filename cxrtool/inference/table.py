@@ -110,7 +110,7 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
         DataError: it did not, or it is another table.
     """
     ensemble = work.ensemble
-    files = dict(zip(work.images.names, work.images.files, strict=True))
+    places = {name: place for place, name in enumerate(work.images.names)}
     sample: list[Row] = []
     for row in read_rows(output, ensemble.labels):
         _check_columns(work, output, row)
@@ -119,15 +119,16 @@ def _take_over(work: Work, journal: Journal, output: Path) -> None:
                 f"{output}: {row.path} was decided by other thresholds: --resume needs "
                 "the same ones, --force begins anew"
             )
-        sample += [row] * (row.path in files and row.scores is not None and len(sample) < SAMPLE)
+        sample += [row] * (row.path in places and row.scores is not None and len(sample) < SAMPLE)
     names = [row.path for row in sample]
-    again = ensemble.score(names, [files[name] for name in names], workers=0)
-    for row, one in zip(sample, again, strict=True):
-        _compare(output, row, one.row)
+    for window in work.images.windows([places[name] for name in names], SAMPLE):
+        again = ensemble.score(names, window.files, workers=0)
+        for row, one in zip(sample, again, strict=True):
+            _compare(output, row, one.row)
     try:
         with journal.writing("before") as write:
             for row in read_rows(output, ensemble.labels):
-                if row.path in files:
+                if row.path in places:
                     write(row)
     except CxrToolError:
         journal.remove()

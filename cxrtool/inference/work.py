@@ -1,6 +1,7 @@
 """What `predict` has to do: images, the models that score them, and what comes of it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.inputs import Inputs
 from cxrtool.inference.journal import Journal
 from cxrtool.inference.more_columns import MoreColumns
+from cxrtool.inference.sources import Window
 from cxrtool.inference.studies import Studies
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ MOST_FAILURES = 100
 """That are named one by one."""
 LEAST_IMAGES = 10
 """Fewer may well have the same scores."""
+LEAST_IN_A_WINDOW = 32
+"""Images that are fetched from an archive at once, where a batch has not more."""
 FEW = 64
 """Images whose number and speed are worth no line of their own."""
 
@@ -195,32 +199,43 @@ class Work:
 
     def rows(self, places: Sequence[int], heatmaps: "Heatmaps | None") -> Iterator[Row]:
         """The rows of images, by their places in the list; heat maps are drawn on the way."""
-        names = [self.images.names[place] for place in places]
-        files = [self.images.files[place] for place in places]
-        repeated = self.images.repeated()
-        scored = self.ensemble.score(
-            names, files, batch_size=self.config.batch_size, workers=self.config.workers
-        )
         many = len(places) > FEW
-        collapses = self._seen()
-        with self.reporter.steps("scoring", len(places), summary=many) as advance:
-            for one in scored:
-                row = one.row
-                if row.logits is not None:
-                    collapses.add(row.logits)
-                if row.path in repeated:
-                    told = f"given {repeated[row.path]} times"
-                    row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
-                if self.more.names:
-                    row = replace(row, more=self.more.of(files[one.index]))
-                if (
-                    heatmaps is not None
-                    and one.pixels is not None
-                    and heatmaps.lacks(places[one.index], row)
-                ):
-                    heatmaps.draw(places[one.index], files[one.index], one.pixels, row)
-                yield row
-                advance(1)
+        windows = self.images.windows(places, self._in_a_window())
+        # What was fetched goes at once, also where somebody stops in the middle.
+        with (
+            self.reporter.steps("scoring", len(places), summary=many) as advance,
+            closing(windows),
+        ):
+            for window in windows:
+                for row in self._rows_of(window, heatmaps):
+                    yield row
+                    advance(1)
+
+    def _in_a_window(self) -> int:
+        """Images whose files are fetched at once: whole batches, so that they stay the same."""
+        size = self.ensemble.batch_of(self.config.batch_size)
+        return size * max(1, LEAST_IN_A_WINDOW // size)
+
+    def _rows_of(self, window: Window, heatmaps: "Heatmaps | None") -> Iterator[Row]:
+        repeated, collapses = self.images.repeated(), self._seen()
+        names = [self.images.names[place] for place in window.places]
+        scored = self.ensemble.score(
+            names, window.files, batch_size=self.config.batch_size, workers=self.config.workers
+        )
+        for one in scored:
+            row, place, file = one.row, window.places[one.index], window.files[one.index]
+            if place in window.errors:
+                row = replace(row, error=window.errors[place])
+            if row.logits is not None:
+                collapses.add(row.logits)
+            if row.path in repeated:
+                told = f"given {repeated[row.path]} times"
+                row = replace(row, warning="; ".join(filter(None, (row.warning, told))))
+            if self.more.names:
+                row = replace(row, more=self.more.of(file))
+            if heatmaps is not None and one.pixels is not None and heatmaps.lacks(place, row):
+                heatmaps.draw(place, file, one.pixels, row)
+            yield row
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from cxrtool.pacs.c_store import CStoreDestination
 from cxrtool.pacs.delivery import Delivery
 from cxrtool.pacs.dicomweb_access import dicomweb_access
 from cxrtool.pacs.stow import StowDestination
-from cxrtool.pacs.trust import Trust
+from cxrtool.pacs.trust import Trust, check_tls, is_https, trust_of
 
 OWN_AE = "CXRTOOL"
 TIMEOUT = 30.0
@@ -83,57 +83,38 @@ def parse_destination(
     )
 
 
-def destinations_of(config: ArchiveConfig) -> tuple[Destination, ...]:
+def destinations_of(config: ArchiveConfig, sources: Sequence[str] = ()) -> tuple[Destination, ...]:
     """Where a command's results go; nothing is sent.
+
+    Args:
+        config: of the command.
+        sources: addresses of archives that it takes images from, which have the same options.
 
     Raises:
         UsageError: not a destination, one that is named twice, or options of TLS without TLS.
         DataError: as `parse_destination`.
     """
-    trust = Trust(
-        authorities=config.archive_ca, certificate=config.archive_cert, key=config.archive_key
-    )
+    given = config.to or []
+    encrypted = [_encrypted(text, config) for text in given]
     found = tuple(
         parse_destination(
             text,
             ae=config.ae_title,
-            trust=trust if _encrypted(text, config) else None,
+            trust=trust_of(config) if tls else None,
             timeout=config.archive_timeout,
         )
-        for text in config.to or ()
+        for text, tls in zip(given, encrypted, strict=True)
     )
-    twice = len({one.name for one in found}) < len(found)
-    if twice:
+    if len({one.name for one in found}) < len(found):
         raise UsageError("--to names the same archive twice")
+    if config.archive_tls and all("://" in text for text in given):
+        raise UsageError("--archive-tls is for --to AE@HOST:PORT, which no archive is named by")
+    check_tls(config, encrypted + [is_https(url) for url in sources])
     return found
 
 
 def _encrypted(text: str, config: ArchiveConfig) -> bool:
-    return text.lower().startswith("https://") if "://" in text else config.archive_tls
-
-
-def check_tls(config: ArchiveConfig, addresses: Sequence[str]) -> None:
-    """Refuse options of TLS where none of the archives, by their addresses, is reached over it.
-
-    Raises:
-        UsageError: there are such options.
-    """
-    given = [
-        option
-        for option, value in (
-            ("--archive-ca", config.archive_ca),
-            ("--archive-cert", config.archive_cert),
-            ("--archive-key", config.archive_key),
-        )
-        if value is not None
-    ]
-    if given and not any(_encrypted(one, config) for one in addresses):
-        raise UsageError(
-            f"{', '.join(given)}: no archive is reached over TLS: --archive-tls does so with "
-            "AE@HOST:PORT, and https:// with DICOMweb"
-        )
-    if config.archive_tls and all("://" in one for one in addresses):
-        raise UsageError("--archive-tls is for AE@HOST:PORT, which no archive is named by")
+    return is_https(text) if "://" in text else config.archive_tls
 
 
 def checked_ae(title: str) -> str:

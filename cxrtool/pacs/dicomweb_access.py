@@ -3,7 +3,7 @@
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +75,38 @@ class DicomWebAccess:
         if self.trust is not None:
             made.mount("https://", _Trusting(self.trust))
         return made
+
+    def get(
+        self,
+        session: requests.Session,
+        below: str,
+        query: Sequence[tuple[str, str]] = (),
+        accept: str = "application/dicom+json",
+        *,
+        stream: bool = False,
+    ) -> requests.Response:
+        """What the server answers to a question, whatever its status.
+
+        Args:
+            session: of `session`.
+            below: what is asked for, such as `studies`.
+            query: keys and values; a key may be there several times.
+            accept: what the answer may hold.
+            stream: whether the answer's body is read later, piece by piece.
+
+        Raises:
+            TransientError, DestinationError: there is no answer.
+        """
+        try:
+            return session.get(
+                f"{self.url}/{below}",
+                params=list(query),
+                headers={"Accept": accept},
+                timeout=self.timeout,
+                stream=stream,
+            )
+        except requests.RequestException as error:
+            raise self.failure(error) from None
 
     def failure(self, error: requests.RequestException) -> DestinationError:
         """A request without an answer, in words."""

@@ -80,7 +80,7 @@ class StowDestination:
         Raises: as `send`.
         """
         with self.access.session() as session:
-            answer = self._get(session, "studies", {"limit": "1"})
+            answer = self.access.get(session, "studies", [("limit", "1")])
             self.access.check(answer, "QIDO-RS")
             if answer.content and media_type(answer) not in JSON:
                 raise DestinationError(f"{self.name} answers, but not as DICOMweb does")
@@ -100,19 +100,6 @@ class StowDestination:
             raise self.access.failure(error) from None
         except OSError as error:
             raise DataError(f"{error.filename or self.name}: {error.strerror}") from None
-
-    def _get(
-        self, session: requests.Session, below: str, query: dict[str, str]
-    ) -> requests.Response:
-        try:
-            return session.get(
-                f"{self.access.url}/{below}",
-                params=query,
-                headers={"Accept": "application/dicom+json"},
-                timeout=self.access.timeout,
-            )
-        except requests.RequestException as error:
-            raise self.access.failure(error) from None
 
     def _status(
         self,
@@ -139,9 +126,8 @@ class StowDestination:
     def _has(self, session: requests.Session, one: Outgoing) -> bool:
         """Whether the server knows an instance of this UID."""
         try:
-            answer = self._get(
-                session, f"studies/{one.study}/instances", {"SOPInstanceUID": str(one.sop_instance)}
-            )
+            query = [("SOPInstanceUID", str(one.sop_instance))]
+            answer = self.access.get(session, f"studies/{one.study}/instances", query)
             found = answer.json() if answer.status_code == ALL else []
         except (DestinationError, requests.JSONDecodeError):
             return False

@@ -1,9 +1,11 @@
 """What TLS connections to an archive trust, and who they say that they are."""
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrtool.core.config import ReachConfig
 from cxrtool.core.errors import DataError, UsageError
 
 
@@ -47,6 +49,41 @@ class Trust:
                 place = self.certificate if self.key is None else f"{self.certificate}, {self.key}"
                 raise DataError(f"{place}: {_reason(error)}") from None
         return made
+
+
+def is_https(url: str) -> bool:
+    """Whether an address is reached over TLS."""
+    return url.lower().startswith("https://")
+
+
+def trust_of(config: ReachConfig) -> Trust:
+    """What a command's options say of TLS."""
+    return Trust(
+        authorities=config.archive_ca, certificate=config.archive_cert, key=config.archive_key
+    )
+
+
+def check_tls(config: ReachConfig, encrypted: Sequence[bool]) -> None:
+    """Refuse files for TLS where no archive is reached over it.
+
+    Args:
+        config: of a command.
+        encrypted: of each archive, whether it is.
+
+    Raises:
+        UsageError: there are such files.
+    """
+    files = {
+        "--archive-ca": config.archive_ca,
+        "--archive-cert": config.archive_cert,
+        "--archive-key": config.archive_key,
+    }
+    given = [option for option, value in files.items() if value is not None]
+    if given and not any(encrypted):
+        raise UsageError(
+            f"{', '.join(given)}: no archive is reached over TLS; https:// is, and AE@HOST:PORT "
+            "with --archive-tls"
+        )
 
 
 def tls_reason(error: ssl.SSLError) -> str:

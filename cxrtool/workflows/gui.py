@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from cxrtool.core.config import GuiConfig
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import UsageError
+from cxrtool.core.private_folder import private_folder
 from cxrtool.core.run_cards import read_card
 from cxrtool.core.runs import RunFolder
 from cxrtool.core.workspace import Workspace
 from cxrtool.gui import model_card
 from cxrtool.gui.heat_layers import Explains, HeatMaps
-from cxrtool.gui.private_folder import private_folder
 from cxrtool.inference import model_facts
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.scorer import Scorer, is_exported, load_model
@@ -92,7 +92,7 @@ def open_page(
     _check(config)
     token = _token(config)
     with (
-        private_folder() as folder,
+        private_folder("gui") as folder,
         _temporary_files_in(folder),
         bind(config.host, config.port) as made,
     ):

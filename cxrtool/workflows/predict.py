@@ -15,20 +15,23 @@ from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.files import check_writable
 from cxrtool.core.locks import only_writer
+from cxrtool.core.private_folder import private_folder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
 from cxrtool.evaluation.decisions import threshold_warnings, without_verdict
 from cxrtool.evaluation.sample import check_unit
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.ensemble import Ensemble
-from cxrtool.inference.inputs import list_images
+from cxrtool.inference.inputs import Inputs, list_images
 from cxrtool.inference.journal import check_begun
 from cxrtool.inference.more_columns import columns_asked
 from cxrtool.inference.scorer import is_exported, load_model
+from cxrtool.inference.sources import DICOMWEB
 from cxrtool.inference.studies import find_studies, unknown_studies
 from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
 from cxrtool.networks.published_runs import run_of
+from cxrtool.pacs.trust import check_tls
 
 if TYPE_CHECKING:
     from cxrtool.core.processes import Processes
@@ -48,7 +51,8 @@ def predict_images(
 
     Args:
         config: the models, what computes, and where the rows go.
-        inputs: as `list_images` takes them.
+        inputs: as `list_images` takes them, or archives (`dicomweb:URL`), of which
+            `config.query` says which images.
         workspace: where runs are looked for by name.
         reporter: told how it goes.
         listener: told of each row as it is made, in place of keeping them.
@@ -75,7 +79,7 @@ def predict_images(
                 stack.enter_context(only_writer(config.output))
             check_begun(config.output, force=config.force, resume=config.resume)
         told = reporter if processes is None or processes.first else Mute()
-        images = list_images(inputs, config.split)
+        images = _images(config, inputs, told, stack, processes)
         if images.passed_over:
             told.note(images.others())
         studies = find_studies(images, config.workers) if config.unit == "study" else None
@@ -101,6 +105,34 @@ def predict_images(
         )
         _tell(work)
         return _pass_on(work) if config.output is None else write_table(work, config.output)
+
+
+def _images(
+    config: PredictConfig,
+    inputs: Sequence[str],
+    reporter: Reporter,
+    stack: ExitStack,
+    processes: "Processes | None",
+) -> Inputs:
+    """The images on this machine, or those of archives, which are fetched as they are needed.
+
+    Raises:
+        DataError, UsageError: as `list_images`, `web_archives` and `find_web_images`.
+    """
+    if not any(text.startswith(DICOMWEB) for text in inputs):
+        if config.query is not None:
+            raise UsageError(f"--query is for an archive: {DICOMWEB}https://HOST/dicom-web")
+        check_tls(config, [])
+        return list_images(inputs, config.split)
+    if processes is not None:
+        raise UsageError("an archive may answer each process otherwise: start without torchrun")
+    from cxrtool.pacs.dicomweb_query import parse_query
+    from cxrtool.pacs.web_images import find_web_images, web_archives
+
+    archives = web_archives(config, inputs)
+    queries = [parse_query(text) for text in config.query or ()]
+    folder = stack.enter_context(private_folder("images"))
+    return find_web_images(archives, queries, folder, reporter)
 
 
 def _tell(work: Work) -> None:

@@ -3,7 +3,7 @@ import pytest
 from cxrtool.core.config import ArchiveConfig
 from cxrtool.core.errors import UsageError
 from cxrtool.pacs.c_store import CStoreDestination
-from cxrtool.pacs.destinations import check_tls, destinations_of, parse_destination
+from cxrtool.pacs.destinations import destinations_of, parse_destination
 from cxrtool.pacs.trust import Trust
 from tests.support.certificates import make_certificate
 
@@ -76,11 +76,11 @@ def test_the_options_of_a_command_are_those_of_its_destinations(tmp_path):
     )
     assert plain.access.trust is None
     assert destinations_of(ArchiveConfig()) == ()
-    check_tls(config, there)
     for unencrypted in ([], ["http://h/dicom-web"]):
         with pytest.raises(UsageError, match="--archive-ca, --archive-cert, --archive-key: no"):
-            check_tls(ArchiveConfig(**files), unencrypted)
+            destinations_of(ArchiveConfig(to=unencrypted, **files))
+    destinations_of(ArchiveConfig(to=["A@h:104"], **files), ["https://h/dicom-web"])
     with pytest.raises(UsageError, match="--archive-tls is for"):
-        check_tls(ArchiveConfig(archive_tls=True), ["https://h/dicom-web"])
+        destinations_of(ArchiveConfig(to=["https://h/dicom-web"], archive_tls=True))
     with pytest.raises(UsageError, match="twice"):
         destinations_of(ArchiveConfig(to=["A@h:104", "A@h:104"]))

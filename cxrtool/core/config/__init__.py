@@ -1,6 +1,7 @@
 """Every option, declared once: type, default, range, check and help, in frozen dataclasses."""
 
 from cxrtool.core.config.archives import ArchiveConfig as ArchiveConfig
+from cxrtool.core.config.archives import ReachConfig as ReachConfig
 from cxrtool.core.config.common import CommonConfig as CommonConfig
 from cxrtool.core.config.common import ComputeConfig as ComputeConfig
 from cxrtool.core.config.common import worker_count as worker_count

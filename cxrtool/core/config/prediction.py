@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrtool.core.config.archives import ReachConfig
 from cxrtool.core.config.common import ComputeConfig, DeviceConfig
 from cxrtool.core.config.data import SplitConfig
 from cxrtool.core.config.evaluation import EvaluateConfig, TruthConfig
 from cxrtool.core.config.option import (
+    ARCHIVES,
     COMPUTING,
     DATA,
     HEAT_MAPS,
@@ -23,7 +25,7 @@ LAST = "the last finished run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(ComputeConfig):
+class PredictConfig(ComputeConfig, ReachConfig):
     """`predict`."""
 
     run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
@@ -53,6 +55,11 @@ class PredictConfig(ComputeConfig):
         "counted."
     )
     aggregate: str = like(TruthConfig, "aggregate", "mean", panel=OUTPUT)
+    query: list[str] | None = option(None, ARCHIVES, metavar="KEY=VALUE,...").help(
+        "Which images of dicomweb:URL to score: DICOM keywords and what each has to be, such as "
+        "Modality=DX,StudyDate=20261127 (a range: 20261101-20261127). Given several times: those "
+        "that fit any."
+    )
     split: str | None = like(
         TruthConfig,
         "split",

@@ -1,7 +1,4 @@
-"""A folder for what is dropped: this user's alone, and gone when the page is.
-
-What is dropped has no name in it (`uploads`): of a page that is killed, an empty folder is left.
-"""
+"""A folder for patients' images on their way: this user's alone, and gone when the work is."""
 
 import os
 import shutil
@@ -13,16 +10,20 @@ from pathlib import Path
 
 from cxrtool.core.files import lock_folder
 
-PREFIX = "cxrtool-gui-"
 YOUNG = 60
 """Seconds in which a folder may have been made and not been locked yet."""
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
-    """A new folder among the temporary ones, removed at the end; so is what a killed page left."""
-    _remove_left_behind(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+def private_folder(name: str) -> Iterator[Path]:
+    """A new folder among the temporary ones, removed at the end; so are those that a kill left.
+
+    Args:
+        name: of the work: folders of that name alone are looked at.
+    """
+    prefix = f"cxrtool-{name}-"
+    _remove_left_behind(Path(tempfile.gettempdir()), prefix)
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     lock = lock_folder(folder)
     try:
         yield folder
@@ -32,11 +33,11 @@ def private_folder() -> Iterator[Path]:
             os.close(lock)
 
 
-def _remove_left_behind(folder: Path) -> None:
-    """Remove folders whose page was killed: an image that was being sent may be in there."""
+def _remove_left_behind(folder: Path, prefix: str) -> None:
+    """Remove folders whose process was killed: an image may be in there."""
     if not hasattr(os, "geteuid"):  # Windows lets nobody lock a folder; what a kill left stays
         return
-    for one in folder.glob(f"{PREFIX}*"):
+    for one in folder.glob(f"{prefix}*"):
         try:
             facts = one.lstat()
             mine = facts.st_uid == os.geteuid()  # and no link: none of those can be locked below

@@ -1,4 +1,4 @@
-"""The folder of a page's own, and those that killed pages left."""
+"""The folder of a process of its own, and those that killed ones left."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from cxrtool.gui.private_folder import private_folder
+from cxrtool.core.private_folder import private_folder
 from tests.support.gui import png
 
 
@@ -20,11 +20,11 @@ def test_what_a_killed_page_left_is_removed_and_nothing_else(monkeypatch, tmp_pa
         (folder / "image.png").write_bytes(png(9))
     made["linked"].symlink_to(others)
     (tmp_path / "cxrtool-gui-file").touch()
-    with private_folder() as at_work:
+    with private_folder("gui") as at_work:
         for folder in tmp_path.iterdir():
             if folder != made["young"]:
                 os.utime(folder, (0, 0), follow_symlinks=False)
-        with private_folder() as own:
+        with private_folder("gui") as own:
             left = {own, at_work, others, made["young"], made["linked"]}
             assert set(tmp_path.iterdir()) == left | {tmp_path / "cxrtool-gui-file"}
             assert own.stat().st_mode & 0o077 == 0
