@@ -24,6 +24,8 @@ CLEANED = "cleaned.txt"
 """Names of images that were answered long ago and removed, a line each."""
 WHY = "refused.json"
 DEATHS = "deaths.json"
+MOST_DEATHS = 2
+"""So often scoring a study may fail before it is given up."""
 SENT = "sent.json"
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
@@ -106,11 +108,17 @@ class SpooledStudy:
         write_values(self.results / SENT, values)
         return now
 
-    def note_death(self) -> int:
-        """Count that the scoring process died on it; how often it has."""
+    def note_death(self, why: str) -> int:
+        """Count that scoring it failed, and of what; how often it has."""
         deaths = int(read_values(self.folder / DEATHS).get("deaths", 0)) + 1
-        write_values(self.folder / DEATHS, {"deaths": deaths})
+        write_values(self.folder / DEATHS, {"deaths": deaths, "why": why})
         return deaths
+
+    @property
+    def given_up(self) -> str:
+        """Why it is not to be scored any more; empty while it is."""
+        values = read_values(self.folder / DEATHS)
+        return str(values["why"]) if values.get("deaths", 0) >= MOST_DEATHS else ""
 
     def note_refusal(self, why: str) -> None:
         """Say why it was put aside."""

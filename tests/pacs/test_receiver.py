@@ -10,7 +10,6 @@ import pytest
 from pydicom.uid import ComprehensiveSRStorage, CTImageStorage, JPEG2000Lossless, generate_uid
 from pynetdicom import AE
 
-from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError
 from cxrtool.pacs.listen_counts import ListenCounts
 from cxrtool.pacs.receiver import Door, Receiver
@@ -18,22 +17,9 @@ from cxrtool.pacs.spool import INCOMING, Spool
 from tests.support import dicom_peer as wire
 from tests.support.dicom_peer import peer
 from tests.support.dicoms import NAME, NUMBER, compressed
+from tests.support.lines import Lines
 from tests.support.spooling import arriving
 from tests.support.studies import PIXELS, WHOLE, as_bytes, dx
-
-
-class Lines(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__(progress=False)
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-    def warn(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture

@@ -1,0 +1,172 @@
+"""The process that `study_worker` starts: loads a model once, and scores one study after another.
+
+Questions come as JSON on stdin, answers go to stdout, as `images.apart` has it. It ends with its
+parent.
+"""
+
+import errno
+import os
+import select
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from cxrtool.core.console import Reporter
+from cxrtool.core.errors import CxrToolError, DataError
+from cxrtool.images.apart import read_exactly, read_values, write_message
+from cxrtool.inference.engines.base import Compute
+from cxrtool.pacs.scored_study import ScoredStudy
+from cxrtool.pacs.study_members import read_members
+from cxrtool.pacs.study_results import study_results
+from cxrtool.pacs.study_scorer import StudyScorer, load_study_scorer
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What scores studies, and what is made of that."""
+
+    runs: str
+    """The folder of runs."""
+    models: tuple[str | None, ...] = (None,)
+    """Names or paths of runs, or exported files; None: the last finished run."""
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tta: bool = False
+    heat_maps: bool = True
+    sr_class: str = "comprehensive-3d"
+    captures: bool = True
+    presentation: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """For the process."""
+        return asdict(self)
+
+
+class _Lines(Reporter):
+    """Keeps warnings for the parent, who can show them."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True, progress=False)
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def main() -> None:
+    """Answer questions on stdin until it is closed."""
+    asked: IO[bytes] = os.fdopen(0, "rb", 0)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # prints must not end up in an answer
+    _follow_the_parent()
+    values, size = read_values(asked)
+    read_exactly(asked, size)
+    model = Model(**values | {"models": tuple(values["models"])})
+    lines = _Lines()
+    try:
+        scorer = _load(model, lines)
+    except (CxrToolError, OSError) as error:
+        write_message(answers, {"error": str(error), "warnings": lines.warnings})
+        return
+    about = scorer.model
+    ready = {
+        "model": about.name,
+        "fingerprint": about.fingerprint,
+        "engine": scorer.ensemble.description,
+        "maps": scorer.without_maps,
+        "warnings": lines.warnings,
+    }
+    write_message(answers, {"ready": ready})
+    while True:
+        try:
+            question, size = read_values(asked)
+            read_exactly(asked, size)
+        except EOFError:
+            return
+        write_message(answers, _answer(scorer, model, question))
+
+
+def _load(model: Model, reporter: Reporter) -> StudyScorer:
+    compute = Compute(engine=model.engine, device=model.device, precision=model.precision)
+    return load_study_scorer(
+        Path(model.runs),
+        model.models,
+        compute,
+        reporter,
+        tta=model.tta,
+        heat_maps=model.heat_maps,
+    )
+
+
+def _answer(scorer: StudyScorer, model: Model, question: dict[str, Any]) -> dict[str, Any]:
+    """What came of a study: figures, or why it is `refused`, `delayed` or has `failed`."""
+    files, into = [Path(one) for one in question["files"]], Path(question["into"])
+    try:
+        if question["given_up"]:
+            study = unscored(scorer, files, question["given_up"])
+        else:
+            study = scorer.score(files)
+        return _write(study, model, into)
+    except DataError as error:
+        return {"refused": str(error)}
+    except OSError as error:
+        full = error.errno in FULL
+        return {"delayed": "the spool's disk is full" if full else f"{error.strerror}"}
+    except MemoryError:
+        return {"delayed": "memory ran out"}
+    except Exception as error:  # its message may quote the patient
+        return {"failed": f"scoring failed ({type(error).__name__})"}
+
+
+def unscored(scorer: StudyScorer, files: Sequence[Path], why: str) -> ScoredStudy:
+    """A study of which nothing but headers is looked at, since scoring it fails.
+
+    Raises:
+        DataError: as `StudyScorer.score`.
+    """
+    members, left_out = read_members(files)
+    given_up = [replace(one, why_not=one.why_not or why) for one in members]
+    return scorer.study(given_up, {}, left_out)
+
+
+def _write(study: ScoredStudy, model: Model, into: Path) -> dict[str, Any]:
+    """Write the results of a study into a folder; figures of them."""
+    made = study_results(
+        study,
+        sr_class=model.sr_class,
+        captures=model.captures,
+        presentation=model.presentation,
+    )
+    count = 0
+    for one in made:
+        (into / one.name).write_bytes(one.content)
+        count += 1
+    reasons = sorted({one.why_not for one in study.images if one.why_not})
+    return {
+        "images": len(study.images) + len(study.left_out),
+        "scored": len(study.scored),
+        "why_not": reasons,
+        "results": count,
+    }
+
+
+def _follow_the_parent() -> None:
+    """Exit when the parent is gone, also in the middle of a study."""
+
+    def follow() -> None:
+        poll = select.poll()
+        poll.register(0, 0)  # hang-ups are always reported
+        poll.poll()
+        os._exit(1)
+
+    if hasattr(select, "poll"):
+        threading.Thread(target=follow, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
