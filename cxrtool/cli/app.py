@@ -17,6 +17,7 @@ from cxrtool.core.config import (
     ExportConfig,
     FeaturesConfig,
     GuiConfig,
+    ListenConfig,
     ModelsConfig,
     PredictConfig,
     PrepareConfig,
@@ -251,6 +252,19 @@ def gui(config: GuiConfig, call: Call) -> None:
     with open_page(config, call.workspace, call.reporter) as page:
         show.opened(page, call.common)
         page.serve()
+
+
+@command(app, ListenConfig, USING)
+def listen(config: ListenConfig, call: Call) -> None:
+    """Take studies from a PACS or a folder, and send each one's results back as DICOM."""
+    from cxrtool.cli.show import listen as show
+
+    with call.reporter.busy("loading"):
+        from cxrtool.workflows.listen import open_listener
+
+    with open_listener(config, call.workspace, call.reporter) as listener:
+        show.opened(listener, call.common)
+        listener.serve()
 
 
 @command(app, ExportConfig, USING)

@@ -83,6 +83,7 @@ COMMAND_WORDS: dict[str, str] = {
     "compare": "diff leaderboard versus vs",
     "predict": "classify detect infer inference run",
     "gui": "app page serve server ui web webui",
+    "listen": "dicom pacs receive scp storescp watch",
     "export": "convert onnx save",
     "models": "backbones checkpoints download fetch pretrained starts weights zoo",
     "features": "embeddings embed extract representations",

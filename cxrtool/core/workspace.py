@@ -131,6 +131,8 @@ class Workspace:
     """The trained models, a folder each."""
     studies = Inside("studies")
     """The searches, a folder each."""
+    spool = Inside("spool")
+    """The queue of `listen`: images of patients, as they came."""
 
     def read_data_info(self) -> DataInfo:
         """Read data.json.

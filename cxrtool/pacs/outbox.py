@@ -36,7 +36,7 @@ class Line:
     def wait(self, asked: float | None) -> float:
         """Seconds until the next attempt, after one more failure."""
         self.failures += 1
-        own = min(FIRST_WAIT * 2 ** min(self.failures - 1, 30), LONGEST_WAIT)
+        own = min(FIRST_WAIT * 2.0 ** min(self.failures - 1, 30), LONGEST_WAIT)
         return max(own, min(asked or 0.0, LONGEST_WAIT))
 
 

@@ -180,9 +180,9 @@ class Receiver:
         finally:
             server.shutdown()
             until = time.monotonic() + GRACE
-            while server.active_associations and time.monotonic() < until:
+            while (at_work := _established(server)) and time.monotonic() < until:
                 time.sleep(0.05)
-            for one in server.active_associations:
+            for one in at_work:
                 one.abort()
 
     def _server(self) -> _Server:
@@ -290,6 +290,10 @@ class Receiver:
         else:
             why = f"there are {self.door.most_associations} already (--max-associations)"
         self.reporter.warn(f"{_peer(event.assoc)} was turned away: {why}")
+
+
+def _established(server: _Server) -> list[Association]:
+    return [one for one in server.active_associations if one.is_established]
 
 
 def _peer(association: Association) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": config.CompareConfig,
     "predict": config.PredictConfig,
     "gui": config.GuiConfig,
+    "listen": config.ListenConfig,
     "export": config.ExportConfig,
     "runs": config.RunsConfig,
     "demo": config.DemoConfig,

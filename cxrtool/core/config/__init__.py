@@ -12,6 +12,7 @@ from cxrtool.core.config.evaluation import CertifyConfig as CertifyConfig
 from cxrtool.core.config.evaluation import CompareConfig as CompareConfig
 from cxrtool.core.config.evaluation import EvaluateConfig as EvaluateConfig
 from cxrtool.core.config.evaluation import TruthConfig as TruthConfig
+from cxrtool.core.config.listening import ListenConfig as ListenConfig
 from cxrtool.core.config.models import ModelsConfig as ModelsConfig
 from cxrtool.core.config.option import options_of as options_of
 from cxrtool.core.config.prediction import ExportConfig as ExportConfig

@@ -27,13 +27,15 @@ OPTIMISATION = "Optimisation"
 SCORES = "Scores"
 HEAT_MAPS = "Heat maps"
 ARCHIVES = "Archives"
+RECEIVING = "Receiving"
+SPOOL = "Spool"
 PAGE = "Page"
 OUTPUT = "Output"
 COMPUTING = "Computing"
 GENERAL = "General"
 PANELS = (
     *(SEARCH, RUN, DATA, SPLIT, CACHE, MODEL, OPTIMISATION),
-    *(SCORES, HEAT_MAPS, ARCHIVES, PAGE, OUTPUT, COMPUTING, GENERAL),
+    *(SCORES, HEAT_MAPS, RECEIVING, SPOOL, ARCHIVES, PAGE, OUTPUT, COMPUTING, GENERAL),
 )
 _KEY = "option"
 _KINDS: dict[type, tuple[type, str]] = {
