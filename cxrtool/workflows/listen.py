@@ -216,7 +216,7 @@ def _door(config: ListenConfig) -> "Door":
         allowed=tuple(checked_ae(one) for one in config.allow_ae or ()),
         most_associations=config.max_associations,
         most_bytes=config.max_mb * MIB,
-        timeout=config.timeout,
+        timeout=config.peer_timeout,
         tls=server_tls(config.tls_cert, config.tls_key, config.tls_ca),
     )
 

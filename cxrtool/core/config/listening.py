@@ -13,7 +13,7 @@ from cxrtool.core.config.option import (
     like,
     option,
 )
-from cxrtool.core.config.prediction import PredictConfig
+from cxrtool.core.config.prediction import GuiConfig, PredictConfig
 
 SR_CLASSES = ("comprehensive-3d", "comprehensive", "enhanced")
 
@@ -50,10 +50,10 @@ class ListenConfig(DeviceConfig, ArchiveConfig):
     max_associations: int = option(100, RECEIVING, within=(1, 1000)).help(
         "Associations at once, at most."
     )
-    max_mb: int = option(256, RECEIVING, within=(1, 4000)).help(
-        "Largest object that is taken, in MiB."
+    max_mb: int = like(
+        GuiConfig, "max_mb", 256, panel=RECEIVING, help="Largest object that is taken, in MiB."
     )
-    timeout: float = option(60.0, RECEIVING, within=(1.0, 3600.0)).help(
+    peer_timeout: float = option(60.0, RECEIVING, within=(1.0, 3600.0)).help(
         "Seconds that who sends may be silent."
     )
     tls_cert: Path | None = option(None, RECEIVING, metavar="FILE").help(
