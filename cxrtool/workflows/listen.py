@@ -181,10 +181,9 @@ def _destinations(config: ListenConfig) -> "tuple[Destination, ...]":
     Raises:
         UsageError: nowhere, or to what is no destination.
     """
-    from cxrtool.pacs.destinations import check_tls, destinations_of
+    from cxrtool.pacs.destinations import destinations_of
     from cxrtool.pacs.results_folder import ResultsFolder
 
-    check_tls(config, config.to or ())
     found = destinations_of(config)
     if config.output is not None:
         if config.folder is not None and _inside(config.output, config.folder):
