@@ -218,6 +218,7 @@ TESTED_BY = {
     "inference.engines.onnx_engine": "inference/engines/test_base.py",  # all engines alike
     "inference.sources": "pacs/test_web_images.py",
     "inference.part_scores": "workflows/test_evaluate.py",
+    "inference.study_sink": "workflows/test_predict_dicom.py",
     "networks.imagenet_files": "networks/test_pretrained.py",
     "networks.position_grids": "networks/test_adapters.py",
     "networks.start_networks": "networks/test_adapters.py",

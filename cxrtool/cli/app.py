@@ -234,10 +234,12 @@ def predict(config: PredictConfig, call: Call, inputs: list[str]) -> None:
         raise UsageError("--json is one object, --json-lines one a row: give one of them")
     printer = None
     if config.output is None and not call.common.json:
-        printer = show.Printer(json_lines=config.json_lines, alone=config.heatmaps is None)
+        printer = show.Printer(
+            json_lines=config.json_lines, alone=config.heatmaps is None and config.dicom is None
+        )
     result = predict_images(config, inputs, call.workspace, call.reporter, printer)
     show.predicted(result, printer, call.common)
-    if result.failed:
+    if result.failed or (result.dicom and result.dicom.failures):
         raise typer.Exit(1)
 
 

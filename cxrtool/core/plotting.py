@@ -1,5 +1,6 @@
 """The style that all pictures share; fonts, what they can write, and lines of text that fit."""
 
+import logging
 import threading
 import unicodedata
 from bisect import bisect_right
@@ -11,6 +12,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+# Of a font without bold letters it says each time that the plain ones are taken.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 INK, GRID = "#1f2933", "#d9dee3"
 PARTS = {"positive": "#2b6cb0", "uncertain": "#e0a526", "negative": "#8a97a5"}

@@ -1,6 +1,5 @@
 """The heat maps of `predict`: pictures and raw maps, a file a finding of an image."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from PIL import Image
 
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.console import Reporter
-from cxrtool.core.errors import DataError
 from cxrtool.core.files import whole_file
+from cxrtool.core.marked_folders import make_room
 from cxrtool.core.names import names_for_files, plain_name
 from cxrtool.core.runs import RunFolder
 from cxrtool.data.labels import named_ones
@@ -106,21 +105,15 @@ def open_heatmaps(
     if config.heatmap_labels is not None:
         labels = named_ones("--heatmap-labels", config.heatmap_labels, ensemble.labels)
     if first:
-        _make_room(folder, force=config.force, resume=config.resume)
+        make_room(
+            folder,
+            MARK,
+            option="--heatmaps",
+            what="heat maps",
+            force=config.force,
+            resume=config.resume,
+        )
     with reporter.busy("loading torch"):
         device = ensemble.members[0].engine.device
         explainer = load_explainer(run, device)
     return Heatmaps(folder, explainer, ensemble, labels, config.heatmap_method)
-
-
-def _make_room(folder: Path, *, force: bool, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file: --heatmaps names a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
-        if not force:
-            raise DataError(f"{folder} holds something: --force replaces it, or name another")
-        if not (folder / MARK).is_file():
-            raise DataError(f"{folder} is no folder of heat maps: it is left alone, name another")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()

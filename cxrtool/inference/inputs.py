@@ -26,6 +26,8 @@ class Described(NamedTuple):
     study: str
     """Of which patient's study it is; other patients' have other names."""
     view: str
+    instance: str = ""
+    """Its SOP Instance UID, where an archive says it."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cxrtool.inference.journal import Journal
 from cxrtool.inference.more_columns import MoreColumns
 from cxrtool.inference.sources import Window
 from cxrtool.inference.studies import Studies
+from cxrtool.inference.study_sink import StudyCounts, StudySink
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,8 @@ class PredictResult:
     heatmaps: Path | None = None
     drawn: int = 0
     """How many heat maps."""
+    dicom: StudyCounts | None = None
+    """DICOM results, where they are asked for."""
     writes: bool = True
     """Whether this process is the one that tells the result."""
 
@@ -101,7 +104,7 @@ class PredictResult:
     def status(self) -> str:
         """How it went, in a word for scripts: `done`, `some failed` or `all failed`."""
         if not self.failed:
-            return "done"
+            return "some failed" if self.dicom and self.dicom.failures else "done"
         return "all failed" if self.failed == (self.studies or self.images) else "some failed"
 
     def as_json(self) -> dict[str, Any]:
@@ -121,6 +124,8 @@ class PredictResult:
             values |= {"studies": self.studies, "laterals_left_out": self.laterals}
         if self.heatmaps is not None:
             values |= {"heatmaps": str(self.heatmaps), "drawn": self.drawn}
+        if self.dicom is not None:
+            values["dicom"] = self.dicom.as_json()
         if self.output is None:
             values["predictions"] = [row.as_json(self.labels) for row in self.rows]
         return values
@@ -159,6 +164,8 @@ class Work:
     """What images' rows have on request."""
     studies: Studies | None = None
     """Those that the images are of, where rows are studies."""
+    sink: StudySink | None = None
+    """What makes DICOM results of studies."""
     failures: Failures = field(default_factory=Failures)
     """Of the rows that were made."""
     _collapses: list[Collapses] = field(default_factory=list, init=False)
@@ -185,17 +192,28 @@ class Work:
         return [range(number * size, end) for number, end in zip(numbers, ends, strict=True)]
 
     def left(self, journal: Journal, heatmaps: "Heatmaps | None") -> list[int]:
-        """The places of the images that were not tried, or lack a heat map that is asked for."""
+        """The places of the images that were not tried, or lack what is asked for beside a row.
+
+        That is a heat map, or the results of their study.
+        """
         names = self.images.names
         left = [
             at for at, name in enumerate(names) if not (journal.done(name) or journal.failed(name))
         ]
-        if heatmaps is None:
+        if heatmaps is None and self.sink is None:
             return left
         done = [at for at, name in enumerate(names) if journal.done(name)]
         rows = journal.rows(names[at] for at in done)
-        undrawn = [at for at, row in zip(done, rows, strict=True) if heatmaps.lacks(at, row)]
-        return sorted(left + undrawn)
+        lacking = [
+            at
+            for at, row in zip(done, rows, strict=True)
+            if self.lacks_results(at) or (heatmaps is not None and heatmaps.lacks(at, row))
+        ]
+        return sorted(left + lacking)
+
+    def lacks_results(self, place: int) -> bool:
+        """Whether an image is of a study whose results are still to be made."""
+        return self.sink is not None and self.sink.lacks(self.images.names[place])
 
     def rows(self, places: Sequence[int], heatmaps: "Heatmaps | None") -> Iterator[Row]:
         """The rows of images, by their places in the list; heat maps are drawn on the way."""
@@ -235,6 +253,8 @@ class Work:
                 row = replace(row, more=self.more.of(file))
             if heatmaps is not None and one.pixels is not None and heatmaps.lacks(place, row):
                 heatmaps.draw(place, file, one.pixels, row)
+            if self.sink is not None:
+                self.sink.take(row.path, file, one, window.errors.get(place, ""))
             yield row
 
     @property
@@ -295,5 +315,6 @@ class Work:
             },
             heatmaps=self.config.heatmaps,
             drawn=drawn,
+            dicom=None if self.sink is None else self.sink.finish(),
             writes=self.place[0] == 0,
         )

@@ -5,6 +5,9 @@ All that copies a patient is here. Nothing of a patient is logged, or quoted by 
 
 from importlib.util import find_spec
 
+DICOM_MARK = ".cxrtool-dicom"
+"""Says that a folder is one of DICOM results, which --force may empty."""
+
 
 def why_absent() -> str:
     """Why there are no DICOM results here, and what to do; empty where there are."""

@@ -83,7 +83,10 @@ def _decided(finding: Finding) -> str:
     if finding.threshold is None:
         return f"probability {finding.shown}; it has no threshold"
     side = "at or over" if finding.probability >= finding.threshold else "under"
-    return f"probability {finding.shown}, {side} its threshold of {finding.shown_threshold}"
+    verdict = f"; triage: {finding.verdict}" if finding.verdict else ""
+    return (
+        f"probability {finding.shown}, {side} its threshold of {finding.shown_threshold}{verdict}"
+    )
 
 
 def _explained(heat: HeatMap | None, without_maps: str) -> str:

@@ -30,8 +30,10 @@ SERIES, DESCRIPTION = 9003, "AI marks, research only"
 LABEL = "AI FINDINGS"
 """A Content Label: capital letters, 16 of them at most."""
 LAYER = "AI"
-LETTER, LINE = 0.014, 0.03
+LETTER, LINE = 0.018, 0.035
 """Width and height of a text's letter as shares of the film's shorter side."""
+MOST_RADIUS = 0.125
+"""Of a circle, as a share of the film's shorter side: cells of small networks are larger."""
 MARGIN = 0.3
 """Of a circle's radius: between it and its text."""
 
@@ -105,7 +107,7 @@ def _marks(study: ScoredStudy, image: StudyImage) -> list[tuple[GraphicObject, T
             continue
         across, down = upright(header).stored_place(*heat.peak)
         centre = across * size[0], down * size[1]
-        radius = min(heat.cells.step * min(size) / 2, min(size) / 2)
+        radius = min(heat.cells.step / 2, MOST_RADIUS) * min(size)
         circle = _circle(centre, radius, size)
         text = _text(finding, centre, radius, size, lines[centre])
         for mark in (circle, text):  # as the report tracks the finding (PS3.3, C.10.5.1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from cxrtool.core.errors import DataError, counted
+from cxrtool.core.errors import DataError, counted, first_few
 from cxrtool.evaluation.decisions import Finding
 from cxrtool.images.heat_grid import HeatMap
 from cxrtool.inference.model_facts import ModelFacts
@@ -63,7 +63,8 @@ class ScoredStudy:
 
     def __post_init__(self) -> None:
         if not self.images:
-            raise DataError("the study has no image whose header can be read")
+            why = f": {first_few(list(dict.fromkeys(self.left_out)))}" if self.left_out else ""
+            raise DataError(f"the study has no image whose header can be read{why}")
         studies = {str(one.header.StudyInstanceUID) for one in self.images}
         if len(studies) > 1:
             raise DataError(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OF_A_FILE = "an exported model has none"
 OF_SEVERAL = "the mean of several models has none"
 SWITCHED_OFF = "none was asked for"
+NOT_GIVEN = "not among the images that were scored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class StudyScorer:
 
     def _image(self, one: Member, looked: Looked | None) -> StudyImage:
         if one.why_not or looked is None:
-            return StudyImage(header=one.header, why_not=one.why_not)
+            return StudyImage(header=one.header, why_not=one.why_not or NOT_GIVEN)
         row = looked.row
         if row.scores is None:
             return StudyImage(header=one.header, why_not=row.error, failed=True)

@@ -96,7 +96,9 @@ def find_web_images(
     studies = len({image.study for _, image in found})
     reporter.note(f"found {counted(len(found), 'image')} of {counted(studies, 'study')}")
     names = [image.name for _, image in found]
-    described = {image.name: Described(image.study, image.view) for _, image in found}
+    described = {
+        image.name: Described(image.study, image.view, image.instance) for _, image in found
+    }
     return Inputs(names, names, passed_over, described, WebImages(tuple(found), folder))
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from cxrtool.core.config import PredictConfig, worker_count
+from cxrtool.core.config import SR_CLASSES, PredictConfig, worker_count
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.files import check_writable
 from cxrtool.core.locks import only_writer
+from cxrtool.core.marked_folders import make_room
 from cxrtool.core.private_folder import private_folder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
@@ -28,9 +29,11 @@ from cxrtool.inference.more_columns import columns_asked
 from cxrtool.inference.scorer import is_exported, load_model
 from cxrtool.inference.sources import DICOMWEB
 from cxrtool.inference.studies import find_studies, unknown_studies
+from cxrtool.inference.study_sink import StudySink
 from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
 from cxrtool.networks.published_runs import run_of
+from cxrtool.pacs import DICOM_MARK, why_absent
 from cxrtool.pacs.trust import check_tls
 
 if TYPE_CHECKING:
@@ -78,12 +81,21 @@ def predict_images(
             if processes is None or processes.first:
                 stack.enter_context(only_writer(config.output))
             check_begun(config.output, force=config.force, resume=config.resume)
+        if config.dicom is not None:
+            make_room(
+                config.dicom,
+                DICOM_MARK,
+                option="--dicom",
+                what="DICOM results",
+                force=config.force,
+                resume=config.resume,
+            )
         told = reporter if processes is None or processes.first else Mute()
         images = _images(config, inputs, told, stack, processes)
         if images.passed_over:
             told.note(images.others())
         studies = find_studies(images, config.workers) if config.unit == "study" else None
-        images = images if studies is None else studies.frontal
+        every, images = images, images if studies is None else studies.frontal
         compute = Compute(
             engine=config.engine,
             device=_device(config.device, processes),
@@ -102,6 +114,7 @@ def predict_images(
             processes=processes,
             more=columns_asked(ensemble, ids=config.ids, provenance=config.provenance),
             studies=studies,
+            sink=_sink(config, workspace, models, ensemble, every, images, told),
         )
         _tell(work)
         return _pass_on(work) if config.output is None else write_table(work, config.output)
@@ -133,6 +146,31 @@ def _images(
     queries = [parse_query(text) for text in config.query or ()]
     folder = stack.enter_context(private_folder("images"))
     return find_web_images(archives, queries, folder, reporter)
+
+
+def _sink(
+    config: PredictConfig,
+    workspace: Workspace,
+    models: Sequence[str | None],
+    ensemble: Ensemble,
+    every: Inputs,
+    images: Inputs,
+    reporter: Reporter,
+) -> StudySink | None:
+    """What makes DICOM results of all inputs' studies, of which `images` are scored."""
+    if config.dicom is None:
+        return None
+    from cxrtool.pacs.predicted_studies import PredictedStudies
+    from cxrtool.pacs.result_folders import ResultFolders
+    from cxrtool.pacs.study_scorer import study_scorer_of
+
+    folders = ResultFolders(
+        folder=config.dicom, sr_class=config.sr_class, presentation=config.presentation_states
+    )
+    scorer = study_scorer_of(workspace.runs, models, ensemble, reporter)
+    if scorer.without_maps:
+        reporter.warn(f"pictures without heat maps, and no marks: {scorer.without_maps}")
+    return PredictedStudies(scorer, folders, every, images.names, reporter, config.workers)
 
 
 def _tell(work: Work) -> None:
@@ -173,8 +211,12 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
         kind_of(config.output)
         if config.json_lines:
             raise UsageError("--json-lines is for stdout: end --output in .jsonl for a file")
-    elif config.resume:
-        raise UsageError("--resume needs the table that it resumes: name it with --output")
+    elif config.resume and config.dicom is None:
+        raise UsageError(
+            "--resume needs what it resumes: name the table with --output, or the folder of DICOM "
+            "results with --dicom"
+        )
+    _check_dicom(config)
     if config.heatmaps is None:
         if config.heatmap_labels is not None:
             raise UsageError("--heatmap-labels goes with --heatmaps DIR")
@@ -184,6 +226,20 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
         raise UsageError(
             f"--heatmaps needs the run itself, with its weights: {config.run[0]} is an exported "
             "model"
+        )
+
+
+def _check_dicom(config: PredictConfig) -> None:
+    if config.dicom is None:
+        if config.presentation_states:
+            raise UsageError("--presentation-states goes with --dicom DIR")
+        if config.sr_class != SR_CLASSES[0]:
+            raise UsageError("--sr-class goes with --dicom DIR")
+    elif absent := why_absent():
+        raise UsageError(f"--dicom: {absent}")
+    elif os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            "--dicom: the images of a study must be scored by one process, not by several"
         )
 
 
@@ -219,16 +275,19 @@ def _pass_on(work: Work) -> PredictResult:
     kept: list[Row] = []
     take = kept.append if work.listener is None else work.listener.row
     heatmaps = work.heatmaps()
+    places = list(range(len(work.images)))
+    if work.config.resume and work.studies is None:  # of DICOM results: no table is resumed
+        places = [place for place in places if work.lacks_results(place)]
     if work.listener is not None:
-        count = len(work.images) if work.studies is None else len(work.studies.studies)
+        count = len(places) if work.studies is None else len(work.studies.studies)
         work.listener.begin(work.ensemble, count, work.columns)
     started = time.perf_counter()
-    for row in work.told_rows(work.rows(range(len(work.images)), heatmaps)):
+    for row in work.told_rows(work.rows(places, heatmaps)):
         take(row)
     seconds = time.perf_counter() - started
     work.tell_collapses()
     return work.result(
-        scored=len(work.images),
+        scored=len(places),
         seconds=seconds,
         drawn=0 if heatmaps is None else heatmaps.drawn,
         rows=kept,

@@ -58,7 +58,15 @@ def test_words_say_which_finding_it_is_and_never_lie_on_the_film():
     assert (first[:HEAD] != other[:HEAD]).any()
     assert (first[:HEAD] != words(shown="0.9871")[:HEAD]).any()
     assert (first[:HEAD] != words(threshold=None)[:HEAD]).any()
+    assert (first[:HEAD] != words(verdict="rule-in")[:HEAD]).any()
     assert (first[-FOOT:] > 200).any()
+
+
+def test_why_there_is_no_heat_map_is_said_under_the_film():
+    plain = draw_capture(film(640, 100), None, FINDING, MODEL)
+    told = draw_capture(film(640, 100), None, FINDING, MODEL, "an exported model has none")
+    assert (plain[:-FOOT] == told[:-FOOT]).all()
+    assert (plain[-FOOT:] != told[-FOOT:]).any()
 
 
 def test_a_long_label_is_cut_to_the_picture():

@@ -14,6 +14,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from cxrtool.core.config import SR_CLASSES
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
 from cxrtool.evaluation.decisions import findings_of
 from cxrtool.pacs.codes import LUNG, TRIAGE_VERDICT, coded, coded_verdict
@@ -294,6 +295,10 @@ def test_beside_findings_stands_why_others_were_not_scored():
         *(one.label for one in image.findings),
         "Not scored",
     ]
+
+
+def test_each_class_that_can_be_asked_for_is_there():
+    assert tuple(CLASSES) == SR_CLASSES
 
 
 @pytest.mark.parametrize("sr_class", CLASSES)

@@ -31,6 +31,7 @@ from cxrtool.images.blanks import undecidable
 
 if TYPE_CHECKING:  # for the annotations alone: show must stay light to import
     from cxrtool.inference.ensemble import Ensemble
+    from cxrtool.inference.study_sink import StudyCounts
     from cxrtool.inference.work import PredictResult
 
 TABLES_FOR = 3
@@ -174,8 +175,21 @@ def predicted(result: PredictResult, printer: Printer | None, common: CommonConf
         )
     if result.heatmaps is not None and not (common.json or common.quiet):
         print_line(f"{result.drawn:,} heat maps drawn: {result.heatmaps}")
+    if result.dicom is not None and not (common.json or common.quiet):
+        _print_studies(result.dicom)
     if result.failed:
         _warn_of_failures(result, Reporter(quiet=common.quiet))
+
+
+def _print_studies(counts: StudyCounts) -> None:
+    """How many DICOM results of how many studies there are, and which inputs are of none."""
+    made = ", ".join(f"{number:,} {kind}" for kind, number in counts.files.items())
+    parts = [made or "nothing to make"]
+    parts += [f"{counts.complete:,} complete before"] * bool(counts.complete)
+    parts += [f"{len(counts.failures):,} without results"] * bool(counts.failures)
+    print_line(f"{counted(counts.studies, 'study')}: {', '.join(parts)}: {counts.folder}")
+    for why, inputs in counts.without_study.items():
+        print_line(f"{counted(inputs, 'input')} without a report: {why}")
 
 
 def _counted_rows(result: PredictResult) -> str:

@@ -45,6 +45,7 @@ from cxrtool.core.config.values import ROOM as ROOM
 from cxrtool.core.config.values import SCHEDULES as SCHEDULES
 from cxrtool.core.config.values import SOFT as SOFT
 from cxrtool.core.config.values import SPLITS as SPLITS
+from cxrtool.core.config.values import SR_CLASSES as SR_CLASSES
 from cxrtool.core.config.values import SUBGROUPS as SUBGROUPS
 from cxrtool.core.config.values import TIMM as TIMM
 from cxrtool.core.config.values import UNFREEZE_FACTOR as UNFREEZE_FACTOR

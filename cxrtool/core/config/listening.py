@@ -14,8 +14,7 @@ from cxrtool.core.config.option import (
     option,
 )
 from cxrtool.core.config.prediction import GuiConfig, PredictConfig
-
-SR_CLASSES = ("comprehensive-3d", "comprehensive", "enhanced")
+from cxrtool.core.config.values import SR_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ MODEL = "Model"
 OPTIMISATION = "Optimisation"
 SCORES = "Scores"
 HEAT_MAPS = "Heat maps"
+DICOM_RESULTS = "DICOM results"
 ARCHIVES = "Archives"
 RECEIVING = "Receiving"
 SPOOL = "Spool"
@@ -35,7 +36,8 @@ COMPUTING = "Computing"
 GENERAL = "General"
 PANELS = (
     *(SEARCH, RUN, DATA, SPLIT, CACHE, MODEL, OPTIMISATION),
-    *(SCORES, HEAT_MAPS, RECEIVING, SPOOL, ARCHIVES, PAGE, OUTPUT, COMPUTING, GENERAL),
+    *(SCORES, HEAT_MAPS, DICOM_RESULTS, RECEIVING, SPOOL, ARCHIVES, PAGE, OUTPUT, COMPUTING),
+    GENERAL,
 )
 _KEY = "option"
 _KINDS: dict[type, tuple[type, str]] = {

@@ -11,6 +11,7 @@ from cxrtool.core.config.option import (
     ARCHIVES,
     COMPUTING,
     DATA,
+    DICOM_RESULTS,
     HEAT_MAPS,
     MODEL,
     OUTPUT,
@@ -19,7 +20,7 @@ from cxrtool.core.config.option import (
     like,
     option,
 )
-from cxrtool.core.config.values import ENGINES, HEATMAPS
+from cxrtool.core.config.values import ENGINES, HEATMAPS, SR_CLASSES
 
 LAST = "the last finished run"
 
@@ -39,8 +40,8 @@ class PredictConfig(ComputeConfig, ReachConfig):
         "Print one JSON object per image on stdout, as soon as it is scored."
     )
     resume: bool = option(False, OUTPUT).help(
-        "Complete an --output that was interrupted, or to which images were added; finished rows "
-        "are kept."
+        "Complete an --output or a --dicom folder that was interrupted, or to which images were "
+        "added; finished rows, and studies with all their results, are kept."
     )
     ids: bool = option(False, OUTPUT).help(
         "Add columns with what a DICOM is known by in its archive: study, series and SOP instance "
@@ -80,6 +81,20 @@ class PredictConfig(ComputeConfig, ReachConfig):
     heatmap_method: str = option("gradcam", HEAT_MAPS, choices=HEATMAPS).help(
         "With --heatmaps: Grad-CAM (what supports a finding), or class activation map (what "
         "supports and what contradicts it)."
+    )
+    dicom: Path | None = option(None, DICOM_RESULTS, metavar="DIR").help(
+        "Folder for DICOM results, a folder in it for each study, named by its Study Instance UID: "
+        "a structured report of its frontal chest X-rays (report.dcm) and a picture with the heat "
+        "map of each positive finding (picture-N.dcm). They hold the study's patient. Needs "
+        "cxrtool[dicom]."
+    )
+    sr_class: str = option("comprehensive-3d", DICOM_RESULTS, choices=SR_CLASSES).help(
+        "Class of the report, for archives that refuse Comprehensive 3D SR; what it says is the "
+        "same."
+    )
+    presentation_states: bool = option(False, DICOM_RESULTS).help(
+        "With --dicom: presentation states too (marks-N.dcm), which viewers lay over a film: a "
+        "circle and a text where most speaks for each positive finding."
     )
     engine: str = option("auto", COMPUTING, choices=ENGINES).help(
         "Inference engine. auto: torch on a GPU; on a CPU OpenVINO if installed (cxrtool[cpu]), "

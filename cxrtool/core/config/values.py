@@ -66,6 +66,8 @@ BOTH = " x "
 """Between two columns: the groups of both at once, such as women from 20 to 39."""
 SUBGROUPS = ("sex", "age", "view", "race", f"sex{BOTH}age")
 HEATMAPS = ("gradcam", "cam")
+SR_CLASSES = ("comprehensive-3d", "comprehensive", "enhanced")
+"""Classes of structured reports that may hold measurements after TID 1500, the richest first."""
 ENGINES = ("auto", "torch", "openvino", "onnxruntime")
 
 ROOM = 8 / 7
