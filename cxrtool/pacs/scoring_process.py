@@ -7,21 +7,31 @@ parent.
 import errno
 import os
 import select
+import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import CxrToolError, DataError
 from cxrtool.images.apart import read_exactly, read_values, write_message
 from cxrtool.inference.engines.base import Compute
+from cxrtool.pacs.capture_picture import draw_capture
 from cxrtool.pacs.scored_study import ScoredStudy
 from cxrtool.pacs.study_members import read_members
 from cxrtool.pacs.study_results import study_results
 from cxrtool.pacs.study_scorer import StudyScorer, load_study_scorer
 
+SIDE = 256
+"""Pixels of the image that all is warmed up with."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -73,6 +83,8 @@ def main() -> None:
     except (CxrToolError, OSError) as error:
         write_message(answers, {"error": str(error), "warnings": lines.warnings})
         return
+    with suppress(CxrToolError, OSError):  # the first study would say so too
+        warm_up(scorer, model)
     about = scorer.model
     ready = {
         "model": about.name,
@@ -101,6 +113,39 @@ def _load(model: Model, reporter: Reporter) -> StudyScorer:
         tta=model.tta,
         heat_maps=model.heat_maps,
     )
+
+
+def warm_up(scorer: StudyScorer, model: Model) -> None:
+    """Answer a study that is none, so that the first real one finds all loaded.
+
+    Raises:
+        CxrToolError, OSError: it could not be answered.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "image"
+        _drawn().save_as(file, enforce_file_format=True)
+        study = scorer.score([file])
+        for image in study.scored if model.captures else ():
+            film = image.grey or Image.new("L", (SIDE, SIDE))
+            draw_capture(film, None, image.findings[0], study.model)
+        _write(study, model, Path(folder))
+
+
+def _drawn() -> Dataset:
+    """A ramp of grey as a frontal chest X-ray of nobody."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.StudyInstanceUID, made.SeriesInstanceUID = generate_uid(), generate_uid()
+    made.Modality, made.BodyPartExamined, made.ViewPosition = "CR", "CHEST", "PA"
+    made.Rows = made.Columns = SIDE
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 12, 11, 0
+    ramp = np.linspace(0, 4095, SIDE * SIDE).astype("<u2")
+    made.add_new("PixelData", "OW", ramp.tobytes())
+    return made
 
 
 def _answer(scorer: StudyScorer, model: Model, question: dict[str, Any]) -> dict[str, Any]:

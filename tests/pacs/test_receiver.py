@@ -1,6 +1,5 @@
 """What peers may do to the receiver: it stays up, and keeps nothing that is not whole."""
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -15,6 +14,7 @@ from cxrtool.pacs.listen_counts import ListenCounts
 from cxrtool.pacs.receiver import Door, Receiver
 from cxrtool.pacs.spool import INCOMING, Spool
 from tests.support import dicom_peer as wire
+from tests.support.dcmtk import ECHOSCU, STORESCU, WHY_NONE
 from tests.support.dicom_peer import peer
 from tests.support.dicoms import NAME, NUMBER, compressed
 from tests.support.lines import Lines
@@ -251,12 +251,12 @@ def test_nothing_of_the_patient_is_said(receiver, lines, capfd):
         assert private not in said
 
 
-@pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk is not installed")
+@pytest.mark.skipif(bool(WHY_NONE), reason=WHY_NONE)
 def test_dcmtk_echoes_and_stores(receiver, tmp_path):
     own = ("-aet", "STORESCU", "-aec", "CXRTOOL", "127.0.0.1", str(receiver.port))
-    subprocess.run(["echoscu", *own], check=True, capture_output=True)
+    subprocess.run([ECHOSCU, *own], check=True, capture_output=True)
     (tmp_path / "ct.dcm").write_bytes(as_bytes(dx(SOPClassUID=CTImageStorage)))
     (tmp_path / "dx.dcm").write_bytes(arriving()[1])
     files = [tmp_path / "ct.dcm", tmp_path / "dx.dcm"]
-    subprocess.run(["storescu", *own, *files], check=True, capture_output=True)
+    subprocess.run([STORESCU, *own, *files], check=True, capture_output=True)
     assert sum(len(found) for found in stored(receiver)) == 2
