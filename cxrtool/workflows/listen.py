@@ -169,9 +169,10 @@ def _model(config: ListenConfig, workspace: Workspace) -> Any:
         device=config.device,
         precision=config.precision,
         tta=config.tta,
-        heat_maps=config.captures,
+        heat_maps=config.captures or config.presentation_states,
         sr_class=config.sr_class,
         captures=config.captures,
+        presentation=config.presentation_states,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from cxrtool.core.config.archives import ArchiveConfig
 from cxrtool.core.config.common import DeviceConfig
 from cxrtool.core.config.option import (
+    DICOM_RESULTS,
     MODEL,
     OUTPUT,
     RECEIVING,
@@ -14,7 +15,6 @@ from cxrtool.core.config.option import (
     option,
 )
 from cxrtool.core.config.prediction import GuiConfig, PredictConfig
-from cxrtool.core.config.values import SR_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,16 @@ class ListenConfig(DeviceConfig, ArchiveConfig):
     tta: bool = option(False, MODEL).help(
         "Test-time augmentation: the mean over five views of each image; five times slower."
     )
-    sr_class: str = option("comprehensive-3d", OUTPUT, choices=SR_CLASSES).help(
-        "Class of the report: an archive that refuses Comprehensive 3D SR may take another."
-    )
-    captures: bool = option(True, OUTPUT, flags=("--captures/--no-captures",)).help(
+    sr_class: str = like(PredictConfig, "sr_class", "comprehensive-3d")
+    captures: bool = option(True, DICOM_RESULTS, flags=("--captures/--no-captures",)).help(
         "Make a picture (Secondary Capture) with the heat map of each positive finding."
+    )
+    presentation_states: bool = like(
+        PredictConfig,
+        "presentation_states",
+        False,
+        help="Make presentation states too, which viewers lay over a film: a circle and a text "
+        "where most speaks for each positive finding.",
     )
     output: Path | None = option(None, OUTPUT, metavar="DIR").help(
         "Folder for results, besides or in place of --to: a folder for each study, named by its "
