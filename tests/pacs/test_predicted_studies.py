@@ -1,14 +1,15 @@
 from itertools import permutations
 
 import pytest
+from highdicom.sr import Comprehensive3DSR
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError
 from cxrtool.inference.engines.base import Compute
-from cxrtool.inference.inputs import Inputs
-from cxrtool.pacs.predicted_studies import NO_DICOM, NO_STUDY, PredictedStudies
+from cxrtool.inference.inputs import Described, Inputs
+from cxrtool.pacs.predicted_studies import NO_DICOM, NO_STUDY, NOT_FETCHED, PredictedStudies
 from cxrtool.pacs.result_folders import ResultFolders
 from cxrtool.pacs.study_scorer import load_study_scorer
 from tests.support.dicoms import saved
@@ -99,6 +100,65 @@ def test_a_study_without_a_scored_image_has_its_report_in_the_end(scorer, tmp_pa
     sink = sink_of(scorer, tmp_path / "out", [file], coming=["other"])
     assert sink.finish().files["reports"] == 1
     assert set(uids(tmp_path / "out")) == {study}
+
+
+class Archive:
+    """Where files come from; the sink asks it for nothing."""
+
+
+def of_archive(tmp_path, study, number):
+    """An archive's inputs of one study, and where their files are once they are fetched."""
+    inputs = Inputs([], [], source=Archive())
+    files = {}
+    for at in range(number):
+        made = dx(StudyInstanceUID=study, InstanceNumber=at, ViewPosition="LL" if at else "PA")
+        name = f"dicomweb:{study}/1/{made.SOPInstanceUID}"
+        view = "lateral" if at else ""
+        inputs.described[name] = Described(study, view, str(made.SOPInstanceUID))
+        inputs.names.append(name)
+        inputs.files.append(name)
+        files[name] = str(saved(tmp_path / f"fetched-{at}.dcm", made))
+    return inputs, files
+
+
+def sink_of_archive(scorer, folder, inputs, coming):
+    folders = ResultFolders(folder=folder, captures=False)
+    return PredictedStudies(scorer, folders, inputs, coming, SILENT, workers=1)
+
+
+def test_an_archives_study_is_known_before_its_files_are_there(scorer, tmp_path):
+    study = generate_uid()
+    inputs, files = of_archive(tmp_path, study, 2)
+    sink = sink_of_archive(scorer, tmp_path / "out", inputs, inputs.names)
+    assert (sink.counts.studies, dict(sink.counts.without_study)) == (1, {})
+    for name, one in zip(files, scored(scorer, list(files.values())).values(), strict=True):
+        assert uids(tmp_path / "out") == {}
+        sink.take(name, files[name], one)
+    assert set(uids(tmp_path / "out")) == {study}
+    again = sink_of_archive(scorer, tmp_path / "out", inputs, inputs.names)
+    assert again.counts.complete == 1
+
+
+def test_what_is_not_fetched_is_said_in_the_report(scorer, tmp_path):
+    study = generate_uid()
+    inputs, files = of_archive(tmp_path, study, 2)
+    first = inputs.names[0]
+    sink = sink_of_archive(scorer, tmp_path / "out", inputs, [first])
+    (one,) = scored(scorer, [files[first]]).values()
+    sink.take(first, files[first], one)
+    report = Comprehensive3DSR.from_dataset(dcmread(tmp_path / "out" / study / "report.dcm"))
+    last = report.content.get_image_measurement_groups()[-1]
+    assert last[0].ContentSequence[-1].TextValue == f"1 file left out: {NOT_FETCHED}"
+
+
+def test_a_study_of_which_an_archive_gave_not_all_has_no_results_yet(scorer, tmp_path):
+    inputs, files = of_archive(tmp_path, generate_uid(), 1)
+    (name,) = inputs.names
+    sink = sink_of_archive(scorer, tmp_path / "out", inputs, inputs.names)
+    (one,) = scored(scorer, [files[name]]).values()
+    sink.take(name, files[name], one, "the archive is down")
+    assert sink.finish().failures == [(name, "the archive is down")]
+    assert uids(tmp_path / "out") == {}
 
 
 def test_a_full_disk_ends_the_work_and_says_how_to_go_on(scorer, films, tmp_path, monkeypatch):

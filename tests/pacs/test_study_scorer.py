@@ -1,17 +1,23 @@
+import io
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from pydicom.uid import generate_uid
+from PIL import Image
+from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from cxrtool.core.errors import DataError
 from cxrtool.evaluation.decisions import POSITIVE
 from cxrtool.inference.engines.base import Compute
 from cxrtool.pacs.study_members import TWICE
+from cxrtool.pacs.study_results import study_results
 from cxrtool.pacs.study_scorer import load_study_scorer
-from tests.support.dicoms import saved
-from tests.support.studies import cr, dx
+from tests.support.dicoms import compressed, saved
+from tests.support.studies import PIXELS, WHOLE, cr, dx, errors_of_the_standard, heat
 
+GREY = Image.fromarray((PIXELS >> 4).astype(np.uint8))
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 
 
@@ -72,6 +78,36 @@ def test_files_of_several_studies_are_refused(scorer, tmp_path):
     files = [saved(tmp_path / f"{place}", one) for place, one in enumerate(made)]
     with pytest.raises(DataError, match="2 studies"):
         scorer.score(files, workers=0)
+
+
+def jpeg(path):
+    """A film in JPEG, as archives keep them."""
+    stream = io.BytesIO()
+    grey = (PIXELS >> 4).astype(np.uint8)
+    Image.fromarray(grey).save(stream, "JPEG", quality=95)
+    lossy = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "3"}
+    elements = WHOLE | lossy | {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
+    return compressed(path, stream.getvalue(), grey, JPEGBaseline8Bit, **elements)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "implicit", "old"])
+def test_whatever_way_a_film_is_kept_its_results_are_what_the_standard_says(scorer, tmp_path, kind):
+    file = tmp_path / "film.dcm"
+    if kind == "jpeg":
+        jpeg(file)
+    else:
+        made = dx() if kind == "implicit" else cr(SpecificCharacterSet="ISO_IR 100")
+        made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        saved(file, made)
+    found = scorer.score([file], workers=0)
+    (image,) = found.images
+    loud = [replace(one, decision=POSITIVE) for one in image.findings[:1]]
+    heat_map = {loud[0].label: heat()}
+    given = replace(found, images=(replace(image, findings=tuple(loud), heat=heat_map, grey=GREY),))
+    results = list(study_results(given, presentation=True))
+    assert len(results) == 3
+    for one in results:
+        assert errors_of_the_standard(one.content, tmp_path) == []
 
 
 def test_the_mean_of_several_models_says_why_it_has_no_maps(trained_once, exported, files):
