@@ -21,6 +21,7 @@ import torchvision.models
 import typer
 import yaml
 from PIL import Image
+from pydicom.uid import generate_uid
 
 from cxrtool.cli.app import app
 from cxrtool.data.labels import CHEXPERT_LABELS
@@ -186,6 +187,10 @@ def folder(drawn, warm, tmp_path, monkeypatch):
     for number, image in enumerate(images[:3]):
         shutil.copy(image, tmp_path / "archive" / f"{number}.jpg")
     shutil.copy(images[3], "image.jpg")
+    (tmp_path / "studies").mkdir()
+    pixels = np.asarray(Image.open(images[5]).convert("L"))
+    uids = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    dicom(tmp_path / "studies" / "film.dcm", pixels, ViewPosition="PA", **uids)
     dicom(tmp_path / "image.dcm", np.asarray(Image.open(images[4]).convert("L")))
     names = [image.relative_to(drawn.folder) for image in images]
     (tmp_path / "my-images").symlink_to(drawn.folder)
