@@ -10,7 +10,9 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from cxrtool.core.errors import DataError
 from cxrtool.evaluation.decisions import POSITIVE
+from cxrtool.evaluation.triage import Limits, Triage, parse_triage
 from cxrtool.inference.engines.base import Compute
+from cxrtool.inference.ensemble import Ensemble
 from cxrtool.pacs.study_members import TWICE
 from cxrtool.pacs.study_results import study_results
 from cxrtool.pacs.study_scorer import load_study_scorer
@@ -60,6 +62,22 @@ def test_scores_are_those_of_predict_and_maps_are_of_positive_findings(scorer, f
     assert positive
     assert set(image.heat) == positive
     assert image.grey.size == (48, 60)
+
+
+def test_a_model_with_certified_thresholds_gives_its_verdicts(scorer, files):
+    limits = {"Edema": Limits(0, 1e-9), "Fracture": Limits(1, 1), "Pneumonia": Limits(0, 1)}
+    triage = Triage(
+        rules=parse_triage("certified-npv=0.98,certified-ppv=0.5"),
+        chosen_on="valid",
+        limits=limits,
+        certificates={},
+        without={},
+    )
+    member = replace(scorer.ensemble.members[0], triage=triage)
+    judging = replace(scorer, ensemble=Ensemble(members=(member,)))
+    image = judging.score(files[:1], workers=0).images[0]
+    found = {one.label: one.verdict for one in image.findings if one.verdict}
+    assert found == {"Edema": "rule-in", "Fracture": "rule-out", "Pneumonia": "read-first"}
 
 
 def test_a_second_copy_counts_once_and_nothing_readable_is_an_error(scorer, files, tmp_path):
