@@ -28,6 +28,7 @@ from cxrtool.data.labels import CHEXPERT_LABELS
 from cxrtool.data.phantoms import draw_dataset
 from tests.support.dicoms import dicom
 from tests.support.smaller import get_smaller
+from tests.support.studies import WHOLE
 
 ROOT = Path(__file__).parents[1]
 README, GUIDES = ROOT / "README.md", ROOT / "examples" / "guides"
@@ -44,6 +45,7 @@ BEFORE = {
         "train --name second --arch resnet34",
         "train --name first --arch resnet18",
     ],
+    "hospital.md": ["prepare", "split", "train --name first --arch resnet18"],
 }
 """What the reader of a guide has done before."""
 SMALLER = """#!/bin/sh
@@ -235,6 +237,12 @@ def test_its_code_runs(document, folder, monkeypatch):
     if document.name == "scores.md":  # another hospital
         draw_dataset(folder / "there", patients=20, seed=8, valid_patients=1)
         sh("cxrtool prepare there/CheXpert-v1.0-small -w other && cxrtool split -w other")
+    if document.name == "hospital.md":  # two studies that came in the night
+        (folder / "night").mkdir()
+        for number, image in enumerate(sorted((folder / "archive").iterdir())[:2]):
+            pixels = np.asarray(Image.open(image).convert("L"))
+            own = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+            dicom(folder / "night" / f"{number}.dcm", pixels, **WHOLE | own, ViewPosition="PA")
     names = {}
     plt.switch_backend("agg")
     for block in blocks_of(document):

@@ -239,7 +239,7 @@ def predict(config: PredictConfig, call: Call, inputs: list[str]) -> None:
         )
     result = predict_images(config, inputs, call.workspace, call.reporter, printer)
     show.predicted(result, printer, call.common)
-    if result.failed or (result.dicom and result.dicom.failures):
+    if result.failed or (result.dicom and result.dicom.incomplete):
         raise typer.Exit(1)
 
 

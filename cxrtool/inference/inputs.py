@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cxrtool.core.errors import DataError, UsageError, counted, first_few
 from cxrtool.core.unicode_forms import forms, on_disk
 from cxrtool.core.workspace import Workspace
+from cxrtool.images.dicom.instance_ids import InstanceIds, read_instance_ids
 from cxrtool.images.files import SUFFIXES, is_image, kind_by_name
 from cxrtool.inference.sources import Source, Window
 
@@ -21,13 +22,11 @@ HIDDEN_FOLDER = "hidden folder"
 
 
 class Described(NamedTuple):
-    """What a manifest, or an archive, says of an image."""
+    """What a manifest says of an image."""
 
     study: str
     """Of which patient's study it is; other patients' have other names."""
     view: str
-    instance: str = ""
-    """Its SOP Instance UID, where an archive says it."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Inputs:
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files in folders that are no images, by what they are called."""
     described: dict[str, Described] = field(default_factory=dict)
-    """Images of manifests and archives, by their names."""
+    """Images of manifests, by their names."""
     source: Source | None = None
-    """None: all files are there."""
+    """None: all files are there; else they are at their places only while they are needed."""
 
     def __len__(self) -> int:
         """How many."""
@@ -53,6 +52,12 @@ class Inputs:
             yield Window(places, [self.files[place] for place in places], {})
         else:
             yield from self.source.windows(places, size)
+
+    def ids(self, place: int) -> InstanceIds | None:
+        """Which instance of which study an image is; None where it is no DICOM."""
+        if self.source is not None:
+            return self.source.ids(place)
+        return read_instance_ids(self.files[place])
 
     def part(self, places: Sequence[int]) -> "Inputs":
         """The images at these places alone, in this order."""

@@ -3,6 +3,8 @@
 from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from cxrtool.images.dicom.instance_ids import InstanceIds
+
 DICOMWEB = "dicomweb:"
 """What the address of an archive begins with, and the name of each image of it."""
 
@@ -27,6 +29,9 @@ class Source(Protocol):
         Their files go when the next window is asked for; those of a study that continues in it stay
         until it is complete.
         """
+
+    def ids(self, place: int) -> InstanceIds:
+        """What is known of an image without its file."""
 
     def part(self, places: Sequence[int]) -> "Source":
         """The images at these places alone, in this order."""

@@ -14,7 +14,6 @@ from cxrtool.data.prediction_rows import OF_STUDY, Row, decide
 from cxrtool.evaluation.decisions import contradiction
 from cxrtool.evaluation.sample import combine_scores
 from cxrtool.images.blanks import SEPARATOR, undecidable
-from cxrtool.images.dicom.instance_ids import read_instance_ids
 from cxrtool.inference.ensemble import Ensemble
 from cxrtool.inference.inputs import Inputs
 from cxrtool.inference.more_columns import joined
@@ -94,10 +93,10 @@ def find_studies(images: Inputs, workers: int | None = None) -> Studies:
 
 
 def _place(images: Inputs, at: int) -> Place:
-    name, file = images.names[at], images.files[at]
+    name = images.names[at]
     if (described := images.described.get(name)) is not None:
         return Place(described.study, described.view == LATERAL)
-    if (ids := read_instance_ids(file)) is not None:
+    if (ids := images.ids(at)) is not None:
         return Place(ids.study or name, bool(ids.lateral), bool(ids.study))
     if (parts := CHEXPERT.match(name)) is not None:
         return Place(parts["study"], parts["view"] == LATERAL)

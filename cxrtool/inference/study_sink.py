@@ -24,8 +24,17 @@ class StudyCounts:
     """That were written, by kind: reports, pictures, marks."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     """Of each study without results, its first file and why."""
+    sent: int = 0
+    """Deliveries of a study's results to an archive."""
+    unsent: list[tuple[str, str]] = field(default_factory=list)
+    """Of each study and archive that does not have its results, the Study Instance UID and why."""
     without_study: Counter[str] = field(default_factory=Counter)
     """Inputs that are of no study, by why."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a study has no results, or an archive does not have a study's."""
+        return bool(self.failures or self.unsent)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as `--json` prints them."""
@@ -35,6 +44,8 @@ class StudyCounts:
             "complete_before": self.complete,
             **dict(self.files),
             "failed": [{"path": path, "error": why} for path, why in self.failures],
+            "sent": self.sent,
+            "unsent": [{"study": study, "error": why} for study, why in self.unsent],
             "inputs_without_study": dict(self.without_study),
         }
 

@@ -104,7 +104,7 @@ class PredictResult:
     def status(self) -> str:
         """How it went, in a word for scripts: `done`, `some failed` or `all failed`."""
         if not self.failed:
-            return "some failed" if self.dicom and self.dicom.failures else "done"
+            return "some failed" if self.dicom and self.dicom.incomplete else "done"
         return "all failed" if self.failed == (self.studies or self.images) else "some failed"
 
     def as_json(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from pydicom.uid import UID
 
 from cxrtool.images.dicom.plausible import lateral
 from cxrtool.inference.sources import DICOMWEB
-from cxrtool.inference.studies import LATERAL
 from cxrtool.pacs.delivery import DestinationError, name_of_class
 from cxrtool.pacs.dicomweb_access import JSON, DicomWebAccess, media_type
 from cxrtool.pacs.dicomweb_query import MODALITIES, Query, differs, hexadecimal
@@ -45,8 +44,8 @@ class WebImage(NamedTuple):
     study: str
     series: str
     instance: str
-    view: str = ""
-    """`lateral`, where the archive says so."""
+    lateral: str = ""
+    """Why it is a lateral view, where the archive says so."""
 
     @property
     def name(self) -> str:
@@ -108,7 +107,7 @@ class _Search:
                 self.others.add(instance)
                 self.passed_over[name_of_class(kind)] += 1
             return
-        self.images[instance] = WebImage(study, series, instance, _view(found))
+        self.images[instance] = WebImage(study, series, instance, _lateral(found))
 
     def _entries(
         self,
@@ -174,8 +173,8 @@ def _value(entry: Entry, tag: str) -> str:
     return str(values[0]) if isinstance(values, list) and values else ""
 
 
-def _view(entry: Entry) -> str:
-    """`lateral` for an image that says so; nothing for others."""
+def _lateral(entry: Entry) -> str:
+    """Why an image is a lateral view; nothing for others."""
     header = Dataset()
     for keyword in OF_VIEWS:
         of = entry.get(hexadecimal(keyword))
@@ -183,7 +182,7 @@ def _view(entry: Entry) -> str:
         if isinstance(values, list) and all(isinstance(one, str) for one in values):
             with suppress(ValueError):
                 setattr(header, keyword, values)
-    return LATERAL if lateral(header) else ""
+    return lateral(header)
 
 
 def _fits(entry: Entry, keys: Mapping[str, str]) -> bool:

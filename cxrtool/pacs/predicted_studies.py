@@ -14,12 +14,13 @@ from pydicom.uid import UID
 from cxrtool.core.config import worker_count
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError
-from cxrtool.images.dicom.instance_ids import InstanceIds, read_instance_ids
+from cxrtool.images.dicom.instance_ids import InstanceIds
 from cxrtool.inference.ensemble import ScoredImage
-from cxrtool.inference.inputs import Described, Inputs
+from cxrtool.inference.inputs import Inputs
 from cxrtool.inference.study_sink import StudyCounts
 from cxrtool.pacs.frontal import why_not_frontal
 from cxrtool.pacs.result_folders import KINDS, ResultFolders
+from cxrtool.pacs.result_sender import ResultSender
 from cxrtool.pacs.scored_study import ScoredStudy
 from cxrtool.pacs.study_members import read_header_of, read_members
 from cxrtool.pacs.study_scorer import Looked, StudyScorer
@@ -33,6 +34,7 @@ NO_STUDY = "a DICOM without a valid Study and SOP Instance UID"
 class OpenStudy:
     """A study whose results are still to be made."""
 
+    uid: str
     work: str
     """Of `ResultFolders.work`."""
     files: dict[str, Path | None]
@@ -55,6 +57,7 @@ class PredictedStudies:
         coming: Iterable[str],
         reporter: Reporter,
         workers: int | None = None,
+        sender: ResultSender | None = None,
     ) -> None:
         """Sort the inputs into studies; those whose results are complete are left alone.
 
@@ -65,12 +68,16 @@ class PredictedStudies:
             coming: the names of those that are scored.
             reporter: told what has no results.
             workers: threads that read headers; None: one a core.
+            sender: what sends results to archives, where they are to be sent.
         """
+        self.sender = sender
         self.scorer, self.folders, self.reporter = scorer, folders, reporter
         self.counts = StudyCounts(folders.folder)
         self.counts.files.update(dict.fromkeys(KINDS.values(), 0))
         self._of: dict[str, OpenStudy] = {}
         """Open studies, by the names of their inputs."""
+        self._complete: list[tuple[str, str]] = []
+        """Studies whose results were there already, and the work that these are of."""
         here = {} if inputs.source else dict(zip(inputs.names, inputs.files, strict=True))
         found, scored = self._sorted(inputs, workers), set(coming)
         self.counts.studies = len(found)
@@ -78,22 +85,23 @@ class PredictedStudies:
             work = folders.work(scorer.model, uid, set(instances.values()))
             if folders.is_complete(uid, work):
                 self.counts.complete += 1
+                self._complete.append((uid, work))
                 continue
             files = {name: Path(here[name]) if name in here else None for name in instances}
-            study = OpenStudy(work, files, scored.intersection(instances))
+            study = OpenStudy(uid, work, files, scored.intersection(instances))
             self._of |= dict.fromkeys(instances, study)
 
     def _sorted(self, inputs: Inputs, workers: int | None) -> dict[str, dict[str, str]]:
         """The inputs that are of studies, by study: the instance that each is, by its name."""
-        named = dict(zip(inputs.names, inputs.files, strict=True))
+        named = {name: place for place, name in enumerate(inputs.names)}
         with ThreadPoolExecutor(max(worker_count(workers), 1)) as pool:
-            read = list(pool.map(lambda one: _place(inputs, *one), named.items()))
+            read = list(pool.map(lambda place: _ids(inputs, place), named.values()))
         found: dict[str, dict[str, str]] = {}
-        for name, place in zip(named, read, strict=True):
-            if isinstance(place, str):
-                self.counts.without_study[place] += 1
+        for name, ids in zip(named, read, strict=True):
+            if isinstance(ids, str):
+                self.counts.without_study[ids] += 1
             else:
-                found.setdefault(place.study, {})[name] = place.instance
+                found.setdefault(ids.study, {})[name] = ids.instance
         return found
 
     def lacks(self, name: str) -> bool:
@@ -124,6 +132,8 @@ class PredictedStudies:
         """
         for study in {id(one): one for one in self._of.values()}.values():
             self._close(study)
+        for uid, work in self._complete:
+            self._send(uid, work)
         return self.counts
 
     def _look(self, file: Path, one: ScoredImage) -> Looked:
@@ -141,6 +151,7 @@ class PredictedStudies:
             if study.missing:
                 raise DataError(study.missing)
             self.counts.files.update(self.folders.write(self._scored(study), study.work))
+            self._send(study.uid, study.work)
         except DataError as error:
             first = next(iter(study.files))
             self.counts.failures.append((first, str(error)))
@@ -151,6 +162,12 @@ class PredictedStudies:
                 "and --resume continues from them"
             ) from None
 
+    def _send(self, uid: str, work: str) -> None:
+        """Send a study's results to the archives that have not been sent them."""
+        if self.sender is not None:
+            self.counts.unsent += [(uid, why) for why in self.sender.send(uid, work)]
+            self.counts.sent = self.sender.sent
+
     def _scored(self, study: OpenStudy) -> ScoredStudy:
         members, left_out = read_members(file for file in study.files.values() if file is not None)
         left_out += [NOT_FETCHED for file in study.files.values() if file is None]
@@ -158,9 +175,9 @@ class PredictedStudies:
         return self.scorer.study(members, looked, left_out)
 
 
-def _place(inputs: Inputs, name: str, file: str) -> InstanceIds | Described | str:
-    """What says which study and instance an input is; else why nothing does."""
-    ids = inputs.described[name] if inputs.source else read_instance_ids(file)
+def _ids(inputs: Inputs, place: int) -> InstanceIds | str:
+    """Which instance of which study an input is; else why nothing says it."""
+    ids = inputs.ids(place)
     if ids is None:
         return NO_DICOM
     return ids if ids.instance and UID(ids.study).is_valid else NO_STUDY

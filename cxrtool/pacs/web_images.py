@@ -7,13 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, local
+from typing import NamedTuple
 
 import requests
 
 from cxrtool.core.config import PredictConfig
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import DataError, UsageError, counted, first_few
-from cxrtool.inference.inputs import Described, Inputs
+from cxrtool.images.dicom.instance_ids import InstanceIds
+from cxrtool.inference.inputs import Inputs
 from cxrtool.inference.sources import DICOMWEB, Window
 from cxrtool.pacs.delivery import DestinationError, TransientError
 from cxrtool.pacs.dicomweb_access import DicomWebAccess, dicomweb_access
@@ -21,7 +23,7 @@ from cxrtool.pacs.dicomweb_query import EXAMPLE, Query
 from cxrtool.pacs.dicomweb_retrieval import RetrievalStoppedError, retrieve_image
 from cxrtool.pacs.dicomweb_search import WebImage, find_images
 from cxrtool.pacs.retries import WAITS, patiently
-from cxrtool.pacs.trust import check_tls, is_https, trust_of
+from cxrtool.pacs.trust import is_https, trust_of
 
 CONNECTIONS = 4
 """Images that are on their way at once."""
@@ -46,7 +48,6 @@ def web_archives(config: PredictConfig, inputs: Sequence[str]) -> list[DicomWebA
         )
     if config.split is not None:
         raise UsageError(f"--split needs a manifest, which {inputs[0]} is not")
-    check_tls(config, [is_https(url) for url in urls])
     return [
         dicomweb_access(
             url,
@@ -75,7 +76,7 @@ def find_web_images(
         DataError: nothing fits.
         TransientError, DestinationError: an archive cannot be asked.
     """
-    found: list[tuple[DicomWebAccess, WebImage]] = []
+    found: list[WebFile] = []
     passed_over: Counter[str] = Counter()
     for access in archives:
         with reporter.busy(f"asking {access.name}"):
@@ -84,7 +85,8 @@ def find_web_images(
             reporter.warn(
                 f"{access.name} says {key} of no image that it found: it may not search by it"
             )
-        found += [(access, image) for image in result.images]
+        for image in result.images:
+            found.append(WebFile(access, image, folder / f"{len(found)}.dcm"))
         passed_over += result.passed_over
     if not found:
         others = Inputs([], [], passed_over).others()
@@ -93,21 +95,25 @@ def find_web_images(
             + "; or as ".join(str(query) for query in queries)
             + f"; {others}" * bool(others)
         )
-    studies = len({image.study for _, image in found})
+    studies = len({one.image.study for one in found})
     reporter.note(f"found {counted(len(found), 'image')} of {counted(studies, 'study')}")
-    names = [image.name for _, image in found]
-    described = {
-        image.name: Described(image.study, image.view, image.instance) for _, image in found
-    }
-    return Inputs(names, names, passed_over, described, WebImages(tuple(found), folder))
+    names, files = [one.image.name for one in found], [str(one.file) for one in found]
+    return Inputs(names, files, passed_over, source=WebImages(tuple(found)))
+
+
+class WebFile(NamedTuple):
+    """An image, where it is, and where it will be."""
+
+    access: DicomWebAccess
+    image: WebImage
+    file: Path
 
 
 @dataclass(frozen=True)
 class WebImages:
     """Images of archives, each by its place; their files are fetched a window ahead."""
 
-    images: tuple[tuple[DicomWebAccess, WebImage], ...]
-    folder: Path
+    images: tuple[WebFile, ...]
     _sessions: local = field(default_factory=local, repr=False)
     """Of each thread."""
     _down: Event = field(default_factory=Event, repr=False)
@@ -131,19 +137,21 @@ class WebImages:
                     under_way, ahead = ahead, self._begin(pool, following, stop)
                     errors = self._errors(part, under_way)
                     there.update(part)
-                    yield Window(part, [str(self._file(place)) for place in part], errors)
+                    yield Window(part, [str(self.images[place].file) for place in part], errors)
                     there -= self._remove(there, following)
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 self._remove(places, [])
 
+    def ids(self, place: int) -> InstanceIds:
+        """As `Source` says."""
+        study, series, instance, lateral = self.images[place].image
+        return InstanceIds(study, series, instance, "", "", "", lateral)
+
     def part(self, places: Sequence[int]) -> "WebImages":
         """As `Source` says."""
         return replace(self, images=tuple(self.images[place] for place in places))
-
-    def _file(self, place: int) -> Path:
-        return self.folder / f"{place}.dcm"
 
     def _begin(
         self, pool: ThreadPoolExecutor, places: Sequence[int], stop: Event
@@ -155,19 +163,19 @@ class WebImages:
             said = [future.result() for future in futures]
         except OSError as error:
             raise DataError(
-                f"{error.filename or self.folder}: {error.strerror}: images on their way are kept "
-                "among the temporary files (TMPDIR)"
+                f"{error.filename}: {error.strerror}: images on their way are kept among the "
+                "temporary files (TMPDIR)"
             ) from None
         return {place: why for place, why in zip(places, said, strict=True) if why}
 
     def _retrieve(self, place: int, stop: Event) -> str:
         """Fetch an image; why it cannot be had, or nothing."""
-        access, image = self.images[place]
+        access, image, file = self.images[place]
         session: requests.Session = self._sessions.__dict__.setdefault(access.url, access.session())
         waits = () if self._down.is_set() else WAITS
         try:
             patiently(
-                lambda: retrieve_image(access, session, image, self._file(place), stop),
+                lambda: retrieve_image(access, session, image, file, stop),
                 waits,
                 stop.wait,
             )
@@ -190,9 +198,9 @@ class WebImages:
 
     def _remove(self, places: "Sequence[int] | set[int]", following: Sequence[int]) -> set[int]:
         """Remove files, but those of the study that continues; the places whose files are gone."""
-        kept = self.images[following[0]][1].study if following else None
-        gone = {place for place in places if self.images[place][1].study != kept}
+        kept = self.images[following[0]].image.study if following else None
+        gone = {place for place in places if self.images[place].image.study != kept}
         for place in gone:
             with suppress(OSError):
-                self._file(place).unlink(missing_ok=True)
+                self.images[place].file.unlink(missing_ok=True)
         return gone

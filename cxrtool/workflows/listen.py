@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cxrtool.pacs.spool import Spool
     from cxrtool.pacs.study_worker import StudyWorker
 
-LIBRARIES = ("highdicom", "pynetdicom", "dicomweb_client", "prometheus_client")
+LIBRARIES = ("highdicom", "pynetdicom", "prometheus_client")
 """Of the extra."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MIB = 2**20

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from cxrtool.core.config import SR_CLASSES, PredictConfig, worker_count
+from cxrtool.core.config import SR_CLASSES, PredictConfig, options_of, worker_count
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.files import check_writable
@@ -34,10 +34,11 @@ from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
 from cxrtool.networks.published_runs import run_of
 from cxrtool.pacs import DICOM_MARK, why_absent
-from cxrtool.pacs.trust import check_tls
+from cxrtool.pacs.trust import check_tls, is_https
 
 if TYPE_CHECKING:
     from cxrtool.core.processes import Processes
+    from cxrtool.pacs.destinations import Destination
 
 
 def predict_images(
@@ -70,6 +71,7 @@ def predict_images(
     with ExitStack() as stack:
         processes = stack.enter_context(_processes(config))
         _check_options(config, workspace)
+        destinations = _destinations(config, inputs)
         models = [None] if config.run is None else list(dict.fromkeys(config.run))
         # Before minutes are spent on anything else.
         runs = [
@@ -114,7 +116,7 @@ def predict_images(
             processes=processes,
             more=columns_asked(ensemble, ids=config.ids, provenance=config.provenance),
             studies=studies,
-            sink=_sink(config, workspace, models, ensemble, every, images, told),
+            sink=_sink(config, workspace, models, ensemble, every, images, told, destinations),
         )
         _tell(work)
         return _pass_on(work) if config.output is None else write_table(work, config.output)
@@ -135,7 +137,6 @@ def _images(
     if not any(text.startswith(DICOMWEB) for text in inputs):
         if config.query is not None:
             raise UsageError(f"--query is for an archive: {DICOMWEB}https://HOST/dicom-web")
-        check_tls(config, [])
         return list_images(inputs, config.split)
     if processes is not None:
         raise UsageError("an archive may answer each process otherwise: start without torchrun")
@@ -148,6 +149,21 @@ def _images(
     return find_web_images(archives, queries, folder, reporter)
 
 
+def _destinations(config: PredictConfig, inputs: Sequence[str]) -> "Sequence[Destination]":
+    """The archives that results are sent to.
+
+    Raises:
+        UsageError, DataError: as `destinations_of` and `check_tls`.
+    """
+    sources = [text.removeprefix(DICOMWEB) for text in inputs if text.startswith(DICOMWEB)]
+    if config.to:
+        from cxrtool.pacs.destinations import destinations_of
+
+        return destinations_of(config, sources)
+    check_tls(config, [is_https(url) for url in sources])
+    return ()
+
+
 def _sink(
     config: PredictConfig,
     workspace: Workspace,
@@ -156,12 +172,14 @@ def _sink(
     every: Inputs,
     images: Inputs,
     reporter: Reporter,
+    destinations: "Sequence[Destination]",
 ) -> StudySink | None:
     """What makes DICOM results of all inputs' studies, of which `images` are scored."""
     if config.dicom is None:
         return None
     from cxrtool.pacs.predicted_studies import PredictedStudies
     from cxrtool.pacs.result_folders import ResultFolders
+    from cxrtool.pacs.result_sender import ResultSender
     from cxrtool.pacs.study_scorer import study_scorer_of
 
     folders = ResultFolders(
@@ -170,7 +188,8 @@ def _sink(
     scorer = study_scorer_of(workspace.runs, models, ensemble, reporter)
     if scorer.without_maps:
         reporter.warn(f"pictures without heat maps, and no marks: {scorer.without_maps}")
-    return PredictedStudies(scorer, folders, every, images.names, reporter, config.workers)
+    sender = ResultSender(destinations, config.dicom, reporter) if destinations else None
+    return PredictedStudies(scorer, folders, every, images.names, reporter, config.workers, sender)
 
 
 def _tell(work: Work) -> None:
@@ -230,7 +249,14 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
 
 
 def _check_dicom(config: PredictConfig) -> None:
+    if not config.to:
+        if config.archive_tls:
+            raise UsageError("--archive-tls goes with --to AE@HOST:PORT")
+        if config.ae_title != options_of(PredictConfig)["ae_title"].default:
+            raise UsageError("--ae-title goes with --to AE@HOST:PORT")
     if config.dicom is None:
+        if config.to:
+            raise UsageError("--to sends the results of --dicom DIR, which stay there")
         if config.presentation_states:
             raise UsageError("--presentation-states goes with --dicom DIR")
         if config.sr_class != SR_CLASSES[0]:

@@ -54,7 +54,7 @@ def test_a_real_archive_finds_what_another_client_finds(orthanc):
     keys = {"Modality": "DX", "StudyDate": "20261127"}
     theirs = client.search_for_instances(search_filters=keys)
     assert found(result) == {entry["00080018"]["Value"][0] for entry in theirs}
-    assert {one.instance for one in result.images if one.view == "lateral"} == uids([second])
+    assert {one.instance for one in result.images if one.lateral} == uids([second])
     assert list(result.images) == sorted(result.images)
     assert result.ignored == ()
     assert found(find(orthanc.dicomweb, "ViewPosition=LL")) == uids([second])

@@ -7,8 +7,9 @@ from pydicom.uid import generate_uid
 
 from cxrtool.core.console import SILENT
 from cxrtool.core.errors import DataError
+from cxrtool.images.dicom.instance_ids import InstanceIds
 from cxrtool.inference.engines.base import Compute
-from cxrtool.inference.inputs import Described, Inputs
+from cxrtool.inference.inputs import Inputs
 from cxrtool.pacs.predicted_studies import NO_DICOM, NO_STUDY, NOT_FETCHED, PredictedStudies
 from cxrtool.pacs.result_folders import ResultFolders
 from cxrtool.pacs.study_scorer import load_study_scorer
@@ -102,8 +103,11 @@ def test_a_study_without_a_scored_image_has_its_report_in_the_end(scorer, tmp_pa
     assert set(uids(tmp_path / "out")) == {study}
 
 
-class Archive:
-    """Where files come from; the sink asks it for nothing."""
+class Archive(list):
+    """Where files come from; the sink asks it only for what is known of images, by their places."""
+
+    def ids(self, place):
+        return self[place]
 
 
 def of_archive(tmp_path, study, number):
@@ -113,8 +117,9 @@ def of_archive(tmp_path, study, number):
     for at in range(number):
         made = dx(StudyInstanceUID=study, InstanceNumber=at, ViewPosition="LL" if at else "PA")
         name = f"dicomweb:{study}/1/{made.SOPInstanceUID}"
-        view = "lateral" if at else ""
-        inputs.described[name] = Described(study, view, str(made.SOPInstanceUID))
+        lateral = "lateral view" if at else ""
+        instance = str(made.SOPInstanceUID)
+        inputs.source.append(InstanceIds(study, "1", instance, "", "", "", lateral))
         inputs.names.append(name)
         inputs.files.append(name)
         files[name] = str(saved(tmp_path / f"fetched-{at}.dcm", made))

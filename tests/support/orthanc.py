@@ -1,5 +1,6 @@
 """A real archive for the tests: Debian's Orthanc, on free ports of this machine."""
 
+import base64
 import contextlib
 import json
 import shutil
@@ -110,6 +111,9 @@ class Orthanc:
     def ask(self, path, data=None, method=None):
         """What its own interface answers, as bytes; `data` is posted."""
         request = urllib.request.Request(self.url + path, data, method=method)
+        for user, password in self.settings.get("RegisteredUsers", {}).items():
+            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {token}")
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.read()
 

@@ -1,7 +1,9 @@
 """`predict dicomweb:URL`: an archive's images are fetched, scored, and gone."""
 
 import tempfile
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from pydicom.uid import generate_uid
 
 from cxrtool.core.errors import DataError, StoppedError, UsageError
 from cxrtool.inference import work
-from cxrtool.pacs import dicomweb_search, web_images
+from cxrtool.pacs import dicomweb_search, result_sender, web_images
 from cxrtool.pacs.delivery import TransientError
 from cxrtool.workflows.predict import predict_images
 from tests.conftest import Hearing
@@ -45,6 +47,7 @@ def small(monkeypatch, tmp_path):
     """Windows of two, few waits, and temporary files where they can be counted."""
     monkeypatch.setattr(work, "LEAST_IN_A_WINDOW", 2)
     monkeypatch.setattr(web_images, "WAITS", ())
+    monkeypatch.setattr(result_sender, "WAITS", ())
     monkeypatch.setattr(dicomweb_search, "FEW_WAITS", ())
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -157,3 +160,49 @@ def test_a_query_is_for_an_archive(trained_once):
     config = replace(CPU, query=QUERY)
     with pytest.raises(UsageError, match="--query is for an archive"):
         predict_images(config, ["image.png"], trained_once.workspace)
+
+
+def test_an_archives_studies_are_answered_there_and_once(trained_once, orthanc, films, tmp_path):
+    """From one real archive by DICOMweb, back into it by C-STORE, and by STOW when resumed."""
+    orthanc.store(*(as_bytes(film) for film in films))
+    options = {"dicom": tmp_path / "results", "batch_size": 2}
+    closed = f"A@127.0.0.1:{free_port()}"
+    first = predict(trained_once, orthanc.dicomweb, **options, to=[orthanc.node, closed])
+    assert first.dicom.files["reports"] == STUDIES
+    assert first.dicom.failures == []
+    assert (first.dicom.sent, len(first.dicom.unsent)) == (STUDIES, STUDIES)
+    assert first.status == "some failed"
+    stored = orthanc.count_by_study()
+    made = Counter(file.parent.name for file in options["dicom"].glob("*/*.dcm"))
+    assert stored == {
+        study: count + sum(film.StudyInstanceUID == study for film in films)
+        for study, count in made.items()
+    }
+    # Only what an archive lacks is sent, and nothing is scored again.
+    again = predict(
+        trained_once,
+        orthanc.dicomweb,
+        Hearing(),
+        **options,
+        resume=True,
+        to=[orthanc.node, orthanc.dicomweb],
+    )
+    assert (again.dicom.complete, again.dicom.sent) == (STUDIES, STUDIES)
+    assert (again.status, len(again.rows)) == ("done", 0)
+    assert orthanc.count_by_study() == stored
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": ["A@h:1"]}, "--to sends the results of --dicom DIR"),
+        ({"to": ["A@h"], "dicom": Path("x")}, "is no destination"),
+        ({"archive_tls": True}, "--archive-tls goes with --to"),
+        ({"ae_title": "WARD"}, "--ae-title goes with --to"),
+        ({"archive_ca": Path("x")}, "no archive is reached over TLS"),
+        ({"archive_ca": Path("x"), "to": ["A@h:1"], "dicom": Path("x")}, "no archive is reached"),
+    ],
+)
+def test_options_of_archives_that_do_nothing_are_refused(trained_once, options, message):
+    with pytest.raises(UsageError, match=message):
+        predict(trained_once, "http://127.0.0.1:1/dicom-web", **options)

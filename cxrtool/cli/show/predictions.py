@@ -188,6 +188,10 @@ def _print_studies(counts: StudyCounts) -> None:
     parts += [f"{counts.complete:,} complete before"] * bool(counts.complete)
     parts += [f"{len(counts.failures):,} without results"] * bool(counts.failures)
     print_line(f"{counted(counts.studies, 'study')}: {', '.join(parts)}: {counts.folder}")
+    if counts.sent or counts.unsent:
+        print_line(f"sent: {counts.sent:,}; not sent: {len(counts.unsent):,}")
+    for study, why in counts.unsent[:NAMED]:
+        print_line(f"  {study}: {why}")
     for why, inputs in counts.without_study.items():
         print_line(f"{counted(inputs, 'input')} without a report: {why}")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrtool.core.config.archives import ReachConfig
+from cxrtool.core.config.archives import ArchiveConfig
 from cxrtool.core.config.common import ComputeConfig, DeviceConfig
 from cxrtool.core.config.data import SplitConfig
 from cxrtool.core.config.evaluation import EvaluateConfig, TruthConfig
@@ -26,7 +26,7 @@ LAST = "the last finished run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(ComputeConfig, ReachConfig):
+class PredictConfig(ComputeConfig, ArchiveConfig):
     """`predict`."""
 
     run: list[str] | None = option(None, MODEL, metavar="RUN", shown=LAST).help(
