@@ -5,6 +5,7 @@ parent.
 """
 
 import errno
+import gc
 import os
 import select
 import tempfile
@@ -85,6 +86,7 @@ def main() -> None:
         return
     with suppress(CxrToolError, OSError):  # the first study would say so too
         warm_up(scorer, model)
+    gc.freeze()  # a report is many small objects: what stays is not looked through each time
     about = scorer.model
     ready = {
         "model": about.name,
