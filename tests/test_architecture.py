@@ -223,6 +223,7 @@ TESTED_BY = {
     "networks.position_grids": "networks/test_adapters.py",
     "networks.start_networks": "networks/test_adapters.py",
     "pacs.listen_counts": "pacs/test_monitor.py",
+    "pacs.peer_server": "pacs/test_receiver.py",  # what peers may do
     "pacs.spooled_study": "pacs/test_spool.py",
     "reports.card": "reports/test_page.py",
     "reports.cohort": "reports/test_flow.py",

@@ -1,39 +1,30 @@
-"""C-STORE and C-ECHO (PS3.4, annexes B and A): what comes is kept in a spool, and then answered.
-
-pynetdicom does the talking. Its server is taken further where a peer could hold it up: TLS is
-agreed in each association's own thread, a peer that falls silent within a message is cut off, and
-neither a message nor an object may be of any length.
-"""
+"""C-STORE and C-ECHO (PS3.4, annexes B and A): what comes is kept in a spool, and then answered."""
 
 import errno
 import io
 import logging
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from socketserver import TCPServer
 from typing import cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import DataError
 from cxrtool.images.dicom import DicomError
 from cxrtool.pacs.identity import SHORT, identify
 from cxrtool.pacs.listen_counts import ListenCounts
+from cxrtool.pacs.peer_server import Dropped, PeerHandler, PeerServer
 from cxrtool.pacs.spool import OutOfRoomError, Spool, Stored
 
 # Its log quotes what is sent.
@@ -44,10 +35,6 @@ SUCCESS, NO_ROOM, MISMATCH, NOT_UNDERSTOOD, OUR_FAULT = 0x0000, 0xA700, 0xA900, 
 """PS3.4, table B.2-1; the last one is pynetdicom's."""
 PDU = 2**18
 """Bytes of a message's part that peers are asked not to exceed."""
-MOST_PDU = 2**24
-"""Bytes of one that is read at all."""
-AT_ONCE = 2**16
-BACKLOG = 128
 GRACE = 5.0
 """Seconds that associations have to end in."""
 SYNTAXES = (
@@ -88,72 +75,6 @@ class Door:
     tls: ssl.SSLContext | None = None
 
 
-class _Dropped(io.BytesIO):
-    """Takes the rest of an object that is too large, and keeps nothing."""
-
-    def write(self, content: object, /) -> int:
-        return 0
-
-
-class _Socket(AssociationSocket):
-    """Reads in larger parts than 4 KiB, and no message of any length that a peer claims."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        content = bytearray()
-        peer = self.socket
-        if nr_bytes > MOST_PDU or peer is None:
-            return content  # which pynetdicom takes for the end of the connection
-        while len(content) < nr_bytes:
-            part = peer.recv(min(AT_ONCE, nr_bytes - len(content)))
-            if not part:
-                break
-            content += part
-        return content
-
-
-class _Messages(DIMSEServiceProvider):
-    """Ends an association that says what is no command, of which the thread would die."""
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        try:
-            super().receive_primitive(primitive)
-        except Exception:
-            self.message = None
-            self.dul.event_queue.put("Evt19")  # an invalid unit (PS3.8, 9.2.1)
-
-
-class _Handler(RequestHandler):
-    def _create_association(self) -> Association:
-        made = super()._create_association()
-        # A second socket would say a second time that a peer has connected.
-        made.dul.socket.__class__ = _Socket
-        made.dimse.__class__ = _Messages
-        return made
-
-
-class _Server(ThreadedAssociationServer):
-    daemon_threads = True
-    request_queue_size = BACKLOG
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        assert self.socket is not None
-        peer, address = self.socket.accept()
-        peer.settimeout(self.ae.network_timeout)
-        if self.ssl_context is not None:
-            # Else who connects and says nothing keeps all others out.
-            peer = self.ssl_context.wrap_socket(
-                peer, server_side=True, do_handshake_on_connect=False
-            )
-        return peer, address
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing is printed: it is the peer's."""
-
-    def shutdown(self) -> None:
-        TCPServer.shutdown(self)
-        self.server_close()
-
-
 class Receiver:
     """Keeps what peers send in a spool."""
 
@@ -185,7 +106,7 @@ class Receiver:
             for one in at_work:
                 one.abort()
 
-    def _server(self) -> _Server:
+    def _server(self) -> PeerServer:
         door = self.door
         ae = AE(door.title)
         ae.maximum_pdu_size = PDU
@@ -204,14 +125,14 @@ class Receiver:
             (evt.EVT_ABORTED, lambda _: self.counts.association("aborted")),
         ]
         try:
-            return _Server(
+            return PeerServer(
                 ae,
                 (door.bind, door.port),
                 door.title,
                 ae.supported_contexts,
                 door.tls,
                 evt_handlers=handlers,
-                request_handler=_Handler,
+                request_handler=PeerHandler,
             )
         except (OSError, ValueError, OverflowError) as error:
             raise DataError(_unbound(error, door)) from None
@@ -233,7 +154,7 @@ class Receiver:
     def _stored(self, event: Event) -> tuple[str, int, str]:
         """What became of an object, the status of the answer, and a comment for the peer."""
         request = cast(C_STORE, event.request)
-        if isinstance(request.DataSet, _Dropped):
+        if isinstance(request.DataSet, Dropped):
             most = self.door.most_bytes // 2**20
             self.reporter.warn(f"objects over {most} MB were refused (--max-mb)")
             return "too large", NO_ROOM, f"larger than {most} MB"
@@ -265,7 +186,7 @@ class Receiver:
         message = event.assoc.dimse.message
         kept = getattr(message, "data_set", None)
         if isinstance(kept, io.BytesIO) and kept.tell() > self.door.most_bytes:
-            message.data_set = _Dropped()  # type: ignore[union-attr]
+            message.data_set = Dropped()  # type: ignore[union-attr]
 
     def _accepted(self, event: Event) -> None:
         if event.assoc.accepted_contexts:
@@ -292,7 +213,7 @@ class Receiver:
         self.reporter.warn(f"{_peer(event.assoc)} was turned away: {why}")
 
 
-def _established(server: _Server) -> list[Association]:
+def _established(server: PeerServer) -> list[Association]:
     return [one for one in server.active_associations if one.is_established]
 
 
