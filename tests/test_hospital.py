@@ -54,7 +54,7 @@ def test_the_command_of_the_container_is_one(compose):
     assert options["bind"] == "0.0.0.0"
     settings = json.loads((HOSPITAL / "orthanc.json").read_text())
     title, host, port = settings["DicomModalities"]["cxrtool"]
-    assert (title, host, port) == (options["ae_title"], "cxrtool", options["port"])
+    assert (title, host, port) == (options["ae"], "cxrtool", options["port"])
     assert host in compose["services"]
     assert options["allow_ae"] == [settings["DicomAet"]]
     assert options["to"] == [f"{settings['DicomAet']}@orthanc:{settings['DicomPort']}"]
@@ -110,7 +110,7 @@ def test_what_orthanc_is_sent_is_answered_in_the_same_study(trained, tmp_path):
     ours = ("StorageDirectory", "IndexDirectory", "HttpPort", "DicomPort", "Plugins")
     settings = {key: value for key, value in settings.items() if key not in ours}
     orthanc = Orthanc(tmp_path / "orthanc", settings)
-    options = ("--ae-title", "CXRTOOL", "--allow-ae", "ORTHANC", "--quiet-seconds", 0.5)
+    options = ("--ae", "CXRTOOL", "--allow-ae", "ORTHANC", "--quiet-seconds", 0.5)
     options = (*options, "--spool", tmp_path / "spool", "--to", orthanc.node, *ENGINE)
     try:
         orthanc.start()

@@ -99,7 +99,7 @@ def destinations_of(config: ArchiveConfig, sources: Sequence[str] = ()) -> tuple
     found = tuple(
         parse_destination(
             text,
-            ae=config.ae_title,
+            ae=config.ae,
             trust=trust_of(config) if tls else None,
             timeout=config.archive_timeout,
         )

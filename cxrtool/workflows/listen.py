@@ -212,7 +212,7 @@ def _door(config: ListenConfig) -> "Door":
     return Door(
         bind=config.bind,
         port=config.port,
-        title=checked_ae(config.ae_title),
+        title=checked_ae(config.ae),
         allowed=tuple(checked_ae(one) for one in config.allow_ae or ()),
         most_associations=config.max_associations,
         most_bytes=config.max_mb * MIB,

@@ -252,8 +252,8 @@ def _check_dicom(config: PredictConfig) -> None:
     if not config.to:
         if config.archive_tls:
             raise UsageError("--archive-tls goes with --to AE@HOST:PORT")
-        if config.ae_title != options_of(PredictConfig)["ae_title"].default:
-            raise UsageError("--ae-title goes with --to AE@HOST:PORT")
+        if config.ae != options_of(PredictConfig)["ae"].default:
+            raise UsageError("--ae goes with --to AE@HOST:PORT")
     if config.dicom is None:
         if config.to:
             raise UsageError("--to sends the results of --dicom DIR, which stay there")

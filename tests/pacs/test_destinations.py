@@ -65,7 +65,7 @@ def test_the_options_of_a_command_are_those_of_its_destinations(tmp_path):
     certificate, key = make_certificate(tmp_path)
     there = ["A@h:104", "https://h/dicom-web", "http://h/dicom-web"]
     files = {"archive_ca": certificate, "archive_cert": certificate, "archive_key": key}
-    config = ArchiveConfig(to=there, ae_title="WARD", archive_tls=True, archive_timeout=7, **files)
+    config = ArchiveConfig(to=there, ae="WARD", archive_tls=True, archive_timeout=7, **files)
     node, web, plain = destinations_of(config)
     assert isinstance(node, CStoreDestination)
     assert (node.ae, node.timeout) == ("WARD", 7)

@@ -128,7 +128,7 @@ def test_a_folder_is_taken_in_place_of_a_port(trained, tmp_path):
         ({"to": ["nowhere"]}, "is no destination"),
         ({"output": "in/out", "folder": "in"}, "--output lies in --folder"),
         ({"output": "out", "tls_cert": "x.pem"}, "go together"),
-        ({"output": "out", "ae_title": "A" * 17}, "AE title"),
+        ({"output": "out", "ae": "A" * 17}, "AE title"),
         ({"output": "out", "allow_ae": [""]}, "AE title"),
         ({"output": "out", "archive_ca": "x.pem"}, "no archive is reached over TLS"),
     ],

@@ -34,7 +34,7 @@ class ArchiveConfig(ReachConfig):
         "CXRTOOL_DICOMWEB_TOKEN, or by CXRTOOL_DICOMWEB_USER and CXRTOOL_DICOMWEB_PASSWORD). May "
         "be given several times."
     )
-    ae_title: str = option("CXRTOOL", ARCHIVES, metavar="AE").help(
+    ae: str = option("CXRTOOL", ARCHIVES, metavar="AE").help(
         "Our own AE title, by which archives know us."
     )
     archive_tls: bool = option(False, ARCHIVES).help(
