@@ -29,7 +29,7 @@ def lines():
 
 @pytest.fixture
 def receiver(tmp_path, lines):
-    door = Door(port=0, most_bytes=100_000, timeout=5, allowed=("DEVICE", "STORESCU"))
+    door = Door(port=0, most_bytes=100_000, timeout=30, allowed=("DEVICE", "STORESCU"))
     with Receiver(door, Spool(tmp_path / "spool"), ListenCounts(), lines).open() as made:
         yield made
 
@@ -120,6 +120,14 @@ def test_a_faulty_peer_leaves_nothing_and_others_are_served(receiver, how, capfd
     assert kept(receiver) == 0
     assert list((receiver.spool.folder / "making").iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_unit_of_4_gb_is_not_waited_for(receiver):
+    with peer(receiver.port) as one:
+        assert one.read()[0] == wire.ACCEPT
+        one.send(wire.pdu(wire.DATA, bytes(8), 2**32 - 1))
+        assert one.read()[0] in (0, wire.ABORT)  # while more could still come
+    assert stored(receiver) == []
 
 
 def test_garbage_instead_of_an_association(receiver):

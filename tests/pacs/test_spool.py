@@ -156,6 +156,21 @@ def test_sendings_are_known_after_a_restart(tmp_path):
         assert study.name == one.study
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_move_that_a_kill_interrupted_is_made_at_the_next_start(tmp_path, late):
+    spool = Spool(tmp_path)
+    one = put(spool)
+    study = answer(spool)
+    if late:  # an image came while its results were sent
+        assert spool.claim_answered(study)
+        put(spool, one.study_uid)
+    else:  # results were there, and the study had not moved yet
+        study.folder.rename(tmp_path / INCOMING / study.name)
+    again = Spool(tmp_path)
+    assert state(again, one) == (INCOMING if late else OUTBOX)
+    assert (again.claim_quiet(0) is not None) == late
+
+
 def test_one_process_has_a_spool(spool):
     with pytest.raises(DataError, match="another listen is running"), open_spool(spool.folder):
         pass
