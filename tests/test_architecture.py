@@ -61,7 +61,7 @@ HOMES = {
     "fastapi": {"gui.app"},
     "uvicorn": {"gui.server"},
     "prometheus_client": {"gui.counters", "pacs.listen_counts"},
-    "pynetdicom": {"pacs.c_store", "pacs.receiver"},
+    "pynetdicom": {"pacs.c_store", "pacs.peer_server", "pacs.receiver"},
     "requests": {
         "pacs.dicomweb_access",
         "pacs.dicomweb_retrieval",
@@ -198,6 +198,7 @@ def test_predict_starts_with_nothing_but_numpy():
 
 
 TESTED_BY = {
+    "pacs.predict_parts": "workflows/test_predict_dicom.py",
     "cli.show": "cli/test_app.py",  # what commands print
     "core.config": "core/config/test_option.py",  # all options of all commands
     "data.external_data": "workflows/test_external.py",

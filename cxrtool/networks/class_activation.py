@@ -20,6 +20,8 @@ from cxrtool.networks.cells import cells_of
 from cxrtool.networks.devices import choose_device
 from cxrtool.networks.feature_maps import (
     as_maps,
+    attended,
+    by_class_token,
     last_features,
     logits_of_features,
     refuse_without_halves,
@@ -127,6 +129,12 @@ def grad_cam(network: nn.Module, features: Tensor, labels: Sequence[int]) -> Ten
     follows the pooling at once, the cells before the positive part is taken add up to the logit
     without its bias.
 
+    Where places reach the logits by a class token, each is attended to by its own weight, and a
+    mean over positions says little (`bench_pointing.py`: peaks in the finding's box a third as
+    often). There each position keeps its own derivative (Draelos & Carin 2020, arXiv 2011.08891,
+    equation 4: HiResCAM, which is the same map where the last layer follows the pooling), by what
+    the last block attends to.
+
     Args:
         network: only its end is computed, forwards and back.
         features: one image's `last_features`.
@@ -141,11 +149,15 @@ def grad_cam(network: nn.Module, features: Tensor, labels: Sequence[int]) -> Ten
     copies = features.detach().repeat(len(labels), *[1] * (features.ndim - 1))
     with torch.enable_grad():
         copies.requires_grad_()
-        logits = logits_of_features(network, copies)
+        with attended(network) as seen:
+            logits = logits_of_features(network, copies)
         asked = logits[range(len(labels)), list(labels)].sum()
-        (slopes,) = torch.autograd.grad(asked, copies)
-    weights = as_maps(network, slopes).mean((2, 3), keepdim=True)
-    return torch.relu((weights * as_maps(network, copies.detach())).sum(1))
+        places = seen[0] if seen else copies
+        (slopes,) = torch.autograd.grad(asked, places)
+    weights = as_maps(network, slopes)
+    if not by_class_token(network):
+        weights = weights.mean((2, 3), keepdim=True)
+    return torch.relu((weights * as_maps(network, places.detach())).sum(1))
 
 
 @torch.no_grad()

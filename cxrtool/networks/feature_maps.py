@@ -1,5 +1,8 @@
 """A network in two halves: image to last feature maps, and those to logits."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +11,9 @@ from torchvision import models
 
 from cxrtool.core.errors import UsageError
 from cxrtool.networks.architectures import head_of
+
+_ATTENDED = threading.Lock()
+"""A hook is the module's, and so all threads'."""
 
 
 def last_features(network: nn.Module, scaled: Tensor) -> Tensor:
@@ -71,6 +77,31 @@ def as_maps(network: nn.Module, features: Tensor) -> Tensor:
     if side * side != places.shape[1]:
         raise UsageError(f"a {type(network).__name__} has no heat maps: its tokens are no square")
     return places.permute(0, 2, 1).reshape(len(features), -1, side, side)
+
+
+def by_class_token(network: nn.Module) -> bool:
+    """Whether places reach the logits only as the last block's class token attends to them."""
+    return _is_timm(network) and _only_class_token(network)
+
+
+@contextmanager
+def attended(network: Any) -> Iterator[list[Tensor]]:
+    """Of a network `by_class_token`, what its last block attends to, while the block runs.
+
+    These are the tokens after the block's first norm, as `logits_of_features` computes them; none
+    of other networks, and where a block has no such norm. One thread at a time.
+    """
+    kept: list[Tensor] = []
+    norm = getattr(network.blocks[-1], "norm1", None) if by_class_token(network) else None
+    if norm is None:
+        yield kept
+        return
+    with _ATTENDED:
+        hook = norm.register_forward_hook(lambda _, __, tokens: kept.append(tokens))
+        try:
+            yield kept
+        finally:
+            hook.remove()
 
 
 def refuse_without_halves(network: nn.Module, image_size: int) -> None:

@@ -10,35 +10,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from cxrtool.core.config import SR_CLASSES, PredictConfig, options_of, worker_count
+from cxrtool.core.config import PredictConfig, worker_count
 from cxrtool.core.console import SILENT, Mute, Reporter
 from cxrtool.core.errors import UsageError, counted
 from cxrtool.core.files import check_writable
 from cxrtool.core.locks import only_writer
 from cxrtool.core.marked_folders import make_room
-from cxrtool.core.private_folder import private_folder
 from cxrtool.core.workspace import Workspace
 from cxrtool.data.prediction_rows import Row, kind_of
 from cxrtool.evaluation.decisions import threshold_warnings, without_verdict
 from cxrtool.evaluation.sample import check_unit
 from cxrtool.inference.engines.base import Compute
 from cxrtool.inference.ensemble import Ensemble
-from cxrtool.inference.inputs import Inputs, list_images
 from cxrtool.inference.journal import check_begun
 from cxrtool.inference.more_columns import columns_asked
 from cxrtool.inference.scorer import is_exported, load_model
-from cxrtool.inference.sources import DICOMWEB
 from cxrtool.inference.studies import find_studies, unknown_studies
-from cxrtool.inference.study_sink import StudySink
 from cxrtool.inference.table import write_table
 from cxrtool.inference.work import Listener, PredictResult, Work
 from cxrtool.networks.published_runs import run_of
-from cxrtool.pacs import DICOM_MARK, why_absent
-from cxrtool.pacs.trust import check_tls, is_https
+from cxrtool.pacs import DICOM_MARK
+from cxrtool.pacs.predict_parts import (
+    archives_of_results,
+    check_results,
+    images_of,
+    sink_of_results,
+)
 
 if TYPE_CHECKING:
     from cxrtool.core.processes import Processes
-    from cxrtool.pacs.destinations import Destination
 
 
 def predict_images(
@@ -70,45 +70,29 @@ def predict_images(
     """
     with ExitStack() as stack:
         processes = stack.enter_context(_processes(config))
+        first = processes is None or processes.first
         _check_options(config, workspace)
-        destinations = _destinations(config, inputs)
+        destinations = archives_of_results(config, inputs)
         models = [None] if config.run is None else list(dict.fromkeys(config.run))
         # Before minutes are spent on anything else.
         runs = [
             None if is_exported(workspace.runs, one) else run_of(workspace.runs, one, reporter)
             for one in models
         ]
-        if config.output is not None:
-            check_writable(config.output)
-            if processes is None or processes.first:
-                stack.enter_context(only_writer(config.output))
-            check_begun(config.output, force=config.force, resume=config.resume)
-        if config.dicom is not None:
-            make_room(
-                config.dicom,
-                DICOM_MARK,
-                option="--dicom",
-                what="DICOM results",
-                force=config.force,
-                resume=config.resume,
-            )
-        told = reporter if processes is None or processes.first else Mute()
-        images = _images(config, inputs, told, stack, processes)
+        _make_room(config, stack, first=first)
+        told = reporter if first else Mute()
+        images = images_of(config, inputs, told, stack, alone=processes is None)
         if images.passed_over:
             told.note(images.others())
         studies = find_studies(images, config.workers) if config.unit == "study" else None
-        every, images = images, images if studies is None else studies.frontal
-        compute = Compute(
-            engine=config.engine,
-            device=_device(config.device, processes),
-            precision=config.precision,
-            images=len(images),
+        scored = images if studies is None else studies.frontal
+        ensemble = _load(config, models, workspace, told, processes, len(scored))
+        sink = sink_of_results(
+            config, workspace, models, ensemble, images, scored, told, destinations
         )
-        members = tuple(load_model(workspace.runs, one, compute, told) for one in models)
-        ensemble = Ensemble(members=members, tta=config.tta)
         work = Work(
             config=config,
-            images=images,
+            images=scored,
             ensemble=ensemble,
             run=runs[0],
             reporter=told,
@@ -116,80 +100,51 @@ def predict_images(
             processes=processes,
             more=columns_asked(ensemble, ids=config.ids, provenance=config.provenance),
             studies=studies,
-            sink=_sink(config, workspace, models, ensemble, every, images, told, destinations),
+            sink=sink,
         )
         _tell(work)
         return _pass_on(work) if config.output is None else write_table(work, config.output)
 
 
-def _images(
-    config: PredictConfig,
-    inputs: Sequence[str],
-    reporter: Reporter,
-    stack: ExitStack,
-    processes: "Processes | None",
-) -> Inputs:
-    """The images on this machine, or those of archives, which are fetched as they are needed.
+def _make_room(config: PredictConfig, stack: ExitStack, *, first: bool) -> None:
+    """Have the places of what is written for this process alone, and empty but for what it resumes.
 
     Raises:
-        DataError, UsageError: as `list_images`, `web_archives` and `find_web_images`.
+        DataError: something is there, another process writes it, or it cannot be written.
     """
-    if not any(text.startswith(DICOMWEB) for text in inputs):
-        if config.query is not None:
-            raise UsageError(f"--query is for an archive: {DICOMWEB}https://HOST/dicom-web")
-        return list_images(inputs, config.split)
-    if processes is not None:
-        raise UsageError("an archive may answer each process otherwise: start without torchrun")
-    from cxrtool.pacs.dicomweb_query import parse_query
-    from cxrtool.pacs.web_images import find_web_images, web_archives
-
-    archives = web_archives(config, inputs)
-    queries = [parse_query(text) for text in config.query or ()]
-    folder = stack.enter_context(private_folder("images"))
-    return find_web_images(archives, queries, folder, reporter)
-
-
-def _destinations(config: PredictConfig, inputs: Sequence[str]) -> "Sequence[Destination]":
-    """The archives that results are sent to.
-
-    Raises:
-        UsageError, DataError: as `destinations_of` and `check_tls`.
-    """
-    sources = [text.removeprefix(DICOMWEB) for text in inputs if text.startswith(DICOMWEB)]
-    if config.to:
-        from cxrtool.pacs.destinations import destinations_of
-
-        return destinations_of(config, sources)
-    check_tls(config, [is_https(url) for url in sources])
-    return ()
+    if config.output is not None:
+        check_writable(config.output)
+        if first:
+            stack.enter_context(only_writer(config.output))
+        check_begun(config.output, force=config.force, resume=config.resume)
+    if config.dicom is not None:
+        make_room(
+            config.dicom,
+            DICOM_MARK,
+            option="--dicom",
+            what="DICOM results",
+            force=config.force,
+            resume=config.resume,
+        )
 
 
-def _sink(
+def _load(
     config: PredictConfig,
-    workspace: Workspace,
     models: Sequence[str | None],
-    ensemble: Ensemble,
-    every: Inputs,
-    images: Inputs,
+    workspace: Workspace,
     reporter: Reporter,
-    destinations: "Sequence[Destination]",
-) -> StudySink | None:
-    """What makes DICOM results of all inputs' studies, of which `images` are scored."""
-    if config.dicom is None:
-        return None
-    from cxrtool.pacs.predicted_studies import PredictedStudies
-    from cxrtool.pacs.result_folders import ResultFolders
-    from cxrtool.pacs.result_sender import ResultSender
-    from cxrtool.pacs.study_scorer import study_scorer_of
-
-    folders = ResultFolders(
-        folder=config.dicom, sr_class=config.sr_class, presentation=config.presentation_states
+    processes: "Processes | None",
+    images: int,
+) -> Ensemble:
+    """The models, ready to score so many images."""
+    compute = Compute(
+        engine=config.engine,
+        device=_device(config.device, processes),
+        precision=config.precision,
+        images=images,
     )
-    scorer = study_scorer_of(workspace.runs, models, ensemble, reporter)
-    if scorer.without_maps:
-        reporter.warn(f"pictures without heat maps, and no marks: {scorer.without_maps}")
-    sender = ResultSender(destinations, config.dicom, reporter) if destinations else None
-    return PredictedStudies(scorer, folders, every, images.names, reporter, config.workers, sender)
+    members = tuple(load_model(workspace.runs, one, compute, reporter) for one in models)
+    return Ensemble(members=members, tta=config.tta)
 
 
 def _tell(work: Work) -> None:
@@ -235,7 +190,7 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
             "--resume needs what it resumes: name the table with --output, or the folder of DICOM "
             "results with --dicom"
         )
-    _check_dicom(config)
+    check_results(config)
     if config.heatmaps is None:
         if config.heatmap_labels is not None:
             raise UsageError("--heatmap-labels goes with --heatmaps DIR")
@@ -245,27 +200,6 @@ def _check_options(config: PredictConfig, workspace: Workspace) -> None:
         raise UsageError(
             f"--heatmaps needs the run itself, with its weights: {config.run[0]} is an exported "
             "model"
-        )
-
-
-def _check_dicom(config: PredictConfig) -> None:
-    if not config.to:
-        if config.archive_tls:
-            raise UsageError("--archive-tls goes with --to AE@HOST:PORT")
-        if config.ae != options_of(PredictConfig)["ae"].default:
-            raise UsageError("--ae goes with --to AE@HOST:PORT")
-    if config.dicom is None:
-        if config.to:
-            raise UsageError("--to sends the results of --dicom DIR, which stay there")
-        if config.presentation_states:
-            raise UsageError("--presentation-states goes with --dicom DIR")
-        if config.sr_class != SR_CLASSES[0]:
-            raise UsageError("--sr-class goes with --dicom DIR")
-    elif absent := why_absent():
-        raise UsageError(f"--dicom: {absent}")
-    elif os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError(
-            "--dicom: the images of a study must be scored by one process, not by several"
         )
 
 

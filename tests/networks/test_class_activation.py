@@ -16,7 +16,7 @@ from cxrtool.images.resizing import load_pixels
 from cxrtool.networks.architectures import build_network, head_of, normalise, score_batch
 from cxrtool.networks.cells import cells_of
 from cxrtool.networks.class_activation import Explainer, class_activation, grad_cam, load_explainer
-from cxrtool.networks.feature_maps import last_features, logits_of_features
+from cxrtool.networks.feature_maps import attended, last_features, logits_of_features
 
 SMALLEST = (
     "resnet18",
@@ -243,3 +243,29 @@ def test_a_runs_maps_add_up_to_its_probabilities(trained_once):
         precision="fp32",
     )
     assert np.abs(1 / (1 + np.exp(-logits)) - scores[0]).max() < 1e-5
+
+
+def test_a_class_tokens_map_is_each_places_own_part_of_what_the_logit_gains():
+    """By differences: a place's attended token is shrunk towards 0, and its logit looked at."""
+    torch.manual_seed(0)
+    network = build_network("timm/test_vit", len(LABELS), image_size=64)
+    nn.init.normal_(head_of(network).weight, std=0.5)
+    network = network.eval().requires_grad_(False)
+    features = features_of(network, side=64)
+    with attended(network) as seen:
+        logits_of_features(network, features)
+    tokens, step = seen[0].detach(), 0.01
+    gains = []
+    for place in range(tokens.shape[1]):
+        logits = []
+        for sign in (1, -1):
+            changed = tokens.clone()
+            changed[:, place] *= 1 + sign * step
+            hook = network.blocks[-1].norm1.register_forward_hook(lambda *_, now=changed: now)
+            logits.append(logits_of_features(network, features)[0].detach())
+            hook.remove()
+        gains.append((logits[0] - logits[1]) / (2 * step))
+    expected = torch.stack(gains)[network.num_prefix_tokens :].clamp(min=0).T
+    maps = grad_cam(network, features, [0, 1, 2]).flatten(1)
+    assert expected.max() > 1e-3
+    assert (maps - expected).abs().max() < 0.01 * expected.max()
