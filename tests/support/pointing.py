@@ -1,9 +1,12 @@
 """The pointing game on drawn X-rays: training on drawings, and where the peaks of maps lie."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cxrtool.data.labels import CHEXPERT_LABELS, NO_FINDING
@@ -50,16 +53,21 @@ def scaled(pixels, mean, std):
     return grey.contiguous(memory_format=torch.channels_last)
 
 
-def fit(network, files, targets, *, side, passes, rate):
-    """Train on drawings of this side; the mean and deviation that they are scaled by."""
+def fit(network, files, targets, *, side, passes, rate, batch=BATCH, longest=math.inf):
+    """Train on drawings of this side; the mean and deviation that they are scaled by.
+
+    Steps are of gradients no longer than `longest`.
+    """
     pixels, *scale = read_drawings(files, side)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, fused=True)
-    batches = len(targets) // BATCH
+    batches = len(targets) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, batches * passes, pct_start=0.2)
     for _ in range(passes):
-        for rows in torch.randperm(len(targets))[: batches * BATCH].split(BATCH):
+        for rows in torch.randperm(len(targets))[: batches * batch].split(batch):
             logits = network(scaled(pixels[rows], *scale))
             binary_cross_entropy_with_logits(logits, targets[rows]).backward()
+            if math.isfinite(longest):
+                nn.utils.clip_grad_norm_(network.parameters(), longest)
             optimiser.step()
             optimiser.zero_grad()
             schedule.step()
