@@ -256,7 +256,7 @@ def _in_sequence(quantity: str, share: float, level: float, rows: LabelRows) -> 
     the least number a single error would end it. A threshold is the last score that is called, or
     the first that is not, which assumes that a score says no less than those beyond it.
     """
-    order = testing_order(quantity, share, level, rows)
+    order = order_of_tests(quantity, share, level, rows)
     certified: list[float] = []
     ended = "each threshold that was tested holds"
     for threshold in order:
@@ -282,7 +282,7 @@ def _in_sequence(quantity: str, share: float, level: float, rows: LabelRows) -> 
 _CALLED = {"ppv": "positive", "npv": "negative"}
 
 
-def testing_order(quantity: str, share: float, level: float, rows: LabelRows) -> list[float]:
+def order_of_tests(quantity: str, share: float, level: float, rows: LabelRows) -> list[float]:
     """The thresholds in the order of testing."""
     size = int(rows.patient.max(initial=-1)) + 1
     extreme = np.full(size, np.inf)

@@ -99,7 +99,7 @@ def test_on_independent_rows_it_is_mapies_threshold(quantity, share, risk, targe
     grid = {
         "sensitivity": np.unique(score[positive]),
         "specificity": np.unique(score)[::-1],
-        "ppv": np.array(certificates.testing_order("ppv", share, 0.05, rows)),
+        "ppv": np.array(certificates.order_of_tests("ppv", share, 0.05, rows)),
     }[quantity]
     if quantity == "ppv":  # of which the number of rows called is no power of two
         grid = np.sort(score)[::-1][[15, 31, 63, 127, 255]]
@@ -152,7 +152,7 @@ def test_a_sequence_ends_at_the_first_threshold_that_fails(quantity, share):
     rng = RNG(5)
     rows = alike(rng, rng.random(400) < 0.3)
     found = certify(quantity, share, 0.05, rows)
-    order = certificates.testing_order(quantity, share, 0.05, rows)
+    order = certificates.order_of_tests(quantity, share, 0.05, rows)
     passed = [p_value(*certificates.tally(quantity, one, rows), share) <= 0.05 for one in order]
     assert passed[0]
     first = passed.index(False)
@@ -169,7 +169,7 @@ def test_which_thresholds_are_tested_does_not_hang_on_who_is_positive():
     rows = alike(rng, rng.random(300) < 0.3)
     others = LabelRows(rng.permutation(rows.positive), rows.score, rows.patient)
     for quantity in ("ppv", "npv"):
-        both = [certificates.testing_order(quantity, 0.8, 0.05, one) for one in (rows, others)]
+        both = [certificates.order_of_tests(quantity, 0.8, 0.05, one) for one in (rows, others)]
         assert both[0] == both[1]
 
 
