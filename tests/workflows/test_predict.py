@@ -143,7 +143,7 @@ def test_predict_loads_no_fastai(trained_once, images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resume": True}, "name it with --output"),
+        ({"resume": True}, "name the table with --output"),
         ({"output": Path("x.csv"), "json_lines": True}, "for stdout"),
         ({"output": Path("x.xlsx")}, "end it in"),
         ({"heatmap_labels": "Edema"}, "goes with --heatmaps"),
