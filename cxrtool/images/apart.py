@@ -12,12 +12,11 @@ import os
 import signal
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Collection
-from pathlib import Path
 from typing import IO, Any
 
+from cxrtool.core.children import start_module
 from cxrtool.core.errors import DataError
 
 SECONDS = 30
@@ -36,22 +35,9 @@ class _Process:
     """A process that decodes, one image after another."""
 
     def __init__(self) -> None:
-        package = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        self._popen = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's alone
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "OPENBLAS_NUM_THREADS": "1",
-                # glibc: what is reserved is zero, also where memory is used a second time.
-                "MALLOC_PERTURB_": "255",
-            },
-        )
+        # glibc: what is reserved is zero, also where memory is used a second time.
+        limits = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_PERTURB_": "255"}
+        self._popen = start_module(MODULE, limits)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._to: IO[bytes] = self._popen.stdin

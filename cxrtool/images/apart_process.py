@@ -3,10 +3,8 @@
 import gc
 import io
 import os
-import select
 import signal
 import tempfile
-import threading
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -16,6 +14,7 @@ from typing import IO, Any
 
 from PIL import Image
 
+from cxrtool.core.children import follow_the_parent
 from cxrtool.images.apart import MEMORY, SECONDS, read_exactly, read_values, write_message
 from cxrtool.images.errors import ImageError
 from cxrtool.images.film import film_content, packed
@@ -57,7 +56,7 @@ def main() -> None:
             _in_a_child(answers, question, asked, size)
             continue
         if not limited:
-            _follow_the_parent()
+            follow_the_parent()
             _limit_memory()
             limited = True
         _limit_time()
@@ -71,7 +70,7 @@ def _in_a_child(answers: IO[bytes], question: dict[str, Any], asked: IO[bytes], 
     if child == 0:
         try:
             content = read_exactly(asked, size)
-            _follow_the_parent()
+            follow_the_parent()
             _limit_memory()
             _limit_time()
             _answer(answers, question, content, locked=True)
@@ -102,19 +101,6 @@ def _warm_up_dicom() -> None:
     for name in DICOM_DECODERS:
         with suppress(ImportError):
             import_module(name)
-
-
-def _follow_the_parent() -> None:
-    """Exit when the parent is gone."""
-
-    def follow() -> None:
-        poll = select.poll()
-        poll.register(0, 0)  # hang-ups are always reported
-        poll.poll()
-        os._exit(1)
-
-    if hasattr(select, "poll"):
-        threading.Thread(target=follow, daemon=True).start()
 
 
 def _limit_memory() -> None:

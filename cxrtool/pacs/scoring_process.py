@@ -7,9 +7,7 @@ parent.
 import errno
 import gc
 import os
-import select
 import tempfile
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +19,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from cxrtool.core.children import follow_the_parent
 from cxrtool.core.console import Reporter
 from cxrtool.core.errors import CxrToolError, DataError
 from cxrtool.images.apart import read_exactly, read_values, write_message
@@ -74,7 +73,7 @@ def main() -> None:
     asked: IO[bytes] = os.fdopen(0, "rb", 0)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints must not end up in an answer
-    _follow_the_parent()
+    follow_the_parent()
     values, size = read_values(asked)
     read_exactly(asked, size)
     model = Model(**values | {"models": tuple(values["models"])})
@@ -200,19 +199,6 @@ def _write(study: ScoredStudy, model: Model, into: Path) -> dict[str, Any]:
         "why_not": reasons,
         "results": count,
     }
-
-
-def _follow_the_parent() -> None:
-    """Exit when the parent is gone, also in the middle of a study."""
-
-    def follow() -> None:
-        poll = select.poll()
-        poll.register(0, 0)  # hang-ups are always reported
-        poll.poll()
-        os._exit(1)
-
-    if hasattr(select, "poll"):
-        threading.Thread(target=follow, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
+from cxrtool.core.children import start_module
 from cxrtool.core.console import SILENT, Reporter
 from cxrtool.core.errors import RunError, counted
 from cxrtool.images.apart import read_message, write_message
@@ -38,16 +37,7 @@ class ScoringProcess:
 
     def __init__(self, model: Model) -> None:
         """Start it; it loads the model meanwhile."""
-        package = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        self._popen = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's alone
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        self._popen = start_module(MODULE)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._to: IO[bytes] = self._popen.stdin

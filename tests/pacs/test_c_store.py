@@ -11,9 +11,6 @@ from pydicom.uid import (
 
 from cxrtool.pacs.delivery import DestinationError, TransientError
 from cxrtool.pacs.destinations import parse_destination
-from cxrtool.pacs.instances import dicom_file
-from cxrtool.pacs.secondary_capture import secondary_captures
-from cxrtool.pacs.structured_report import structured_report
 from cxrtool.pacs.trust import Trust
 from tests.support.archives import (
     ABORT,
@@ -26,29 +23,12 @@ from tests.support.archives import (
     scripted_peer,
 )
 from tests.support.certificates import make_certificate, server_context
-from tests.support.dicoms import NAME, NUMBER, saved
+from tests.support.dicoms import NAME, NUMBER
 from tests.support.orthanc import free_port
-from tests.support.studies import dx, study
+from tests.support.studies import dx
 
 TIMEOUT = 5
 DX = DigitalXRayImageStorageForPresentation
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A report and a picture of one study."""
-    folder = tmp_path_factory.mktemp("results")
-    given = study()
-    made = [structured_report(given), next(iter(secondary_captures(given)))]
-    files = [folder / "report.dcm", folder / "picture-1.dcm"]
-    for file, one in zip(files, made, strict=True):
-        file.write_bytes(dicom_file(one))
-    return files
-
-
-@pytest.fixture
-def image(tmp_path):
-    return saved(tmp_path / "image.dcm", dx())
 
 
 def send(node, files, **options):

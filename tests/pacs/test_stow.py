@@ -7,32 +7,11 @@ from pydicom import dcmread
 from cxrtool.pacs.delivery import DestinationError, TransientError
 from cxrtool.pacs.destinations import parse_destination
 from cxrtool.pacs.dicomweb_access import dicomweb_access
-from cxrtool.pacs.instances import dicom_file
-from cxrtool.pacs.secondary_capture import secondary_captures
 from cxrtool.pacs.stow import StowDestination
-from cxrtool.pacs.structured_report import structured_report
-from tests.support.dicoms import NAME, NUMBER, saved
+from tests.support.dicoms import NAME, NUMBER
 from tests.support.scripted_web import Reply, scripted_web
-from tests.support.studies import dx, study
 
 JSON = {"Content-Type": "application/dicom+json; charset=utf-8"}
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A report and a picture of one study."""
-    folder = tmp_path_factory.mktemp("results")
-    given = study()
-    made = [structured_report(given), next(iter(secondary_captures(given)))]
-    files = [folder / "report.dcm", folder / "picture-1.dcm"]
-    for file, one in zip(files, made, strict=True):
-        file.write_bytes(dicom_file(one))
-    return files
-
-
-@pytest.fixture
-def image(tmp_path):
-    return saved(tmp_path / "image.dcm", dx())
 
 
 def parts_of(request):
