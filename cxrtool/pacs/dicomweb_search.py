@@ -13,10 +13,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import requests
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from cxrtool.images.dicom.plausible import lateral
+from cxrtool.images.dicom.views import TAGS as VIEW_TAGS
+from cxrtool.images.dicom.views import lateral
 from cxrtool.inference.sources import DICOMWEB
 from cxrtool.pacs.delivery import DestinationError, name_of_class
 from cxrtool.pacs.dicomweb_access import JSON, DicomWebAccess, media_type
@@ -28,7 +30,6 @@ STUDY, SERIES, INSTANCE, SOP_CLASS = (
     hexadecimal(f"{level}UID")
     for level in ("StudyInstance", "SeriesInstance", "SOPInstance", "SOPClass")
 )
-OF_VIEWS = ("ViewPosition", "PatientOrientation")
 FEW = 20
 """No server gives so few where it has more, without a warning that it has (PS3.18, 8.3.4.4)."""
 FEW_WAITS = (1.0, 4.0)
@@ -97,7 +98,7 @@ class _Search:
             below = f"studies/{_uid(study, STUDY)}/series"
             for series in self._entries(session, below, query.series, SERIES):
                 instances = f"{below}/{_uid(series, SERIES)}/instances"
-                for found in self._entries(session, instances, query.images, INSTANCE, OF_VIEWS):
+                for found in self._entries(session, instances, query.images, INSTANCE, VIEW_TAGS):
                     self._take(_uid(study, STUDY), _uid(series, SERIES), found)
 
     def _take(self, study: str, series: str, found: Entry) -> None:
@@ -107,7 +108,7 @@ class _Search:
                 self.others.add(instance)
                 self.passed_over[name_of_class(kind)] += 1
             return
-        self.images[instance] = WebImage(study, series, instance, _lateral(found))
+        self.images[instance] = WebImage(study, series, instance, lateral_of(found))
 
     def _entries(
         self,
@@ -173,15 +174,17 @@ def _value(entry: Entry, tag: str) -> str:
     return str(values[0]) if isinstance(values, list) and values else ""
 
 
-def _lateral(entry: Entry) -> str:
+def lateral_of(entry: Entry) -> str:
     """Why an image is a lateral view; nothing for others."""
     header = Dataset()
-    for keyword in OF_VIEWS:
-        of = entry.get(hexadecimal(keyword))
-        values = of.get("Value") if isinstance(of, Mapping) else None
-        if isinstance(values, list) and all(isinstance(one, str) for one in values):
-            with suppress(ValueError):
-                setattr(header, keyword, values)
+    for keyword in VIEW_TAGS:
+        tag = hexadecimal(keyword)
+        if isinstance(entry.get(tag), Mapping):
+            # A server may give anything: what is no attribute says nothing of the view.
+            with suppress(Exception):
+                header.update(
+                    Dataset.from_json({tag: {"vr": dictionary_VR(keyword), **entry[tag]}})
+                )
     return lateral(header)
 
 

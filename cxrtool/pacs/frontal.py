@@ -3,14 +3,13 @@
 Stricter than the warnings that `predict` gives: nobody looks at an image before it is scored here.
 """
 
-import re
-
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 
 from cxrtool.images.dicom.orientation import put_upright
-from cxrtool.images.dicom.plausible import FRONTAL, implausible
+from cxrtool.images.dicom.plausible import implausible
 from cxrtool.images.dicom.stored import standard_name
+from cxrtool.images.dicom.views import TAGS as VIEW_TAGS
+from cxrtool.images.dicom.views import is_frontal
 from cxrtool.pacs.headers import is_image
 
 RADIOGRAPHY = ("CR", "DX", "RG")
@@ -19,9 +18,8 @@ LOOKED_AT = (
     "SOPClassUID",
     "Modality",
     "BodyPartExamined",
-    "ViewPosition",
-    "PatientOrientation",
     "PresentationIntentType",
+    *VIEW_TAGS,
 )
 OTHER_OBJECTS = {
     "Presentation State": "a presentation state",
@@ -31,31 +29,6 @@ OTHER_OBJECTS = {
     "Segmentation": "a segmentation",
 }
 """What objects other than images are, by what stands in their class's name."""
-LATERAL_CODES = {
-    (code.value, code.scheme_designator)
-    for code in (
-        codes.cid4010.LateralProjection,
-        codes.cid4010.LeftLateral,
-        codes.cid4010.RightLateral,
-        codes.cid4010.LateralMedial,
-        codes.cid4010.MedioLateralProjection,
-        codes.cid4010.Sagittal,
-    )
-}
-FRONTAL_CODES = {
-    (code.value, code.scheme_designator)
-    for code in (
-        codes.cid4010.AnteroPosterior,
-        codes.cid4010.Frontal,
-        codes.cid4010.PosteroAnterior,
-    )
-}
-"""View Codes (PS3.16, CID 4010)."""
-DESCRIBED = ("SeriesDescription", "ProtocolName", "AcquisitionProtocolDescription")
-"""What devices write of a view in words, where they leave out its View Position."""
-LATERAL_WORD = re.compile(r"\b(LAT|LATERAL|LL|RL)\b")
-FRONTAL_WORD = re.compile(r"\b(AP|PA|FRONTAL|DECUB\w*)\b")
-"""A lateral decubitus is a frontal view of somebody who lies on the side."""
 
 
 def why_not_frontal(header: Dataset) -> str:
@@ -81,8 +54,6 @@ def why_not_frontal(header: Dataset) -> str:
             reasons = ["a picture in colour"]
         elif (header.get("NumberOfFrames") or 1) != 1:
             reasons = ["several pictures in one"]
-        elif not _is_frontal(header) and (where := _said_lateral(header)):
-            reasons = [f"a lateral view by its {where}"]
     return "; ".join(reasons)
 
 
@@ -91,7 +62,7 @@ def unsaid(header: Dataset) -> str:
     missing = []
     if not str(header.get("BodyPartExamined") or "").strip():
         missing.append("which part of the body")
-    if not _is_frontal(header):
+    if not is_frontal(header):
         missing.append("which view")
     return f"its header does not say {' and '.join(missing)} it shows" if missing else ""
 
@@ -101,26 +72,3 @@ def _other_modality(modality: str) -> str:
         return "fluoroscopy by its Modality (RF)"
     shown = f" ({modality})" if modality in ("OT", "SC", "DOC") else ""
     return f"not an X-ray by its Modality{shown}"
-
-
-def _is_frontal(header: Dataset) -> bool:
-    view = str(header.get("ViewPosition") or "").strip().upper()
-    return view in FRONTAL or bool(_view_codes(header) & FRONTAL_CODES)
-
-
-def _said_lateral(header: Dataset) -> str:
-    """Where the header calls it a lateral view; empty where it does not, or frontal too."""
-    if _view_codes(header) & LATERAL_CODES:
-        return "View Code"
-    for keyword in DESCRIBED:
-        words = str(header.get(keyword) or "").upper().replace("_", " ")
-        if LATERAL_WORD.search(words) and not FRONTAL_WORD.search(words):
-            return "description"
-    return ""
-
-
-def _view_codes(header: Dataset) -> set[tuple[str, str]]:
-    return {
-        (str(item.get("CodeValue") or ""), str(item.get("CodingSchemeDesignator") or ""))
-        for item in header.get("ViewCodeSequence") or ()
-    }

@@ -6,7 +6,7 @@ from cxrtool.pacs import dicomweb_search
 from cxrtool.pacs.delivery import DestinationError, TransientError
 from cxrtool.pacs.dicomweb_access import dicomweb_access
 from cxrtool.pacs.dicomweb_query import parse_query
-from cxrtool.pacs.dicomweb_search import find_images
+from cxrtool.pacs.dicomweb_search import find_images, lateral_of
 from tests.support.orthanc import free_port
 from tests.support.scripted_archive import JSON, scripted_archive
 from tests.support.scripted_web import Reply
@@ -127,3 +127,30 @@ def test_a_busy_archive_is_asked_again(impatient):
         assert len(web.asked) == 3
     with pytest.raises(TransientError, match="cannot be reached"):
         find(f"http://127.0.0.1:{free_port()}", "Modality=DX")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"0008103E": {"vr": "LO", "Value": ["CHEST LAT"]}},
+        {
+            "00540220": {
+                "vr": "SQ",
+                "Value": [
+                    {
+                        "00080100": {"vr": "SH", "Value": ["399173006"]},
+                        "00080102": {"vr": "SH", "Value": ["SCT"]},
+                    }
+                ],
+            }
+        },
+        {"00185101": {"Value": ["LL"]}},
+    ],
+)
+def test_a_lateral_is_known_by_all_that_says_it(said):
+    assert lateral_of(said).startswith("a lateral view")
+
+
+@pytest.mark.parametrize("said", [{}, {"00185101": {"vr": "CS"}}, {"00540220": {"Value": [7]}}])
+def test_what_a_server_does_not_say_of_a_view_is_left_open(said):
+    assert lateral_of(said) == ""

@@ -7,7 +7,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from cxrtool.images.decoder_warnings import QUIET
-from cxrtool.images.dicom.plausible import lateral
+from cxrtool.images.dicom import views
 from cxrtool.images.files import is_dicom_file
 
 TAGS = (
@@ -17,9 +17,9 @@ TAGS = (
     "AccessionNumber",
     "ViewPosition",
     "Modality",
-    "PatientOrientation",
 )
-"""The only elements that are read: neither name, number nor birth date of the patient."""
+"""Elements that stand in a row. With `views.TAGS` they are all that is read: neither name, number
+nor birth date of the patient."""
 NOT_KNOWN = ""
 
 
@@ -51,7 +51,8 @@ def read_instance_ids(path: Path | str) -> InstanceIds | None:
         if not is_dicom_file(path):
             return None
         with QUIET:
-            header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+            tags = [*TAGS, *views.TAGS]
+            header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
             return _ids_of(header)
     except Exception:  # nearly anything may be wrong with a header, and its words quote it
         return None
@@ -59,9 +60,9 @@ def read_instance_ids(path: Path | str) -> InstanceIds | None:
 
 def _ids_of(header: Dataset) -> InstanceIds:
     study, series, instance, accession, view, modality = (
-        _word(header, keyword) for keyword in TAGS[:6]
+        _word(header, keyword) for keyword in TAGS
     )
-    return InstanceIds(study, series, instance, accession, view, modality, lateral(header))
+    return InstanceIds(study, series, instance, accession, view, modality, views.lateral(header))
 
 
 def _word(header: Dataset, keyword: str) -> str:

@@ -3,11 +3,8 @@
 from pydicom.dataset import Dataset
 
 from cxrtool.images.blanks import BY_MODALITY, BY_PART
+from cxrtool.images.dicom.views import OBLIQUE, lateral, position
 
-LATERAL = {"LL", "RL", "LAT", "LATERAL"}
-OBLIQUE = {"LLO", "RLO"}
-"""View Positions (PS3.3, C.8.11.5.1.1, and what is often written)."""
-FRONTAL = {"AP", "PA"}
 OTHER_MODALITIES = {
     "BMD": "densitometry",
     "CT": "computed tomography",
@@ -64,7 +61,7 @@ OTHER_PARTS = frozenset(
 
 def implausible(dataset: Dataset) -> list[str]:
     """The reasons; they quote only terms of the standard, never other content of the file."""
-    view = _word(dataset, "ViewPosition")
+    view = position(dataset)
     oblique = f"an oblique view by its View Position ({view})" if view in OBLIQUE else ""
     reasons = [*filter(None, [oblique or lateral(dataset)])]
     modality = _word(dataset, "Modality")
@@ -78,21 +75,5 @@ def implausible(dataset: Dataset) -> list[str]:
     return reasons
 
 
-def lateral(dataset: Dataset) -> str:
-    """Why an image is a lateral view; empty where it is none, or does not say."""
-    view = _word(dataset, "ViewPosition")
-    if view in LATERAL:
-        return f"a lateral view by its View Position ({view})"
-    if view not in FRONTAL | OBLIQUE and _is_sagittal(dataset):
-        return "a lateral view by its Patient Orientation"
-    return ""
-
-
 def _word(dataset: Dataset, keyword: str) -> str:
     return str(dataset.get(keyword) or "").strip().upper()
-
-
-def _is_sagittal(dataset: Dataset) -> bool:
-    """Whether a row runs to the patient's front or back (PS3.3, C.7.6.1.1.1)."""
-    orientation = dataset.get("PatientOrientation") or ""
-    return str(orientation[0] if len(orientation) > 1 else "")[:1] in ("A", "P")

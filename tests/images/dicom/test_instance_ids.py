@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
+from cxrtool.images.dicom import views
 from cxrtool.images.dicom.instance_ids import TAGS, read_instance_ids
 from tests.support.dicoms import NAME, NUMBER, dicom
 
@@ -26,7 +27,8 @@ def test_what_an_archive_knows_an_instance_by(tmp_path):
 def test_nothing_of_the_patient_is_read(tmp_path):
     found = read_instance_ids(dicom(tmp_path / "x.dcm", PIXELS, PatientBirthDate="19500101"))
     assert not {NAME, NUMBER, "19500101"} & set(found)
-    assert not [tag for tag in TAGS if tag.startswith("Patient") and tag != "PatientOrientation"]
+    read = [tag for tag in (*TAGS, *views.TAGS) if tag.startswith("Patient")]
+    assert read == ["PatientOrientation"]
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,11 @@ def test_nothing_of_the_patient_is_read(tmp_path):
     [
         ({"ViewPosition": "LL"}, "a lateral view by its View Position (LL)"),
         ({"PatientOrientation": ["A", "F"]}, "a lateral view by its Patient Orientation"),
+        ({"PatientOrientation": ["F", "P"]}, "a lateral view by its Patient Orientation"),
+        ({"PatientOrientation": ["L", "P"]}, ""),
+        ({"SeriesDescription": "W_Chest_LAT"}, "a lateral view by its description"),
+        ({"SeriesDescription": "Left lateral decubitus"}, ""),
+        ({"ViewPosition": "PA", "SeriesDescription": "Chest lateral"}, ""),
         ({"ViewPosition": "AP", "PatientOrientation": ["A", "F"]}, ""),
         ({}, ""),
     ],
