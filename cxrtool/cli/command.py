@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # rich takes as long to import as all else that `--help` need
 
 TYPED = ("COMMANDLINE", "PROMPT")
 GIVEN = (*TYPED, "ENVIRONMENT", "DEFAULT_MAP")
-NOTHING_DONE = "nothing done"
-"""The `status` of a command that has no result."""
+NO_RESULT, INTERRUPTED = "no result", "stopped"
+"""The `status` of a command that failed, and of one that was asked to end and may be resumed."""
 READERS: dict[str, Callable[..., Any]] = {"config": read_config, "recipe": read_recipe}
 """The options that name files of defaults."""
 Body = TypeVar("Body", bound=Callable[..., None])
@@ -144,12 +144,13 @@ def boundary(common: CommonConfig) -> Iterator[None]:
         if common.debug or code is None:
             raise
         if text:
-            from cxrtool.core.console import print_error, print_json
+            from cxrtool.core.console import STOPPED, print_error, print_json
 
             rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
             print_error(text if rank == "0" else f"process {rank}: {text}", code)
             if common.json and rank == "0":  # a script tells this from a result with failures
-                print_json({"status": NOTHING_DONE, "error": text, "exit_code": code})
+                status = INTERRUPTED if code == STOPPED else NO_RESULT
+                print_json({"status": status, "error": text, "exit_code": code})
         raise typer.Exit(code) from None
 
 

@@ -165,7 +165,7 @@ def test_predict_exits_1_when_an_image_failed(trained_once, tmp_path):
     assert "probability" in done.stdout
 
 
-def test_json_tells_some_failures_from_nothing_done(trained_once, tmp_path):
+def test_json_tells_some_failures_from_no_result(trained_once, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"x")
     good = next((trained_once.data / "valid").rglob("*frontal.jpg"))
     place = ("-w", trained_once.workspace.folder, "--json")
@@ -174,7 +174,7 @@ def test_json_tells_some_failures_from_nothing_done(trained_once, tmp_path):
     assert (some.exit_code, none.exit_code) == (1, 1)
     assert json.loads(some.stdout)["status"] == "some failed"
     told = json.loads(none.stdout)
-    assert told["status"] == "nothing done"
+    assert told["status"] == "no result"
     assert told["error"] in none.stderr.replace("\n", " ")
 
 

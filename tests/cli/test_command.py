@@ -1,5 +1,6 @@
 """A command's boundary: where it looks, what it prints and how it ends."""
 
+import json
 import tempfile
 
 from tests.support.calling import call
@@ -70,7 +71,9 @@ def test_ctrl_c_is_exit_130(prepared, monkeypatch):
 
     monkeypatch.setattr("cxrtool.workflows.split.write_table", interrupted)
     done = call("split", "-w", prepared.folder, "--force")
-    assert done.exit_code == 130
+    assert (done.exit_code, done.stdout) == (130, "")
+    told = json.loads(call("split", "-w", prepared.folder, "--force", "--json").stdout)
+    assert (told["status"], told["exit_code"]) == ("stopped", 130)
 
 
 def test_a_bug_keeps_its_traceback(prepared, monkeypatch):
